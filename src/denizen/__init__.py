@@ -1,0 +1,27 @@
+"""Denizen makes a general retrieval model a native of your documents, and proves what that was worth."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from denizen.core.config import AdaptConfig
+    from denizen.recipes.adapt import adapt
+    from denizen.recipes.evaluate import evaluate
+
+__version__ = "0.1.0"
+__all__ = ["AdaptConfig", "adapt", "evaluate"]
+
+_HOMES = {
+    "AdaptConfig": "denizen.core.config",
+    "adapt": "denizen.recipes.adapt",
+    "evaluate": "denizen.recipes.evaluate",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imports a public name when it is first used, so that importing denizen costs nothing."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'denizen' has no attribute {name!r}")

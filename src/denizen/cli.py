@@ -1,0 +1,208 @@
+"""The command line: one thin function a command, the same words as the Python API, and the exit codes.
+
+0 done, 1 a fault of ours, 2 wrong input or settings, 3 leak guard, 4 gate not met, 130 interrupted. Libraries are
+imported inside the commands, so that `denizen --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import DenizenError
+
+if TYPE_CHECKING:
+    from denizen.core.progress import Progress
+
+app = typer.Typer(
+    name="denizen",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Makes a general retrieval model a native of your documents, and proves what that was worth.",
+)
+
+# set by the command that runs, read by main() when something goes wrong
+_debug = False
+
+# the user's machine, not a fault of ours: exit code 2
+_MACHINE_ERRORS = {
+    errno.ENOSPC: "no space is left on the device; free some, then run the same command again: it continues",
+    errno.EDQUOT: "the disk quota is used up; free some, then run the same command again: it continues",
+    errno.EROFS: "the file system is read-only; choose another --out",
+    errno.EACCES: "permission denied; choose another --out or change the permissions",
+    errno.EPERM: "operation not permitted; choose another --out or change the permissions",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.ENAMETOOLONG: "the name is too long for this file system",
+}
+
+Out = Annotated[Path, typer.Option(help="The run's folder. The same command again continues what is there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON to standard output.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Redo = Annotated[
+    str | None, typer.Option(help="Replace this stage and what follows, such as round-0/student.", metavar="STAGE")
+]
+
+
+def main() -> None:
+    """The `denizen` command: runs the app and turns errors into messages and exit codes."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; run the same command again to continue", 130)
+    except DenizenError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        advice = _MACHINE_ERRORS.get(error.errno or 0)
+        if advice is None:
+            _fail(f"{type(error).__name__}: {error} (a fault of denizen; --debug shows where)", 1)
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{advice}", 2)
+    except Exception as error:  # noqa: BLE001
+        usage = getattr(error, "format_message", None)
+        if usage is not None:
+            _fail(usage(), 2)
+        _fail(f"{type(error).__name__}: {error} (a fault of denizen; --debug shows where)", 1)
+
+
+def _adapt(
+    source: Annotated[str, typer.Argument(help="BEIR folder, file of question-answer pairs, or data set id.")],
+    *,
+    out: Out,
+    redo: Redo = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+    **settings: Any,
+) -> None:
+    """Adapt a bi-encoder to documents with questions that are known to belong to them."""
+    _set_debug(debug)
+    given = {name: value for name, value in settings.items() if value is not None}
+    config = AdaptConfig.resolve(source, **given)
+    from denizen.recipes.adapt import adapt
+
+    _show(adapt(config, out, redo=redo, progress=_progress(quiet)), quiet, as_json)
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs/demo"),
+    full: Annotated[bool, typer.Option("--full", help="Use all docstrings, not a part that takes minutes.")] = False,
+    redo: Redo = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run the main job on embedded data: docstrings of installed packages and all-MiniLM-L6-v2, offline."""
+    _set_debug(debug)
+    from denizen.recipes.demo import run_demo
+
+    _show(run_demo(out, full=full, redo=redo, progress=_progress(quiet)), quiet, as_json)
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913
+    models: Annotated[list[str], typer.Argument(help="Models to measure; the first is compared with the others.")],
+    data: Annotated[Path, typer.Option(help="A BEIR folder.")],
+    split: Annotated[str, typer.Option(help="Which qrels to measure on.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Write metrics.json, per-query Parquet and TREC runs here.")] = None,
+    bm25: Annotated[bool, typer.Option(help="Measure BM25, too.")] = True,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure any bi-encoders, and BM25, on a BEIR folder: every measure, with intervals and p values."""
+    _set_debug(debug)
+    from denizen.recipes.evaluate import evaluate as run_evaluate
+    from denizen.recipes.results import comparison_lines
+
+    report = run_evaluate(models, data, split=split, out=out, bm25=bm25, progress=_progress(quiet))
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    elif not quiet:
+        _print_table(comparison_lines(report))
+
+
+def _options_of(config: type[AdaptConfig]) -> list[inspect.Parameter]:
+    """The settings as keyword options of a command, each None unless given, so that presets can fill in."""
+    hints = get_type_hints(config)
+    options = []
+    for spec in dataclasses.fields(config):
+        if spec.name == "source":
+            continue
+        hint, default = hints[spec.name], spec.default
+        literal = get_origin(hint) is Literal
+        choices = f" One of: {', '.join(get_args(hint))}." if literal else ""
+        shown = "" if isinstance(default, bool) or default == "" else f" [default: {default}]"
+        option = typer.Option(help=f"{spec.metadata['help']}{choices}{shown}", show_default=False)
+        value: Any = str if literal else hint
+        kind = Annotated[value | None, option]
+        options.append(inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
+    return options
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(command, eval_str=True)
+    own = [found for found in signature.parameters.values() if found.kind is not inspect.Parameter.VAR_KEYWORD]
+    command.__signature__ = signature.replace(parameters=[*own, *_options_of(AdaptConfig)])  # type: ignore[attr-defined]
+    return command
+
+
+app.command(name="adapt")(_with_settings(_adapt))
+
+
+def _show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        return
+    if quiet:
+        return
+    from denizen.recipes.results import result_lines
+
+    _print_table(result_lines(report))
+    typer.echo(f"{report['queries']:,} test queries; intervals by bootstrap, p by paired randomisation")
+    if report["warning"]:
+        typer.echo(report["warning"])
+    typer.echo(f"adapted model: {report['model']}")
+
+
+def _print_table(lines: list[list[str]]) -> None:
+    widths = [max(len(row[at]) for row in lines) for at in range(len(lines[0]))]
+    for row in lines:
+        first, *rest = (
+            text.ljust(width) if at == 0 else text.rjust(width)
+            for at, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        typer.echo("  ".join([first, *rest]))
+
+
+def _progress(quiet: bool) -> Progress:
+    from denizen.core.progress import Silent, Terminal
+
+    return Silent() if quiet else Terminal()
+
+
+def _set_debug(debug: bool) -> None:
+    global _debug
+    _debug = debug
+
+
+def _fail(message: str, code: int) -> None:
+    if _debug:
+        import traceback
+
+        traceback.print_exc()
+    typer.echo(f"denizen: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""Types, tables, formats and stages: no torch, no network, nothing from above."""

@@ -1,0 +1,163 @@
+"""The settings of `adapt`: every one with its default, its bounds, and the reason or source of the default.
+
+The command line and the Python API share these names; `config.json` of a run is this class, resolved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import MISSING, dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from denizen.core.errors import InputError
+
+
+def _setting(default: Any, help: str, *, least: float | None = None, most: float | None = None) -> Any:
+    return field(default=default, metadata={"help": help, "least": least, "most": most})
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Settings of one adaptation run."""
+
+    source: str = _setting(
+        MISSING, "BEIR folder, file of pairs (.json, .jsonl[.gz], .csv, .parquet), saved dataset, or dataset id."
+    )
+    model: str = _setting("all-MiniLM-L6-v2", "Base model: a sentence-transformers folder or id.")
+    preset: str = _setting("default", "default, or gold-triplet: the published gold-label recipe.")
+
+    split: Literal["auto", "document", "random"] = _setting(
+        "auto",
+        "auto: the source's own, else document. document: by document and near-duplicate cluster. random: by row.",
+    )
+    # 70/10/20 as in the usual train/dev/test division
+    dev_share: float = _setting(0.1, "Share of the queries for dev.", least=0.01, most=0.4)
+    test_share: float = _setting(0.2, "Share of the queries for test.", least=0.01, most=0.5)
+    seed: int = _setting(42, "Seed of every random choice.", least=0)
+    # .9 of the information content: calibrated on MedQuAD, where the template questions of two diseases
+    # share 80 % of their words and are no duplicates
+    near_duplicate: float = _setting(
+        0.9, "Similarity (idf-weighted Jaccard) from which two texts are near-duplicates.", least=0.5, most=1.0
+    )
+    # 500-1000 characters is what arXiv 2512.08088 (section III) uses for filings
+    passage_chars: int = _setting(1000, "Longest passage that an answer is cut into.", least=100)
+
+    rounds: int = _setting(2, "Rounds of mining and training.", least=1, most=10)
+    depth: int = _setting(100, "How many passages are retrieved for a query.", least=10, most=1000)
+    hard_positive_ranks: str = _setting("6-100", "Ranks where a relevant passage makes a hard example.")
+    hard_negative_ranks: str = _setting("1-15", "Ranks from which hard negatives come.")
+    easy_negative_ranks: str = _setting("16-100", "Ranks from which the negatives of easy triplets come.")
+    # 0.95 is NV-Retriever's TopK-PercPos (arXiv 2407.15831); off by default, because identity (relevance,
+    # near-duplicates, same parent) already excludes the known false negatives
+    positive_ceiling: float = _setting(
+        0.0, "Drop negatives scoring above this share of the positive's score; 0: off.", least=0, most=1
+    )
+    negatives: int = _setting(1, "Mined negatives of an InfoNCE or GIST row.", least=0, most=64)
+    positives: int = _setting(1, "Relevant passages of a query that become InfoNCE or GIST rows; 0: all.", least=0)
+    easy_per_hard: float = _setting(2.0, "Triplets: at most this many easy ones for each hard one.", least=0, most=1000)
+
+    loss: Literal["infonce", "cached-infonce", "gist", "triplet"] = _setting("infonce", "Training loss.")
+    guide: str = _setting("", "Guide model of the gist loss; empty: the base model.")
+    learning_rate: float = _setting(1e-4, "Peak learning rate of AdamW.", least=0, most=1)
+    epochs: float = _setting(1.0, "Epochs in each round.", least=0.001, most=1000)
+    batch_size: int = _setting(32, "Examples in a batch.", least=1)
+    warmup_steps: float = _setting(0.1, "Warm-up: a share of the steps (below 1) or a number of steps.", least=0)
+    weight_decay: float = _setting(0.01, "Weight decay of AdamW.", least=0, most=1)
+    temperature: float = _setting(0.05, "Temperature of InfoNCE and GIST.", least=0.001, most=10)
+    # the library's default of 5 can never be met by a cosine distance
+    margin: float = _setting(0.1, "Margin of the triplet loss (arXiv 2512.08088).", least=0, most=2)
+    dropout: bool = _setting(False, "Keep the model's dropout during training.")
+    max_tokens: int = _setting(0, "Cut training texts to this many tokens; 0: the model's own limit.", least=0)
+
+    memory_mb: int = _setting(512, "Memory of one block of scores in exact search.", least=8)
+    precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "bf16 where the processor has it, else fp32.")
+    skip_bad_rows: bool = _setting(False, "Skip and count unreadable rows instead of stopping.")
+    drop_leaks: bool = _setting(False, "Drop the queries that leak from the learning side instead of stopping.")
+    allow_leak: bool = _setting(False, "Run although the splits leak; every result says so.")
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for spec in dataclasses.fields(self):
+            _check(spec, hints[spec.name], getattr(self, spec.name))
+        if self.preset not in PRESETS:
+            raise InputError(f"preset {self.preset!r} is unknown; there are {sorted(PRESETS)}")
+        if self.dev_share + self.test_share > 0.8:
+            raise InputError(
+                f"dev_share + test_share is {self.dev_share + self.test_share:g}; at most 0.8, so that something "
+                "is left to train on"
+            )
+        for name in ("hard_positive_ranks", "hard_negative_ranks", "easy_negative_ranks"):
+            if ranks(getattr(self, name))[1] > self.depth:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, beyond depth {self.depth}; raise depth or lower the window"
+                )
+
+    @classmethod
+    def resolve(cls, source: str, preset: str = "default", **given: Any) -> AdaptConfig:
+        """The settings after the preset and what was given, which wins over the preset.
+
+        Raises:
+            InputError: On an unknown name or a value outside its bounds.
+        """
+        known = {spec.name for spec in dataclasses.fields(cls)}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise InputError(f"unknown settings {unknown}; there are {sorted(known)}")
+        if preset not in PRESETS:
+            raise InputError(f"preset {preset!r} is unknown; there are {sorted(PRESETS)}")
+        return cls(source=source, preset=preset, **{**PRESETS[preset], **given})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as JSON keeps them."""
+        return dataclasses.asdict(self)
+
+    def only(self, *names: str) -> dict[str, Any]:
+        """The named settings, for a stage's fingerprint."""
+        return {name: getattr(self, name) for name in names}
+
+
+def ranks(window: str) -> tuple[int, int]:
+    """Reads a rank window such as "6-100" (both ends included, ranks count from 1).
+
+    Raises:
+        InputError: When it is not two numbers with 1 <= first <= last.
+    """
+    first, _, last = window.partition("-")
+    if first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last):
+        return int(first), int(last)
+    raise InputError(f"rank window {window!r} is not of the form 6-100 (from rank 6 to rank 100)")
+
+
+def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise InputError(f"{spec.name} is {value!r}; it must be one of {list(get_args(hint))}")
+        return
+    fits = (int, float) if hint is float else hint
+    if not isinstance(value, fits) or (isinstance(value, bool) and hint is not bool):
+        raise InputError(f"{spec.name} is {value!r}; it must be of type {hint.__name__}")
+    least, most = spec.metadata["least"], spec.metadata["most"]
+    if (least is not None and value < least) or (most is not None and value > most):
+        limit = f"at least {least:g}" if most is None else f"between {least:g} and {most:g}"
+        raise InputError(f"{spec.name} is {value}; it must be {limit}")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # The gold-label recipe as published (vLLM semantic-router, domain_adapted_embeddings): one hard and one
+    # easy triplet a query at most, easy ones at most twice as many as hard ones, all rounds pooled.
+    "gold-triplet": {
+        "loss": "triplet",
+        "margin": 0.1,
+        "learning_rate": 5e-5,
+        "batch_size": 8,
+        "epochs": 2.0,
+        "rounds": 2,
+        "warmup_steps": 100.0,
+        "easy_per_hard": 2.0,
+        "passage_chars": 1000,
+        "hard_positive_ranks": "6-100",
+        "hard_negative_ranks": "1-15",
+        "easy_negative_ranks": "16-100",
+    },
+}

@@ -1,0 +1,33 @@
+"""Foreign formats in and out: BEIR folders, pairs, `datasets`, TREC runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from denizen.core.errors import InputError
+from denizen.core.formats.beir import is_beir_folder, read_beir
+from denizen.core.formats.pairs import read_dataset, read_pairs
+from denizen.core.formats.source import SPLITS, Source
+from denizen.core.formats.trec import write_trec_run
+
+__all__ = ["SPLITS", "Source", "is_beir_folder", "read_beir", "read_pairs", "read_source", "write_trec_run"]
+
+
+def read_source(source: str, skip_bad_rows: bool = False) -> Source:
+    """Reads what `adapt` was given: a BEIR folder, a file of pairs, a saved data set, or a data set's id.
+
+    Raises:
+        InputError: When it is none of these, or cannot be read.
+    """
+    path = Path(source)
+    if is_beir_folder(path):
+        return read_beir(path, skip_bad_rows)
+    if path.is_file():
+        return read_pairs(path, skip_bad_rows)
+    if path.is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        return read_dataset(source, skip_bad_rows)
+    raise InputError(
+        f"{source!r} does not exist; give a BEIR folder (with corpus.jsonl), a file of pairs "
+        "(.json, .jsonl[.gz], .csv, .tsv, .parquet), or the id of a data set (owner/name)"
+    )

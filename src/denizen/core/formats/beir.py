@@ -1,0 +1,135 @@
+"""BEIR folders: corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/*.tsv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from denizen.core.errors import InputError
+from denizen.core.formats.rows import BadRows, delimited, json_lines, require_content
+from denizen.core.formats.source import Source
+from denizen.core.tables import table
+
+# the same three parts under the names that published folders use
+_SPLIT_NAMES = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+
+
+def is_beir_folder(path: Path) -> bool:
+    """Whether a folder looks like a BEIR data set."""
+    return path.is_dir() and any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
+
+
+def read_beir(folder: Path, skip_bad_rows: bool = False, qrels: str = "qrels") -> Source:
+    """Reads a BEIR folder whole.
+
+    Args:
+        folder: The folder with the corpus and the queries.
+        skip_bad_rows: Skip and count unusable rows instead of stopping.
+        qrels: The subfolder with the labels.
+
+    Raises:
+        InputError: When a file is missing or empty, or a row is unusable and may not be skipped.
+    """
+    bad = BadRows(skip_bad_rows)
+    documents = _read_corpus(_jsonl(folder, "corpus"), bad)
+    texts = _read_queries(_jsonl(folder, "queries"), bad)
+    columns = _read_qrels(folder / qrels, set(documents["doc_id"].to_pylist()), texts, bad)
+    bad.check()
+    split_of: dict[str, str] = dict(zip(columns["query_id"], columns.pop("split"), strict=True))
+    if not split_of:
+        raise InputError(f"{folder / qrels} has no usable row; a query and a document must be linked")
+    queries: dict[str, list[Any]] = {
+        "query_id": list(split_of),
+        # a query that stands in two splits has a second id there, see _read_qrels
+        "text": [texts.get(query_id) or texts[query_id.rpartition("@")[0]] for query_id in split_of],
+        "split": list(split_of.values()),
+        "origin": ["source"] * len(split_of),
+    }
+    return Source(documents, table("queries", queries), table("qrels", columns), cut=False, bad_rows=bad.rows)
+
+
+def _jsonl(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.jsonl"
+    path = path if path.is_file() else folder / f"{name}.jsonl.gz"
+    if not path.is_file():
+        raise InputError(f"{folder} has no {name}.jsonl or {name}.jsonl.gz; a BEIR folder has both corpus and queries")
+    require_content(path)
+    return path
+
+
+def _read_corpus(path: Path, bad: BadRows) -> pa.Table:
+    ids: dict[str, None] = {}
+    titles, bodies = [], []
+    for place, row in json_lines(path, bad):
+        doc_id, text = row.get("_id"), row.get("text")
+        if not isinstance(doc_id, str | int) or not isinstance(text, str):
+            bad.add(place, f"needs '_id' and 'text'; it has {sorted(row)}", row)
+        elif str(doc_id) in ids:
+            bad.add(place, f"duplicate id {str(doc_id)!r}", row)
+        elif not (text.strip() or str(row.get("title") or "").strip()):
+            bad.add(place, f"document {str(doc_id)!r} has no text", row)
+        else:
+            ids[str(doc_id)] = None
+            titles.append(str(row.get("title") or ""))
+            bodies.append(text)
+    if not ids and not bad.rows:
+        raise InputError(f"{path} holds no document")
+    return table(
+        "corpus", {"doc_id": list(ids), "title": titles, "text": bodies, "source": [path.parent.name] * len(ids)}
+    )
+
+
+def _read_queries(path: Path, bad: BadRows) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for place, row in json_lines(path, bad):
+        query_id, text = row.get("_id"), row.get("text")
+        if not isinstance(query_id, str | int) or not isinstance(text, str) or not text.strip():
+            bad.add(place, f"needs '_id' and a 'text' that is not empty; it has {sorted(row)}", row)
+        elif str(query_id) in texts:
+            bad.add(place, f"duplicate id {str(query_id)!r}", row)
+        else:
+            texts[str(query_id)] = text
+    return texts
+
+
+def _read_qrels(folder: Path, doc_ids: set[str], texts: dict[str, str], bad: BadRows) -> dict[str, list[Any]]:
+    paths = sorted(folder.glob("*.tsv"))
+    if not paths:
+        raise InputError(f"{folder} has no .tsv file; the links between queries and documents are missing")
+    columns: dict[str, list[Any]] = {"query_id": [], "doc_id": [], "relevance": [], "split": []}
+    home: dict[str, str] = {}
+    for path in paths:
+        require_content(path)
+        split = _SPLIT_NAMES.get(path.stem, path.stem)
+        for place, row in delimited(path, bad, "\t"):
+            fields = [row.get("query-id"), row.get("corpus-id"), row.get("score")]
+            problem = _qrel_problem(fields, doc_ids, texts, row)
+            if problem:
+                bad.add(f"qrels/{place}", problem, row)
+                continue
+            query_id, doc_id, score = (str(value) for value in fields)
+            # A query that stands in two splits keeps a row in each, under a second id, so that the leak guard
+            # sees it twice instead of losing it silently.
+            name = query_id if home.setdefault(query_id, split) == split else f"{query_id}@{split}"
+            for column, value in zip(columns, (name, doc_id, int(float(score)), split), strict=True):
+                columns[column].append(value)
+    return columns
+
+
+def _qrel_problem(
+    fields: list[str | None], doc_ids: set[str], texts: dict[str, str], row: dict[str, object]
+) -> str | None:
+    query_id, doc_id, score = fields
+    if query_id is None or doc_id is None or score is None:
+        return f"needs the columns query-id, corpus-id and score; it has {list(row)}"
+    if query_id not in texts:
+        return f"query id {query_id!r} is not in queries.jsonl"
+    if doc_id not in doc_ids:
+        return f"document id {doc_id!r} is not in the corpus"
+    try:
+        float(score)
+    except ValueError:
+        return f"score {score!r} is not a number"
+    return None

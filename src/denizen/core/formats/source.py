@@ -1,0 +1,35 @@
+"""What every reader of `adapt`'s input returns: documents, queries, and which belongs to which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from denizen.core.formats.rows import BadRow
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source as read, before passages are cut and splits are made.
+
+    Attributes:
+        documents: A `corpus` table; the documents are whole, `parent_id` is null.
+        queries: A `queries` table; `split` is null where the source brings no splits.
+        qrels: A `qrels` table over whole documents.
+        cut: Whether documents are to be cut into passages (answers) or stand as they are (a BEIR corpus).
+        bad_rows: Rows that were skipped, each with its place and the problem.
+    """
+
+    documents: pa.Table
+    queries: pa.Table
+    qrels: pa.Table
+    cut: bool
+    bad_rows: list[BadRow]
+
+    @property
+    def splits(self) -> set[str]:
+        """The names of the splits that the source brings itself."""
+        return {split for split in self.queries["split"].to_pylist() if split}

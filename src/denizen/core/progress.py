@@ -1,0 +1,102 @@
+"""What a person sees while a run works: one line a stage, a bar with the time left, and nothing when quiet.
+
+Everything goes to standard error; results go to standard output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Receives what a run has to say."""
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+
+    def skipped(self, stage: str) -> None:
+        """The stage was done by an earlier run."""
+
+    def working(self, stage: str) -> contextlib.AbstractContextManager[None]:
+        """The stage works within this context."""
+
+    def bar(self, total: int, unit: str) -> contextlib.AbstractContextManager[Advance]:
+        """A part of the running stage with a known amount of work; call the value with what was finished."""
+
+
+class Silent:
+    """Says nothing (the Python API's default, and --quiet)."""
+
+    def say(self, text: str) -> None:
+        """Drops the line."""
+
+    def skipped(self, stage: str) -> None:
+        """Drops the news."""
+
+    @contextlib.contextmanager
+    def working(self, stage: str) -> Iterator[None]:
+        """Does nothing around the stage."""
+        yield
+
+    @contextlib.contextmanager
+    def bar(self, total: int, unit: str) -> Iterator[Advance]:
+        """Counts nothing."""
+        yield lambda count: None
+
+
+class Terminal:
+    """Draws on standard error: live bars on a terminal, a finished line for each stage elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+        self._stage = ""
+        self._work: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    def skipped(self, stage: str) -> None:
+        """Prints that a stage was done before."""
+        self.console.print(f"[dim]{stage:<22} done before[/dim]")
+
+    @contextlib.contextmanager
+    def working(self, stage: str) -> Iterator[None]:
+        """Prints the stage's line when it is finished."""
+        self._stage, self._work = stage, []
+        began = time.monotonic()
+        yield
+        work = ", ".join(self._work)
+        self.console.print(f"{stage:<22} {_duration(time.monotonic() - began):>8}  {work}", soft_wrap=True)
+
+    @contextlib.contextmanager
+    def bar(self, total: int, unit: str) -> Iterator[Advance]:
+        """Shows a bar with count, speed and the time left."""
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns: list[Any] = [
+            TextColumn(f"{self._stage:<22}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("left"),
+        ]
+        with RichProgress(*columns, console=self.console, transient=True) as bars:
+            task = bars.add_task(unit, total=total)
+            yield lambda count: bars.advance(task, count)
+        self._work.append(f"{total:,} {unit}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min"

@@ -1,0 +1,164 @@
+"""A stage of a run: done once, whole or not at all, and never mistaken for another.
+
+A stage writes into `.<name>.partial` beside its place; when it is finished, `stage.json` is written last and
+the folder is renamed. `stage.json` holds the fingerprint (stage version, settings, digests of everything that
+was read) and the digest of each file written. A finished stage with the same fingerprint is skipped; one with
+another fingerprint stops the run and says which part differs. Existence alone never counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from denizen.core.errors import ChangedError
+from denizen.core.progress import Progress, Silent
+
+STAGE_FILE = "stage.json"
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON whole or not at all: to a temporary file, flushed to disk, renamed."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two nested mappings, as lines `name: old -> new`."""
+    lines: list[str] = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += [f"{name}.{line}" for line in differences(before, after)]
+        elif before != after:
+            lines.append(f"{name}: {before!r} -> {after!r}")
+    return lines
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage is made of.
+
+    Attributes:
+        folder: Where its files end up.
+        version: Raised by hand when the code of the stage changes what it writes.
+        settings: The settings that change what it writes.
+        inputs: Name to digest of everything it reads: tables, model weights, prompt texts.
+        resumable: Keep a partial folder with the same fingerprint, because the work in it knows how to go on.
+    """
+
+    folder: Path
+    version: int
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    resumable: bool = False
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """All that decides what the stage writes, in a form that JSON gives back unchanged."""
+        parts = {"version": self.version, "settings": dict(self.settings), "inputs": dict(self.inputs)}
+        return dict(json.loads(json.dumps(parts)))
+
+
+@dataclass
+class StageRunner:
+    """Runs the stages of one run in order, skipping what is done.
+
+    Attributes:
+        root: The run's folder; stage names are paths below it.
+        redo: The stage from which to do everything anew, or None.
+        progress: Told which stage works and which was done before.
+    """
+
+    root: Path
+    redo: str | None = None
+    progress: Progress = field(default_factory=Silent)
+    redoing: bool = field(default=False, init=False)
+
+    def run(self, stage: Stage, work: Callable[[Path], Mapping[str, Any] | None]) -> dict[str, Any]:
+        """Does a stage unless it is done already.
+
+        Args:
+            stage: What the stage is made of.
+            work: Writes the stage's files into the folder it is given, and may return facts to keep.
+
+        Returns:
+            The contents of `stage.json`.
+
+        Raises:
+            ChangedError: When the stage was done with another fingerprint.
+        """
+        name = stage.folder.relative_to(self.root).as_posix()
+        if self.redo == name:
+            self.redoing = True
+        done = self._finished(stage, name)
+        if done is not None:
+            self.progress.skipped(name)
+            return done
+        partial = self._open_partial(stage)
+        began = time.monotonic()
+        with self.progress.working(name):
+            facts = work(partial) or {}
+        (partial / "fingerprint.json").unlink()
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        record = {
+            **stage.fingerprint,
+            "files": {path.relative_to(partial).as_posix(): file_digest(path) for path in files},
+            "facts": dict(facts),
+            "seconds": round(time.monotonic() - began, 2),
+        }
+        write_json(partial / STAGE_FILE, record)
+        if stage.folder.exists():
+            shutil.rmtree(stage.folder)
+        partial.rename(stage.folder)
+        return record
+
+    def _finished(self, stage: Stage, name: str) -> dict[str, Any] | None:
+        marker = stage.folder / STAGE_FILE
+        if not marker.is_file():
+            return None
+        record: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+        kept = {part: record.get(part) for part in stage.fingerprint}
+        changed = differences(kept, stage.fingerprint)
+        changed += [
+            f"{file}: its content is not what the stage wrote"
+            for file, digest in record["files"].items()
+            if not (stage.folder / file).is_file() or file_digest(stage.folder / file) != digest
+        ]
+        if not self.redoing and not changed:
+            return record
+        if self.redoing:
+            return None
+        raise ChangedError(
+            f"stage '{name}' in {self.root} was made with something else: {'; '.join(changed)}. "
+            f"Use another --out, or --redo {name} to replace it and what follows."
+        )
+
+    def _open_partial(self, stage: Stage) -> Path:
+        partial = stage.folder.with_name(f".{stage.folder.name}.partial")
+        owner = partial / "fingerprint.json"
+        same = owner.is_file() and json.loads(owner.read_text(encoding="utf-8")) == stage.fingerprint
+        if partial.exists() and not (same and stage.resumable):
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True, exist_ok=True)
+        if not owner.exists():
+            write_json(owner, stage.fingerprint)
+        return partial

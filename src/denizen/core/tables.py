@@ -1,0 +1,130 @@
+"""The typed tables through which stages meet, and nothing about how they are made.
+
+A table is a `pyarrow.Table` with one of the schemas below; on disk it is one Parquet file. Writing the same
+rows twice gives the same bytes, so a table's digest says whether anything changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from denizen.core.errors import InputError
+
+_text, _int, _float = pa.string(), pa.int32(), pa.float32()
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "corpus": pa.schema(
+        [
+            ("doc_id", _text),
+            ("title", _text),
+            ("text", _text),
+            ("domain", _text),
+            ("source", _text),
+            ("parent_id", _text),
+            ("start", _int),
+            ("end", _int),
+            # passages that are near-duplicates of one another carry the same number
+            ("cluster", _int),
+        ]
+    ),
+    "queries": pa.schema(
+        [
+            ("query_id", _text),
+            ("text", _text),
+            ("domain", _text),
+            ("split", _text),
+            ("source_doc_id", _text),
+            ("origin", _text),
+        ]
+    ),
+    "qrels": pa.schema([("query_id", _text), ("doc_id", _text), ("relevance", _int)]),
+    "run": pa.schema([("query_id", _text), ("doc_id", _text), ("score", _float)]),
+    "candidates": pa.schema(
+        [
+            ("query_id", _text),
+            ("doc_id", _text),
+            ("rank", _int),
+            ("score", _float),
+            ("retriever", _text),
+            # "positive" (known relevant) or "negative" (nothing known or suspected speaks for it)
+            ("role", _text),
+        ]
+    ),
+    "examples": pa.schema(
+        [
+            ("query_id", _text),
+            ("positive_id", _text),
+            ("negative_ids", pa.list_(_text)),
+            ("teacher_scores", pa.list_(_float)),
+            ("kind", _text),
+            ("reason", _text),
+            ("round", _int),
+        ]
+    ),
+    "metrics": pa.schema([("measure", _text), ("query_id", _text), ("value", pa.float64())]),
+    "failures": pa.schema([("stage", _text), ("key", _text), ("error", _text), ("raw", _text)]),
+}
+
+
+def table(name: str, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    """Makes a table from columns; columns that are left out are filled with nulls.
+
+    Args:
+        name: A key of `SCHEMAS`.
+        columns: Column name to values, all of one length.
+    """
+    schema = SCHEMAS[name]
+    unknown = sorted(set(columns) - set(schema.names))
+    if unknown:
+        raise InputError(f"{name} has no columns {unknown}; it has {schema.names}")
+    length = len(next(iter(columns.values())))
+    arrays = [
+        pa.array(columns[field.name], type=field.type) if field.name in columns else pa.nulls(length, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def rows_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Makes a table from an iterable of row mappings."""
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMAS[name])
+
+
+def write_table(path: Path, rows: pa.Table) -> None:
+    """Writes a table as one Parquet file, with the same bytes for the same rows."""
+    pq.write_table(rows, path, compression="zstd", row_group_size=1 << 17)
+
+
+def read_table(path: Path, name: str) -> pa.Table:
+    """Reads a table and checks its columns.
+
+    Raises:
+        InputError: When the file is missing or its columns are not those of `name`.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; it should hold the table '{name}'")
+    rows = pq.read_table(path)
+    if rows.schema.names != SCHEMAS[name].names:
+        raise InputError(f"{path} has the columns {rows.schema.names}; '{name}' has {SCHEMAS[name].names}")
+    return rows
+
+
+def texts(corpus: pa.Table) -> list[str]:
+    """The text of every passage as models see it: title and text, as BEIR joins them."""
+    titles, bodies = corpus["title"].to_pylist(), corpus["text"].to_pylist()
+    return [f"{title} {body}".strip() if title else body for title, body in zip(titles, bodies, strict=True)]
+
+
+def relevant(qrels: pa.Table) -> dict[str, dict[str, int]]:
+    """Qrels as query_id -> doc_id -> relevance, without the judged irrelevant (relevance 0 or less)."""
+    found: dict[str, dict[str, int]] = {}
+    columns = (qrels[name].to_pylist() for name in ("query_id", "doc_id", "relevance"))
+    for query_id, doc_id, grade in zip(*columns, strict=True):
+        if grade > 0:
+            found.setdefault(query_id, {})[doc_id] = grade
+    return found

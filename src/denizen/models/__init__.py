@@ -1,0 +1,1 @@
+"""What is loaded and called: encoders, their digests, losses."""

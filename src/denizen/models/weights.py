@@ -1,0 +1,20 @@
+"""What a model is, as a digest: two students of the same name must never be mistaken for one another."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from denizen.core.stage import file_digest
+
+# text for people, not part of what the model computes
+_NOT_THE_MODEL = {"README.md", "stage.json", "fingerprint.json"}
+
+
+def model_digest(folder: Path) -> str:
+    """The SHA-256 over every file of a model folder (weights, modules, tokenizer, prompts), by name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name not in _NOT_THE_MODEL:
+            digest.update(f"{path.relative_to(folder).as_posix()}:{file_digest(path)}\n".encode())
+    return digest.hexdigest()

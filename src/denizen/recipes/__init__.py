@@ -1,0 +1,1 @@
+"""Whole runs, each reading as its pipeline from top to bottom."""

@@ -1,0 +1,440 @@
+"""`adapt`: linked documents and a general bi-encoder in, a domain bi-encoder and the proof of its worth out.
+
+    source -> corpus, queries, qrels (split, guarded)
+    round r: student_r -> embeddings -> run -> candidates -> examples -> student_{r+1}
+    dev chooses the round; test is read once: base, BM25, adapted -> metrics.json, model/
+
+Every arrow is a stage on disk; running the same command again continues where the last run stopped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from denizen.core.config import AdaptConfig, ranks
+from denizen.core.errors import ChangedError, DenizenError, InputError
+from denizen.core.formats import Source, read_source
+from denizen.core.progress import Progress, Silent
+from denizen.core.stage import Stage, StageRunner, differences, write_json
+from denizen.core.tables import read_table, rows_table, texts, write_table
+from denizen.models.encoder import encode, encoder_digest, load_encoder, locate, use_bf16
+from denizen.models.weights import model_digest
+from denizen.recipes.plan import make_plan
+from denizen.recipes.results import metrics_json, model_card
+from denizen.stages import corpus as corpus_stage
+from denizen.stages import evaluation, examples, mining, retrieval, splitting
+from denizen.stages.examples import Windows
+
+
+@dataclass(frozen=True)
+class Data:
+    """The tables that a run works on, and their digests."""
+
+    corpus: pa.Table
+    queries: pa.Table
+    qrels: pa.Table
+    digests: dict[str, str]
+    facts: dict[str, Any]
+
+    def split(self, *names: str) -> tuple[list[str], list[str]]:
+        """Ids and texts of the queries in the named splits."""
+        rows = [row for row in self.queries.to_pylist() if row["split"] in names]
+        return [row["query_id"] for row in rows], [row["text"] for row in rows]
+
+    @property
+    def doc_ids(self) -> list[str]:
+        """The ids of the passages, ascending."""
+        return list(self.corpus["doc_id"].to_pylist())
+
+
+def adapt(
+    config: AdaptConfig,
+    out: Path,
+    *,
+    redo: str | None = None,
+    progress: Progress | None = None,
+    source: Callable[[], Source] | None = None,
+) -> dict[str, Any]:
+    """Adapts a bi-encoder to linked documents.
+
+    Args:
+        config: The settings.
+        out: The run's folder; a run with the same settings that was stopped there goes on.
+        redo: The stage from which to do everything anew, such as "round-0/student".
+        progress: Receives what a person should see.
+        source: Reads the documents instead of `config.source` (the demo's).
+
+    Returns:
+        The contents of `metrics.json`.
+
+    Raises:
+        InputError: On wrong input or settings, or when `out` holds another run.
+        LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
+    """
+    base = locate(config.model)
+    with _own(out):
+        _check_config(out, config, redo)
+        runner = StageRunner(out, redo, progress or Silent())
+        run = _Run(config, out, runner, use_bf16(config.precision))
+        data = run.data(source or (lambda: read_source(config.source, config.skip_bad_rows)))
+        if not (out / "metrics.json").is_file():
+            runner.progress.say(make_plan(config, data.corpus, data.queries, base, run.bf16))
+        students = [base]
+        for number in range(config.rounds):
+            run.embed(number, students[-1], data)
+            run.retrieve(number, data)
+            run.mine(number, data)
+            run.examples(number)
+            students.append(run.train(number, students[-1], base, data))
+        run.embed(config.rounds, students[-1], data)
+        run.retrieve(config.rounds, data)
+        best = run.select(data)
+        return run.finish(best, students, data)
+
+
+class _Run:
+    """The stages of one run, each with what decides its result."""
+
+    def __init__(self, config: AdaptConfig, out: Path, runner: StageRunner, bf16: bool) -> None:
+        self.config = config
+        self.out = out
+        self.runner = runner
+        self.progress = runner.progress
+        self.bf16 = bf16
+        self.embeddings: dict[int, dict[str, str]] = {}
+        self.files: dict[str, dict[str, str]] = {}
+
+    def data(self, read: Callable[[], Source]) -> Data:
+        """Stage corpus: passages, splits, guard."""
+        names = [
+            "source",
+            "split",
+            "dev_share",
+            "test_share",
+            "seed",
+            "near_duplicate",
+            "passage_chars",
+            "skip_bad_rows",
+            "drop_leaks",
+            "allow_leak",
+        ]
+        stage = Stage(self.out / "corpus", 1, self.config.only(*names), _source_digest(self.config.source))
+        record = self.runner.run(stage, lambda folder: write_data(folder, read(), self.config))
+        folder = self.out / "corpus"
+        tables = {name: read_table(folder / f"{name}.parquet", name) for name in ("corpus", "queries", "qrels")}
+        digests = {name: record["files"][f"{name}.parquet"] for name in tables}
+        return Data(**tables, digests=digests, facts=record["facts"])
+
+    def embed(self, number: int, student: Path, data: Data) -> None:
+        """Stage round-r/embeddings: the corpus and the train and dev queries by student r."""
+        inputs = {**data.digests, "student": encoder_digest(student, self.bf16)}
+
+        def work(folder: Path) -> None:
+            model = load_encoder(student)
+            _, queries = data.split("train", "dev")
+            with self.progress.bar(len(data.corpus) + len(queries), "texts") as advance:
+                for name, kind, wanted in (("queries", "query", queries), ("corpus", "document", texts(data.corpus))):
+                    vectors = encode(model, wanted, kind, bf16=self.bf16, progress=advance)  # type: ignore[arg-type]
+                    np.save(folder / f"{name}.npy", vectors)
+
+        self._stage(f"round-{number}/embeddings", 1, {}, inputs, work)
+
+    def retrieve(self, number: int, data: Data) -> None:
+        """Stage round-r/run: what student r finds for the train and dev queries, and its dev metrics."""
+        inputs = {**data.digests, **self.files[f"round-{number}/embeddings"]}
+
+        def work(folder: Path) -> dict[str, Any]:
+            query_ids, _ = data.split("train", "dev")
+            run = self._search(f"round-{number}", query_ids, data)
+            dev_ids, _ = data.split("dev")
+            metrics = evaluation.measure(run, data.qrels, dev_ids)
+            write_table(folder / "run.parquet", run)
+            write_table(folder / "dev_metrics.parquet", metrics)
+            return {"dev": evaluation.means(metrics)}
+
+        self._stage(f"round-{number}/run", 1, self.config.only("depth"), inputs, work)
+
+    def mine(self, number: int, data: Data) -> None:
+        """Stage round-r/candidates."""
+        window_names = ("hard_positive_ranks", "hard_negative_ranks", "easy_negative_ranks")
+        settings = self.config.only(*window_names, "positive_ceiling")
+        inputs = {**data.digests, "run": self.files[f"round-{number}/run"]["run.parquet"]}
+
+        def work(folder: Path) -> dict[str, Any]:
+            run = read_table(self.out / f"round-{number}/run/run.parquet", "run")
+            query_ids, _ = data.split("train")
+            windows = self._windows()
+            found, excluded = mining.mine(
+                run,
+                data.qrels,
+                data.corpus,
+                query_ids,
+                [windows.hard_negative, windows.easy_negative],
+                retriever=f"student-{number}",
+                positive_ceiling=self.config.positive_ceiling,
+            )
+            write_table(folder / "candidates.parquet", found)
+            return {"candidates": len(found), "excluded": excluded}
+
+        self._stage(f"round-{number}/candidates", 1, settings, inputs, work)
+
+    def examples(self, number: int) -> None:
+        """Stage round-r/examples: this round's, together with those of all rounds before."""
+        names = (
+            "hard_positive_ranks hard_negative_ranks easy_negative_ranks negatives positives easy_per_hard loss seed"
+        )
+        inputs = {
+            f"candidates-{at}": self.files[f"round-{at}/candidates"]["candidates.parquet"] for at in range(number + 1)
+        }
+
+        def work(folder: Path) -> dict[str, Any]:
+            candidates = read_table(self.out / f"round-{number}/candidates/candidates.parquet", "candidates")
+            config, windows = self.config, self._windows()
+            if config.loss == "triplet":
+                made = examples.triplets(candidates, windows, config.easy_per_hard, config.seed + number)
+            else:
+                made = examples.contrastive_rows(candidates, windows, config.negatives, config.positives)
+            earlier = [
+                read_table(self.out / f"round-{at}/examples/examples.parquet", "examples")
+                for at in range(max(0, number - 1), number)
+            ]
+            rows = examples.cumulate(earlier, examples.examples_table(made, number))
+            write_table(folder / "examples.parquet", rows)
+            kinds = rows["kind"].to_pylist()
+            return {"examples": len(rows), "new": len(made), "hard": kinds.count("hard"), "easy": kinds.count("easy")}
+
+        self._stage(f"round-{number}/examples", 1, self.config.only(*names.split()), inputs, work)
+
+    def train(self, number: int, student: Path, base: Path, data: Data) -> Path:
+        """Stage round-r/student: student r+1."""
+        from denizen.stages import train_encoder
+
+        guide = locate(self.config.guide) if self.config.guide else base
+        inputs = {
+            **data.digests,
+            "examples": self.files[f"round-{number}/examples"]["examples.parquet"],
+            "student": encoder_digest(student, self.bf16),
+            **({"guide": model_digest(guide)} if self.config.loss == "gist" else {}),
+        }
+
+        def work(folder: Path) -> dict[str, Any]:
+            rows = read_table(self.out / f"round-{number}/examples/examples.parquet", "examples")
+            related = mining.related_passages(data.qrels, data.corpus)
+            masked = "infonce" in self.config.loss
+            training = train_encoder.training_set(rows, data.corpus, data.queries, related, fill=masked)
+            steps = train_encoder.total_steps(len(training.columns["anchor"]), self.config)
+            with self.progress.bar(steps, "steps") as advance:
+                return train_encoder.train(folder, student, training, self.config, guide, advance)
+
+        name = f"round-{number}/student"
+        self._stage(name, 1, self.config.only(*train_encoder.SETTINGS), inputs, work, resumable=True)
+        return self.out / name
+
+    def select(self, data: Data) -> int:
+        """The student with the highest dev MRR@5; the base itself is one of them."""
+        dev = []
+        for number in range(self.config.rounds + 1):
+            metrics = read_table(self.out / f"round-{number}/run/dev_metrics.parquet", "metrics")
+            dev.append(evaluation.means(metrics))
+        best = max(range(len(dev)), key=lambda number: dev[number]["MRR@5"])
+        names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
+        shown = ", ".join(f"{name} {values['MRR@5']:.3f}" for name, values in zip(names, dev, strict=True))
+        self.progress.say(f"MRR@5 on dev: {shown}; {'the base stays' if best == 0 else f'round {best} is taken'}")
+        self.dev = dev
+        return best
+
+    def finish(self, best: int, students: list[Path], data: Data) -> dict[str, Any]:
+        """Stages test and model, and metrics.json: the only place where test is read."""
+        inputs = {
+            **data.digests,
+            "base": self.files["round-0/embeddings"]["corpus.npy"],
+            "adapted": self.files[f"round-{best}/embeddings"]["corpus.npy"],
+            "base_model": encoder_digest(students[0], self.bf16),
+            "adapted_model": encoder_digest(students[best], self.bf16),
+        }
+
+        def test(folder: Path) -> dict[str, Any]:
+            query_ids, queries = data.split("test")
+            runs = {
+                "base": self._search("round-0", query_ids, data, students[0], queries),
+                "bm25": retrieval.search_bm25(query_ids, queries, data.doc_ids, texts(data.corpus), self.config.depth),
+                "adapted": self._search(f"round-{best}", query_ids, data, students[best], queries),
+            }
+            return evaluation.write_evaluation(folder, runs, data.qrels, query_ids)
+
+        facts = self._stage("test", 1, self.config.only("depth"), inputs, test)["facts"]
+        report = metrics_json(self.config, self.out, data.facts, self.dev, best, facts, self.bf16)
+
+        def model(folder: Path) -> None:
+            shutil.copytree(students[best], folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("stage.json"))
+            (folder / "README.md").write_text(model_card(report), encoding="utf-8")
+
+        self._stage("model", 1, {"card": model_card(report)}, {"adapted": inputs["adapted_model"]}, model)
+        write_json(self.out / "metrics.json", report)
+        return report
+
+    def _search(
+        self,
+        folder: str,
+        query_ids: list[str],
+        data: Data,
+        student: Path | None = None,
+        queries: list[str] | None = None,
+    ) -> pa.Table:
+        corpus = np.load(self.out / folder / "embeddings" / "corpus.npy", mmap_mode="r")
+        if student is None or queries is None:
+            vectors = np.load(self.out / folder / "embeddings" / "queries.npy", mmap_mode="r")
+        else:
+            vectors = encode(load_encoder(student), queries, "query", bf16=self.bf16)
+        with self.progress.bar(len(query_ids), "queries") as advance:
+            return retrieval.search(
+                query_ids,
+                vectors,
+                data.doc_ids,
+                corpus,
+                self.config.depth,
+                memory_mb=self.config.memory_mb,
+                progress=advance,
+            )
+
+    def _windows(self) -> Windows:
+        config = self.config
+        return Windows(
+            ranks(config.hard_positive_ranks), ranks(config.hard_negative_ranks), ranks(config.easy_negative_ranks)
+        )
+
+    def _stage(
+        self,
+        name: str,
+        version: int,
+        settings: dict[str, Any],
+        inputs: dict[str, str],
+        work: Callable[[Path], dict[str, Any] | None],
+        resumable: bool = False,
+    ) -> dict[str, Any]:
+        record = self.runner.run(Stage(self.out / name, version, settings, inputs, resumable), work)
+        self.files[name] = record["files"]
+        return record
+
+
+def write_data(folder: Path, source: Source, config: AdaptConfig) -> dict[str, Any]:
+    """Cuts, clusters, splits and guards a source, and writes the tables of stage corpus.
+
+    Raises:
+        LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
+        InputError: When a split is missing or empty.
+    """
+    if source.cut:
+        corpus, qrels = corpus_stage.cut(source.documents, source.qrels, config.passage_chars)
+    else:
+        corpus, qrels = corpus_stage.keep_whole(source.documents), source.qrels
+    corpus = corpus_stage.ordered(corpus_stage.with_clusters(corpus, config.near_duplicate))
+    queries = corpus_stage.without_empty(source.queries, qrels)
+    queries, how = _split(queries, qrels, corpus, source, config)
+    leaks = splitting.find_leaks(queries, qrels, corpus, config.near_duplicate)
+    before = len(queries)
+    if config.drop_leaks:
+        queries = splitting.without_leaks(queries, leaks)
+        remaining = splitting.find_leaks(queries, qrels, corpus, config.near_duplicate)
+    else:
+        remaining = leaks
+    if not config.allow_leak:
+        splitting.check_leaks(remaining)
+    if source.cut:
+        queries, qrels = corpus_stage.merge_equal_queries(queries, qrels)
+    counts = {split: queries["split"].to_pylist().count(split) for split in ("train", "dev", "test")}
+    empty = [split for split, count in counts.items() if count == 0]
+    if empty:
+        raise InputError(f"no query is in {', '.join(empty)} (found: {counts}); use --split document to split anew")
+    for name, rows in (("corpus", corpus), ("queries", queries), ("qrels", qrels)):
+        write_table(folder / f"{name}.parquet", rows)
+    failures = [{"stage": "corpus", "key": row.place, "error": row.problem, "raw": row.raw} for row in source.bad_rows]
+    write_table(folder / "failures.parquet", rows_table("failures", failures))
+    write_json(folder / "leaks.json", [asdict(leak) for leak in leaks])
+    return {
+        "documents": len(source.documents),
+        "passages": len(corpus),
+        "queries": counts,
+        "split": how,
+        "skipped_rows": len(source.bad_rows),
+        "queries_dropped_as_leaks": before - len(queries) if config.drop_leaks else 0,
+        "leaks": len(remaining),
+    }
+
+
+def _split(
+    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source, config: AdaptConfig
+) -> tuple[pa.Table, str]:
+    if config.split == "random":
+        return splitting.split_by_row(queries, config.dev_share, config.test_share, config.seed), "random, by row"
+    own = source.splits if config.split == "auto" else set()
+    if not own:
+        groups = splitting.leak_groups(queries, qrels, corpus, config.near_duplicate)
+        shares = (config.dev_share, config.test_share, config.seed)
+        return splitting.split_by_group(queries, groups, *shares), "by document and near-duplicate cluster"
+    inside = queries.filter(pa.array([split is not None for split in queries["split"].to_pylist()]))
+    if own == {"train", "test"}:
+        groups = splitting.leak_groups(inside, qrels, corpus, config.near_duplicate)
+        return (
+            splitting.dev_from_train(inside, groups, config.dev_share, config.seed),
+            "the source's own, dev cut from train by document",
+        )
+    return inside, "the source's own"
+
+
+def _source_digest(source: str) -> dict[str, str]:
+    """Digests of the files that a source is read from, where it is on disk."""
+    from denizen.core.stage import file_digest
+
+    path = Path(source)
+    if path.is_file():
+        return {path.name: file_digest(path)}
+    paths = sorted(path for path in path.rglob("*") if path.is_file()) if path.is_dir() else []
+    return {found.relative_to(path).as_posix(): file_digest(found) for found in paths}
+
+
+@contextmanager
+def _own(out: Path) -> Iterator[None]:
+    """Holds the run's folder, so that two processes never write into the same run.
+
+    A run that stops before its first stage is done leaves no folder behind.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; give a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / ".lock").is_file():
+        raise InputError(f"--out {out} is not empty and holds no run of denizen; give a new folder")
+    created = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another process is working in {out}; wait for it, or use another --out") from None
+        try:
+            yield
+        except DenizenError:
+            if created and not (out / "corpus").exists():
+                shutil.rmtree(out)
+            raise
+
+
+def _check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
+    path = out / "config.json"
+    if path.is_file() and (out / "corpus").exists():
+        changed = differences(json.loads(path.read_text(encoding="utf-8")), config.as_dict())
+        if changed and redo is None:
+            raise ChangedError(
+                f"{out} holds a run with other settings: {'; '.join(changed)}. Use another --out, or --redo STAGE "
+                "(such as round-0/student) to replace that stage and what follows"
+            )
+    write_json(path, config.as_dict())

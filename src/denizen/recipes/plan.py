@@ -1,0 +1,59 @@
+"""What a run is going to do and how long that takes, said before the work begins."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from denizen.core.config import AdaptConfig
+from denizen.core.tables import texts
+from denizen.models.encoder import encode, load_encoder
+
+# A training step reads each text forward and backward: three times the work of encoding it, and no batch is as
+# well filled as those of encoding (measured on MedQuAD: 3.6).
+_TRAINING_FACTOR = 3.6
+_SAMPLE = 48
+
+
+def make_plan(config: AdaptConfig, corpus: pa.Table, queries: pa.Table, base: Path, bf16: bool) -> str:
+    """The plan as text: documents, queries, steps, negatives, minutes.
+
+    The minutes come from encoding a sample of the corpus on this machine; mined triplets are counted at their upper
+    limit, since how many there are is known only after mining.
+    """
+    from denizen.stages.train_encoder import total_steps
+
+    splits = queries["split"].to_pylist()
+    train = splits.count("train")
+    passages = texts(corpus)
+    sample = passages[:: max(1, len(passages) // _SAMPLE)][:_SAMPLE]
+    model = load_encoder(base)
+    encode(model, sample[:4], "document", bf16=bf16)
+    began = time.perf_counter()
+    encode(model, sample, "document", bf16=bf16)
+    seconds = (time.perf_counter() - began) / len(sample)
+    rows = train if config.loss == "triplet" else train * max(1, config.positives)
+    texts_a_row = 2 if config.loss == "triplet" else 1 + config.negatives
+    # all rounds' examples are trained on again in each later round
+    rows_of_rounds = [rows * number for number in range(1, config.rounds + 1)]
+    steps = [total_steps(count, config) for count in rows_of_rounds]
+    encoding = (config.rounds + 1) * len(passages) * seconds
+    training = sum(rows_of_rounds) * config.epochs * texts_a_row * seconds * _TRAINING_FACTOR
+    negatives = (
+        "1 mined"
+        if config.loss == "triplet"
+        else f"{config.negatives} mined + {(config.batch_size - 1) * (1 + config.negatives)} in batch"
+    )
+    documents = len(corpus["parent_id"].unique())
+    minutes = max(1, round((encoding + training) / 60))
+    lines = [
+        f"plan  {len(corpus):,} passages of {documents:,} documents",
+        f"      queries: {train:,} train, {splits.count('dev'):,} dev, {splits.count('test'):,} test",
+        f"      {config.rounds} round(s) of {config.loss}, batch {config.batch_size}, negatives a query: {negatives}",
+        f"      at most {' + '.join(f'{count:,}' for count in steps)} steps, arithmetic {'bf16' if bf16 else 'fp32'}",
+        f"      about {minutes} minutes: {encoding / 60:.0f} encoding ({1 / seconds:.0f} passages/s), "
+        f"{training / 60:.0f} training",
+    ]
+    return "\n".join(lines)

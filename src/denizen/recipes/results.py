@@ -1,0 +1,139 @@
+"""What a run says at its end: metrics.json, the model card, and the table that people read."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+from denizen.core.config import AdaptConfig
+
+# raised when a key changes its meaning; new keys do not raise it
+SCHEMA = 1
+_PACKAGES = ("denizen", "torch", "sentence-transformers", "transformers", "bm25s", "ir-measures")
+LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
+
+
+def metrics_json(
+    config: AdaptConfig,
+    out: Path,
+    data: dict[str, Any],
+    dev: list[dict[str, float]],
+    best: int,
+    test: dict[str, Any],
+    bf16: bool,
+) -> dict[str, Any]:
+    """The contents of metrics.json; docs/tables.md documents every key.
+
+    Args:
+        config: The settings of the run.
+        out: The run's folder.
+        data: Facts of stage corpus.
+        dev: Means on dev for the base and each round's student.
+        best: Which of them was taken.
+        test: Facts of stage test.
+        bf16: Whether matrices were multiplied in bf16.
+    """
+    return {
+        "schema": SCHEMA,
+        **test["means"],
+        "difference": test["differences"]["adapted"],
+        "difference_bm25": test["differences"]["bm25"],
+        "queries": test["queries"],
+        "missing_queries": test["missing_queries"],
+        "best_round": best,
+        "dev": dev,
+        "data": data,
+        "warning": LEAK_NOTE.format(leaks=data["leaks"]) if data["leaks"] else None,
+        "model": (out / "model").as_posix(),
+        "base_model": config.model,
+        "config": config.as_dict(),
+        "versions": versions(),
+        "arithmetic": "bf16" if bf16 else "fp32",
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of what decides the result."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _PACKAGES}}
+
+
+def result_lines(report: dict[str, Any]) -> list[list[str]]:
+    """The before/after table: a header, then a row a measure."""
+    rows = [["measure", "base", "BM25", "adapted", "adapted - base", "95 % interval", "p"]]
+    for name, found in report["difference"].items():
+        values = [f"{report[system][name]:.3f}" for system in ("base", "bm25", "adapted")]
+        p = f"{found['p']:.4f}" if found["p"] >= 0.0001 else "< 0.0001"
+        rows.append([name, *values, f"{found['value']:+.3f}", f"{found['low']:+.3f} to {found['high']:+.3f}", p])
+    return rows
+
+
+def comparison_lines(report: dict[str, Any]) -> list[list[str]]:
+    """The table of `evaluate`: a row a system with its means, and the difference to the first where there is one."""
+    names = list(next(iter(report["means"].values())))
+    rows = [["model", *names]]
+    for system, values in report["means"].items():
+        rows.append([system, *(f"{values[name]:.3f}" for name in names)])
+    first = next(iter(report["means"]))
+    for system, found in report["differences"].items():
+        cells = [
+            f"{found[name]['value']:+.3f} [{found[name]['low']:+.3f}, {found[name]['high']:+.3f}]" for name in names
+        ]
+        rows.append([f"{system} - {first}", *cells])
+        rows.append(["  p", *(f"{found[name]['p']:.4f}" for name in names)])
+    return rows
+
+
+def model_card(report: dict[str, Any]) -> str:
+    """The README.md of the adapted model: data, settings, and the figures with their intervals."""
+    header, *rows = result_lines(report)
+    table = [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]]
+    config, data = report["config"], report["data"]
+    settings = ("preset", "loss", "rounds", "learning_rate", "epochs", "batch_size", "negatives", "seed")
+    source = Path(config["source"]).name
+    base = report["base_model"] if not Path(report["base_model"]).exists() else Path(report["base_model"]).name
+    return "\n".join(
+        [
+            "---",
+            "library_name: sentence-transformers",
+            "pipeline_tag: sentence-similarity",
+            "tags:\n- sentence-transformers\n- sentence-similarity\n- feature-extraction\n- denizen",
+            "---",
+            "",
+            f"# {base}, adapted to {source}",
+            "",
+            f"A sentence-transformers model adapted with Denizen {report['versions']['denizen']} by iterative mining "
+            f"(round {report['best_round']} of {config['rounds']} was best on dev).",
+            "",
+            *([f"**{report['warning']}**", ""] if report["warning"] else []),
+            f"On {report['queries']} held-out test queries, read once:",
+            "",
+            *table,
+            "",
+            "Intervals: bootstrap over queries; p: paired randomisation test.",
+            "",
+            "## Data",
+            "",
+            f"{data['passages']} passages of {data['documents']} documents; queries: {data['queries']['train']} train, "
+            f"{data['queries']['dev']} dev, {data['queries']['test']} test; split: {data['split']}; "
+            f"rows skipped: {data['skipped_rows']}; queries dropped as leaks: {data['queries_dropped_as_leaks']}.",
+            "",
+            "## Settings",
+            "",
+            ", ".join(f"{name} {config[name]}" for name in settings)
+            + f"; arithmetic {report['arithmetic']}. All settings are in the run's config.json.",
+            "",
+            "## Use",
+            "",
+            "```python",
+            "from sentence_transformers import SentenceTransformer",
+            "",
+            'model = SentenceTransformer("path/to/this/folder")',
+            'queries = model.encode_query(["a question"])',
+            'documents = model.encode_document(["a passage"])',
+            "scores = model.similarity(queries, documents)",
+            "```",
+            "",
+        ]
+    )

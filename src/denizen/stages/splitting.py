@@ -1,0 +1,231 @@
+"""Who is trained on, who selects, who is tested: splits that do not leak, and the guard that checks it.
+
+A split is by groups: queries that share a text, a relevant document, a near-duplicate of either, are one group
+and go to one side together. The guard looks at the finished splits, whoever made them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from denizen.core.errors import InputError, LeakError
+from denizen.core.near_duplicates import clusters
+from denizen.core.tables import relevant, table
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One thing that stands on both sides of a split.
+
+    Attributes:
+        what: "query", "near-duplicate query", "relevant passage" or "near-duplicate passage".
+        splits: The splits it stands in, sorted.
+        query_ids: The queries concerned, sorted.
+        text: The beginning of the text that is shared.
+    """
+
+    what: str
+    splits: tuple[str, ...]
+    query_ids: tuple[str, ...]
+    text: str
+
+
+def split_by_row(queries: pa.Table, dev_share: float, test_share: float, seed: int) -> pa.Table:
+    """The plain row split of published protocols: leaks wherever rows share a question, an answer or a document.
+
+    The test part is that of scikit-learn's `train_test_split(test_size=test_share, random_state=seed)`; dev is cut
+    from the training part.
+    """
+    count = len(queries)
+    order = np.random.RandomState(seed).permutation(count)
+    test, dev = math.ceil(test_share * count), math.ceil(dev_share * count)
+    _need_rows(count, dev, test)
+    split = np.full(count, "train", dtype=object)
+    split[order[:test]] = "test"
+    split[order[test : test + dev]] = "dev"
+    return _with_splits(queries, split.tolist())
+
+
+def dev_from_train(queries: pa.Table, groups: Mapping[str, int], dev_share: float, seed: int) -> pa.Table:
+    """Cuts a dev part from the training part of a source that brings none, by groups.
+
+    Args:
+        queries: A `queries` table with splits.
+        groups: Query id to group number, as from `leak_groups`.
+        dev_share: Share of the training queries.
+        seed: Seed of the order of groups.
+    """
+    splits = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
+    inside = [query_id for query_id, split in splits.items() if split == "train"]
+    _need_rows(len(inside), 1, 0)
+    chosen = _fill([groups[query_id] for query_id in inside], {"dev": dev_share}, seed)
+    splits.update({query_id: chosen.get(groups[query_id], "train") for query_id in inside})
+    return _with_splits(queries, list(splits.values()))
+
+
+def split_by_group(
+    queries: pa.Table, groups: Mapping[str, int], dev_share: float, test_share: float, seed: int
+) -> pa.Table:
+    """Splits by document and near-duplicate cluster: no group stands on two sides.
+
+    Args:
+        queries: A `queries` table; its splits are replaced.
+        groups: Query id to group number, as from `leak_groups`.
+        dev_share: Share of the queries for dev.
+        test_share: Share of the queries for test.
+        seed: Seed of the order in which groups are dealt out.
+
+    Raises:
+        InputError: When there are too few groups to have all three parts.
+    """
+    numbers = [groups[query_id] for query_id in queries["query_id"].to_pylist()]
+    chosen = _fill(numbers, {"test": test_share, "dev": dev_share}, seed)
+    splits = [chosen.get(number, "train") for number in numbers]
+    missing = {"train", "dev", "test"} - set(splits)
+    if missing:
+        raise InputError(
+            f"the {len(queries)} queries form {len(set(numbers))} group(s) that share documents or near-duplicates; "
+            f"nothing is left for {', '.join(sorted(missing))}. Add documents, or use --split random --allow-leak"
+        )
+    return _with_splits(queries, splits)
+
+
+def leak_groups(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float) -> dict[str, int]:
+    """Numbers the queries so that all that must stay on one side carries one number.
+
+    Args:
+        queries: A `queries` table.
+        qrels: A `qrels` table.
+        corpus: A `corpus` table with clusters.
+        near_duplicate: Similarity from which two query texts are near-duplicates.
+
+    Returns:
+        Query id to group number.
+    """
+    keys = _keys(queries, qrels, corpus, near_duplicate)
+    owner: dict[Hashable, int] = {}
+    parent = list(range(len(keys)))
+
+    def root(number: int) -> int:
+        while parent[number] != number:
+            parent[number] = parent[parent[number]]
+            number = parent[number]
+        return number
+
+    for number, shared in enumerate(keys.values()):
+        for key in shared:
+            one, other = sorted((root(owner.setdefault(key, number)), root(number)))
+            parent[other] = one
+    return {query_id: root(number) for number, query_id in enumerate(keys)}
+
+
+def find_leaks(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float) -> list[Leak]:
+    """All that stands in more than one split: query texts, relevant passages, near-duplicates of either.
+
+    Args: As `leak_groups`; the queries have splits.
+    """
+    split_of = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
+    text_of = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
+    members: dict[tuple[str, Hashable], list[str]] = {}
+    for query_id, shared in _keys(queries, qrels, corpus, near_duplicate).items():
+        for key in shared:
+            members.setdefault(key, []).append(query_id)
+    leaks = []
+    covered: set[tuple[str, tuple[str, ...]]] = set()
+    # exact things come first; a near-duplicate that says the same of the same queries is not told twice
+    for (what, _), query_ids in sorted(members.items(), key=lambda item: (_WHATS.index(item[0][0]), item[1])):
+        splits = tuple(sorted({split_of[query_id] for query_id in query_ids}))
+        told = (what.replace("near-duplicate ", ""), tuple(sorted(query_ids)))
+        if len(splits) > 1 and told not in covered:
+            covered.add(told)
+            leaks.append(Leak(what, splits, told[1], text_of[query_ids[0]][:80]))
+    return leaks
+
+
+def without_leaks(queries: pa.Table, leaks: Sequence[Leak]) -> pa.Table:
+    """Drops what leaks from the side that learns: from train, and from dev where it meets test; never from test."""
+    order = ("test", "dev", "train")
+    split_of = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
+    dropped = set()
+    for leak in leaks:
+        kept = next(split for split in order if split in leak.splits)
+        dropped |= {query_id for query_id in leak.query_ids if split_of[query_id] != kept}
+    return queries.filter(pa.array([query_id not in dropped for query_id in split_of]))
+
+
+def check_leaks(leaks: Sequence[Leak]) -> None:
+    """The guard.
+
+    Raises:
+        LeakError: When there is any leak, naming the first rows and the remedies.
+    """
+    if not leaks:
+        return
+    shown = "\n".join(
+        f"  {leak.what} in {' and '.join(leak.splits)}: {', '.join(leak.query_ids[:4])} ({leak.text!r})"
+        for leak in leaks[:_SHOWN]
+    )
+    more = f"\n  and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
+    raise LeakError(
+        f"{len(leaks)} thing(s) stand on both sides of a split:\n{shown}{more}\n"
+        "Split by document (--split document), drop them from the learning side (--drop-leaks), or run all the same "
+        "with --allow-leak: every result will say so."
+    )
+
+
+_WHATS = ("query", "relevant passage", "near-duplicate query", "near-duplicate passage")
+
+
+def _keys(
+    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float
+) -> dict[str, set[tuple[str, Hashable]]]:
+    """For each query all that would tie it to another one: its text, its documents, and their clusters."""
+    texts = queries["text"].to_pylist()
+    alike = clusters(texts, near_duplicate)
+    columns = (corpus[name].to_pylist() for name in ("doc_id", "parent_id", "cluster"))
+    home = {doc_id: (parent, cluster) for doc_id, parent, cluster in zip(*columns, strict=True)}
+    known = relevant(qrels)
+    keys: dict[str, set[tuple[str, Hashable]]] = {}
+    for query_id, text, cluster in zip(queries["query_id"].to_pylist(), texts, alike, strict=True):
+        passages = [home[doc_id] for doc_id in known.get(query_id, {})]
+        keys[query_id] = {
+            ("query", " ".join(text.lower().split())),
+            ("near-duplicate query", cluster),
+            *(("relevant passage", parent) for parent, _ in passages),
+            *(("near-duplicate passage", number) for _, number in passages),
+        }
+    return keys
+
+
+def _fill(numbers: Iterable[int], shares: Mapping[str, float], seed: int) -> dict[int, str]:
+    """Deals whole groups out, in random order, to the parts that are not full yet; the rest stays unassigned."""
+    sizes: dict[int, int] = {}
+    for number in numbers:
+        sizes[number] = sizes.get(number, 0) + 1
+    total = sum(sizes.values())
+    room = {part: share * total for part, share in shares.items()}
+    chosen: dict[int, str] = {}
+    for number in np.random.default_rng(seed).permutation(sorted(sizes)).tolist():
+        # a group that does not fit anywhere is for training
+        part = next((part for part, left in room.items() if sizes[number] <= left + 0.5), None)
+        if part is not None:
+            room[part] -= sizes[number]
+            chosen[number] = part
+    return chosen
+
+
+def _need_rows(count: int, dev: int, test: int) -> None:
+    if count - dev - test < 1:
+        raise InputError(f"{count} queries are too few for {test} in test, {dev} in dev and any to train on")
+
+
+def _with_splits(queries: pa.Table, splits: Sequence[str]) -> pa.Table:
+    columns = {name: queries[name].to_pylist() for name in queries.schema.names}
+    return table("queries", {**columns, "split": list(splits)})

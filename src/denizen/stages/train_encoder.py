@@ -1,0 +1,312 @@
+"""Training a bi-encoder on examples: sentence-transformers' trainer, with our masking and exact resumption.
+
+Killed at any moment and started again, training ends with the same weights: the order of the batches depends on
+the seed and the epoch alone, and only checkpoints that were written to the end are trusted.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.base.sampler import DefaultBatchSampler
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import InputError
+from denizen.core.tables import texts
+from denizen.models.encoder import Prompts, load_encoder, prompts_of, use_bf16
+from denizen.models.losses import LOSSES, LossInputs, Relevance
+
+# batches of similar lengths are drawn from this many at a time: enough to save the padding, few enough to mix
+_BATCHES_IN_A_POOL = 32
+_CHECKPOINTS = 10
+_COMPLETE = "complete"
+
+SETTINGS = (
+    "loss",
+    "guide",
+    "learning_rate",
+    "epochs",
+    "batch_size",
+    "warmup_steps",
+    "weight_decay",
+    "temperature",
+    "margin",
+    "dropout",
+    "max_tokens",
+    "precision",
+    "negatives",
+    "seed",
+)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Examples as the trainer takes them.
+
+    Attributes:
+        columns: anchor, positive, negative_1 ... negative_n, and label (the row's number).
+        relevance: What must not be a negative of what.
+        dropped: Examples that had to be left out, because the loss needs more negatives than they have.
+    """
+
+    columns: Mapping[str, list[Any]]
+    relevance: Relevance
+    dropped: int
+
+
+def training_set(
+    examples: pa.Table,
+    corpus: pa.Table,
+    queries: pa.Table,
+    related: Mapping[str, frozenset[str]],
+    *,
+    fill: bool,
+) -> TrainingSet:
+    """Looks up the texts and numbers the ids.
+
+    Rows of one batch have equally many columns. With `fill`, a row that lacks negatives repeats its own positive
+    there, which the relevance mask takes out again; without, it is dropped.
+
+    Args:
+        examples: An `examples` table.
+        corpus: A `corpus` table.
+        queries: A `queries` table.
+        related: Query id to the passages that must not be its negatives, as from mining.
+        fill: Whether the loss masks by relevance.
+    """
+    width = max((len(ids) for ids in examples["negative_ids"].to_pylist()), default=0)
+    text_of = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
+    question = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
+    kept = [row for row in examples.to_pylist() if fill or len(row["negative_ids"]) == width]
+    rows = [[row["positive_id"], *row["negative_ids"]] for row in kept]
+    rows = [ids + [ids[0]] * (1 + width - len(ids)) for ids in rows]
+    number = {doc_id: at for at, doc_id in enumerate(dict.fromkeys(doc_id for ids in rows for doc_id in ids))}
+    query_number = {query_id: at for at, query_id in enumerate(dict.fromkeys(row["query_id"] for row in kept))}
+    columns: dict[str, list[Any]] = {"anchor": [question[row["query_id"]] for row in kept]}
+    for at, name in enumerate(["positive", *(f"negative_{place}" for place in range(1, width + 1))]):
+        columns[name] = [text_of[ids[at]] for ids in rows]
+    columns["label"] = list(range(len(kept)))
+    relevance = Relevance(
+        documents=np.array([[number[doc_id] for doc_id in ids] for ids in rows], dtype=np.int64),
+        query=np.array([query_number[row["query_id"]] for row in kept], dtype=np.int64),
+        related=[
+            frozenset(number[doc_id] for doc_id in related[query_id] if doc_id in number) for query_id in query_number
+        ],
+    )
+    return TrainingSet(columns, relevance, len(examples) - len(kept))
+
+
+def train(
+    folder: Path,
+    student: Path,
+    data: TrainingSet,
+    config: AdaptConfig,
+    guide: Path,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> dict[str, Any]:
+    """Trains a student and saves it into `folder`, which plain `SentenceTransformer(folder)` loads.
+
+    Checkpoints live in `folder` while training lasts; if there are any, training goes on from the last whole one.
+
+    Args:
+        folder: Where to write.
+        student: The model to start from.
+        data: What to train on.
+        config: The settings named in `SETTINGS`.
+        guide: The guide model of the gist loss.
+        progress: Called with the number of optimiser steps that have just been finished.
+
+    Returns:
+        Facts: rows, steps, dropped rows, and the loss along the way.
+
+    Raises:
+        InputError: When there is nothing to train on.
+    """
+    rows = len(data.columns["anchor"])
+    if rows < 2:
+        raise InputError(
+            f"{rows} training example(s) were mined; at least 2 are needed. Add queries, or widen the windows"
+        )
+    torch.manual_seed(config.seed)
+    model = load_encoder(student)
+    own_limit = model.max_seq_length
+    if config.max_tokens:
+        model.max_seq_length = min(config.max_tokens, own_limit or config.max_tokens)
+    dropouts = {} if config.dropout else _switch_off_dropout(model)
+    checkpoints = folder / "checkpoints"
+    resume = _last_checkpoint(checkpoints)
+    steps = total_steps(rows, config)
+    progress(int(resume.name.rpartition("-")[2]) if resume else 0)
+    loss = LOSSES[config.loss](
+        LossInputs(model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide))
+    )
+    trainer = _Trainer(
+        model=model,
+        args=_arguments(checkpoints, prompts_of(model), data, config, steps),
+        train_dataset=Dataset.from_dict(dict(data.columns)),
+        loss=loss,
+        callbacks=[_Watch(progress)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    model.max_seq_length = own_limit
+    _set_dropout(model, dropouts)
+    model.save_pretrained(str(folder), create_model_card=False)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    losses = [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
+    return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
+
+
+def total_steps(rows: int, config: AdaptConfig) -> int:
+    """How many optimiser steps a training on `rows` examples takes."""
+    return max(1, math.ceil(config.epochs * math.ceil(rows / config.batch_size)))
+
+
+class _Trainer(SentenceTransformerTrainer):
+    """The library's trainer with batches by length, and without what it does for a model card."""
+
+    def get_batch_sampler(self, dataset: Dataset, batch_size: int, **settings: Any) -> LengthGroupedBatches:
+        """Groups the rows of the training set by the characters of all their texts."""
+        lengths = np.zeros(len(dataset), dtype=np.int64)
+        for name in dataset.column_names:
+            if name != "label":
+                lengths += np.array([len(text) for text in dataset[name]])
+        return LengthGroupedBatches(dataset, lengths, batch_size=batch_size, seed=self.args.seed)
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Leaves the card to the end of the run; the library's own computes examples with the model here."""
+
+
+class LengthGroupedBatches(DefaultBatchSampler):
+    """Batches of rows of similar length, in an order that depends on seed and epoch alone.
+
+    Padding is most of the waste in a batch drawn at random (a third of the tokens on MedQuAD passages). Rows are
+    shuffled, cut into pools of 32 batches, sorted by length within a pool, cut into batches, and the batches are
+    shuffled again.
+    """
+
+    epoch = 0
+
+    def __init__(
+        self, dataset: Dataset, lengths: np.ndarray[Any, np.dtype[np.int64]], *, batch_size: int, seed: int
+    ) -> None:
+        super().__init__(dataset, batch_size=batch_size, drop_last=False, seed=seed)
+        self.lengths = lengths
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(len(self.lengths))
+        pool = self.batch_size * _BATCHES_IN_A_POOL
+        batches: list[list[int]] = []
+        for begin in range(0, len(order), pool):
+            rows = order[begin : begin + pool]
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            batches += [rows[at : at + self.batch_size].tolist() for at in range(0, len(rows), self.batch_size)]
+        for at in random.permutation(len(batches)).tolist():
+            yield batches[at]
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.lengths) / self.batch_size)
+
+
+def _arguments(
+    checkpoints: Path, prompts: Prompts, data: TrainingSet, config: AdaptConfig, steps: int
+) -> SentenceTransformerTrainingArguments:
+    text_columns = [name for name in data.columns if name != "label"]
+    prompt = {name: prompts.query if name == "anchor" else prompts.document for name in text_columns}
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=steps,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        bf16=use_bf16(config.precision),
+        use_cpu=not torch.cuda.is_available(),
+        seed=config.seed,
+        data_seed=config.seed,
+        prompts={name: text for name, text in prompt.items() if text} or None,
+        save_strategy="steps",
+        save_steps=max(1, math.ceil(steps / _CHECKPOINTS)),
+        save_total_limit=2,
+        logging_steps=max(1, steps // 50),
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+
+
+class _Watch(TrainerCallback):
+    """Reports steps, and marks a checkpoint once everything of it is on disk."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self.progress = progress
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self.progress(1)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        if logs and not math.isfinite(logs.get("loss", 0.0)):
+            raise InputError(
+                f"the loss became {logs['loss']} at step {state.global_step} of {state.max_steps}; "
+                f"lower learning_rate (now {args.learning_rate:g}) or use precision fp32"
+            )
+
+
+def _last_checkpoint(checkpoints: Path) -> Path | None:
+    whole = []
+    for path in checkpoints.glob("checkpoint-*"):
+        if (path / _COMPLETE).is_file():
+            whole.append(path)
+        else:
+            shutil.rmtree(path)
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _switch_off_dropout(model: SentenceTransformer) -> dict[str, float]:
+    """Sets every dropout probability to 0 and returns those of the configuration, to be put back before saving."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    kept = {name: value for name in _DROPOUTS if (value := getattr(_configuration(model), name, None)) is not None}
+    _set_dropout(model, dict.fromkeys(kept, 0.0))
+    return kept
+
+
+def _set_dropout(model: SentenceTransformer, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        setattr(_configuration(model), name, value)
+
+
+def _configuration(model: SentenceTransformer) -> object:
+    return getattr(getattr(model[0], "auto_model", None), "config", None)
+
+
+_DROPOUTS = ("attention_probs_dropout_prob", "hidden_dropout_prob", "attention_dropout", "dropout")

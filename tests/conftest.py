@@ -1,0 +1,46 @@
+"""What all tests share: hypothesis without randomness, and a tiny encoder that is built on the spot."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("denizen", derandomize=True, deadline=None, database=None)
+settings.load_profile("denizen")
+
+_WORDS = "what which how is are the a of and in for with symptom treat cause gout lupus fever pain child drug dose"
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random 2-layer BERT (hidden size 32, mean pooling, normalised) as a sentence-transformers folder."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("tiny_encoder")
+    pieces = [*string.ascii_lowercase, *string.digits]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces, *(f"##{piece}" for piece in pieces)]
+    vocabulary += [*string.punctuation, "##s", *_WORDS.split()]
+    numbers = {piece: at for at, piece in enumerate(dict.fromkeys(vocabulary))}
+    config = BertConfig(
+        vocab_size=len(numbers),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder / "bert")
+    BertTokenizer(vocab=numbers, model_max_length=64).save_pretrained(folder / "bert")
+    modules = [Transformer(str(folder / "bert"), max_seq_length=64), Pooling(32, pooling_mode="mean"), Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(
+        str(folder / "model"), create_model_card=False
+    )
+    return folder / "model"

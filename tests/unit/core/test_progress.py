@@ -1,0 +1,70 @@
+from types import SimpleNamespace
+
+import pytest
+
+from denizen.core import progress
+from denizen.core.progress import Silent, Terminal
+
+
+def use_all(reporter):
+    reporter.say("hello")
+    reporter.skipped("corpus")
+    with reporter.working("round-0/mining"), reporter.bar(3, "queries") as advance:
+        advance(1)
+        advance(2)
+
+
+def test_silent_says_nothing_anywhere(capsys):
+    use_all(Silent())
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_the_terminal_writes_to_standard_error_only(capsys):
+    use_all(Terminal())
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert lines[0] == "hello"
+    assert lines[1].split() == ["corpus", "done", "before"]
+    assert lines[2].split() == ["round-0/mining", "0.0", "s", "3", "queries"]
+    assert len(lines) == 3
+
+
+def test_square_brackets_in_a_line_are_not_taken_for_markup(capsys):
+    Terminal().say("dropped [bold] of [3]")
+    assert capsys.readouterr().err == "dropped [bold] of [3]\n"
+
+
+def test_a_long_line_is_not_wrapped(capsys):
+    Terminal().say("word " * 60 + "end")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_line_of_a_stage_lists_its_own_work_and_not_that_of_the_stage_before(capsys):
+    terminal = Terminal()
+    with terminal.working("first"):
+        for total, unit in ((12345, "texts"), (2, "blocks")):
+            with terminal.bar(total, unit) as advance:
+                advance(total)
+    with terminal.working("second"):
+        pass
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("12,345 texts, 2 blocks")
+    assert second.split() == ["second", "0.0", "s"]
+
+
+def test_a_stage_that_fails_gets_no_finished_line(capsys):
+    terminal = Terminal()
+    with pytest.raises(RuntimeError, match="broken"), terminal.working("mining"):
+        raise RuntimeError("broken")
+    assert "mining" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds, shown", [(0.04, "0.0 s"), (89.9, "89.9 s"), (90, "1.5 min"), (3600, "60.0 min")])
+def test_short_times_are_seconds_and_long_ones_minutes(capsys, monkeypatch, seconds, shown):
+    times = iter([100.0, 100.0 + seconds])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with Terminal().working("mining"):
+        pass
+    assert " ".join(capsys.readouterr().err.split()) == f"mining {shown}"
