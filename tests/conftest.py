@@ -39,8 +39,10 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder / "bert")
     BertTokenizer(vocab=numbers, model_max_length=64).save_pretrained(folder / "bert")
-    modules = [Transformer(str(folder / "bert"), max_seq_length=64), Pooling(32, pooling_mode="mean"), Normalize()]
-    SentenceTransformer(modules=modules, device="cpu").save_pretrained(
-        str(folder / "model"), create_model_card=False
-    )
+    modules = [
+        Transformer(str(folder / "bert"), max_seq_length=64),
+        Pooling(32, pooling_mode="mean"),
+        Normalize(),
+    ]
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder / "model"), create_model_card=False)
     return folder / "model"

@@ -40,7 +40,12 @@ def test_measures_equal_ir_measures_on_a_run_with_distinct_scores(judged_run) ->
     _, _, run, qrels = judged_run
     ours = measure(run, qrels, [f"q{query}" for query in range(QUERIES)])
     found = {(row["measure"], row["query_id"]): row["value"] for row in ours.to_pylist()}
-    names = {str(RR @ 5): "MRR@5", str(R @ 5): "Recall@5", str(nDCG @ 10): "nDCG@10", str(R @ 100): "Recall@100"}
+    names = {
+        str(RR @ 5): "MRR@5",
+        str(R @ 5): "Recall@5",
+        str(nDCG @ 10): "nDCG@10",
+        str(R @ 100): "Recall@100",
+    }
     theirs = list(
         ir_measures.iter_calc(
             [RR @ 5, R @ 5, nDCG @ 10, R @ 100],

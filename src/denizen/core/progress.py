@@ -25,6 +25,9 @@ class Progress(Protocol):
     def working(self, stage: str) -> contextlib.AbstractContextManager[None]:
         """The stage works within this context."""
 
+    def note(self, text: str) -> None:
+        """A fact for the running stage's line."""
+
     def bar(self, total: int, unit: str) -> contextlib.AbstractContextManager[Advance]:
         """A part of the running stage with a known amount of work; call the value with what was finished."""
 
@@ -43,6 +46,9 @@ class Silent:
         """Does nothing around the stage."""
         yield
 
+    def note(self, text: str) -> None:
+        """Drops the fact."""
+
     @contextlib.contextmanager
     def bar(self, total: int, unit: str) -> Iterator[Advance]:
         """Counts nothing."""
@@ -57,7 +63,7 @@ class Terminal:
 
         self.console = Console(stderr=True, highlight=False)
         self._stage = ""
-        self._work: list[str] = []
+        self._notes: list[str] = []
 
     def say(self, text: str) -> None:
         """Prints a line."""
@@ -70,15 +76,23 @@ class Terminal:
     @contextlib.contextmanager
     def working(self, stage: str) -> Iterator[None]:
         """Prints the stage's line when it is finished."""
-        self._stage, self._work = stage, []
+        self._stage, self._notes = stage, []
         began = time.monotonic()
         yield
-        work = ", ".join(self._work)
-        self.console.print(f"{stage:<22} {_duration(time.monotonic() - began):>8}  {work}", soft_wrap=True)
+        notes = "; ".join(self._notes)
+        self.console.print(f"{stage:<22} {_duration(time.monotonic() - began):>8}  {notes}", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Keeps the fact until the stage's line is printed."""
+        self._notes.append(text)
 
     @contextlib.contextmanager
     def bar(self, total: int, unit: str) -> Iterator[Advance]:
-        """Shows a bar with count, speed and the time left."""
+        """Shows a bar with the count and the time left, where there is a terminal to show it on."""
+        self.note(f"{total:,} {unit}")
+        if not self.console.is_terminal:
+            yield lambda count: None
+            return
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
@@ -93,7 +107,6 @@ class Terminal:
         with RichProgress(*columns, console=self.console, transient=True) as bars:
             task = bars.add_task(unit, total=total)
             yield lambda count: bars.advance(task, count)
-        self._work.append(f"{total:,} {unit}")
 
 
 def _duration(seconds: float) -> str:

@@ -129,7 +129,17 @@ class _Run:
             "allow_leak",
         ]
         stage = Stage(self.out / "corpus", 1, self.config.only(*names), _source_digest(self.config.source))
-        record = self.runner.run(stage, lambda folder: write_data(folder, read(), self.config))
+
+        def work(folder: Path) -> dict[str, Any]:
+            facts = write_data(folder, read(), self.config)
+            self.progress.note(f"{facts['passages']:,} passages of {facts['documents']:,} documents")
+            self.progress.note(f"queries {facts['queries']}, split {facts['split']}")
+            for name in ("skipped_rows", "queries_dropped_as_leaks", "leaks"):
+                if facts[name]:
+                    self.progress.note(f"{name.replace('_', ' ')}: {facts[name]:,}")
+            return facts
+
+        record = self.runner.run(stage, work)
         folder = self.out / "corpus"
         tables = {name: read_table(folder / f"{name}.parquet", name) for name in ("corpus", "queries", "qrels")}
         digests = {name: record["files"][f"{name}.parquet"] for name in tables}
@@ -160,7 +170,9 @@ class _Run:
             metrics = evaluation.measure(run, data.qrels, dev_ids)
             write_table(folder / "run.parquet", run)
             write_table(folder / "dev_metrics.parquet", metrics)
-            return {"dev": evaluation.means(metrics)}
+            means = evaluation.means(metrics)
+            self.progress.note(f"dev MRR@5 {means['MRR@5']:.3f}, Recall@100 {means['Recall@100']:.3f}")
+            return {"dev": means}
 
         self._stage(f"round-{number}/run", 1, self.config.only("depth"), inputs, work)
 
@@ -184,6 +196,8 @@ class _Run:
                 positive_ceiling=self.config.positive_ceiling,
             )
             write_table(folder / "candidates.parquet", found)
+            out = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items() if count)
+            self.progress.note(f"{len(found):,} candidates; excluded: {out or 'none'}")
             return {"candidates": len(found), "excluded": excluded}
 
         self._stage(f"round-{number}/candidates", 1, settings, inputs, work)
@@ -211,7 +225,9 @@ class _Run:
             rows = examples.cumulate(earlier, examples.examples_table(made, number))
             write_table(folder / "examples.parquet", rows)
             kinds = rows["kind"].to_pylist()
-            return {"examples": len(rows), "new": len(made), "hard": kinds.count("hard"), "easy": kinds.count("easy")}
+            hard, easy = kinds.count("hard"), kinds.count("easy")
+            self.progress.note(f"{len(rows):,} examples: {hard:,} hard, {easy:,} easy; mined now: {len(made):,}")
+            return {"examples": len(rows), "new": len(made), "hard": hard, "easy": easy}
 
         self._stage(f"round-{number}/examples", 1, self.config.only(*names.split()), inputs, work)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from denizen.core.near_duplicates import clusters, similarity
 
-VOCABULARY = "gout lupus pain fever knee heart drug dose rash cough sleep blood".split()
+VOCABULARY = ["gout", "lupus", "pain", "fever", "knee", "heart", "drug", "dose", "rash", "cough", "sleep", "blood"]
 small_texts = st.lists(st.lists(st.sampled_from(VOCABULARY), max_size=6).map(" ".join), max_size=10)
 
 

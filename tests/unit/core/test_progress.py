@@ -1,6 +1,8 @@
+import io
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from denizen.core import progress
 from denizen.core.progress import Silent, Terminal
@@ -10,6 +12,7 @@ def use_all(reporter):
     reporter.say("hello")
     reporter.skipped("corpus")
     with reporter.working("round-0/mining"), reporter.bar(3, "queries") as advance:
+        reporter.note("2 left out")
         advance(1)
         advance(2)
 
@@ -27,7 +30,7 @@ def test_the_terminal_writes_to_standard_error_only(capsys):
     lines = captured.err.splitlines()
     assert lines[0] == "hello"
     assert lines[1].split() == ["corpus", "done", "before"]
-    assert lines[2].split() == ["round-0/mining", "0.0", "s", "3", "queries"]
+    assert lines[2].split() == ["round-0/mining", "0.0", "s", "3", "queries;", "2", "left", "out"]
     assert len(lines) == 3
 
 
@@ -47,10 +50,11 @@ def test_the_line_of_a_stage_lists_its_own_work_and_not_that_of_the_stage_before
         for total, unit in ((12345, "texts"), (2, "blocks")):
             with terminal.bar(total, unit) as advance:
                 advance(total)
+        terminal.note("7 dropped")
     with terminal.working("second"):
         pass
     first, second = capsys.readouterr().err.splitlines()
-    assert first.endswith("12,345 texts, 2 blocks")
+    assert first.endswith("12,345 texts; 2 blocks; 7 dropped")
     assert second.split() == ["second", "0.0", "s"]
 
 
@@ -68,3 +72,30 @@ def test_short_times_are_seconds_and_long_ones_minutes(capsys, monkeypatch, seco
     with Terminal().working("mining"):
         pass
     assert " ".join(capsys.readouterr().err.split()) == f"mining {shown}"
+
+
+def test_on_a_terminal_the_bar_shows_stage_count_and_unit_while_it_works():
+    terminal = Terminal()
+    drawn = io.StringIO()
+    terminal.console = Console(file=drawn, force_terminal=True, width=120)
+    with terminal.working("mining"), terminal.bar(30, "queries") as advance:
+        advance(12)
+        advance(6)
+    bar = drawn.getvalue()
+    assert "18/30" in bar
+    assert "queries" in bar.partition("18/30")[2]
+
+
+def test_elsewhere_no_bar_is_drawn(capsys):
+    terminal = Terminal()
+    with terminal.bar(30, "queries") as advance:
+        advance(30)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.xfail(strict=True, reason="the stage's line is printed with markup")
+def test_square_brackets_in_a_note_are_not_taken_for_markup(capsys):
+    terminal = Terminal()
+    with terminal.working("mining"):
+        terminal.note("dropped [bold] rows")
+    assert capsys.readouterr().err.endswith("dropped [bold] rows\n")

@@ -2,6 +2,7 @@ import contextlib
 import hashlib
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -18,34 +19,28 @@ nested = st.recursive(
 mappings = st.dictionaries(st.text("abc", min_size=1, max_size=2), nested, max_size=4)
 
 
-class Work:
-    """Writes one file, and counts how often it was asked to."""
+def writes(text="content", facts=None):
+    """Work that writes one file; its `calls` are the folders it was given."""
 
-    def __init__(self, text="content", facts=None):
-        self.text, self.facts, self.calls = text, facts, 0
+    def work(folder):
+        work.calls.append(folder)
+        (folder / "table.txt").write_text(text)
+        return facts
 
-    def __call__(self, folder):
-        self.calls += 1
-        (folder / "table.txt").write_text(self.text)
-        return self.facts
+    work.calls = []
+    return work
 
 
-class Listener:
-    """Remembers which stages worked and which were skipped."""
-
-    def __init__(self):
-        self.heard = []
-
-    def say(self, text):
-        self.heard.append(("say", text))
-
-    def skipped(self, stage):
-        self.heard.append(("skipped", stage))
+def listener():
+    """A progress that remembers in `heard` which stages worked and which were skipped."""
+    heard = []
 
     @contextlib.contextmanager
-    def working(self, stage):
-        self.heard.append(("working", stage))
+    def working(stage):
+        heard.append(("working", stage))
         yield
+
+    return SimpleNamespace(heard=heard, working=working, skipped=lambda stage: heard.append(("skipped", stage)))
 
 
 def stage_in(root, name="mining", **changes):
@@ -58,12 +53,12 @@ def names_in(folder):
 
 
 def test_a_stage_is_done_once_and_then_skipped(tmp_path):
-    work, listener = Work(facts={"rows": 3}), Listener()
-    first = StageRunner(tmp_path, progress=listener).run(stage_in(tmp_path), work)
-    second = StageRunner(tmp_path, progress=listener).run(stage_in(tmp_path), work)
-    assert work.calls == 1
+    work, progress = writes(facts={"rows": 3}), listener()
+    first = StageRunner(tmp_path, progress=progress).run(stage_in(tmp_path), work)
+    second = StageRunner(tmp_path, progress=progress).run(stage_in(tmp_path), work)
+    assert len(work.calls) == 1
     assert second == first
-    assert listener.heard == [("working", "mining"), ("skipped", "mining")]
+    assert progress.heard == [("working", "mining"), ("skipped", "mining")]
 
 
 def test_the_record_holds_fingerprint_files_and_facts_and_is_what_lies_on_disk(tmp_path):
@@ -112,50 +107,50 @@ def test_the_folder_appears_only_when_the_work_is_finished(tmp_path):
     ],
 )
 def test_a_stage_made_with_something_else_is_refused_naming_only_what_changed(tmp_path, change, named):
-    StageRunner(tmp_path).run(stage_in(tmp_path), Work("old"))
-    work = Work("new")
+    StageRunner(tmp_path).run(stage_in(tmp_path), writes("old"))
+    work = writes("new")
     with pytest.raises(ChangedError) as refused:
         StageRunner(tmp_path).run(stage_in(tmp_path, **change), work)
     assert f"stage 'mining' in {tmp_path} was made with something else: {named}." in str(refused.value)
     assert "--redo mining" in str(refused.value)
-    assert work.calls == 0
+    assert len(work.calls) == 0
     assert (tmp_path / "mining" / "table.txt").read_text() == "old"
 
 
 def test_all_changes_are_named_together(tmp_path):
-    StageRunner(tmp_path).run(stage_in(tmp_path), Work())
+    StageRunner(tmp_path).run(stage_in(tmp_path), writes())
     changed = stage_in(tmp_path, version=2, settings={"depth": 1, "seed": 42})
     with pytest.raises(ChangedError, match=r"settings\.depth: 100 -> 1; version: 1 -> 2\."):
-        StageRunner(tmp_path).run(changed, Work())
+        StageRunner(tmp_path).run(changed, writes())
 
 
 def test_the_order_of_settings_and_tuples_in_them_change_nothing(tmp_path):
-    work = Work()
+    work = writes()
     one = stage_in(tmp_path, settings={"a": (1, 2), "b": 3})
     other = stage_in(tmp_path, settings={"b": 3, "a": [1, 2]})
     assert StageRunner(tmp_path).run(one, work) == StageRunner(tmp_path).run(other, work)
-    assert work.calls == 1
+    assert len(work.calls) == 1
 
 
 @pytest.mark.parametrize("damage", ["changed", "truncated", "deleted"])
 def test_a_damaged_output_file_is_noticed_and_named(tmp_path, damage):
-    StageRunner(tmp_path).run(stage_in(tmp_path), Work("content"))
+    StageRunner(tmp_path).run(stage_in(tmp_path), writes("content"))
     path = tmp_path / "mining" / "table.txt"
     if damage == "deleted":
         path.unlink()
     else:
         path.write_text({"changed": "c0ntent", "truncated": "conten"}[damage])
     with pytest.raises(ChangedError, match=r"table\.txt: its content is not what the stage wrote"):
-        StageRunner(tmp_path).run(stage_in(tmp_path), Work("content"))
+        StageRunner(tmp_path).run(stage_in(tmp_path), writes("content"))
 
 
 def test_a_folder_without_its_marker_is_not_trusted(tmp_path):
-    StageRunner(tmp_path).run(stage_in(tmp_path), Work("old"))
+    StageRunner(tmp_path).run(stage_in(tmp_path), writes("old"))
     (tmp_path / "mining" / STAGE_FILE).unlink()
     (tmp_path / "mining" / "leftover.txt").write_text("")
-    work = Work("new")
+    work = writes("new")
     StageRunner(tmp_path).run(stage_in(tmp_path), work)
-    assert work.calls == 1
+    assert len(work.calls) == 1
     assert names_in(tmp_path / "mining") == [STAGE_FILE, "table.txt"]
     assert (tmp_path / "mining" / "table.txt").read_text() == "new"
 
@@ -168,9 +163,9 @@ def test_work_that_raises_leaves_no_finished_stage_and_can_be_done_again(tmp_pat
     with pytest.raises(RuntimeError, match="broken"):
         StageRunner(tmp_path).run(stage_in(tmp_path), failing)
     assert not (tmp_path / "mining").exists()
-    work = Work()
+    work = writes()
     StageRunner(tmp_path).run(stage_in(tmp_path), work)
-    assert work.calls == 1
+    assert len(work.calls) == 1
     assert names_in(tmp_path) == [f"mining/{STAGE_FILE}", "mining/table.txt"]
 
 
@@ -223,39 +218,39 @@ def test_a_stage_that_cannot_resume_starts_from_nothing(tmp_path):
 def test_redo_replaces_that_stage_and_the_following_ones_and_keeps_those_before(tmp_path):
     names = ["corpus", "mining", "student"]
     for name in names:
-        StageRunner(tmp_path).run(stage_in(tmp_path, name), Work("old"))
+        StageRunner(tmp_path).run(stage_in(tmp_path, name), writes("old"))
     runner = StageRunner(tmp_path, redo="mining")
     for name in names:
-        runner.run(stage_in(tmp_path, name), Work("new"))
+        runner.run(stage_in(tmp_path, name), writes("new"))
     assert [(tmp_path / name / "table.txt").read_text() for name in names] == ["old", "new", "new"]
 
 
 def test_redo_replaces_a_stage_made_with_something_else(tmp_path):
-    StageRunner(tmp_path).run(stage_in(tmp_path), Work("old"))
-    record = StageRunner(tmp_path, redo="mining").run(stage_in(tmp_path, version=2), Work("new"))
+    StageRunner(tmp_path).run(stage_in(tmp_path), writes("old"))
+    record = StageRunner(tmp_path, redo="mining").run(stage_in(tmp_path, version=2), writes("new"))
     assert record["version"] == 2
     assert (tmp_path / "mining" / "table.txt").read_text() == "new"
-    assert StageRunner(tmp_path).run(stage_in(tmp_path, version=2), Work("newer")) == record
+    assert StageRunner(tmp_path).run(stage_in(tmp_path, version=2), writes("newer")) == record
 
 
 def test_a_stage_before_the_one_to_redo_is_still_refused_when_it_changed(tmp_path):
     for name in ("corpus", "mining"):
-        StageRunner(tmp_path).run(stage_in(tmp_path, name), Work())
+        StageRunner(tmp_path).run(stage_in(tmp_path, name), writes())
     with pytest.raises(ChangedError, match="stage 'corpus'"):
-        StageRunner(tmp_path, redo="mining").run(stage_in(tmp_path, "corpus", version=2), Work())
+        StageRunner(tmp_path, redo="mining").run(stage_in(tmp_path, "corpus", version=2), writes())
 
 
 def test_work_that_raises_during_a_redo_keeps_the_finished_stage(tmp_path):
-    StageRunner(tmp_path).run(stage_in(tmp_path), Work("old"))
+    StageRunner(tmp_path).run(stage_in(tmp_path), writes("old"))
 
     def failing(folder):
         raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):
         StageRunner(tmp_path, redo="mining").run(stage_in(tmp_path), failing)
-    work = Work("new")
+    work = writes("new")
     StageRunner(tmp_path).run(stage_in(tmp_path), work)
-    assert work.calls == 0
+    assert len(work.calls) == 0
     assert (tmp_path / "mining" / "table.txt").read_text() == "old"
 
 
@@ -329,5 +324,5 @@ def test_resumable_work_survives_an_interruption_while_the_marker_is_written(tmp
     with monkeypatch.context() as patch:
         patch.setattr("denizen.core.stage.file_digest", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            StageRunner(tmp_path).run(stage, Work())
+            StageRunner(tmp_path).run(stage, writes())
     assert files_found_by_work(tmp_path, stage) == ["table.txt"]

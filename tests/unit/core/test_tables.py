@@ -111,7 +111,7 @@ def test_relevant_leaves_out_what_was_judged_irrelevant():
 @pytest.mark.xfail(strict=True, reason="the chunks of a table decide where Parquet cuts its pages")
 def test_the_same_rows_in_other_chunks_give_the_same_bytes(tmp_path):
     count = 5000
-    whole = table("corpus", {"doc_id": [f"d{i}" for i in range(count)], "text": [f"{i} " * 50 for i in range(count)]})
+    whole = table("corpus", {"doc_id": [f"d{i}" for i in range(count)], "text": [f"{i} " * 300 for i in range(count)]})
     write_table(tmp_path / "whole.parquet", whole)
     write_table(tmp_path / "chunks.parquet", pa.concat_tables([whole.slice(0, 7), whole.slice(7)]))
     assert (tmp_path / "whole.parquet").read_bytes() == (tmp_path / "chunks.parquet").read_bytes()

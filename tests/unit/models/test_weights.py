@@ -40,6 +40,22 @@ def test_another_name_or_folder_of_a_file_changes_the_digest(tmp_path, target):
     assert model_digest(folder) != before
 
 
+def test_another_name_of_a_folder_changes_the_digest(tmp_path):
+    folder = model_in(tmp_path / "model")
+    before = model_digest(folder)
+    (folder / "1_Pooling").rename(folder / "1_Normalize")
+    assert model_digest(folder) != before
+
+
+def test_the_order_in_which_the_folder_is_listed_does_not_change_the_digest(tmp_path, monkeypatch):
+    folder = model_in(tmp_path / "model")
+    before = model_digest(folder)
+    listed = sorted(folder.rglob("*"))
+    for order in (listed, listed[::-1]):
+        monkeypatch.setattr(type(folder), "rglob", lambda self, pattern, order=order: iter(order))
+        assert model_digest(folder) == before
+
+
 def test_swapped_contents_of_two_files_change_the_digest(tmp_path):
     folder = model_in(tmp_path / "model")
     before = model_digest(folder)

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from denizen.core.tables import table
 from denizen.stages import evaluation
-from denizen.stages.evaluation import MEASURES, compare, dcg, means, measure, missing_queries, paired_difference
+from denizen.stages.evaluation import (
+    MEASURES,
+    compare,
+    dcg,
+    means,
+    measure,
+    missing_queries,
+    paired_difference,
+)
 
 
 def run_of(ranked: dict[str, list[str]], scores: list[float] | None = None) -> pa.Table:
@@ -28,7 +36,10 @@ def run_of(ranked: dict[str, list[str]], scores: list[float] | None = None) -> p
 
 def qrels_of(judged: dict[str, dict[str, int]]) -> pa.Table:
     rows = [(query_id, doc_id, grade) for query_id, grades in judged.items() for doc_id, grade in grades.items()]
-    return table("qrels", {name: [row[at] for row in rows] for at, name in enumerate(("query_id", "doc_id", "relevance"))})
+    return table(
+        "qrels",
+        {name: [row[at] for row in rows] for at, name in enumerate(("query_id", "doc_id", "relevance"))},
+    )
 
 
 def values_of(metrics: pa.Table) -> dict[tuple[str, str], float]:
@@ -213,7 +224,9 @@ def test_the_interval_is_that_of_the_normal_approximation_for_many_queries() -> 
     assert (found.low, found.high) == pytest.approx((delta.mean() - half, delta.mean() + half), abs=0.08 * half)
 
 
-def test_the_same_seed_gives_the_same_numbers_and_the_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_seed_gives_the_same_numbers_and_the_chunks_do_not_matter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     random = np.random.default_rng(1)
     one, other = random.random(31), random.random(31)
     first = paired_difference(one, other, seed=7)

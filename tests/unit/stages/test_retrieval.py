@@ -85,7 +85,7 @@ def test_search_equals_a_full_sort_when_the_memory_setting_makes_several_blocks(
 @pytest.mark.parametrize("passages", [50, 5000, 1_000_000])
 def test_a_block_of_scores_stays_within_the_memory_setting(memory_mb: int, passages: int) -> None:
     query_rows, corpus_rows = retrieval._block_shape(10_000, passages, 50, memory_mb)
-    assert 1 <= query_rows and 50 <= corpus_rows
+    assert query_rows >= 1 and corpus_rows >= 50
     assert query_rows * corpus_rows * 4 <= memory_mb * 2**20
 
 
@@ -131,14 +131,17 @@ def test_bm25_score_by_hand() -> None:
     assert run["score"].to_pylist() == pytest.approx([math.log(2) / 2.875], rel=1e-6)
 
 
-CORPUS = ["Gout hurts in the toes.", "Lupus is a disease of the skin.", "Measles are catching.", "The skin itches."]
+CORPUS = [
+    "Gout hurts in the toes.",
+    "Lupus is a disease of the skin.",
+    "Measles are catching.",
+    "The skin itches.",
+]
 
 
 def test_bm25_finds_the_obvious_and_leaves_out_passages_without_shared_terms() -> None:
     finished: list[int] = []
-    run = search_bm25(
-        ["q1", "q2"], ["Which toe does gout hurt?", "skin diseases"], ids(4), CORPUS, 10, finished.append
-    )
+    run = search_bm25(["q1", "q2"], ["Which toe does gout hurt?", "skin diseases"], ids(4), CORPUS, 10, finished.append)
     assert pairs(run) == [("q1", "d000000"), ("q2", "d000001"), ("q2", "d000003")]
     assert run.schema == SCHEMAS["run"]
     assert min(run["score"].to_pylist()) > 0

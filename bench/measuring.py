@@ -1,0 +1,70 @@
+"""What the benchmarks share: where the data is, how a run is made and timed, and how results are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from denizen.core.config import AdaptConfig
+from denizen.core.progress import Terminal
+from denizen.recipes.adapt import adapt
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
+RUNS = ROOT / "runs" / "bench"
+RESULTS = ROOT / "bench" / "results"
+
+
+def data(name: str) -> Path:
+    """The folder or file of a data set; leaves with a message where it is missing."""
+    path = DATA / name
+    if not path.exists():
+        sys.exit(f"the data set {name} is not in ../shared/data; this benchmark needs it")
+    return path
+
+
+def timed_adapt(name: str, source: Path, **settings: Any) -> dict[str, Any]:
+    """Runs `adapt` under runs/bench/NAME (continuing what is there) and returns its metrics and seconds of work."""
+    out = RUNS / name
+    began = time.monotonic()
+    report = adapt(AdaptConfig.resolve(str(source), **settings), out, progress=Terminal())
+    stages = {path.parent.relative_to(out).as_posix(): _seconds(path) for path in sorted(out.rglob("stage.json"))}
+    return {
+        "metrics": {name: value for name, value in report.items() if name not in ("config", "model")},
+        "settings": {name: value for name, value in report["config"].items() if name != "source"},
+        "seconds_by_stage": stages,
+        "seconds": round(sum(stages.values()), 1),
+        "wall_seconds_of_this_call": round(time.monotonic() - began, 1),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """The machine that the figures are from."""
+    import torch
+
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
+    return {
+        "processor": next((line.split(":")[1].strip() for line in text.splitlines() if "model name" in line), ""),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "flags": sorted({"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & set(flags)),
+        "python": platform.python_version(),
+    }
+
+
+def keep(name: str, result: dict[str, Any]) -> None:
+    """Writes bench/results/NAME.json."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n", encoding="utf-8")
+    print(f"written: {path.relative_to(ROOT)}")
+
+
+def _seconds(path: Path) -> float:
+    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])

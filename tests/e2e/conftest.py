@@ -1,0 +1,39 @@
+"""A small set of linked pairs, and one finished run on it that several tests look at."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "depth": 20, "easy_negative_ranks": "16-20"}
+SETTINGS |= {"hard_positive_ranks": "6-20", "precision": "fp32", "learning_rate": 1e-3}
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 questions with answers; each pair shares made-up words that no other pair has."""
+    random.seed(7)
+    syllables = [first + vowel + last for first in "bdfgklmnprst" for vowel in "aeiou" for last in "nrslt"]
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(120):
+            topic = ["".join(random.sample(syllables, 2)) for _ in range(3)]
+            filler = random.sample(syllables, 12)
+            answer = " ".join(random.sample(topic + filler, 15)).capitalize() + "."
+            file.write(json.dumps({"question": f"What is {' '.join(topic)}?", "answer": answer}) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(pairs: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The folder and the report of a finished run."""
+    from denizen.core.config import AdaptConfig
+    from denizen.recipes.adapt import adapt
+
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    config = AdaptConfig.resolve(str(pairs), model=str(tiny_encoder), **SETTINGS)
+    return out, adapt(config, out)

@@ -1,0 +1,219 @@
+"""A whole run on a tiny encoder: what it writes, that it is done once, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import ChangedError, InputError, LeakError
+from denizen.core.tables import SCHEMAS, read_table, relevant
+from denizen.recipes.adapt import adapt
+
+from .conftest import SETTINGS
+
+MEASURES = ["MRR@5", "Recall@5", "DCG@5", "nDCG@10", "Recall@100"]
+Finished = tuple[Path, dict[str, Any]]
+
+
+def test_metrics_json_has_the_documented_keys(finished: Finished) -> None:
+    out, report = finished
+    written = json.loads((out / "metrics.json").read_text())
+    assert written == json.loads(json.dumps(report))
+    for system in ("base", "bm25", "adapted"):
+        assert list(written[system]) == MEASURES
+    for measure in MEASURES:
+        found = written["difference"][measure]
+        assert set(found) == {"value", "low", "high", "p"}
+        assert found["value"] == pytest.approx(written["adapted"][measure] - written["base"][measure])
+        assert found["low"] <= found["value"] <= found["high"]
+        assert 0 < found["p"] <= 1
+    assert written["queries"] == written["data"]["queries"]["test"] == 24
+    assert written["warning"] is None
+
+
+def test_training_on_the_words_of_the_domain_helps(finished: Finished) -> None:
+    _, report = finished
+    assert report["adapted"]["Recall@100"] > report["base"]["Recall@100"]
+    assert report["best_round"] > 0
+
+
+def test_the_model_loads_with_plain_sentence_transformers(finished: Finished) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    out, report = finished
+    model = SentenceTransformer(str(out / "model"))
+    assert [type(module).__name__ for module in model] == ["Transformer", "Pooling", "Normalize"]
+    assert model.max_seq_length == 64
+    card = (out / "model" / "README.md").read_text()
+    assert f"{report['difference']['MRR@5']['value']:+.3f}" in card
+    assert "24 held-out test queries" in card
+    assert not list((out / "model").glob("*.bin"))
+
+
+def test_the_model_gives_the_test_metrics_that_were_reported(finished: Finished) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    out, report = finished
+    model = SentenceTransformer(str(out / "model"))
+    corpus = read_table(out / "corpus/corpus.parquet", "corpus").to_pylist()
+    queries = read_table(out / "corpus/queries.parquet", "queries").to_pylist()
+    known = relevant(read_table(out / "corpus/qrels.parquet", "qrels"))
+    test = [row for row in queries if row["split"] == "test"]
+    scores = model.encode([row["text"] for row in test]) @ model.encode([row["text"] for row in corpus]).T
+    reciprocal = []
+    for row, values in zip(test, scores, strict=True):
+        ranked = [corpus[at]["doc_id"] for at in np.argsort(-values, kind="stable")[:5]]
+        ranks = [rank for rank, doc_id in enumerate(ranked, start=1) if doc_id in known[row["query_id"]]]
+        reciprocal.append(1 / ranks[0] if ranks else 0.0)
+    assert report["adapted"]["MRR@5"] == pytest.approx(np.mean(reciprocal), abs=1e-6)
+
+
+def test_every_table_of_the_run_has_its_schema(finished: Finished) -> None:
+    out, _ = finished
+    seen = set()
+    for path in out.rglob("*.parquet"):
+        name = path.stem.split("_")[-1].split(".")[-1]
+        assert read_table(path, name).num_rows >= 0
+        seen.add(name)
+    assert seen == set(SCHEMAS)
+
+
+def test_no_query_of_dev_or_test_is_ever_mined_or_trained_on(finished: Finished) -> None:
+    out, _ = finished
+    queries = read_table(out / "corpus/queries.parquet", "queries").to_pylist()
+    train = {row["query_id"] for row in queries if row["split"] == "train"}
+    test = {row["query_id"] for row in queries if row["split"] == "test"}
+    for number in range(2):
+        for name in ("candidates", "examples"):
+            rows = read_table(out / f"round-{number}/{name}/{name}.parquet", name)
+            assert set(rows["query_id"].to_pylist()) <= train
+    for number in range(3):
+        run = read_table(out / f"round-{number}/run/run.parquet", "run")
+        assert not set(run["query_id"].to_pylist()) & test
+
+
+def test_later_rounds_keep_the_examples_of_earlier_ones(finished: Finished) -> None:
+    out, _ = finished
+    first, second = (
+        read_table(out / f"round-{number}/examples/examples.parquet", "examples").to_pylist() for number in range(2)
+    )
+    assert second[: len(first)] == first
+    assert {row["round"] for row in second[len(first) :]} == {1}
+
+
+def test_the_same_command_again_does_no_stage_twice(
+    finished: Finished, pairs: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, report = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("stage.json")}
+    monkeypatch.setattr("denizen.recipes.adapt.load_encoder", lambda folder: pytest.fail("a model was loaded"))
+    again = adapt(AdaptConfig.resolve(str(pairs), model=str(tiny_encoder), **SETTINGS), out)
+    assert again == report
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("stage.json")} == before
+
+
+def test_a_changed_setting_is_refused_with_its_name(finished: Finished, pairs: Path, tiny_encoder: Path) -> None:
+    out, _ = finished
+    changed = {**SETTINGS, "temperature": 0.1}
+    with pytest.raises(ChangedError, match=r"temperature: 0\.05 -> 0\.1"):
+        adapt(AdaptConfig.resolve(str(pairs), model=str(tiny_encoder), **changed), out)
+
+
+def test_other_weights_under_the_same_name_are_refused(
+    pairs: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    model = tmp_path / "model"
+    shutil.copytree(tiny_encoder, model)
+    config = AdaptConfig.resolve(str(pairs), model=str(model), **{**SETTINGS, "rounds": 1, "epochs": 0.1})
+    adapt(config, tmp_path / "run")
+    other = SentenceTransformer(str(model))
+    with torch.no_grad():
+        next(iter(other.parameters())).add_(0.01)
+    other.save_pretrained(str(model), create_model_card=False)
+    with pytest.raises(ChangedError, match=r"round-0/embeddings.*inputs\.student"):
+        adapt(config, tmp_path / "run")
+
+
+def test_redo_replaces_a_stage_and_what_follows(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "rounds": 1, "epochs": 0.1}
+    config = AdaptConfig.resolve(str(pairs), model=str(tiny_encoder), **settings)
+    adapt(config, tmp_path / "run")
+    changed = dataclasses.replace(config, temperature=0.2)
+    mined = (tmp_path / "run/round-0/candidates/stage.json").stat().st_mtime_ns
+    adapt(changed, tmp_path / "run", redo="round-0/student")
+    assert (tmp_path / "run/round-0/candidates/stage.json").stat().st_mtime_ns == mined
+    record = json.loads((tmp_path / "run/round-0/student/stage.json").read_text())
+    assert record["settings"]["temperature"] == 0.2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"preset": "gold-triplet", "easy_negative_ranks": "16-20", "hard_positive_ranks": "6-20"},
+        {"loss": "cached-infonce", "negatives": 2},
+        {"loss": "gist"},
+        {"loss": "infonce", "negatives": 0, "positives": 0},
+        {"loss": "infonce", "positive_ceiling": 0.95, "dropout": True, "max_tokens": 16},
+    ],
+    ids=lambda settings: "-".join(str(value) for value in settings.values()),
+)
+def test_every_loss_trains(settings: dict[str, Any], pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    small = {"rounds": 1, "epochs": 0.2, "depth": 20, "batch_size": 8, "model": str(tiny_encoder), **SETTINGS}
+    report = adapt(AdaptConfig.resolve(str(pairs), **{**small, "rounds": 1, "epochs": 0.2, **settings}), tmp_path / "run")
+    facts = json.loads((tmp_path / "run/round-0/student/stage.json").read_text())["facts"]
+    assert facts["steps"] >= 1
+    assert all(np.isfinite(loss) for _, loss in facts["loss"])
+    assert report["queries"] == 24
+
+
+def test_prompts_reach_mining_training_evaluation_and_the_saved_model(
+    pairs: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(tiny_encoder))
+    model.prompts = {"query": "ask: ", "document": "read: "}
+    model.save_pretrained(str(tmp_path / "prompted"), create_model_card=False)
+    seen: list[str] = []
+    original = SentenceTransformer.preprocess
+
+    def spy(self: SentenceTransformer, inputs: list[str], prompt: str | None = None, **kwargs: Any) -> Any:
+        seen.append(prompt or "")
+        return original(self, inputs, prompt=prompt, **kwargs)
+
+    monkeypatch.setattr(SentenceTransformer, "preprocess", spy)
+    settings = {**SETTINGS, "rounds": 1, "epochs": 0.2, "model": str(tmp_path / "prompted")}
+    adapt(AdaptConfig.resolve(str(pairs), **settings), tmp_path / "run")
+    assert set(seen) == {"ask: ", "read: "}
+    assert SentenceTransformer(str(tmp_path / "run/model")).prompts == {"query": "ask: ", "document": "read: "}
+
+
+def test_a_leaking_source_stops_the_run_and_leaves_nothing(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    rows = pairs.read_text().splitlines()
+    leaking = tmp_path / "pairs.jsonl"
+    leaking.write_text("\n".join(rows + rows) + "\n")
+    settings = {**SETTINGS, "rounds": 1, "epochs": 0.1, "split": "random", "model": str(tiny_encoder)}
+    with pytest.raises(LeakError, match="stand on both sides"):
+        adapt(AdaptConfig.resolve(str(leaking), **settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    report = adapt(AdaptConfig.resolve(str(leaking), **settings, allow_leak=True), tmp_path / "run")
+    assert "leak" in report["warning"]
+    assert "leak" in (tmp_path / "run/model/README.md").read_text()
+
+
+def test_a_folder_that_is_no_run_is_left_alone(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty and holds no run"):
+        adapt(AdaptConfig.resolve(str(pairs), model=str(tiny_encoder)), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+from denizen.models.losses import CachedInfoNCE, InfoNCE, Relevance
+
+pytestmark = pytest.mark.parity
+
+COLUMNS = (
+    ["what is gout", "how is lupus treated", "causes of fever", "a child with pain"],
+    ["gout is a pain of the toe", "lupus is treated with a drug", "fever", "child, pain and fever"],
+    ["lupus", "causes of gout in a child", "the dose is 5", "what"],
+    ["how are symptoms treated", "drug", "pain of a child", "fever and gout"],
+)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_encoder: Path) -> Iterator[SentenceTransformer]:
+    """The tiny encoder without dropout, on one thread: more only wait for one another at this size."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield SentenceTransformer(str(tiny_encoder), device="cpu").eval()
+    torch.set_num_threads(threads)
+
+
+def nothing_masked(negatives: int) -> Relevance:
+    """Four rows of different documents, each relevant to its own query alone."""
+    return Relevance(
+        documents=np.arange(4 * (1 + negatives)).reshape(1 + negatives, 4).T,
+        query=np.arange(4),
+        related=[frozenset([row]) for row in range(4)],
+    )
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5])
+@pytest.mark.parametrize("negatives", [0, 1, 2])
+@pytest.mark.parametrize("cached", [False, True])
+def test_info_nce_without_masking_equals_multiple_negatives_ranking_loss(
+    model: SentenceTransformer, negatives: int, temperature: float, cached: bool
+) -> None:
+    relevance = nothing_masked(negatives)
+    ours = CachedInfoNCE(model, relevance, temperature, 3) if cached else InfoNCE(model, relevance, temperature)
+    theirs = MultipleNegativesRankingLoss(model, scale=1 / temperature)
+    found = []
+    for loss in (ours, theirs):
+        model.zero_grad()
+        value = loss([model.preprocess(column) for column in COLUMNS[: 2 + negatives]], torch.arange(4))
+        value.backward()
+        gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+        found.append((value.item(), {name: gradient.clone() for name, gradient in gradients.items()}))
+    (our_value, our_gradients), (their_value, their_gradients) = found
+    assert our_value == pytest.approx(their_value, rel=1e-5)
+    assert our_gradients.keys() == their_gradients.keys() and len(our_gradients) > 20
+    for name, gradient in their_gradients.items():
+        torch.testing.assert_close(our_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
