@@ -11,10 +11,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from measuring import RUNS, data, keep, timed_adapt
-
 from denizen.core.progress import Terminal
 from denizen.recipes.evaluate import evaluate
+from measuring import RUNS, data, keep, timed_adapt
 
 SETS = ("financial_qa_10k", "tatqa", "obliqa", "medquad")
 
@@ -23,9 +22,7 @@ def main(names: list[str]) -> None:
     general = data("nq_general")
     for name in names:
         result = timed_adapt(name, data(name), drop_leaks=True)
-        report = evaluate(
-            ["all-MiniLM-L6-v2", str(RUNS / name / "model")], general, bm25=False, progress=Terminal()
-        )
+        report = evaluate(["all-MiniLM-L6-v2", str(RUNS / name / "model")], general, bm25=False, progress=Terminal())
         result["nq_general"] = {key: report[key] for key in ("means", "differences", "queries")}
         show(name, result)
         keep(f"domains_{name}", result)

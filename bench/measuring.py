@@ -32,7 +32,7 @@ def timed_adapt(name: str, source: Path, **settings: Any) -> dict[str, Any]:
     """Runs `adapt` under runs/bench/NAME (continuing what is there) and returns its metrics and seconds of work."""
     out = RUNS / name
     began = time.monotonic()
-    report = adapt(AdaptConfig.resolve(str(source), **settings), out, progress=Terminal())
+    report = adapt(AdaptConfig(str(source), **settings), out, progress=Terminal())
     stages = {path.parent.relative_to(out).as_posix(): _seconds(path) for path in sorted(out.rglob("stage.json"))}
     return {
         "metrics": {name: value for name, value in report.items() if name not in ("config", "model")},

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import RUNS, data, keep, timed_adapt
 
 from denizen.core.tables import read_table, relevant
+from measuring import RUNS, data, keep, timed_adapt
 
 PRESETS = ("default", "gold-triplet")
 
@@ -71,7 +71,9 @@ def show(preset: str, result: dict[str, Any]) -> None:
     print(f"{'':<12}{'base':>8}{'BM25':>8}{'adapted':>9}   difference with 95 % interval")
     for name, found in metrics["difference"].items():
         row = "".join(f"{metrics[system][name]:>8.3f}" for system in ("base", "bm25", "adapted"))
-        print(f"{name:<12}{row}   {found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]  p {found['p']:.4f}")
+        print(
+            f"{name:<12}{row}   {found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]  p {found['p']:.4f}"
+        )
     print("round  MRR@5  Recall@100  mean cosine  first relevant  other relevant  (dev)")
     for row in result["rounds"]:
         print(

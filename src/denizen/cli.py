@@ -90,7 +90,7 @@ def _adapt(
     """Adapt a bi-encoder to documents with questions that are known to belong to them."""
     _set_debug(debug)
     given = {name: value for name, value in settings.items() if value is not None}
-    config = AdaptConfig.resolve(source, **given)
+    config = AdaptConfig(source, **given)
     from denizen.recipes.adapt import adapt
 
     _show(adapt(config, out, redo=redo, progress=_progress(quiet)), quiet, as_json)

@@ -35,5 +35,5 @@ def finished(pairs: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathF
     from denizen.recipes.adapt import adapt
 
     out = tmp_path_factory.mktemp("runs") / "finished"
-    config = AdaptConfig.resolve(str(pairs), model=str(tiny_encoder), **SETTINGS)
+    config = AdaptConfig(str(pairs), model=str(tiny_encoder), **SETTINGS)
     return out, adapt(config, out)

@@ -40,7 +40,7 @@ def watch(stage: str, countdown: int) -> None:
 
 def main() -> None:
     pairs, model, out, settings, *stages = sys.argv[1:]
-    config = AdaptConfig.resolve(pairs, model=model, **json.loads(settings))
+    config = AdaptConfig(pairs, model=model, **json.loads(settings))
     for number, stage in enumerate([*stages, ""]):
         child = os.fork()
         if child == 0:

@@ -113,7 +113,7 @@ def test_the_same_command_again_does_no_stage_twice(
     out, report = finished
     before = {path: path.stat().st_mtime_ns for path in out.rglob("stage.json")}
     monkeypatch.setattr("denizen.recipes.adapt.load_encoder", lambda folder: pytest.fail("a model was loaded"))
-    again = adapt(AdaptConfig.resolve(str(pairs), model=str(tiny_encoder), **SETTINGS), out)
+    again = adapt(AdaptConfig(str(pairs), model=str(tiny_encoder), **SETTINGS), out)
     assert again == report
     assert {path: path.stat().st_mtime_ns for path in out.rglob("stage.json")} == before
 
@@ -122,12 +122,10 @@ def test_a_changed_setting_is_refused_with_its_name(finished: Finished, pairs: P
     out, _ = finished
     changed = {**SETTINGS, "temperature": 0.1}
     with pytest.raises(ChangedError, match=r"temperature: 0\.05 -> 0\.1"):
-        adapt(AdaptConfig.resolve(str(pairs), model=str(tiny_encoder), **changed), out)
+        adapt(AdaptConfig(str(pairs), model=str(tiny_encoder), **changed), out)
 
 
-def test_other_weights_under_the_same_name_are_refused(
-    pairs: Path, tiny_encoder: Path, tmp_path: Path
-) -> None:
+def test_other_weights_under_the_same_name_are_refused(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     import shutil
 
     import torch
@@ -135,7 +133,7 @@ def test_other_weights_under_the_same_name_are_refused(
 
     model = tmp_path / "model"
     shutil.copytree(tiny_encoder, model)
-    config = AdaptConfig.resolve(str(pairs), model=str(model), **{**SETTINGS, "rounds": 1, "epochs": 0.1})
+    config = AdaptConfig(str(pairs), model=str(model), **{**SETTINGS, "rounds": 1, "epochs": 0.1})
     adapt(config, tmp_path / "run")
     other = SentenceTransformer(str(model))
     with torch.no_grad():
@@ -147,7 +145,7 @@ def test_other_weights_under_the_same_name_are_refused(
 
 def test_redo_replaces_a_stage_and_what_follows(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     settings = {**SETTINGS, "rounds": 1, "epochs": 0.1}
-    config = AdaptConfig.resolve(str(pairs), model=str(tiny_encoder), **settings)
+    config = AdaptConfig(str(pairs), model=str(tiny_encoder), **settings)
     adapt(config, tmp_path / "run")
     changed = dataclasses.replace(config, temperature=0.2)
     mined = (tmp_path / "run/round-0/candidates/stage.json").stat().st_mtime_ns
@@ -155,6 +153,12 @@ def test_redo_replaces_a_stage_and_what_follows(pairs: Path, tiny_encoder: Path,
     assert (tmp_path / "run/round-0/candidates/stage.json").stat().st_mtime_ns == mined
     record = json.loads((tmp_path / "run/round-0/student/stage.json").read_text())
     assert record["settings"]["temperature"] == 0.2
+
+
+def test_a_stage_to_redo_that_there_is_not_is_refused(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no stage 'minning' to redo; there are corpus, round-0/embeddings"):
+        adapt(AdaptConfig(str(pairs), model=str(tiny_encoder)), tmp_path / "run", redo="minning")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +174,7 @@ def test_redo_replaces_a_stage_and_what_follows(pairs: Path, tiny_encoder: Path,
 )
 def test_every_loss_trains(settings: dict[str, Any], pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     small = {"rounds": 1, "epochs": 0.2, "depth": 20, "batch_size": 8, "model": str(tiny_encoder), **SETTINGS}
-    report = adapt(AdaptConfig.resolve(str(pairs), **{**small, "rounds": 1, "epochs": 0.2, **settings}), tmp_path / "run")
+    report = adapt(AdaptConfig(str(pairs), **{**small, "rounds": 1, "epochs": 0.2, **settings}), tmp_path / "run")
     facts = json.loads((tmp_path / "run/round-0/student/stage.json").read_text())["facts"]
     assert facts["steps"] >= 1
     assert all(np.isfinite(loss) for _, loss in facts["loss"])
@@ -194,7 +198,7 @@ def test_prompts_reach_mining_training_evaluation_and_the_saved_model(
 
     monkeypatch.setattr(SentenceTransformer, "preprocess", spy)
     settings = {**SETTINGS, "rounds": 1, "epochs": 0.2, "model": str(tmp_path / "prompted")}
-    adapt(AdaptConfig.resolve(str(pairs), **settings), tmp_path / "run")
+    adapt(AdaptConfig(str(pairs), **settings), tmp_path / "run")
     assert set(seen) == {"ask: ", "read: "}
     assert SentenceTransformer(str(tmp_path / "run/model")).prompts == {"query": "ask: ", "document": "read: "}
 
@@ -205,9 +209,9 @@ def test_a_leaking_source_stops_the_run_and_leaves_nothing(pairs: Path, tiny_enc
     leaking.write_text("\n".join(rows + rows) + "\n")
     settings = {**SETTINGS, "rounds": 1, "epochs": 0.1, "split": "random", "model": str(tiny_encoder)}
     with pytest.raises(LeakError, match="stand on both sides"):
-        adapt(AdaptConfig.resolve(str(leaking), **settings), tmp_path / "run")
+        adapt(AdaptConfig(str(leaking), **settings), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    report = adapt(AdaptConfig.resolve(str(leaking), **settings, allow_leak=True), tmp_path / "run")
+    report = adapt(AdaptConfig(str(leaking), **settings, allow_leak=True), tmp_path / "run")
     assert "leak" in report["warning"]
     assert "leak" in (tmp_path / "run/model/README.md").read_text()
 
@@ -215,5 +219,5 @@ def test_a_leaking_source_stops_the_run_and_leaves_nothing(pairs: Path, tiny_enc
 def test_a_folder_that_is_no_run_is_left_alone(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty and holds no run"):
-        adapt(AdaptConfig.resolve(str(pairs), model=str(tiny_encoder)), tmp_path)
+        adapt(AdaptConfig(str(pairs), model=str(tiny_encoder)), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -6,6 +6,8 @@ The command line and the Python API share these names; `config.json` of a run is
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -16,9 +18,9 @@ def _setting(default: Any, help: str, *, least: float | None = None, most: float
     return field(default=default, metadata={"help": help, "least": least, "most": most})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class AdaptConfig:
-    """Settings of one adaptation run."""
+    """Settings of one adaptation run: the defaults, then the preset's values, then what is given."""
 
     source: str = _setting(
         MISSING, "BEIR folder, file of pairs (.json, .jsonl[.gz], .csv, .parquet), saved dataset, or dataset id."
@@ -61,6 +63,10 @@ class AdaptConfig:
     learning_rate: float = _setting(1e-4, "Peak learning rate of AdamW.", least=0, most=1)
     epochs: float = _setting(1.0, "Epochs in each round.", least=0.001, most=1000)
     batch_size: int = _setting(32, "Examples in a batch.", least=1)
+    # the other queries' documents then are hard negatives that cost nothing; see docs/LOG.md for what that gives
+    batches: Literal["similar", "length"] = _setting(
+        "similar", "similar: similar queries share a batch. length: texts of similar length do (less padding)."
+    )
     warmup_steps: float = _setting(0.1, "Warm-up: a share of the steps (below 1) or a number of steps.", least=0)
     weight_decay: float = _setting(0.01, "Weight decay of AdamW.", least=0, most=1)
     temperature: float = _setting(0.05, "Temperature of InfoNCE and GIST.", least=0.001, most=10)
@@ -75,12 +81,29 @@ class AdaptConfig:
     drop_leaks: bool = _setting(False, "Drop the queries that leak from the learning side instead of stopping.")
     allow_leak: bool = _setting(False, "Run although the splits leak; every result says so.")
 
-    def __post_init__(self) -> None:
+    # written out, because the generated one would leave the preset's values to its callers
+    def __init__(self, source: str, *, preset: str = "default", **given: Any) -> None:
+        """Fills in the preset and checks every value.
+
+        Raises:
+            InputError: On an unknown name or a value outside its bounds.
+        """
+        specs = dataclasses.fields(self)
+        known = {spec.name for spec in specs}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise InputError(f"unknown settings {unknown}; there are {sorted(known)}")
+        if preset not in PRESETS:
+            raise InputError(f"preset {preset!r} is unknown; there are {sorted(PRESETS)}")
+        values = {"source": source, "preset": preset, **PRESETS[preset], **given}
         hints = get_type_hints(type(self))
-        for spec in dataclasses.fields(self):
-            _check(spec, hints[spec.name], getattr(self, spec.name))
-        if self.preset not in PRESETS:
-            raise InputError(f"preset {self.preset!r} is unknown; there are {sorted(PRESETS)}")
+        for spec in specs:
+            value = values.get(spec.name, spec.default)
+            _check(spec, hints[spec.name], value)
+            object.__setattr__(self, spec.name, value)
+        self._check_together()
+
+    def _check_together(self) -> None:
         if self.dev_share + self.test_share > 0.8:
             raise InputError(
                 f"dev_share + test_share is {self.dev_share + self.test_share:g}; at most 0.8, so that something "
@@ -91,21 +114,6 @@ class AdaptConfig:
                 raise InputError(
                     f"{name} is {getattr(self, name)}, beyond depth {self.depth}; raise depth or lower the window"
                 )
-
-    @classmethod
-    def resolve(cls, source: str, preset: str = "default", **given: Any) -> AdaptConfig:
-        """The settings after the preset and what was given, which wins over the preset.
-
-        Raises:
-            InputError: On an unknown name or a value outside its bounds.
-        """
-        known = {spec.name for spec in dataclasses.fields(cls)}
-        unknown = sorted(set(given) - known)
-        if unknown:
-            raise InputError(f"unknown settings {unknown}; there are {sorted(known)}")
-        if preset not in PRESETS:
-            raise InputError(f"preset {preset!r} is unknown; there are {sorted(PRESETS)}")
-        return cls(source=source, preset=preset, **{**PRESETS[preset], **given})
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON keeps them."""
@@ -122,9 +130,9 @@ def ranks(window: str) -> tuple[int, int]:
     Raises:
         InputError: When it is not two numbers with 1 <= first <= last.
     """
-    first, _, last = window.partition("-")
-    if first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last):
-        return int(first), int(last)
+    found = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", window)
+    if found and 1 <= int(found[1]) <= int(found[2]):
+        return int(found[1]), int(found[2])
     raise InputError(f"rank window {window!r} is not of the form 6-100 (from rank 6 to rank 100)")
 
 
@@ -136,6 +144,9 @@ def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
     fits = (int, float) if hint is float else hint
     if not isinstance(value, fits) or (isinstance(value, bool) and hint is not bool):
         raise InputError(f"{spec.name} is {value!r}; it must be of type {hint.__name__}")
+    # nan is neither below nor above any bound
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{spec.name} is {value}; it must be a finite number")
     least, most = spec.metadata["least"], spec.metadata["most"]
     if (least is not None and value < least) or (most is not None and value > most):
         limit = f"at least {least:g}" if most is None else f"between {least:g} and {most:g}"
@@ -153,6 +164,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "epochs": 2.0,
         "rounds": 2,
+        "batches": "length",
         "warmup_steps": 100.0,
         "easy_per_hard": 2.0,
         "passage_chars": 1000,

@@ -33,3 +33,9 @@ class GateError(DenizenError):
     """A measured limit that the user asked for was not met."""
 
     exit_code = 4
+
+
+def reason(error: BaseException) -> str:
+    """The first line of another library's message, or the error's type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -71,7 +71,7 @@ class Terminal:
 
     def skipped(self, stage: str) -> None:
         """Prints that a stage was done before."""
-        self.console.print(f"[dim]{stage:<22} done before[/dim]")
+        self.console.print(f"{stage:<22} done before", style="dim", markup=False)
 
     @contextlib.contextmanager
     def working(self, stage: str) -> Iterator[None]:
@@ -80,7 +80,8 @@ class Terminal:
         began = time.monotonic()
         yield
         notes = "; ".join(self._notes)
-        self.console.print(f"{stage:<22} {_duration(time.monotonic() - began):>8}  {notes}", soft_wrap=True)
+        line = f"{stage:<22} {_duration(time.monotonic() - began):>8}  {notes}"
+        self.console.print(line, soft_wrap=True, markup=False)
 
     def note(self, text: str) -> None:
         """Keeps the fact until the stage's line is printed."""

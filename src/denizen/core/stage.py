@@ -1,9 +1,10 @@
 """A stage of a run: done once, whole or not at all, and never mistaken for another.
 
 A stage writes into `.<name>.partial` beside its place; when it is finished, `stage.json` is written last and
-the folder is renamed. `stage.json` holds the fingerprint (stage version, settings, digests of everything that
-was read) and the digest of each file written. A finished stage with the same fingerprint is skipped; one with
-another fingerprint stops the run and says which part differs. Existence alone never counts.
+the folder is renamed (by the next run, if this one is stopped in between). `stage.json` holds the fingerprint
+(stage version, settings, digests of everything that was read) and the digest of each file written. A finished
+stage with the same fingerprint is skipped; one with another fingerprint stops the run and says which part
+differs. Existence alone never counts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from denizen.core.errors import ChangedError
 from denizen.core.progress import Progress, Silent
 
 STAGE_FILE = "stage.json"
+# whose a partial folder is, while it is one
+_OWNER_FILE = "fingerprint.json"
+_MISSING = object()
 
 
 def file_digest(path: Path) -> str:
@@ -43,13 +47,17 @@ def write_json(path: Path, value: Any) -> None:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two nested mappings, as lines `name: old -> new`."""
+
+    def shown(value: Any) -> str:
+        return "missing" if value is _MISSING else repr(value)
+
     lines: list[str] = []
     for name in sorted({*old, *new}):
-        before, after = old.get(name), new.get(name)
+        before, after = old.get(name, _MISSING), new.get(name, _MISSING)
         if isinstance(before, dict) and isinstance(after, dict):
             lines += [f"{name}.{line}" for line in differences(before, after)]
         elif before != after:
-            lines.append(f"{name}: {before!r} -> {after!r}")
+            lines.append(f"{name}: {shown(before)} -> {shown(after)}")
     return lines
 
 
@@ -76,6 +84,18 @@ class Stage:
         """All that decides what the stage writes, in a form that JSON gives back unchanged."""
         parts = {"version": self.version, "settings": dict(self.settings), "inputs": dict(self.inputs)}
         return dict(json.loads(json.dumps(parts)))
+
+    @property
+    def partial(self) -> Path:
+        """Where its files lie until all of them are written."""
+        return self.folder.with_name(f".{self.folder.name}.partial")
+
+    def owns(self, path: Path) -> bool:
+        """Whether a JSON file is there and holds this stage's fingerprint."""
+        if not path.is_file():
+            return False
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {part: record.get(part) for part in self.fingerprint} == self.fingerprint
 
 
 @dataclass
@@ -109,6 +129,9 @@ class StageRunner:
         name = stage.folder.relative_to(self.root).as_posix()
         if self.redo == name:
             self.redoing = True
+        if not self.redoing and stage.owns(stage.partial / STAGE_FILE):
+            # an earlier run was stopped between the last file and the renaming
+            _publish(stage)
         done = self._finished(stage, name)
         if done is not None:
             self.progress.skipped(name)
@@ -117,8 +140,8 @@ class StageRunner:
         began = time.monotonic()
         with self.progress.working(name):
             facts = work(partial) or {}
-        (partial / "fingerprint.json").unlink()
-        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        owner = partial / _OWNER_FILE
+        files = sorted(path for path in partial.rglob("*") if path.is_file() and path != owner)
         record = {
             **stage.fingerprint,
             "files": {path.relative_to(partial).as_posix(): file_digest(path) for path in files},
@@ -126,9 +149,7 @@ class StageRunner:
             "seconds": round(time.monotonic() - began, 2),
         }
         write_json(partial / STAGE_FILE, record)
-        if stage.folder.exists():
-            shutil.rmtree(stage.folder)
-        partial.rename(stage.folder)
+        _publish(stage)
         return record
 
     def _finished(self, stage: Stage, name: str) -> dict[str, Any] | None:
@@ -153,12 +174,21 @@ class StageRunner:
         )
 
     def _open_partial(self, stage: Stage) -> Path:
-        partial = stage.folder.with_name(f".{stage.folder.name}.partial")
-        owner = partial / "fingerprint.json"
-        same = owner.is_file() and json.loads(owner.read_text(encoding="utf-8")) == stage.fingerprint
-        if partial.exists() and not (same and stage.resumable):
+        partial = stage.partial
+        owner = partial / _OWNER_FILE
+        if partial.exists() and not (stage.resumable and stage.owns(owner)):
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
+        # the marker of an earlier try, whole or half written, says nothing about this one
+        for name in (STAGE_FILE, f".{STAGE_FILE}.partial"):
+            (partial / name).unlink(missing_ok=True)
         if not owner.exists():
             write_json(owner, stage.fingerprint)
         return partial
+
+
+def _publish(stage: Stage) -> None:
+    (stage.partial / _OWNER_FILE).unlink(missing_ok=True)
+    if stage.folder.exists():
+        shutil.rmtree(stage.folder)
+    stage.partial.rename(stage.folder)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from denizen.core.errors import InputError
+from denizen.core.errors import InputError, reason
 
 _text, _int, _float = pa.string(), pa.int32(), pa.float32()
 
@@ -76,13 +76,17 @@ def table(name: str, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
 
     Args:
         name: A key of `SCHEMAS`.
-        columns: Column name to values, all of one length.
+        columns: Column name to values, all of one length; none at all makes an empty table.
+
+    Raises:
+        InputError: When a column is unknown, or the columns are not of one length.
     """
     schema = SCHEMAS[name]
-    unknown = sorted(set(columns) - set(schema.names))
-    if unknown:
-        raise InputError(f"{name} has no columns {unknown}; it has {schema.names}")
-    length = len(next(iter(columns.values())))
+    _check_names(name, columns)
+    lengths = {column: len(values) for column, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"the columns of {name} have different lengths: {lengths}")
+    length = next(iter(lengths.values()), 0)
     arrays = [
         pa.array(columns[field.name], type=field.type) if field.name in columns else pa.nulls(length, field.type)
         for field in schema
@@ -91,26 +95,42 @@ def table(name: str, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
 
 
 def rows_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Makes a table from an iterable of row mappings."""
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMAS[name])
+    """Makes a table from an iterable of row mappings; what a row leaves out is null.
+
+    Raises:
+        InputError: When a row has an unknown column.
+    """
+    listed = [dict(row) for row in rows]
+    _check_names(name, {column for row in listed for column in row})
+    return pa.Table.from_pylist(listed, schema=SCHEMAS[name])
 
 
 def write_table(path: Path, rows: pa.Table) -> None:
     """Writes a table as one Parquet file, with the same bytes for the same rows."""
-    pq.write_table(rows, path, compression="zstd", row_group_size=1 << 17)
+    # Parquet cuts its pages where the chunks end, and how rows came together is not part of what they say
+    pq.write_table(rows.combine_chunks(), path, compression="zstd", row_group_size=1 << 17)
 
 
 def read_table(path: Path, name: str) -> pa.Table:
     """Reads a table and checks its columns.
 
     Raises:
-        InputError: When the file is missing or its columns are not those of `name`.
+        InputError: When the file is missing or unreadable, or its columns are not those of `name`.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; it should hold the table '{name}'")
-    rows = pq.read_table(path)
-    if rows.schema.names != SCHEMAS[name].names:
-        raise InputError(f"{path} has the columns {rows.schema.names}; '{name}' has {SCHEMAS[name].names}")
+    try:
+        rows = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is not a readable Parquet file: {reason(error)}") from None
+    schema = SCHEMAS[name]
+    if rows.schema.names != schema.names:
+        raise InputError(f"{path} has the columns {rows.schema.names}; '{name}' has {schema.names}")
+    if rows.schema.types != schema.types:
+        raise InputError(
+            f"{path} has columns of the types {[str(kind) for kind in rows.schema.types]}; "
+            f"'{name}' has {[str(kind) for kind in schema.types]}"
+        )
     return rows
 
 
@@ -118,6 +138,11 @@ def texts(corpus: pa.Table) -> list[str]:
     """The text of every passage as models see it: title and text, as BEIR joins them."""
     titles, bodies = corpus["title"].to_pylist(), corpus["text"].to_pylist()
     return [f"{title} {body}".strip() if title else body for title, body in zip(titles, bodies, strict=True)]
+
+
+def folded(text: str) -> str:
+    """A text without differences of case and white space: what makes two queries the same."""
+    return " ".join(text.lower().split())
 
 
 def relevant(qrels: pa.Table) -> dict[str, dict[str, int]]:
@@ -128,3 +153,10 @@ def relevant(qrels: pa.Table) -> dict[str, dict[str, int]]:
         if grade > 0:
             found.setdefault(query_id, {})[doc_id] = grade
     return found
+
+
+def _check_names(name: str, columns: Iterable[str]) -> None:
+    known = SCHEMAS[name].names
+    unknown = sorted(set(columns) - set(known))
+    if unknown:
+        raise InputError(f"{name} has no columns {unknown}; it has {known}")

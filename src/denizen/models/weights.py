@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from denizen.core.errors import InputError
 from denizen.core.stage import file_digest
 
 # text for people, not part of what the model computes
@@ -12,7 +13,13 @@ _NOT_THE_MODEL = {"README.md", "stage.json", "fingerprint.json"}
 
 
 def model_digest(folder: Path) -> str:
-    """The SHA-256 over every file of a model folder (weights, modules, tokenizer, prompts), by name and content."""
+    """The SHA-256 over every file of a model folder (weights, modules, tokenizer, prompts), by name and content.
+
+    Raises:
+        InputError: When there is no such folder, which would otherwise have the digest of nothing.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; it should hold a model")
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name not in _NOT_THE_MODEL:

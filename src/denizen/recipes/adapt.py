@@ -9,12 +9,8 @@ Every arrow is a stage on disk; running the same command again continues where t
 
 from __future__ import annotations
 
-import fcntl
-import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,39 +18,20 @@ import numpy as np
 import pyarrow as pa
 
 from denizen.core.config import AdaptConfig, ranks
-from denizen.core.errors import ChangedError, DenizenError, InputError
+from denizen.core.errors import InputError
 from denizen.core.formats import Source, read_source
 from denizen.core.progress import Progress, Silent
-from denizen.core.stage import Stage, StageRunner, differences, write_json
-from denizen.core.tables import read_table, rows_table, texts, write_table
+from denizen.core.stage import Stage, StageRunner, write_json
+from denizen.core.tables import read_table, texts, write_table
 from denizen.models.encoder import encode, encoder_digest, load_encoder, locate, use_bf16
 from denizen.models.weights import model_digest
 from denizen.recipes.plan import make_plan
+from denizen.recipes.prepare import SETTINGS as PREPARE_SETTINGS
+from denizen.recipes.prepare import Data, content_digest, source_digest, write_data
 from denizen.recipes.results import metrics_json, model_card
-from denizen.stages import corpus as corpus_stage
-from denizen.stages import evaluation, examples, mining, retrieval, splitting
+from denizen.recipes.run_folder import check_config, held
+from denizen.stages import evaluation, examples, mining, retrieval
 from denizen.stages.examples import Windows
-
-
-@dataclass(frozen=True)
-class Data:
-    """The tables that a run works on, and their digests."""
-
-    corpus: pa.Table
-    queries: pa.Table
-    qrels: pa.Table
-    digests: dict[str, str]
-    facts: dict[str, Any]
-
-    def split(self, *names: str) -> tuple[list[str], list[str]]:
-        """Ids and texts of the queries in the named splits."""
-        rows = [row for row in self.queries.to_pylist() if row["split"] in names]
-        return [row["query_id"] for row in rows], [row["text"] for row in rows]
-
-    @property
-    def doc_ids(self) -> list[str]:
-        """The ids of the passages, ascending."""
-        return list(self.corpus["doc_id"].to_pylist())
 
 
 def adapt(
@@ -63,7 +40,7 @@ def adapt(
     *,
     redo: str | None = None,
     progress: Progress | None = None,
-    source: Callable[[], Source] | None = None,
+    source: Source | None = None,
 ) -> dict[str, Any]:
     """Adapts a bi-encoder to linked documents.
 
@@ -72,7 +49,7 @@ def adapt(
         out: The run's folder; a run with the same settings that was stopped there goes on.
         redo: The stage from which to do everything anew, such as "round-0/student".
         progress: Receives what a person should see.
-        source: Reads the documents instead of `config.source` (the demo's).
+        source: Documents and queries that are read already (the demo's); `config.source` only names them then.
 
     Returns:
         The contents of `metrics.json`.
@@ -81,12 +58,14 @@ def adapt(
         InputError: On wrong input or settings, or when `out` holds another run.
         LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
     """
+    if redo is not None and redo not in stage_names(config):
+        raise InputError(f"there is no stage {redo!r} to redo; there are {', '.join(stage_names(config))}")
     base = locate(config.model)
-    with _own(out):
-        _check_config(out, config, redo)
+    with held(out):
+        check_config(out, config, redo)
         runner = StageRunner(out, redo, progress or Silent())
         run = _Run(config, out, runner, use_bf16(config.precision))
-        data = run.data(source or (lambda: read_source(config.source, config.skip_bad_rows)))
+        data = run.data(source)
         if not (out / "metrics.json").is_file():
             runner.progress.say(make_plan(config, data.corpus, data.queries, base, run.bf16))
         students = [base]
@@ -98,8 +77,16 @@ def adapt(
             students.append(run.train(number, students[-1], base, data))
         run.embed(config.rounds, students[-1], data)
         run.retrieve(config.rounds, data)
-        best = run.select(data)
+        best = run.select()
         return run.finish(best, students, data)
+
+
+def stage_names(config: AdaptConfig) -> list[str]:
+    """The stages of a run in order."""
+    mined = ("embeddings", "run", "candidates", "examples", "student")
+    rounds = [f"round-{number}/{name}" for number in range(config.rounds) for name in mined]
+    last = [f"round-{config.rounds}/{name}" for name in mined[:2]]
+    return ["corpus", *rounds, *last, "test", "model"]
 
 
 class _Run:
@@ -111,27 +98,16 @@ class _Run:
         self.runner = runner
         self.progress = runner.progress
         self.bf16 = bf16
-        self.embeddings: dict[int, dict[str, str]] = {}
+        self.dev: list[dict[str, float]] = []
         self.files: dict[str, dict[str, str]] = {}
 
-    def data(self, read: Callable[[], Source]) -> Data:
+    def data(self, source: Source | None) -> Data:
         """Stage corpus: passages, splits, guard."""
-        names = [
-            "source",
-            "split",
-            "dev_share",
-            "test_share",
-            "seed",
-            "near_duplicate",
-            "passage_chars",
-            "skip_bad_rows",
-            "drop_leaks",
-            "allow_leak",
-        ]
-        stage = Stage(self.out / "corpus", 1, self.config.only(*names), _source_digest(self.config.source))
+        config = self.config
+        inputs = source_digest(config.source) if source is None else content_digest(source)
 
         def work(folder: Path) -> dict[str, Any]:
-            facts = write_data(folder, read(), self.config)
+            facts = write_data(folder, source or read_source(config.source, config.skip_bad_rows), config)
             self.progress.note(f"{facts['passages']:,} passages of {facts['documents']:,} documents")
             self.progress.note(f"queries {facts['queries']}, split {facts['split']}")
             for name in ("skipped_rows", "queries_dropped_as_leaks", "leaks"):
@@ -139,9 +115,10 @@ class _Run:
                     self.progress.note(f"{name.replace('_', ' ')}: {facts[name]:,}")
             return facts
 
-        record = self.runner.run(stage, work)
-        folder = self.out / "corpus"
-        tables = {name: read_table(folder / f"{name}.parquet", name) for name in ("corpus", "queries", "qrels")}
+        record = self._stage("corpus", 1, config.only(*PREPARE_SETTINGS), inputs, work)
+        tables = {
+            name: read_table(self.out / f"corpus/{name}.parquet", name) for name in ("corpus", "queries", "qrels")
+        }
         digests = {name: record["files"][f"{name}.parquet"] for name in tables}
         return Data(**tables, digests=digests, facts=record["facts"])
 
@@ -256,17 +233,14 @@ class _Run:
         self._stage(name, 1, self.config.only(*train_encoder.SETTINGS), inputs, work, resumable=True)
         return self.out / name
 
-    def select(self, data: Data) -> int:
+    def select(self) -> int:
         """The student with the highest dev MRR@5; the base itself is one of them."""
-        dev = []
-        for number in range(self.config.rounds + 1):
-            metrics = read_table(self.out / f"round-{number}/run/dev_metrics.parquet", "metrics")
-            dev.append(evaluation.means(metrics))
+        tables = (self.out / f"round-{number}/run/dev_metrics.parquet" for number in range(self.config.rounds + 1))
+        self.dev = dev = [evaluation.means(read_table(path, "metrics")) for path in tables]
         best = max(range(len(dev)), key=lambda number: dev[number]["MRR@5"])
         names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
         shown = ", ".join(f"{name} {values['MRR@5']:.3f}" for name, values in zip(names, dev, strict=True))
         self.progress.say(f"MRR@5 on dev: {shown}; {'the base stays' if best == 0 else f'round {best} is taken'}")
-        self.dev = dev
         return best
 
     def finish(self, best: int, students: list[Path], data: Data) -> dict[str, Any]:
@@ -341,116 +315,3 @@ class _Run:
         record = self.runner.run(Stage(self.out / name, version, settings, inputs, resumable), work)
         self.files[name] = record["files"]
         return record
-
-
-def write_data(folder: Path, source: Source, config: AdaptConfig) -> dict[str, Any]:
-    """Cuts, clusters, splits and guards a source, and writes the tables of stage corpus.
-
-    Raises:
-        LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
-        InputError: When a split is missing or empty.
-    """
-    if source.cut:
-        corpus, qrels = corpus_stage.cut(source.documents, source.qrels, config.passage_chars)
-    else:
-        corpus, qrels = corpus_stage.keep_whole(source.documents), source.qrels
-    corpus = corpus_stage.ordered(corpus_stage.with_clusters(corpus, config.near_duplicate))
-    queries = corpus_stage.without_empty(source.queries, qrels)
-    queries, how = _split(queries, qrels, corpus, source, config)
-    leaks = splitting.find_leaks(queries, qrels, corpus, config.near_duplicate)
-    before = len(queries)
-    if config.drop_leaks:
-        queries = splitting.without_leaks(queries, leaks)
-        remaining = splitting.find_leaks(queries, qrels, corpus, config.near_duplicate)
-    else:
-        remaining = leaks
-    if not config.allow_leak:
-        splitting.check_leaks(remaining)
-    if source.cut:
-        queries, qrels = corpus_stage.merge_equal_queries(queries, qrels)
-    counts = {split: queries["split"].to_pylist().count(split) for split in ("train", "dev", "test")}
-    empty = [split for split, count in counts.items() if count == 0]
-    if empty:
-        raise InputError(f"no query is in {', '.join(empty)} (found: {counts}); use --split document to split anew")
-    for name, rows in (("corpus", corpus), ("queries", queries), ("qrels", qrels)):
-        write_table(folder / f"{name}.parquet", rows)
-    failures = [{"stage": "corpus", "key": row.place, "error": row.problem, "raw": row.raw} for row in source.bad_rows]
-    write_table(folder / "failures.parquet", rows_table("failures", failures))
-    write_json(folder / "leaks.json", [asdict(leak) for leak in leaks])
-    return {
-        "documents": len(source.documents),
-        "passages": len(corpus),
-        "queries": counts,
-        "split": how,
-        "skipped_rows": len(source.bad_rows),
-        "queries_dropped_as_leaks": before - len(queries) if config.drop_leaks else 0,
-        "leaks": len(remaining),
-    }
-
-
-def _split(
-    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source, config: AdaptConfig
-) -> tuple[pa.Table, str]:
-    if config.split == "random":
-        return splitting.split_by_row(queries, config.dev_share, config.test_share, config.seed), "random, by row"
-    own = source.splits if config.split == "auto" else set()
-    if not own:
-        groups = splitting.leak_groups(queries, qrels, corpus, config.near_duplicate)
-        shares = (config.dev_share, config.test_share, config.seed)
-        return splitting.split_by_group(queries, groups, *shares), "by document and near-duplicate cluster"
-    inside = queries.filter(pa.array([split is not None for split in queries["split"].to_pylist()]))
-    if own == {"train", "test"}:
-        groups = splitting.leak_groups(inside, qrels, corpus, config.near_duplicate)
-        return (
-            splitting.dev_from_train(inside, groups, config.dev_share, config.seed),
-            "the source's own, dev cut from train by document",
-        )
-    return inside, "the source's own"
-
-
-def _source_digest(source: str) -> dict[str, str]:
-    """Digests of the files that a source is read from, where it is on disk."""
-    from denizen.core.stage import file_digest
-
-    path = Path(source)
-    if path.is_file():
-        return {path.name: file_digest(path)}
-    paths = sorted(path for path in path.rglob("*") if path.is_file()) if path.is_dir() else []
-    return {found.relative_to(path).as_posix(): file_digest(found) for found in paths}
-
-
-@contextmanager
-def _own(out: Path) -> Iterator[None]:
-    """Holds the run's folder, so that two processes never write into the same run.
-
-    A run that stops before its first stage is done leaves no folder behind.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; give a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / ".lock").is_file():
-        raise InputError(f"--out {out} is not empty and holds no run of denizen; give a new folder")
-    created = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another process is working in {out}; wait for it, or use another --out") from None
-        try:
-            yield
-        except DenizenError:
-            if created and not (out / "corpus").exists():
-                shutil.rmtree(out)
-            raise
-
-
-def _check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
-    path = out / "config.json"
-    if path.is_file() and (out / "corpus").exists():
-        changed = differences(json.loads(path.read_text(encoding="utf-8")), config.as_dict())
-        if changed and redo is None:
-            raise ChangedError(
-                f"{out} holds a run with other settings: {'; '.join(changed)}. Use another --out, or --redo STAGE "
-                "(such as round-0/student) to replace that stage and what follows"
-            )
-    write_json(path, config.as_dict())

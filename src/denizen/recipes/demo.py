@@ -107,8 +107,8 @@ def run_demo(
         The contents of `metrics.json`.
     """
     # packages copy docstrings from one another (numpy.ma from numpy, scipy.fftpack from scipy.fft): those leave train
-    config = AdaptConfig.resolve("docstrings, all" if full else "docstrings", drop_leaks=True)
-    source = lambda: docstring_source(None if full else DEMO_PAIRS)  # noqa: E731
+    config = AdaptConfig("docstrings, all" if full else "docstrings", drop_leaks=True)
+    source = docstring_source(None if full else DEMO_PAIRS)
     return adapt(config, out, redo=redo, progress=progress, source=source)
 
 

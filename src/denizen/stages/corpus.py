@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from denizen.core.near_duplicates import clusters
-from denizen.core.tables import relevant, table, texts
+from denizen.core.tables import folded, relevant, table, texts
 
 
 def cut(documents: pa.Table, qrels: pa.Table, passage_chars: int) -> tuple[pa.Table, pa.Table]:
@@ -28,20 +28,25 @@ def cut(documents: pa.Table, qrels: pa.Table, passage_chars: int) -> tuple[pa.Ta
     from semantic_text_splitter import TextSplitter
 
     splitter = TextSplitter(passage_chars)
+    taken = set(documents["doc_id"].to_pylist())
     rows: list[dict[str, object]] = []
     passages_of: dict[str, list[str]] = {}
     for document in documents.to_pylist():
         parts = splitter.chunk_indices(document["text"])
         doc_id = document["doc_id"]
+        # a document may be called as the second passage of another one would be
+        mark = "-"
+        while any(f"{doc_id}{mark}{number}" in taken for number in range(len(parts))):
+            mark += "-"
         for number, (start, text) in enumerate(parts):
-            passage_id = doc_id if len(parts) == 1 else f"{doc_id}-{number}"
+            passage_id = doc_id if len(parts) == 1 else f"{doc_id}{mark}{number}"
             passages_of.setdefault(doc_id, []).append(passage_id)
             place = {"doc_id": passage_id, "text": text, "parent_id": doc_id, "start": start, "end": start + len(text)}
             rows.append({**document, **place})
     links = [
         (link["query_id"], passage_id, link["relevance"])
         for link in qrels.to_pylist()
-        for passage_id in passages_of[link["doc_id"]]
+        for passage_id in passages_of.get(link["doc_id"], [])
     ]
     columns = ("query_id", "doc_id", "relevance")
     passages = pa.Table.from_pylist(rows, schema=documents.schema)
@@ -70,7 +75,8 @@ def ordered(corpus: pa.Table) -> pa.Table:
 def without_empty(queries: pa.Table, qrels: pa.Table) -> pa.Table:
     """The queries that have at least one relevant passage."""
     known = relevant(qrels)
-    return queries.filter(pa.array([query_id in known for query_id in queries["query_id"].to_pylist()]))
+    kept = [query_id in known for query_id in queries["query_id"].to_pylist()]
+    return queries.filter(pa.array(kept, type=pa.bool_()))
 
 
 def _replace(rows: pa.Table, name: str, values: Sequence[object]) -> pa.Table:
@@ -83,13 +89,14 @@ def merge_equal_queries(queries: pa.Table, qrels: pa.Table) -> tuple[pa.Table, p
     first: dict[tuple[str, str], str] = {}
     kept_as: dict[str, str] = {}
     for row in queries.to_pylist():
-        kept_as[row["query_id"]] = first.setdefault((row["split"], row["text"].lower()), row["query_id"])
-    merged = queries.filter(pa.array([kept_as[query_id] == query_id for query_id in kept_as]))
+        kept_as[row["query_id"]] = first.setdefault((row["split"], folded(row["text"])), row["query_id"])
+    kept = [name == query_id for query_id, name in kept_as.items()]
+    merged = queries.filter(pa.array(kept, type=pa.bool_()))
     links: dict[tuple[str, str], int] = {}
     for link in qrels.to_pylist():
         if link["query_id"] in kept_as:
             key = (kept_as[link["query_id"]], link["doc_id"])
-            links[key] = max(links.get(key, 0), link["relevance"])
+            links[key] = max(links.get(key, link["relevance"]), link["relevance"])
     columns: dict[str, list[Any]] = {
         "query_id": [query_id for query_id, _ in links],
         "doc_id": [doc_id for _, doc_id in links],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ def triplets(candidates: pa.Table, windows: Windows, easy_per_hard: float, seed:
             hard.append(_triplet(mined.query_id, "hard", low, hard_negative))
         if high and easy_negative:
             easy.append(_triplet(mined.query_id, "easy", high, easy_negative))
-    limit = int(easy_per_hard * len(hard))
+    limit = math.floor(easy_per_hard * len(hard) + 1e-9)
     if len(easy) > limit:
         chosen = np.random.default_rng(seed).choice(len(easy), size=limit, replace=False)
         easy = [easy[at] for at in sorted(chosen.tolist())]

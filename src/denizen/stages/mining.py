@@ -15,9 +15,6 @@ import pyarrow as pa
 
 from denizen.core.tables import relevant, table
 
-# negatives kept of each rank window and query; more than any loss here takes
-_KEPT = 32
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -91,6 +88,7 @@ def mine(
         ranked.setdefault(query_id, []).append((doc_id, score))
     counts: Counter[str] = Counter(relevant=0, related=0, above_ceiling=0)
     rows: list[Candidate] = []
+    places = sorted({rank for first, last in windows for rank in range(first, last + 1)})
     for query_id in query_ids:
         found = ranked.get(query_id, [])
         positives = _positives(query_id, found, known.get(query_id, {}))
@@ -100,8 +98,7 @@ def mine(
             "relevant": known.get(query_id, {}),
             "related": related.get(query_id, frozenset()),
         }
-        for window in windows:
-            rows += _negatives(query_id, found, window, barred, limit, counts)
+        rows += _negatives(query_id, found, places, barred, limit, counts)
     table_columns = {
         name: [getattr(row, name) for row in rows] for name in ("query_id", "doc_id", "rank", "score", "role")
     }
@@ -140,19 +137,19 @@ def _positives(query_id: str, found: list[tuple[str, float]], known: Mapping[str
 def _negatives(
     query_id: str,
     found: list[tuple[str, float]],
-    window: tuple[int, int],
+    places: Sequence[int],
     barred: Mapping[str, Collection[str]],
     limit: float | None,
     counts: Counter[str],
 ) -> Iterator[Candidate]:
-    kept = 0
-    for rank in range(window[0], min(window[1], len(found)) + 1):
+    for rank in places:
+        if rank > len(found):
+            return
         doc_id, score = found[rank - 1]
         reason = next((reason for reason, passages in barred.items() if doc_id in passages), None)
         if reason is None and limit is not None and score > limit:
             reason = "above_ceiling"
         if reason:
             counts[reason] += 1
-        elif kept < _KEPT:
-            kept += 1
+        else:
             yield Candidate(query_id, doc_id, rank, score, "negative")

@@ -1,6 +1,7 @@
 """Exact search: block-wise top-k over embeddings within a memory setting, and BM25.
 
-Both return a run ordered by (-score, doc_id): equal scores never depend on how the corpus was cut into blocks.
+Both return a run ordered by (-score, doc_id). Equal passages get equal scores up to the last bit of a 32-bit float,
+which a matrix product may round differently in another block.
 """
 
 from __future__ import annotations
@@ -91,8 +92,11 @@ def search_bm25(
 
     _check_order(doc_ids)
     stemmer = Stemmer.Stemmer("english")
+    tokens = bm25s.tokenize(corpus, stopwords="en", stemmer=stemmer, show_progress=False)
+    if not tokens.vocab:
+        return SCHEMAS["run"].empty_table()
     index = bm25s.BM25()
-    index.index(bm25s.tokenize(corpus, stopwords="en", stemmer=stemmer, show_progress=False), show_progress=False)
+    index.index(tokens, show_progress=False)
     words = bm25s.tokenize(queries, stopwords="en", stemmer=stemmer, show_progress=False, return_ids=False)
     depth = min(depth, len(doc_ids))
 
@@ -138,9 +142,9 @@ def top_k(scores: Tensor, depth: int) -> tuple[Tensor, Tensor]:
 
 
 def _block_shape(queries: int, passages: int, depth: int, memory_mb: int) -> tuple[int, int]:
-    # scores (4 bytes), the comparison of the tie check (1), and room for one copy while sorting (8 + 4)
-    cells = memory_mb * (1 << 20) // 17
-    corpus_rows = max(2 * depth, min(passages, 32768))
+    # scores (4 bytes), the comparison of the tie check (1), and sorted values and positions of tied rows (4 + 8 + 4)
+    cells = memory_mb * (1 << 20) // 21
+    corpus_rows = max(1, 2 * depth, min(passages, 32768))
     return max(1, min(queries, cells // corpus_rows)), corpus_rows
 
 

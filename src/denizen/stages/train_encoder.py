@@ -28,7 +28,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
 from denizen.core.tables import texts
-from denizen.models.encoder import Prompts, load_encoder, prompts_of, use_bf16
+from denizen.models.encoder import Prompts, encode, load_encoder, prompts_of, use_bf16
 from denizen.models.losses import LOSSES, LossInputs, Relevance
 
 # batches of similar lengths are drawn from this many at a time: enough to save the padding, few enough to mix
@@ -36,8 +36,12 @@ _BATCHES_IN_A_POOL = 32
 _CHECKPOINTS = 10
 _COMPLETE = "complete"
 
+_Lengths = np.ndarray[Any, np.dtype[np.int64]]
+_Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
 SETTINGS = (
     "loss",
+    "batches",
     "guide",
     "learning_rate",
     "epochs",
@@ -162,6 +166,7 @@ def train(
         loss=loss,
         callbacks=[_Watch(progress)],
     )
+    trainer.make_batches = _batches(model, data, config)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     model.max_seq_length = own_limit
@@ -178,50 +183,86 @@ def total_steps(rows: int, config: AdaptConfig) -> int:
 
 
 class _Trainer(SentenceTransformerTrainer):
-    """The library's trainer with batches by length, and without what it does for a model card."""
+    """The library's trainer with our batches, and without what it does for a model card."""
 
-    def get_batch_sampler(self, dataset: Dataset, batch_size: int, **settings: Any) -> LengthGroupedBatches:
-        """Groups the rows of the training set by the characters of all their texts."""
-        lengths = np.zeros(len(dataset), dtype=np.int64)
-        for name in dataset.column_names:
-            if name != "label":
-                lengths += np.array([len(text) for text in dataset[name]])
-        return LengthGroupedBatches(dataset, lengths, batch_size=batch_size, seed=self.args.seed)
+    make_batches: Callable[[np.random.Generator], list[list[int]]]
+
+    def get_batch_sampler(self, dataset: Dataset, batch_size: int, **settings: Any) -> EpochBatches:
+        """Batches in an order that depends on seed and epoch alone."""
+        return EpochBatches(dataset, batch_size, self.args.seed, self.make_batches)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Leaves the card to the end of the run; the library's own computes examples with the model here."""
 
 
-class LengthGroupedBatches(DefaultBatchSampler):
-    """Batches of rows of similar length, in an order that depends on seed and epoch alone.
-
-    Padding is most of the waste in a batch drawn at random (a third of the tokens on MedQuAD passages). Rows are
-    shuffled, cut into pools of 32 batches, sorted by length within a pool, cut into batches, and the batches are
-    shuffled again.
-    """
-
-    epoch = 0
+class EpochBatches(DefaultBatchSampler):
+    """All rows once an epoch, in batches that `make` draws with a generator seeded by (seed, epoch)."""
 
     def __init__(
-        self, dataset: Dataset, lengths: np.ndarray[Any, np.dtype[np.int64]], *, batch_size: int, seed: int
+        self, dataset: Dataset, batch_size: int, seed: int, make: Callable[[np.random.Generator], list[list[int]]]
     ) -> None:
         super().__init__(dataset, batch_size=batch_size, drop_last=False, seed=seed)
-        self.lengths = lengths
+        self.make = make
 
     def __iter__(self) -> Iterator[list[int]]:
-        random = np.random.default_rng([self.seed, self.epoch])
-        order = random.permutation(len(self.lengths))
-        pool = self.batch_size * _BATCHES_IN_A_POOL
-        batches: list[list[int]] = []
-        for begin in range(0, len(order), pool):
-            rows = order[begin : begin + pool]
-            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
-            batches += [rows[at : at + self.batch_size].tolist() for at in range(0, len(rows), self.batch_size)]
-        for at in random.permutation(len(batches)).tolist():
-            yield batches[at]
+        yield from self.make(np.random.default_rng([self.seed, self.epoch]))
 
     def __len__(self) -> int:
-        return math.ceil(len(self.lengths) / self.batch_size)
+        return math.ceil(len(self.sampler) / self.batch_size)
+
+
+def length_batches(lengths: _Lengths, batch_size: int, random: np.random.Generator) -> list[list[int]]:
+    """Batches of rows of similar length: padding is a third of the tokens of batches drawn at random.
+
+    Rows are shuffled, cut into pools of 32 batches, sorted by length within a pool, and cut into batches; the
+    batches are shuffled.
+
+    Args:
+        lengths: Shape (rows,).
+        batch_size: Rows of a batch; the last one may have fewer.
+        random: Source of the order.
+    """
+    order = random.permutation(len(lengths))
+    pool = batch_size * _BATCHES_IN_A_POOL
+    batches: list[list[int]] = []
+    for begin in range(0, len(order), pool):
+        rows = order[begin : begin + pool]
+        batches += _cut(rows[np.argsort(lengths[rows], kind="stable")], batch_size)
+    return _shuffled(batches, random)
+
+
+def similar_batches(vectors: _Vectors, batch_size: int, random: np.random.Generator) -> list[list[int]]:
+    """Batches of similar queries, so that the other queries' documents are hard negatives that cost nothing.
+
+    A random projection tree: the rows are halved along the direction between a random row and the one farthest from
+    it, until each part is one batch (the idea of topic-aware sampling, Hofstaetter et al. 2021, without its fixed
+    clusters: each epoch draws other directions, so rows meet other rows).
+
+    Args:
+        vectors: Shape (rows, dim), the queries' embeddings.
+        batch_size: Rows of a batch; the last one may have fewer.
+        random: Source of the directions and of the order.
+    """
+    batches: list[list[int]] = []
+    parts = [random.permutation(len(vectors))]
+    while parts:
+        rows = parts.pop()
+        if len(rows) <= batch_size:
+            batches.append(rows.tolist())
+            continue
+        far = vectors[rows[np.argmin(vectors[rows] @ vectors[rows[0]])]]
+        rows = rows[np.argsort(vectors[rows] @ (far - vectors[rows[0]]), kind="stable")]
+        half = math.ceil(len(rows) / batch_size) // 2 * batch_size
+        parts += [rows[half:], rows[:half]]
+    return _shuffled(batches, random)
+
+
+def _cut(rows: np.ndarray[Any, Any], batch_size: int) -> list[list[int]]:
+    return [rows[at : at + batch_size].tolist() for at in range(0, len(rows), batch_size)]
+
+
+def _shuffled(batches: list[list[int]], random: np.random.Generator) -> list[list[int]]:
+    return [batches[at] for at in random.permutation(len(batches)).tolist()]
 
 
 def _arguments(
@@ -249,6 +290,18 @@ def _arguments(
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
+
+
+def _batches(
+    model: SentenceTransformer, data: TrainingSet, config: AdaptConfig
+) -> Callable[[np.random.Generator], list[list[int]]]:
+    if config.batches == "similar":
+        anchors = data.columns["anchor"]
+        vectors = encode(model, anchors, "query", bf16=use_bf16(config.precision))
+        return lambda random: similar_batches(vectors, config.batch_size, random)
+    texts_of_rows = [values for name, values in data.columns.items() if name != "label"]
+    lengths = np.array([sum(len(text) for text in row) for row in zip(*texts_of_rows, strict=True)])
+    return lambda random: length_batches(lengths, config.batch_size, random)
 
 
 class _Watch(TrainerCallback):

@@ -93,7 +93,6 @@ def test_elsewhere_no_bar_is_drawn(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.xfail(strict=True, reason="the stage's line is printed with markup")
 def test_square_brackets_in_a_note_are_not_taken_for_markup(capsys):
     terminal = Terminal()
     with terminal.working("mining"):

@@ -178,7 +178,6 @@ def test_cumulate_of_the_first_round_is_that_round() -> None:
     assert cumulate([], new).equals(new)
 
 
-@pytest.mark.xfail(strict=True, reason="defect: int(.29 * 100) is 28, because .29 is a little less in binary")
 def test_the_ratio_of_easy_triplets_is_not_cut_by_rounding() -> None:
     mined = {f"h{at}": ([7], [1]) for at in range(100)} | {f"e{at}": ([1], [16]) for at in range(40)}
     made = triplets(candidates_of(mined), WINDOWS, 0.29, seed=0)

@@ -246,7 +246,6 @@ def test_a_wide_window_keeps_its_best_ranked_negatives() -> None:
     assert kept == list(range(2, 2 + len(kept)))
 
 
-@pytest.mark.xfail(strict=True, reason="defect: a passage in two overlapping windows is listed and counted twice")
 def test_overlapping_windows_list_and_count_a_passage_once_and_by_rank() -> None:
     candidates, counts = mine(
         run_of({"q": falling(8)}),
@@ -260,7 +259,6 @@ def test_overlapping_windows_list_and_count_a_passage_once_and_by_rank() -> None
     assert counts["relevant"] == 1
 
 
-@pytest.mark.xfail(strict=True, reason="defect: 32 are kept of a window, but the setting negatives goes up to 64")
 def test_as_many_negatives_are_kept_as_the_settings_can_ask_for() -> None:
     candidates, _ = mine(
         run_of({"q": falling(100)}), qrels_of([("q", "d1", 1)]), alone(100), ["q"], [(1, 100)], retriever="r"

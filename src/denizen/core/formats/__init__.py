@@ -20,6 +20,9 @@ def read_source(source: str, skip_bad_rows: bool = False) -> Source:
     Raises:
         InputError: When it is none of these, or cannot be read.
     """
+    # Path("") is the folder one is in, which nobody named
+    if not source:
+        raise _unknown(source)
     path = Path(source)
     if is_beir_folder(path):
         return read_beir(path, skip_bad_rows)
@@ -27,7 +30,11 @@ def read_source(source: str, skip_bad_rows: bool = False) -> Source:
         return read_pairs(path, skip_bad_rows)
     if path.is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         return read_dataset(source, skip_bad_rows)
-    raise InputError(
+    raise _unknown(source)
+
+
+def _unknown(source: str) -> InputError:
+    return InputError(
         f"{source!r} does not exist; give a BEIR folder (with corpus.jsonl), a file of pairs "
         "(.json, .jsonl[.gz], .csv, .tsv, .parquet), or the id of a data set (owner/name)"
     )

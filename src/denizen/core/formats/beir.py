@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from denizen.core.tables import table
 
 # the same three parts under the names that published folders use
 _SPLIT_NAMES = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+# relevance is kept as a 32-bit number
+_MOST = 2**31 - 1
 
 
 def is_beir_folder(path: Path) -> bool:
@@ -35,19 +38,23 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, qrels: str = "qrels") -
     bad = BadRows(skip_bad_rows)
     documents = _read_corpus(_jsonl(folder, "corpus"), bad)
     texts = _read_queries(_jsonl(folder, "queries"), bad)
-    columns = _read_qrels(folder / qrels, set(documents["doc_id"].to_pylist()), texts, bad)
+    grades = _read_qrels(folder / qrels, set(documents["doc_id"].to_pylist()), texts, bad)
     bad.check()
-    split_of: dict[str, str] = dict(zip(columns["query_id"], columns.pop("split"), strict=True))
-    if not split_of:
+    if not grades:
         raise InputError(f"{folder / qrels} has no usable row; a query and a document must be linked")
-    queries: dict[str, list[Any]] = {
-        "query_id": list(split_of),
-        # a query that stands in two splits has a second id there, see _read_qrels
-        "text": [texts.get(query_id) or texts[query_id.rpartition("@")[0]] for query_id in split_of],
-        "split": list(split_of.values()),
-        "origin": ["source"] * len(split_of),
+    names = _names(((query_id, split) for query_id, split, _ in grades), texts)
+    queries = {
+        "query_id": list(names.values()),
+        "text": [texts[query_id] for query_id, _ in names],
+        "split": [split for _, split in names],
+        "origin": ["source"] * len(names),
     }
-    return Source(documents, table("queries", queries), table("qrels", columns), cut=False, bad_rows=bad.rows)
+    links: dict[str, list[Any]] = {
+        "query_id": [names[query_id, split] for query_id, split, _ in grades],
+        "doc_id": [doc_id for _, _, doc_id in grades],
+        "relevance": list(grades.values()),
+    }
+    return Source(documents, table("queries", queries), table("qrels", links), cut=False, bad_rows=bad.rows)
 
 
 def _jsonl(folder: Path, name: str) -> Path:
@@ -94,12 +101,14 @@ def _read_queries(path: Path, bad: BadRows) -> dict[str, str]:
     return texts
 
 
-def _read_qrels(folder: Path, doc_ids: set[str], texts: dict[str, str], bad: BadRows) -> dict[str, list[Any]]:
+def _read_qrels(
+    folder: Path, doc_ids: set[str], texts: dict[str, str], bad: BadRows
+) -> dict[tuple[str, str, str], int]:
+    """(query id, split, document id) to relevance, in the order of the files; of a repeated label the highest."""
     paths = sorted(folder.glob("*.tsv"))
     if not paths:
         raise InputError(f"{folder} has no .tsv file; the links between queries and documents are missing")
-    columns: dict[str, list[Any]] = {"query_id": [], "doc_id": [], "relevance": [], "split": []}
-    home: dict[str, str] = {}
+    grades: dict[tuple[str, str, str], int] = {}
     for path in paths:
         require_content(path)
         split = _SPLIT_NAMES.get(path.stem, path.stem)
@@ -107,15 +116,33 @@ def _read_qrels(folder: Path, doc_ids: set[str], texts: dict[str, str], bad: Bad
             fields = [row.get("query-id"), row.get("corpus-id"), row.get("score")]
             problem = _qrel_problem(fields, doc_ids, texts, row)
             if problem:
-                bad.add(f"qrels/{place}", problem, row)
+                bad.add(f"{folder.name}/{place}", problem, row)
                 continue
             query_id, doc_id, score = (str(value) for value in fields)
-            # A query that stands in two splits keeps a row in each, under a second id, so that the leak guard
-            # sees it twice instead of losing it silently.
-            name = query_id if home.setdefault(query_id, split) == split else f"{query_id}@{split}"
-            for column, value in zip(columns, (name, doc_id, int(float(score)), split), strict=True):
-                columns[column].append(value)
-    return columns
+            key, grade = (query_id, split, doc_id), int(float(score))
+            grades[key] = max(grade, grades.get(key, grade))
+    return grades
+
+
+def _names(stands: Iterable[tuple[str, str]], texts: dict[str, str]) -> dict[tuple[str, str], str]:
+    """(query id, split) to the id there.
+
+    A query that stands in two splits keeps a row in each, under a second id, so that the leak guard sees it twice
+    instead of losing it silently.
+    """
+    names: dict[tuple[str, str], str] = {}
+    seen: set[str] = set()
+    taken = set(texts)
+    for query_id, split in dict.fromkeys(stands):
+        name = query_id
+        if query_id in seen:
+            name = f"{query_id}@{split}"
+            while name in taken:
+                name += "@"
+            taken.add(name)
+        seen.add(query_id)
+        names[query_id, split] = name
+    return names
 
 
 def _qrel_problem(
@@ -128,8 +155,17 @@ def _qrel_problem(
         return f"query id {query_id!r} is not in queries.jsonl"
     if doc_id not in doc_ids:
         return f"document id {doc_id!r} is not in the corpus"
+    return _score_problem(score)
+
+
+def _score_problem(score: str) -> str | None:
     try:
-        float(score)
+        grade = float(score)
     except ValueError:
         return f"score {score!r} is not a number"
+    # false for nan and the infinities too
+    if not grade.is_integer():
+        return f"score {score!r} is not a whole number"
+    if abs(grade) > _MOST:
+        return f"score {score!r} is beyond {_MOST}"
     return None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from denizen.core.errors import InputError
+from denizen.core.errors import InputError, reason
 from denizen.core.formats.rows import (
     BadRows,
     delimited,
@@ -14,6 +14,7 @@ from denizen.core.formats.rows import (
     json_lines,
     parquet_rows,
     require_content,
+    row_number,
 )
 from denizen.core.formats.source import SPLITS, Source
 from denizen.core.tables import table
@@ -21,13 +22,32 @@ from denizen.core.tables import table
 # (query column, document column), in the order in which they are looked for
 COLUMNS = (("question", "answer"), ("query", "positive"), ("anchor", "positive"))
 
+_WANTED = ", ".join("/".join(pair) for pair in COLUMNS)
+
 _Rows = Iterable[tuple[str, dict[str, Any]]]
+
+
+class PairRow(NamedTuple):
+    """One row of a source of pairs.
+
+    Attributes:
+        place: Where it stands; ends with its number.
+        values: Column name to value.
+        part: What its ids begin with, where rows of several parts have the same numbers.
+        split: The split that the source puts it in, if any.
+    """
+
+    place: str
+    values: dict[str, Any]
+    part: str = ""
+    split: str | None = None
 
 
 def read_pairs(path: Path, skip_bad_rows: bool = False) -> Source:
     """Reads a file of pairs: .json (an array), .jsonl, .jsonl.gz, .csv, .tsv or .parquet.
 
-    Equal answers become one document. Each row keeps its own query; `q17` is the query of row 17.
+    Each row keeps its own query: `q17` is the query of row 17, or of line 17 where places are lines. Equal answers
+    become one document: `d17` is the answer that stands in row 17 first.
 
     Raises:
         InputError: When the file is empty or of an unknown kind, its columns are missing, or a row is unusable
@@ -35,13 +55,14 @@ def read_pairs(path: Path, skip_bad_rows: bool = False) -> Source:
     """
     require_content(path)
     bad = BadRows(skip_bad_rows)
-    return source_of_pairs(((place, row, None) for place, row in _rows(path, bad)), path.name, bad)
+    return source_of_pairs((PairRow(place, row) for place, row in _rows(path, bad)), path.name, bad)
 
 
 def read_dataset(name: str, skip_bad_rows: bool = False) -> Source:
     """Reads pairs through `datasets`: a folder saved by it, a folder of data files, or a hub id.
 
-    The data set's own splits (train; validation or dev; test) are kept if there is more than one.
+    The data set's own splits (train; validation or dev; test) are kept if there is more than one;
+    ids then begin with the split's name, such as `train-q17`.
 
     Raises:
         InputError: When `datasets` cannot load it, or its rows are unusable.
@@ -52,45 +73,52 @@ def read_dataset(name: str, skip_bad_rows: bool = False) -> Source:
     saved = path.is_dir() and any((path / file).is_file() for file in ("dataset_dict.json", "state.json"))
     try:
         loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        # what failed is often only said by the cause
+        cause = f" ({reason(error.__cause__)})" if error.__cause__ else ""
         raise InputError(
-            f"{name!r} is neither a file or folder here nor a data set that could be loaded: "
-            f"{str(error).splitlines()[0]}"
+            f"{name!r} is neither a file or folder here nor a data set that could be loaded: {reason(error)}{cause}"
         ) from None
     parts = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"all": loaded}
     own = len(parts) > 1
     bad = BadRows(skip_bad_rows)
 
-    def rows() -> Iterator[tuple[str, dict[str, Any], str | None]]:
+    def rows() -> Iterator[PairRow]:
         for part, data in parts.items():
             split = {"validation": "dev", "valid": "dev"}.get(part, part) if own else None
             for number, row in enumerate(data, start=1):
-                yield f"{part}, row {number}", row, split if split in SPLITS else None
+                yield PairRow(
+                    f"{part}, row {number}", row, f"{part}-" if own else "", split if split in SPLITS else None
+                )
 
     return source_of_pairs(rows(), path.name, bad)
 
 
-def source_of_pairs(rows: Iterable[tuple[str, dict[str, Any], str | None]], name: str, bad: BadRows) -> Source:
-    """Makes a source from (place, row, split) triples.
+def source_of_pairs(rows: Iterable[PairRow], name: str, bad: BadRows) -> Source:
+    """Makes a source from rows; the first one that has a known pair of columns decides which pair is read.
 
     Raises:
         InputError: When the columns are missing, no row is left, or a row is unusable and may not be skipped.
     """
     columns: tuple[str, str] | None = None
+    found: list[str] = []
     documents: dict[str, str] = {}
     queries: dict[str, list[Any]] = {"query_id": [], "text": [], "split": [], "source_doc_id": []}
-    for number, (place, row, split) in enumerate(rows):
-        columns = columns or _columns(row, name)
-        question, answer = row.get(columns[0]), row.get(columns[1])
-        if not isinstance(question, str) or not question.strip():
-            bad.add(place, f"{columns[0]!r} is empty or no text", row)
-        elif not isinstance(answer, str) or not answer.strip():
-            bad.add(place, f"{columns[1]!r} is empty or no text", row)
-        else:
-            doc_id = documents.setdefault(answer.strip(), f"d{number}")
-            values = (f"q{number}", " ".join(question.split()), split, doc_id)
-            for column, value in zip(queries, values, strict=True):
-                queries[column].append(value)
+    for row in rows:
+        found = found or sorted(map(str, row.values))
+        columns = columns or _columns(row)
+        problem = _pair_problem(row, columns)
+        if columns is None or problem:
+            bad.add(row.place, problem, row.values)
+            continue
+        question, answer = (row.values[column] for column in columns)
+        number = row_number(row.place)
+        doc_id = documents.setdefault(answer.strip(), f"{row.part}d{number}")
+        values = (f"{row.part}q{number}", " ".join(question.split()), row.split, doc_id)
+        for column, value in zip(queries, values, strict=True):
+            queries[column].append(value)
+    if found and columns is None:
+        raise InputError(f"{name} has the columns {found}; pairs need {_WANTED}")
     bad.check()
     if not documents:
         raise InputError(f"{name} holds no usable row")
@@ -115,12 +143,18 @@ def source_of_pairs(rows: Iterable[tuple[str, dict[str, Any], str | None]], name
     )
 
 
-def _columns(row: dict[str, Any], name: str) -> tuple[str, str]:
-    for pair in COLUMNS:
-        if pair[0] in row and pair[1] in row:
-            return pair
-    wanted = ", ".join("/".join(pair) for pair in COLUMNS)
-    raise InputError(f"{name} has the columns {sorted(map(str, row))}; pairs need {wanted}")
+def _columns(row: PairRow) -> tuple[str, str] | None:
+    return next((pair for pair in COLUMNS if pair[0] in row.values and pair[1] in row.values), None)
+
+
+def _pair_problem(row: PairRow, columns: tuple[str, str] | None) -> str:
+    if columns is None:
+        return f"has the columns {sorted(map(str, row.values))}; pairs need {_WANTED}"
+    for column in columns:
+        value = row.values.get(column)
+        if not isinstance(value, str) or not value.strip():
+            return f"{column!r} is empty or no text"
+    return ""
 
 
 def _rows(path: Path, bad: BadRows) -> _Rows:

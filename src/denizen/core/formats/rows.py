@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from denizen.core.errors import InputError
+from denizen.core.errors import InputError, reason
 
 _SHOWN = 5
+_LONGEST_FIELD = 2**31 - 1
+_TOO_MUCH = "is nested too deeply, or holds a number of too many digits"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class BadRows:
 
     def add(self, place: str, problem: str, raw: object = "") -> None:
         """Notes one bad row; the raw text is cut so that the record stays readable."""
-        self.rows.append(BadRow(place, problem, str(raw)[:500]))
+        # half a surrogate pair, which JSON can escape, has no UTF-8 to be kept in
+        text = str(raw)[:500].encode("utf-8", "backslashreplace").decode("utf-8")
+        self.rows.append(BadRow(place, problem, text))
 
     def check(self) -> None:
         """Stops the run when there are bad rows that nobody agreed to skip.
@@ -65,18 +70,20 @@ def json_lines(path: Path, bad: BadRows) -> Iterator[tuple[str, dict[str, Any]]]
             if not line.strip():
                 continue
             place = f"{path.name}, line {number}"
+            row: Any = None
             try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                row = json.loads(line.decode("utf-8").removeprefix("\ufeff").rstrip("\r\n"))
+                problem = _object_problem(row)
             except UnicodeDecodeError as error:
-                bad.add(place, f"not UTF-8 (byte {error.start})", line)
-                continue
+                problem = f"not UTF-8 (byte {error.start})"
             except json.JSONDecodeError as error:
-                bad.add(place, f"broken JSON: {error.msg} at column {error.colno}", line.decode("utf-8"))
-                continue
-            if isinstance(row, dict):
-                yield place, row
+                problem = f"broken JSON: {error.msg} at column {error.colno}"
+            except (ValueError, RecursionError):
+                problem = _TOO_MUCH
+            if problem:
+                bad.add(place, problem, line.decode("utf-8", "backslashreplace"))
             else:
-                bad.add(place, f"is a JSON {type(row).__name__}, not an object", row)
+                yield place, row
 
 
 def json_array(path: Path, bad: BadRows) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -85,27 +92,27 @@ def json_array(path: Path, bad: BadRows) -> Iterator[tuple[str, dict[str, Any]]]
         rows = json.loads(_decode(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: broken JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path} {_TOO_MUCH}") from None
     if not isinstance(rows, list):
         raise InputError(f"{path} holds a JSON {type(rows).__name__}; it should be an array of objects")
     for number, row in enumerate(rows, start=1):
-        if isinstance(row, dict):
-            yield f"{path.name}, row {number}", row
+        problem = _object_problem(row)
+        if problem:
+            bad.add(f"{path.name}, row {number}", problem, row)
         else:
-            bad.add(f"{path.name}, row {number}", f"is a JSON {type(row).__name__}, not an object", row)
+            yield f"{path.name}, row {number}", row
 
 
 def delimited(path: Path, bad: BadRows, delimiter: str = ",") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (place, object) for each record of a .csv or .tsv file with a header."""
-    reader = csv.reader(_decode(path).splitlines(keepends=True), delimiter=delimiter, strict=True)
-    header = [name.strip() for name in next(reader, [])]
-    while True:
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InputError(f"{path}, line {reader.line_num}: broken CSV: {error}") from None
-        place = f"{path.name}, line {reader.line_num}"
+    """Yields (place, object) for each record of a .csv or .tsv file with a header.
+
+    Quotes around a field are those of CSV; between tabs they are text.
+    """
+    records = _records(path, delimiter)
+    header = [name.strip() for name in next(records, (0, []))[1]]
+    for line, record in records:
+        place = f"{path.name}, line {line}"
         if not record:
             continue
         if len(record) == len(header):
@@ -117,11 +124,17 @@ def delimited(path: Path, bad: BadRows, delimiter: str = ",") -> Iterator[tuple[
 def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (place, object) for each row of a Parquet file."""
     try:
-        rows = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
-    for number, row in enumerate(rows.to_pylist(), start=1):
+        rows = pq.read_table(path).to_pylist()
+    # ValueError: bytes that should be text are decoded only here
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable Parquet file: {reason(error)}") from None
+    for number, row in enumerate(rows, start=1):
         yield f"{path.name}, row {number}", row
+
+
+def row_number(place: str) -> int:
+    """The number that every place ends with: 17 of "pairs.csv, line 17"."""
+    return int(place.rpartition(" ")[2])
 
 
 def require_content(path: Path) -> None:
@@ -136,16 +149,45 @@ def require_content(path: Path) -> None:
         raise InputError(f"{path} is empty")
 
 
+def _object_problem(row: Any) -> str:
+    if not isinstance(row, dict):
+        return f"is a JSON {type(row).__name__}, not an object"
+    try:
+        json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return "holds half a surrogate pair (\\ud800 to \\udfff), which is no character"
+    return ""
+
+
+def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    # newline="": only \n, \r and \r\n end a line, and those inside quotes stay as they are
+    lines = io.StringIO(_decode(path), newline="")
+    if delimiter == "\t":
+        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    # the csv module's own limit, 131,072 characters for the whole process, is shorter than some documents
+    limit = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        for record in reader:
+            yield reader.line_num, record
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: broken CSV: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _decode(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        # not "utf-8-sig", which counts bytes from behind the mark
+        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise InputError(f"{path}, line {line}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
 def _open_binary(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 def _lines(file: IO[bytes], path: Path) -> Iterator[bytes]:

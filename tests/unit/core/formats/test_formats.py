@@ -76,7 +76,6 @@ def test_an_unknown_source_is_refused_naming_it_and_what_can_be_given(loaded_fro
     assert loaded_from_hub == []
 
 
-@pytest.mark.xfail(strict=True, reason="an empty path is the folder one is in")
 def test_an_empty_source_is_refused(loaded_from_hub):
     with pytest.raises(InputError, match="'' does not exist"):
         read_source("")

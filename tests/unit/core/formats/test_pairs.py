@@ -10,7 +10,7 @@ import pytest
 from denizen.core.errors import InputError
 from denizen.core.formats.pairs import COLUMNS, read_dataset, read_pairs
 
-PAIRS = [("What is gout?", "A disease of the joints."), ("What is \u00e4 rash?", "Red, itchy\nskin.")]
+PAIRS = [("What is gout?", "A disease of the joints."), ("What is \u00e4 rash?", "Red, itchy skin.")]
 
 
 def rows_of(names=("question", "answer"), pairs=PAIRS):
@@ -159,10 +159,10 @@ def test_a_broken_gzip_file_is_refused_naming_it(tmp_path):
         ("p.jsonl", b'{"question": null, "answer": "A"}\n', "line 3", "'question' is empty or no text"),
         ("p.jsonl", b'{"question": "Q", "answer": ["A"]}\n', "line 3", "'answer' is empty or no text"),
         ("p.jsonl", b'{"question": "Q"}\n', "line 3", "'answer' is empty or no text"),
-        ("p.csv", b"Q\r\n", "line 5", "has 1 fields, the header has 2"),
-        ("p.csv", b"Q,A,more\r\n", "line 5", "has 3 fields, the header has 2"),
-        ("p.csv", b" ,A\r\n", "line 5", "'question' is empty or no text"),
-        ("p.tsv", b"Q\tA\tmore\r\n", "line 5", "has 3 fields, the header has 2"),
+        ("p.csv", b"Q\r\n", "line 4", "has 1 fields, the header has 2"),
+        ("p.csv", b"Q,A,more\r\n", "line 4", "has 3 fields, the header has 2"),
+        ("p.csv", b" ,A\r\n", "line 4", "'question' is empty or no text"),
+        ("p.tsv", b"Q\tA\tmore\r\n", "line 4", "has 3 fields, the header has 2"),
     ],
 )
 def test_one_bad_row_among_many_is_refused_with_its_line_or_skipped_and_counted(
@@ -268,7 +268,6 @@ def test_a_dataset_that_cannot_be_loaded_is_refused_with_the_first_line_of_the_r
     )
 
 
-@pytest.mark.xfail(strict=True, reason="DatasetGenerationError is neither OSError, ValueError nor RuntimeError")
 def test_a_folder_with_a_broken_file_is_refused_naming_it(tmp_path, own_cache):
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -277,7 +276,6 @@ def test_a_folder_with_a_broken_file_is_refused_naming_it(tmp_path, own_cache):
         read_dataset(str(folder))
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="the first line of an empty message is asked for")
 def test_a_dataset_that_cannot_be_loaded_without_a_reason_is_refused(monkeypatch, own_cache):
     def failing(name):
         raise ValueError
@@ -287,7 +285,6 @@ def test_a_dataset_that_cannot_be_loaded_without_a_reason_is_refused(monkeypatch
         read_dataset("owner/name")
 
 
-@pytest.mark.xfail(strict=True, raises=InputError, reason="the first row decides on the columns, and is not skipped")
 def test_a_first_row_without_the_columns_is_skipped_and_counted(tmp_path):
     path = file_with(tmp_path, "p.jsonl", json_lines([{"question": "Q?"}, *rows_of()]))
     source = read_pairs(path, skip_bad_rows=True)
@@ -295,20 +292,38 @@ def test_a_first_row_without_the_columns_is_skipped_and_counted(tmp_path):
     assert [row.place for row in source.bad_rows] == ["p.jsonl, line 1"]
 
 
-@pytest.mark.xfail(strict=True, raises=InputError, reason="the suffix is matched whatever its case, the packing is not")
 def test_a_packed_file_in_capitals_is_unpacked(tmp_path):
     path = file_with(tmp_path, "PAIRS.JSONL.GZ", gzip.compress(json_lines(rows_of())))
     assert questions_and_answers(read_pairs(path)) == PAIRS
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeEncodeError, reason="half a surrogate pair is valid JSON but not UTF-8")
 @pytest.mark.parametrize("name", ["question", "answer"])
 def test_a_text_with_half_an_emoji_is_refused_with_its_line(tmp_path, name):
     row = {"question": "Q?", "answer": "A.", name: "cut \ud83d"}
     assert "p.jsonl, line 1" in refusal(file_with(tmp_path, "p.jsonl", json_lines([row])))
 
 
-@pytest.mark.xfail(strict=True, reason="ids count the rows that were parsed, from 0")
 def test_the_query_id_is_the_number_of_its_row(tmp_path):
     path = file_with(tmp_path, "p.jsonl", json_lines(rows_of()[:1]) + b"{\n" + json_lines(rows_of()[1:]))
     assert read_pairs(path, skip_bad_rows=True).queries["query_id"].to_pylist() == ["q1", "q3"]
+
+
+def test_a_document_has_the_number_of_the_first_row_with_its_answer(tmp_path):
+    path = file_with(tmp_path, "p.csv", "question,answer\nOne?,Same.\nTwo?,\nThree?,Other.\nFour?,Same.\n")
+    source = read_pairs(path, skip_bad_rows=True)
+    assert source.queries["query_id"].to_pylist() == ["q2", "q4", "q5"]
+    assert source.queries["source_doc_id"].to_pylist() == ["d2", "d4", "d2"]
+
+
+def test_the_ids_of_a_dataset_with_splits_begin_with_the_split(tmp_path, own_cache):
+    rows = rows_of(pairs=[PAIRS[0], ("Two?", PAIRS[0][1])])
+    parts = {name: own_cache.Dataset.from_list(rows) for name in ("train", "validation")}
+    own_cache.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    source = read_dataset(str(tmp_path / "saved"))
+    assert source.queries["query_id"].to_pylist() == ["train-q1", "train-q2", "validation-q1", "validation-q2"]
+    assert source.documents["doc_id"].to_pylist() == ["train-d1"]
+
+
+def test_the_ids_of_a_dataset_of_one_part_are_those_of_a_file(tmp_path, own_cache):
+    own_cache.DatasetDict({"train": own_cache.Dataset.from_list(rows_of())}).save_to_disk(tmp_path / "saved")
+    assert read_dataset(str(tmp_path / "saved")).queries["query_id"].to_pylist() == ["q1", "q2"]

@@ -15,6 +15,7 @@ from denizen.core.formats.rows import (
     json_lines,
     parquet_rows,
     require_content,
+    row_number,
 )
 
 
@@ -202,39 +203,33 @@ def test_a_missing_and_an_empty_file_are_refused_naming_them(tmp_path):
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x0c", "\x1d"])
-@pytest.mark.xfail(strict=True, reason="str.splitlines also splits where no CSV line ends")
 def test_a_line_separator_inside_a_field_does_not_end_the_record(tmp_path, mark):
     path = file_with(tmp_path, "a.csv", f"q,a\none,x{mark}y\n")
     assert [row for _, row in delimited(path, BadRows())] == [{"q": "one", "a": f"x{mark}y"}]
 
 
-@pytest.mark.xfail(strict=True, reason="the header is read outside the try")
 def test_broken_quotes_in_the_header_are_refused_with_file_and_line(tmp_path):
     path = file_with(tmp_path, "a.csv", '"q"x,a\n1,2\n')
     with pytest.raises(InputError, match=r"a\.csv, line 1: broken CSV: "):
         list(delimited(path, BadRows()))
 
 
-@pytest.mark.xfail(strict=True, raises=InputError, reason="the csv module's limit of 131,072 characters a field")
 def test_a_long_field_is_read(tmp_path):
     path = file_with(tmp_path, "a.csv", "q,a\none," + "x" * 140_000 + "\n")
     assert [len(row["a"]) for _, row in delimited(path, BadRows())] == [140_000]
 
 
-@pytest.mark.xfail(strict=True, raises=InputError, reason="a tsv line is read as CSV, so a leading quote opens a field")
 def test_quotes_in_tab_separated_text_are_text(tmp_path):
     path = file_with(tmp_path, "a.tsv", 'q\ta\n"Gout" is what?\tIt is\n')
     assert [row for _, row in delimited(path, BadRows(), "\t")] == [{"q": '"Gout" is what?', "a": "It is"}]
 
 
-@pytest.mark.xfail(strict=True, reason="the position counts from behind the byte order mark")
 def test_the_line_that_is_not_utf8_is_right_after_a_byte_order_mark(tmp_path):
     path = file_with(tmp_path, "a.csv", b"\xef\xbb\xbfa\n\xff\n")
     with pytest.raises(InputError, match="line 2: not UTF-8"):
         list(delimited(path, BadRows()))
 
 
-@pytest.mark.xfail(strict=True, raises=OSError, reason="damaged pages raise OSError, not ArrowInvalid")
 def test_a_parquet_file_with_damaged_pages_is_refused_naming_it(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"a": [f"text {number}" for number in range(1000)]}), path)
@@ -245,18 +240,53 @@ def test_a_parquet_file_with_damaged_pages_is_refused_naming_it(tmp_path):
         list(parquet_rows(path))
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="int() refuses more than 4,300 digits with a plain ValueError"
-)
-def test_a_json_line_with_an_endless_number_is_a_bad_row(tmp_path):
-    path = file_with(tmp_path, "a.jsonl", '{"a": ' + "9" * 5000 + '}\n{"a": 2}\n')
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000], ids=["number", "nesting"])
+def test_a_json_line_with_an_endless_number_or_nesting_is_a_bad_row(tmp_path, value):
+    path = file_with(tmp_path, "a.jsonl", '{"a": ' + value + '}\n{"a": 2}\n')
     bad = BadRows()
     assert [row for _, row in json_lines(path, bad)] == [{"a": 2}]
     assert [row.place for row in bad.rows] == ["a.jsonl, line 1"]
 
 
-@pytest.mark.xfail(strict=True, reason="the line is read with its line break, so that its end is column 1 of the next")
 def test_a_json_line_that_is_cut_off_names_the_column_where_it_ends(tmp_path):
     bad = BadRows()
     assert list(json_lines(file_with(tmp_path, "a.jsonl", '{"a": 1\n'), bad)) == []
     assert bad.rows[0].problem == "broken JSON: Expecting ',' delimiter at column 8"
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000], ids=["number", "nesting"])
+def test_a_json_array_with_an_endless_number_or_nesting_is_refused_naming_it(tmp_path, value):
+    path = file_with(tmp_path, "a.json", "[" + value + "]")
+    with pytest.raises(InputError, match=r"a\.json is nested too deeply, or holds a number of too many digits"):
+        list(json_array(path, BadRows(skip=True)))
+
+
+@pytest.mark.parametrize("read, name", [(json_array, "a.json"), (json_lines, "a.jsonl")])
+@pytest.mark.parametrize("half", ['{"a": "cut \\ud83d"}', '"cut \\ud83d"'])
+def test_half_a_surrogate_pair_is_a_bad_row_that_can_be_kept_as_text(tmp_path, read, name, half):
+    text = f'{half}\n{{"a": "\\ud83d\\ude00"}}\n'
+    bad = BadRows()
+    path = file_with(tmp_path, name, text if read is json_lines else "[" + text.strip().replace("\n", ",") + "]")
+    assert [row for _, row in read(path, bad)] == [{"a": "\U0001f600"}]
+    assert len(bad.rows) == 1
+    assert "1" in bad.rows[0].place
+    assert "ud83d" in bad.rows[0].raw.encode("utf-8").decode()
+
+
+def test_reading_leaves_the_limit_of_the_csv_module_as_it_was(tmp_path):
+    import csv
+
+    limit = csv.field_size_limit()
+    list(delimited(file_with(tmp_path, "a.csv", "q,a\n1,2\n"), BadRows()))
+    assert csv.field_size_limit() == limit
+
+
+def test_text_that_is_not_utf8_in_a_parquet_file_is_refused_naming_it(tmp_path):
+    damaged = pa.Array.from_buffers(pa.string(), 1, pa.array([b"caf\xe9"]).buffers())
+    pq.write_table(pa.table({"a": damaged}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a\.parquet is not a readable Parquet file: .*utf-8"):
+        list(parquet_rows(tmp_path / "a.parquet"))
+
+
+def test_the_number_of_a_row_is_the_one_its_place_names():
+    assert row_number("my pairs 2.csv, line 17") == 17

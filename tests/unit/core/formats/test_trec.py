@@ -21,15 +21,17 @@ def test_an_empty_run_is_an_empty_file(tmp_path):
     assert (tmp_path / "run.trec").read_bytes() == b""
 
 
-@pytest.mark.parametrize("query_id, doc_id", [("q 1", "d1"), ("q1", "d\t1"), ("", "d1"), ("q1", "d\u00a01")])
+@pytest.mark.parametrize(
+    "query_id, doc_id", [("q 1", "d1"), ("q1", "d\t1"), (" q1", "d1"), ("", "d1"), ("q1", "d\u00a01")]
+)
 def test_an_id_that_the_format_cannot_carry_is_refused_naming_it(tmp_path, query_id, doc_id):
     run = table("run", {"query_id": [query_id], "doc_id": [doc_id], "score": [1.0]})
     with pytest.raises(InputError) as refused:
         write_trec_run(tmp_path / "run.trec", run, "base")
+    assert not (tmp_path / "run.trec").exists()
     assert str(refused.value) == f"ids {query_id!r}, {doc_id!r} hold white space; a TREC run cannot carry them"
 
 
-@pytest.mark.xfail(strict=True, reason="an empty id hides the white space in the other one")
 def test_an_empty_id_beside_one_with_white_space_is_refused(tmp_path):
     run = table("run", {"query_id": [""], "doc_id": ["d 1"], "score": [1.0]})
     with pytest.raises(InputError, match="white space"):

@@ -1,0 +1,5 @@
+"""`python -m denizen` is the `denizen` command."""
+
+from denizen.cli import main
+
+main()

@@ -1,0 +1,133 @@
+"""The first stage of a run: a source becomes passages, split queries and qrels, guarded against leaks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import InputError
+from denizen.core.formats import Source
+from denizen.core.stage import file_digest, write_json
+from denizen.core.tables import rows_table, write_table
+from denizen.stages import corpus as corpus_stage
+from denizen.stages import splitting
+
+# the settings that decide what the stage writes
+SETTINGS = (
+    "source",
+    "split",
+    "dev_share",
+    "test_share",
+    "seed",
+    "near_duplicate",
+    "passage_chars",
+    "skip_bad_rows",
+    "drop_leaks",
+    "allow_leak",
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The tables that a run works on, and their digests."""
+
+    corpus: pa.Table
+    queries: pa.Table
+    qrels: pa.Table
+    digests: dict[str, str]
+    facts: dict[str, Any]
+
+    def split(self, *names: str) -> tuple[list[str], list[str]]:
+        """Ids and texts of the queries in the named splits."""
+        rows = [row for row in self.queries.to_pylist() if row["split"] in names]
+        return [row["query_id"] for row in rows], [row["text"] for row in rows]
+
+    @property
+    def doc_ids(self) -> list[str]:
+        """The ids of the passages, ascending."""
+        return list(self.corpus["doc_id"].to_pylist())
+
+
+def write_data(folder: Path, source: Source, config: AdaptConfig) -> dict[str, Any]:
+    """Cuts, clusters, splits and guards a source, and writes the tables of stage corpus.
+
+    Raises:
+        LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
+        InputError: When a split is missing or empty.
+    """
+    if source.cut:
+        corpus, qrels = corpus_stage.cut(source.documents, source.qrels, config.passage_chars)
+    else:
+        corpus, qrels = corpus_stage.keep_whole(source.documents), source.qrels
+    corpus = corpus_stage.ordered(corpus_stage.with_clusters(corpus, config.near_duplicate))
+    queries = corpus_stage.without_empty(source.queries, qrels)
+    queries, how = _split(queries, qrels, corpus, source, config)
+    before = len(queries)
+    if config.drop_leaks:
+        queries, leaks = splitting.without_leaks(queries, qrels, corpus, config.near_duplicate)
+    else:
+        leaks = splitting.find_leaks(queries, qrels, corpus, config.near_duplicate)
+        if not config.allow_leak:
+            splitting.check_leaks(leaks)
+    dropped = before - len(queries)
+    if source.cut:
+        queries, qrels = corpus_stage.merge_equal_queries(queries, qrels)
+    counts = {split: queries["split"].to_pylist().count(split) for split in ("train", "dev", "test")}
+    empty = [split for split, count in counts.items() if count == 0]
+    if empty:
+        raise InputError(f"no query is in {', '.join(empty)} (found: {counts}); use --split document to split anew")
+    for name, rows in (("corpus", corpus), ("queries", queries), ("qrels", qrels)):
+        write_table(folder / f"{name}.parquet", rows)
+    failures = [{"stage": "corpus", "key": row.place, "error": row.problem, "raw": row.raw} for row in source.bad_rows]
+    write_table(folder / "failures.parquet", rows_table("failures", failures))
+    write_json(folder / "leaks.json", [asdict(leak) for leak in leaks])
+    return {
+        "documents": len(source.documents),
+        "passages": len(corpus),
+        "queries": counts,
+        "split": how,
+        "skipped_rows": len(source.bad_rows),
+        "queries_dropped_as_leaks": dropped,
+        "leaks": 0 if config.drop_leaks else len(leaks),
+    }
+
+
+def _split(
+    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source, config: AdaptConfig
+) -> tuple[pa.Table, str]:
+    if config.split == "random":
+        return splitting.split_by_row(queries, config.dev_share, config.test_share, config.seed), "random, by row"
+    own = source.splits if config.split == "auto" else set()
+    if not own:
+        groups = splitting.leak_groups(queries, qrels, corpus, config.near_duplicate)
+        shares = (config.dev_share, config.test_share, config.seed)
+        return splitting.split_by_group(queries, groups, *shares), "by document and near-duplicate cluster"
+    inside = queries.filter(pa.array([split is not None for split in queries["split"].to_pylist()]))
+    if own == {"train", "test"}:
+        groups = splitting.leak_groups(inside, qrels, corpus, config.near_duplicate)
+        return (
+            splitting.dev_from_train(inside, groups, config.dev_share, config.seed),
+            "the source's own, dev cut from train by document",
+        )
+    return inside, "the source's own"
+
+
+def source_digest(source: str) -> dict[str, str]:
+    """Digests of the files that a source is read from, where it is on disk."""
+    path = Path(source)
+    if path.is_file():
+        return {path.name: file_digest(path)}
+    paths = sorted(path for path in path.rglob("*") if path.is_file()) if path.is_dir() else []
+    return {found.relative_to(path).as_posix(): file_digest(found) for found in paths}
+
+
+def content_digest(source: Source) -> dict[str, str]:
+    """Digest of a source that is in memory already."""
+    tables = {"documents": source.documents, "queries": source.queries, "qrels": source.qrels}
+    return {name: hashlib.sha256(json.dumps(rows.to_pylist()).encode()).hexdigest() for name, rows in tables.items()}

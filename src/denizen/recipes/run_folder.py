@@ -1,0 +1,56 @@
+"""The folder of a run: held by one process at a time, and never mixed with another run's settings."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import ChangedError, DenizenError, InputError
+from denizen.core.stage import differences, write_json
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Holds the run's folder, so that two processes never write into the same run.
+
+    A run that stops before its first stage is done leaves no folder behind.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; give a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / ".lock").is_file():
+        raise InputError(f"--out {out} is not empty and holds no run of denizen; give a new folder")
+    created = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another process is working in {out}; wait for it, or use another --out") from None
+        try:
+            yield
+        except DenizenError:
+            if created and not (out / "corpus").exists():
+                shutil.rmtree(out)
+            raise
+
+
+def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
+    """Writes config.json, or refuses settings that differ from those of what is there.
+
+    Raises:
+        ChangedError: Naming each setting that differs, unless a stage is to be done anew.
+    """
+    path = out / "config.json"
+    if path.is_file() and (out / "corpus").exists():
+        changed = differences(json.loads(path.read_text(encoding="utf-8")), config.as_dict())
+        if changed and redo is None:
+            raise ChangedError(
+                f"{out} holds a run with other settings: {'; '.join(changed)}. Use another --out, or --redo STAGE "
+                "(such as round-0/student) to replace that stage and what follows"
+            )
+    write_json(path, config.as_dict())

@@ -1,0 +1,106 @@
+"""Batches and training sets; training itself is tested end to end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denizen.core.config import AdaptConfig
+from denizen.core.tables import rows_table, table
+from denizen.stages.train_encoder import EpochBatches, length_batches, similar_batches, total_steps, training_set
+
+
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(0, 5))
+def test_length_batches_hold_every_row_once(rows: int, batch_size: int, seed: int) -> None:
+    lengths = np.random.default_rng(seed).integers(1, 500, rows)
+    batches = length_batches(lengths, batch_size, np.random.default_rng(seed))
+    assert sorted(row for batch in batches for row in batch) == list(range(rows))
+    assert len(batches) == -(-rows // batch_size)
+    assert max(map(len, batches)) <= batch_size
+
+
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(0, 5))
+def test_similar_batches_hold_every_row_once(rows: int, batch_size: int, seed: int) -> None:
+    vectors = np.random.default_rng(seed).normal(size=(rows, 4)).astype(np.float32)
+    batches = similar_batches(vectors, batch_size, np.random.default_rng(seed))
+    assert sorted(row for batch in batches for row in batch) == list(range(rows))
+    assert len(batches) == -(-rows // batch_size)
+    assert max(map(len, batches)) <= batch_size
+
+
+def test_similar_batches_of_equal_vectors_end() -> None:
+    batches = similar_batches(np.ones((70, 4), np.float32), 8, np.random.default_rng(0))
+    assert len(batches) == 9
+
+
+def test_length_batches_save_padding() -> None:
+    lengths = np.random.default_rng(0).integers(1, 500, 3200)
+    batches = length_batches(lengths, 32, np.random.default_rng(0))
+    padded = sum(len(batch) * lengths[batch].max() for batch in batches)
+    assert padded < 1.05 * lengths.sum()
+
+
+def test_similar_batches_put_neighbours_together() -> None:
+    """Eight well-separated groups of 16 in batches of 16: three times as many pairs of a batch are of one group as by chance (1/8)."""
+    centres = np.eye(8, dtype=np.float32) * 10
+    group = np.arange(128) % 8
+    vectors = centres[group] + np.random.default_rng(0).normal(size=(128, 8)).astype(np.float32)
+    batches = similar_batches(vectors, 16, np.random.default_rng(0))
+    same = np.mean([np.mean(group[batch][:, None] == group[batch][None, :]) for batch in batches])
+    assert same > 3 / 8
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(epoch: int) -> list[list[int]]:
+        sampler = EpochBatches(
+            range(50),
+            8,
+            3,
+            lambda random: length_batches(np.arange(50), 8, random),  # type: ignore[arg-type]
+        )
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1) == order(1)
+    assert order(0) != order(1)
+    assert len(order(0)) == 7
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs", "batch_size", "steps"), [(100, 1.0, 32, 4), (100, 0.1, 32, 1), (64, 2.5, 32, 5)]
+)
+def test_total_steps(rows: int, epochs: float, batch_size: int, steps: int) -> None:
+    assert total_steps(rows, AdaptConfig("x", epochs=epochs, batch_size=batch_size)) == steps
+
+
+def _tables() -> tuple[object, object, object]:
+    corpus = table("corpus", {"doc_id": ["a", "b", "c"], "title": ["", "", "C"], "text": ["ta", "tb", "tc"]})
+    queries = table("queries", {"query_id": ["q", "r"], "text": ["tq", "tr"]})
+    rows = [
+        {"query_id": "q", "positive_id": "a", "negative_ids": ["b", "c"], "kind": "hard", "reason": "", "round": 0},
+        {"query_id": "r", "positive_id": "b", "negative_ids": ["c"], "kind": "hard", "reason": "", "round": 0},
+    ]
+    return rows_table("examples", rows), corpus, queries
+
+
+def test_a_row_without_enough_negatives_repeats_its_positive_which_is_masked() -> None:
+    examples, corpus, queries = _tables()
+    related = {"q": frozenset({"a"}), "r": frozenset({"b"})}
+    made = training_set(examples, corpus, queries, related, fill=True)
+    assert made.columns["anchor"] == ["tq", "tr"]
+    assert made.columns["positive"] == ["ta", "tb"]
+    assert made.columns["negative_1"] == ["tb", "C tc"]
+    assert made.columns["negative_2"] == ["C tc", "tb"]
+    assert made.columns["label"] == [0, 1]
+    mask = made.relevance.mask([0, 1])
+    # columns: a b | b c | c b; row q keeps one b and one c, row r keeps its own b and one c
+    assert mask.tolist() == [[False, False, True, False, True, True], [False, False, True, False, True, True]]
+
+
+def test_without_filling_such_rows_are_dropped_and_counted() -> None:
+    examples, corpus, queries = _tables()
+    made = training_set(examples, corpus, queries, {"q": frozenset({"a"})}, fill=False)
+    assert made.columns["anchor"] == ["tq"]
+    assert made.dropped == 1

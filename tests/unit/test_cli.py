@@ -1,0 +1,158 @@
+"""Exit codes, messages and options of the command line; runs themselves are tested end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from denizen import cli
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import GateError, LeakError
+
+PAIRS = '{"question": "what is gout", "answer": "a disease"}\n'
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["denizen", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+def test_every_setting_is_an_option_of_adapt(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["denizen", "adapt", "--help"])
+    cli.main()
+    shown = capsys.readouterr().out
+    for spec in dataclasses.fields(AdaptConfig):
+        if spec.name != "source":
+            assert re.search(rf"--{spec.name.replace('_', '-')}\b", shown), spec.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["adapt", "nowhere.jsonl", "--out", "run"], "'nowhere.jsonl' does not exist"),
+        (["adapt", "pairs.jsonl"], "--out"),
+        (["adapt", "pairs.jsonl", "--out", "run", "--rounds", "0"], "rounds is 0; it must be between 1 and 10"),
+        (["adapt", "pairs.jsonl", "--out", "run", "--loss", "mse"], "loss is 'mse'; it must be one of"),
+        (["adapt", "pairs.jsonl", "--out", "run", "--preset", "best"], "preset 'best' is unknown"),
+        (["adapt", "pairs.jsonl", "--out", "run", "--batch-size", "many"], "--batch-size"),
+        (["adapt", "pairs.jsonl", "--out", "pairs.jsonl", "--model", "MODEL"], "--out pairs.jsonl is a file"),
+        (["adapt", "pairs.jsonl", "--out", "run", "--model", "."], "is no sentence-transformers model"),
+        (["adapt", "empty.jsonl", "--out", "run", "--model", "MODEL"], "empty.jsonl is empty"),
+        (["adapt", "broken.jsonl", "--out", "run", "--model", "MODEL"], "broken.jsonl, line 2: broken JSON"),
+        (["adapt", "columns.csv", "--out", "run", "--model", "MODEL"], "has the columns ['left', 'right']"),
+        (["adapt", "latin.jsonl", "--out", "run", "--model", "MODEL"], "latin.jsonl, line 1: not UTF-8"),
+        (["adapt", "pairs.jsonl", "--out", "run", "--model", "MODEL"], "too few|nothing is left|group"),
+        (["evaluate", "MODEL", "--data", "."], "is no BEIR folder"),
+        (["nonsense"], "No such command"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else None,
+)
+def test_wrong_input_ends_with_2_and_leaves_nothing(
+    arguments: list[str],
+    message: str,
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pairs.jsonl").write_text(PAIRS)
+    Path("empty.jsonl").write_text("")
+    Path("broken.jsonl").write_text(PAIRS + '{"question": \n')
+    Path("columns.csv").write_text("left,right\na,b\n")
+    Path("latin.jsonl").write_bytes(PAIRS.replace("gout", "g\xf6ut").encode("latin-1"))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    code = run(monkeypatch, *[str(tiny_encoder) if word == "MODEL" else word for word in arguments])
+    printed = capsys.readouterr()
+    assert code == 2, printed.err
+    assert re.search(re.escape(message) if "|" not in message else message, printed.err)
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (LeakError("it leaks"), 3, "it leaks"),
+        (GateError("too much was forgotten"), 4, "too much was forgotten"),
+        (KeyboardInterrupt(), 130, "run the same command again"),
+        (OSError(errno.ENOSPC, "No space left on device", "table.parquet"), 2, "table.parquet: no space is left"),
+        (OSError(errno.EROFS, "Read-only file system", "run"), 2, "run: the file system is read-only"),
+        (PermissionError(errno.EACCES, "Permission denied", "run"), 2, "run: permission denied"),
+        (RuntimeError("boom"), 1, "RuntimeError: boom (a fault of denizen; --debug shows where)"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_every_failure_has_its_exit_code_and_no_traceback(
+    error: BaseException,
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*arguments: object, **settings: object) -> None:
+        raise error
+
+    monkeypatch.setattr("denizen.recipes.adapt.adapt", fail)
+    assert run(monkeypatch, "adapt", "x", "--out", "y") == code
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
+
+
+def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*arguments: object, **settings: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("denizen.recipes.adapt.adapt", fail)
+    assert run(monkeypatch, "adapt", "x", "--out", "y", "--debug") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_really_read_only_folder_is_a_clear_error(tiny_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text(PAIRS)
+    # nobody, root included, makes a folder in /proc
+    command = [sys.executable, "-m", "denizen", "adapt", str(tmp_path / "pairs.jsonl"), "--out", "/proc/denizen-run"]
+    done = subprocess.run([*command, "--model", str(tiny_encoder)], capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "/proc/denizen-run" in done.stderr
+
+
+def test_json_goes_to_standard_output_alone(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "set"
+    (folder / "qrels").mkdir(parents=True)
+    documents = [{"_id": f"d{at}", "title": "", "text": f"about topic {at}"} for at in range(12)]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))
+    queries = [{"_id": f"q{at}", "text": f"topic {at}"} for at in range(6)]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    lines = ["query-id\tcorpus-id\tscore", *(f"q{at}\td{at}\t1" for at in range(6))]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "out"
+    monkeypatch.setattr(
+        sys, "argv", ["denizen", "evaluate", str(tiny_encoder), "--data", str(folder), "--out", str(out), "--json"]
+    )
+    cli.main()
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((out / "metrics.json").read_text())
+    assert set(report["means"]) == {tiny_encoder.name, "bm25"}
+    assert report["queries"] == 6
+    assert report["means"]["bm25"]["MRR@5"] == 1.0
+    run_file = (out / "bm25.trec").read_text().splitlines()
+    assert run_file[0].split()[:4] == ["q0", "Q0", "d0", "1"]
+    assert (out / f"{tiny_encoder.name}.metrics.parquet").is_file()
