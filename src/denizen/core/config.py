@@ -61,7 +61,8 @@ class AdaptConfig:
     loss: Literal["infonce", "cached-infonce", "gist", "triplet"] = _setting("infonce", "Training loss.")
     guide: str = _setting("", "Guide model of the gist loss; empty: the base model.")
     learning_rate: float = _setting(1e-4, "Peak learning rate of AdamW.", least=0, most=1)
-    epochs: float = _setting(1.0, "Epochs in each round.", least=0.001, most=1000)
+    # short rounds: half an epoch on fresh negatives, then as many steps again on all; see docs/LOG.md
+    epochs: float = _setting(0.5, "Epochs in each round.", least=0.001, most=1000)
     batch_size: int = _setting(32, "Examples in a batch.", least=1)
     # the other queries' documents then are hard negatives that cost nothing; see docs/LOG.md for what that gives
     batches: Literal["similar", "length"] = _setting(
@@ -73,7 +74,8 @@ class AdaptConfig:
     # the library's default of 5 can never be met by a cosine distance
     margin: float = _setting(0.1, "Margin of the triplet loss (arXiv 2512.08088).", least=0, most=2)
     dropout: bool = _setting(False, "Keep the model's dropout during training.")
-    max_tokens: int = _setting(0, "Cut training texts to this many tokens; 0: the model's own limit.", least=0)
+    # half the cost of 256; what a passage is about stands in its first sentences (mining and search see all of it)
+    max_tokens: int = _setting(128, "Cut training texts to this many tokens; 0: the model's own limit.", least=0)
 
     memory_mb: int = _setting(512, "Memory of one block of scores in exact search.", least=8)
     precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "bf16 where the processor has it, else fp32.")
@@ -163,6 +165,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 5e-5,
         "batch_size": 8,
         "epochs": 2.0,
+        "max_tokens": 0,
         "rounds": 2,
         "batches": "length",
         "warmup_steps": 100.0,

@@ -43,7 +43,7 @@ def test_length_batches_save_padding() -> None:
 
 
 def test_similar_batches_put_neighbours_together() -> None:
-    """Eight well-separated groups of 16 in batches of 16: three times as many pairs of a batch are of one group as by chance (1/8)."""
+    """Eight groups of 16 in batches of 16: pairs of one group are three times as frequent as by chance (1/8)."""
     centres = np.eye(8, dtype=np.float32) * 10
     group = np.arange(128) % 8
     vectors = centres[group] + np.random.default_rng(0).normal(size=(128, 8)).astype(np.float32)
