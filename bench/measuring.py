@@ -58,6 +58,21 @@ def machine() -> dict[str, Any]:
     }
 
 
+def shown(found: dict[str, float]) -> str:
+    """A difference with its interval and p value."""
+    return f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]  p {found['p']:.4f}"
+
+
+def show_comparison(name: str, result: dict[str, Any]) -> None:
+    """Prints base, BM25 and adapted with the difference to the base, a line a measure."""
+    metrics = result["metrics"]
+    print(f"\n{name}: {result['seconds'] / 60:.1f} minutes, {metrics['queries']} test queries")
+    print(f"{'':<12}{'base':>8}{'BM25':>8}{'adapted':>9}   adapted - base with 95 % interval")
+    for measure, found in metrics["difference"].items():
+        row = "".join(f"{metrics[system][measure]:>8.3f}" for system in ("base", "bm25", "adapted"))
+        print(f"{measure:<12}{row}   {shown(found)}")
+
+
 def keep(name: str, result: dict[str, Any]) -> None:
     """Writes bench/results/NAME.json."""
     RESULTS.mkdir(exist_ok=True)

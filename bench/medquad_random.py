@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from denizen.core.tables import read_table, relevant
-from measuring import RUNS, data, keep, timed_adapt
+from measuring import RUNS, data, keep, show_comparison, timed_adapt
 
 PRESETS = ("default", "gold-triplet")
 
@@ -27,7 +27,8 @@ def main(presets: list[str]) -> None:
         out = RUNS / f"medquad-random-{preset}"
         result = timed_adapt(out.name, source, preset=preset, split="random", seed=42, allow_leak=True, dev_share=0.05)
         result["rounds"] = [diagnose(out, number) for number in range(result["settings"]["rounds"] + 1)]
-        show(preset, result)
+        show_comparison(f"MedQuAD, row split (leaks), {preset}", result)
+        show_rounds(result)
         keep(f"medquad_random_{preset.replace('-', '_')}", result)
 
 
@@ -65,15 +66,8 @@ def diagnose(out: Path, number: int) -> dict[str, Any]:
     }
 
 
-def show(preset: str, result: dict[str, Any]) -> None:
-    metrics = result["metrics"]
-    print(f"\n{preset}: {result['seconds'] / 60:.1f} minutes, {metrics['queries']} test queries (split leaks)")
-    print(f"{'':<12}{'base':>8}{'BM25':>8}{'adapted':>9}   difference with 95 % interval")
-    for name, found in metrics["difference"].items():
-        row = "".join(f"{metrics[system][name]:>8.3f}" for system in ("base", "bm25", "adapted"))
-        print(
-            f"{name:<12}{row}   {found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]  p {found['p']:.4f}"
-        )
+def show_rounds(result: dict[str, Any]) -> None:
+    """Prints the dev figures and the geometry of each round."""
     print("round  MRR@5  Recall@100  mean cosine  first relevant  other relevant  (dev)")
     for row in result["rounds"]:
         print(

@@ -34,6 +34,8 @@ app = typer.Typer(
 # set by the command that runs, read by main() when something goes wrong
 _debug = False
 
+_INTERRUPTED = 130
+
 # the user's machine, not a fault of ours: exit code 2
 _MACHINE_ERRORS = {
     errno.ENOSPC: "no space is left on the device; free some, then run the same command again: it continues",
@@ -57,11 +59,13 @@ Redo = Annotated[
 def main() -> None:
     """The `denizen` command: runs the app and turns errors into messages and exit codes."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        # typer gives the exit code back: 130 when it saw an interruption
+        code = app(standalone_mode=False) or 0
+        if code == _INTERRUPTED:
+            _fail("interrupted; run the same command again to continue", code)
+        sys.exit(code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; run the same command again to continue", 130)
+        _fail("interrupted; run the same command again to continue", _INTERRUPTED)
     except DenizenError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:

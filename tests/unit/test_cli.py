@@ -30,8 +30,7 @@ def test_every_setting_is_an_option_of_adapt(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(sys, "argv", ["denizen", "adapt", "--help"])
-    cli.main()
+    assert run(monkeypatch, "adapt", "--help") == 0
     shown = capsys.readouterr().out
     for spec in dataclasses.fields(AdaptConfig):
         if spec.name != "source":
@@ -137,17 +136,14 @@ def test_json_goes_to_standard_output_alone(
 ) -> None:
     folder = tmp_path / "set"
     (folder / "qrels").mkdir(parents=True)
-    documents = [{"_id": f"d{at}", "title": "", "text": f"about topic {at}"} for at in range(12)]
+    documents = [{"_id": f"d{at}", "title": "", "text": f"about topic {at}0"} for at in range(12)]
     (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))
-    queries = [{"_id": f"q{at}", "text": f"topic {at}"} for at in range(6)]
+    queries = [{"_id": f"q{at}", "text": f"topic {at}0"} for at in range(6)]
     (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
     lines = ["query-id\tcorpus-id\tscore", *(f"q{at}\td{at}\t1" for at in range(6))]
     (folder / "qrels" / "test.tsv").write_text("\n".join(lines) + "\n")
     out = tmp_path / "out"
-    monkeypatch.setattr(
-        sys, "argv", ["denizen", "evaluate", str(tiny_encoder), "--data", str(folder), "--out", str(out), "--json"]
-    )
-    cli.main()
+    assert run(monkeypatch, "evaluate", str(tiny_encoder), "--data", str(folder), "--out", str(out), "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((out / "metrics.json").read_text())
     assert set(report["means"]) == {tiny_encoder.name, "bm25"}

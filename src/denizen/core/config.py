@@ -49,10 +49,9 @@ class AdaptConfig:
     hard_positive_ranks: str = _setting("6-100", "Ranks where a relevant passage makes a hard example.")
     hard_negative_ranks: str = _setting("1-15", "Ranks from which hard negatives come.")
     easy_negative_ranks: str = _setting("16-100", "Ranks from which the negatives of easy triplets come.")
-    # 0.95 is NV-Retriever's TopK-PercPos (arXiv 2407.15831); off by default, because identity (relevance,
-    # near-duplicates, same parent) already excludes the known false negatives
+    # NV-Retriever's TopK-PercPos (arXiv 2407.15831); what it gives and costs here is in docs/LOG.md
     positive_ceiling: float = _setting(
-        0.0, "Drop negatives scoring above this share of the positive's score; 0: off.", least=0, most=1
+        0.95, "Drop negatives scoring above this share of the positive's score; 0: off.", least=0, most=1
     )
     negatives: int = _setting(1, "Mined negatives of an InfoNCE or GIST row.", least=0, most=64)
     positives: int = _setting(1, "Relevant passages of a query that become InfoNCE or GIST rows; 0: all.", least=0)
@@ -170,6 +169,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batches": "length",
         "warmup_steps": 100.0,
         "easy_per_hard": 2.0,
+        "positive_ceiling": 0.0,
         "passage_chars": 1000,
         "hard_positive_ranks": "6-100",
         "hard_negative_ranks": "1-15",

@@ -86,6 +86,10 @@ def evaluate(
 
 
 def _name(model: str, models: Sequence[str]) -> str:
-    """A short name for a model, unless it would name two of them."""
-    short = Path(model).name
-    return short if [Path(other).name for other in models].count(short) == 1 else model.strip("/").replace("/", "_")
+    """The shortest end of a model's path that names no other one, with dots for slashes."""
+    parts = [Path(other).parts for other in models]
+    own = Path(model).parts
+    for length in range(1, len(own) + 1):
+        if sum(other[-length:] == own[-length:] for other in parts) == 1:
+            return ".".join(own[-length:])
+    raise InputError(f"model {model!r} is given twice; give each model once")

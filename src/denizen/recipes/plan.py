@@ -30,17 +30,25 @@ def make_plan(config: AdaptConfig, corpus: pa.Table, queries: pa.Table, base: Pa
     passages = texts(corpus)
     sample = passages[:: max(1, len(passages) // _SAMPLE)][:_SAMPLE]
     model = load_encoder(base)
-    encode(model, sample[:4], "document", bf16=bf16)
-    began = time.perf_counter()
-    encode(model, sample, "document", bf16=bf16)
-    seconds = (time.perf_counter() - began) / len(sample)
-    rows = train if config.loss == "triplet" else train * max(1, config.positives)
+
+    def seconds_a_text(characters: int | None) -> float:
+        part = [text[:characters] for text in sample]
+        encode(model, part[:4], "document", bf16=bf16)
+        began = time.perf_counter()
+        encode(model, part, "document", bf16=bf16)
+        return (time.perf_counter() - began) / len(part)
+
+    seconds = seconds_a_text(None)
+    # 4 characters a token is the usual length of English
+    training_seconds = seconds_a_text(4 * config.max_tokens) if config.max_tokens else seconds
+    # a query gives a hard and an easy triplet at most, or a row for each relevant passage that is taken
+    rows = train * (2 if config.loss == "triplet" else max(1, config.positives))
     texts_a_row = 2 if config.loss == "triplet" else 1 + config.negatives
     # all rounds' examples are trained on again in each later round
     rows_of_rounds = [rows * number for number in range(1, config.rounds + 1)]
     steps = [total_steps(count, config) for count in rows_of_rounds]
     encoding = (config.rounds + 1) * len(passages) * seconds
-    training = sum(rows_of_rounds) * config.epochs * texts_a_row * seconds * _TRAINING_FACTOR
+    training = sum(rows_of_rounds) * config.epochs * texts_a_row * training_seconds * _TRAINING_FACTOR
     negatives = (
         "1 mined"
         if config.loss == "triplet"
