@@ -33,6 +33,11 @@ def timed_adapt(name: str, source: Path, **settings: Any) -> dict[str, Any]:
     out = RUNS / name
     began = time.monotonic()
     report = adapt(AdaptConfig(str(source), **settings), out, progress=Terminal())
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in out.rglob("stage.json")]
+    if any(record["resumed"] for record in records):
+        sys.exit(
+            f"a stage of {out} was interrupted and resumed, so its time is not known; remove the folder and run again"
+        )
     stages = {path.parent.relative_to(out).as_posix(): _seconds(path) for path in sorted(out.rglob("stage.json"))}
     return {
         "metrics": {name: value for name, value in report.items() if name not in ("config", "model")},

@@ -51,9 +51,9 @@ def diagnose(out: Path, number: int) -> dict[str, Any]:
     best, others, total = 0, 0, 0
     dev = [row["query_id"] for row in queries if row["split"] == "dev"]
     for query_id in dev:
-        hits = len(found.get(query_id, set()) & set(known[query_id]))
-        best += hits > 0
-        others += max(0, hits - 1)
+        reached = len(found.get(query_id, set()) & set(known[query_id]))
+        best += reached > 0
+        others += max(0, reached - 1)
         total += len(known[query_id]) - 1
     metrics = read_table(out / f"round-{number}/run/dev_metrics.parquet", "metrics")
     names, values = np.array(metrics["measure"].to_pylist()), metrics["value"].to_numpy()

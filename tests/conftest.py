@@ -1,17 +1,42 @@
-"""What all tests share: hypothesis without randomness, and a tiny encoder that is built on the spot."""
+"""What all tests share: no network, hypothesis without randomness, and a tiny encoder that is built on the spot."""
 
 from __future__ import annotations
 
+import os
+import socket
 import string
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+# before any library of the hub is imported
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 settings.register_profile("denizen", derandomize=True, deadline=None, database=None)
 settings.load_profile("denizen")
 
 _WORDS = "what which how is are the a of and in for with symptom treat cause gout lupus fever pain child drug dose"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """Nothing that the tests run may leave the machine."""
+    connect = socket.socket.connect
+
+    def local_only(self: socket.socket, address: object) -> None:
+        if self.family != socket.AF_UNIX and str(address[0] if isinstance(address, tuple) else "") not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
+            raise AssertionError(f"a test tried to reach {address}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", local_only)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """The command line: one thin function a command, the same words as the Python API, and the exit codes.
 
-0 done, 1 a fault of ours, 2 wrong input or settings, 3 leak guard, 4 gate not met, 130 interrupted. Libraries are
+0 done, 1 a fault of ours, 2 wrong input or settings, 3 leak guard, 130 interrupted. Libraries are
 imported inside the commands, so that `denizen --help` answers at once.
 """
 
@@ -43,6 +43,7 @@ _MACHINE_ERRORS = {
     errno.EROFS: "the file system is read-only; choose another --out",
     errno.EACCES: "permission denied; choose another --out or change the permissions",
     errno.EPERM: "operation not permitted; choose another --out or change the permissions",
+    errno.EEXIST: "a file of that name is there; choose another --out",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.ENAMETOOLONG: "the name is too long for this file system",
 }
@@ -77,6 +78,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001
         usage = getattr(error, "format_message", None)
         if usage is not None:
+            # bare `denizen` has printed its help and has nothing to add
             _fail(usage(), 2)
         _fail(f"{type(error).__name__}: {error} (a fault of denizen; --debug shows where)", 1)
 
@@ -102,7 +104,7 @@ def _adapt(
 
 @app.command()
 def demo(
-    out: Out = Path("runs/demo"),
+    out: Annotated[Path | None, typer.Option(help="The run's folder (default: runs/demo, or runs/demo-full).")] = None,
     full: Annotated[bool, typer.Option("--full", help="Use all docstrings, not a part that takes minutes.")] = False,
     redo: Redo = None,
     quiet: Quiet = False,
@@ -113,6 +115,7 @@ def demo(
     _set_debug(debug)
     from denizen.recipes.demo import run_demo
 
+    out = out or Path("runs/demo-full" if full else "runs/demo")
     _show(run_demo(out, full=full, redo=redo, progress=_progress(quiet)), quiet, as_json)
 
 
@@ -123,6 +126,7 @@ def evaluate(  # noqa: PLR0913
     split: Annotated[str, typer.Option(help="Which qrels to measure on.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Write metrics.json, per-query Parquet and TREC runs here.")] = None,
     bm25: Annotated[bool, typer.Option(help="Measure BM25, too.")] = True,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Skip and count unreadable rows.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -132,7 +136,9 @@ def evaluate(  # noqa: PLR0913
     from denizen.recipes.evaluate import evaluate as run_evaluate
     from denizen.recipes.results import comparison_lines
 
-    report = run_evaluate(models, data, split=split, out=out, bm25=bm25, progress=_progress(quiet))
+    report = run_evaluate(
+        models, data, split=split, out=out, bm25=bm25, skip_bad_rows=skip_bad_rows, progress=_progress(quiet)
+    )
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     elif not quiet:
@@ -149,7 +155,7 @@ def _options_of(config: type[AdaptConfig]) -> list[inspect.Parameter]:
         hint, default = hints[spec.name], spec.default
         literal = get_origin(hint) is Literal
         choices = f" One of: {', '.join(get_args(hint))}." if literal else ""
-        shown = "" if isinstance(default, bool) or default == "" else f" [default: {default}]"
+        shown = "" if isinstance(default, bool) or default == "" else f" (default: {default})"
         option = typer.Option(help=f"{spec.metadata['help']}{choices}{shown}", show_default=False)
         value: Any = str if literal else hint
         kind = Annotated[value | None, option]
@@ -208,5 +214,6 @@ def _fail(message: str, code: int) -> None:
         import traceback
 
         traceback.print_exc()
-    typer.echo(f"denizen: {message}", err=True)
+    if message:
+        typer.echo(f"denizen: {message}", err=True)
     sys.exit(code)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "depth": 20, "easy_negative_ranks": "16-20"}
+SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "easy_negative_ranks": "16-20"}
 SETTINGS |= {"hard_positive_ranks": "6-20", "precision": "fp32", "learning_rate": 1e-3}
 
 

@@ -1,10 +1,11 @@
 """Runs `adapt` in forked children and kills each one, for test_kill.py; not a test itself.
 
-    python killer.py PAIRS MODEL OUT SETTINGS_JSON STAGE...
+    python killer.py PAIRS MODEL OUT SETTINGS_JSON POINT...
 
-For every named stage a child is killed with SIGKILL at its n-th write into the stage's partial folder (or at the
-rename that finishes it), n from the child's number. A last child finishes the run. The parent only imports; it
-never computes, so forking it is safe.
+A point is STAGE@WHAT:N. The child is killed with SIGKILL in that stage: at the N-th file that Python opens for writing
+(`open`), before the N-th table or array is written (`write`), after the N-th training step of the child (`step`), or at
+the rename that finishes the stage (`rename`). A last child finishes the run. What training resumed from is appended to
+OUT.resumed. The parent only imports; it never computes, so forking it is safe.
 """
 
 from __future__ import annotations
@@ -13,45 +14,91 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import sentence_transformers  # noqa: F401
 
-import denizen.stages.train_encoder  # noqa: F401
 from denizen.core.config import AdaptConfig
 from denizen.recipes.adapt import adapt
+from denizen.stages import train_encoder
 
 
-def watch(stage: str, countdown: int) -> None:
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def counted(function: Callable[..., Any], at: int, applies: Callable[..., bool], before: bool) -> Callable[..., Any]:
+    left = [at]
+
+    def replacement(*arguments: Any, **keywords: Any) -> Any:
+        if not applies(*arguments):
+            return function(*arguments, **keywords)
+        left[0] -= 1
+        if before and left[0] == 0:
+            die()
+        result = function(*arguments, **keywords)
+        if left[0] == 0:
+            die()
+        return result
+
+    return replacement
+
+
+def set_trap(point: str) -> None:
+    stage, _, rest = point.partition("@")
+    what, _, number = rest.partition(":")
     folder, _, name = stage.rpartition("/")
     marker = f"{folder}/.{name}.partial" if folder else f".{name}.partial"
-    left = [countdown]
+    left = [int(number)]
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "os.rename" and str(arguments[0]).endswith(marker):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if event == "open" and marker in str(arguments[0]) and str(arguments[1] or "")[:1] in ("w", "x", "a"):
+        if event == "os.rename" and what == "rename" and str(arguments[0]).endswith(marker):
+            die()
+        if event == "open" and what == "open" and marker in str(arguments[0]) and str(arguments[1])[:1] in "wxa":
             left[0] -= 1
             if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                die()
 
     sys.addaudithook(hook)
+    if what == "write":
+        pq.write_table = counted(pq.write_table, left[0], lambda rows, path: marker in str(path), before=True)
+        np.save = counted(np.save, left[0], lambda path, values: marker in str(path), before=True)
+    if what == "step":
+        watch = train_encoder._Watch
+        watch.on_step_end = counted(watch.on_step_end, left[0], lambda self, args, *_: marker in args.output_dir, False)
+
+
+def log_resumption(path: Path) -> None:
+    original = train_encoder._last_checkpoint
+
+    def logged(checkpoints: Path) -> Path | None:
+        found = original(checkpoints)
+        with path.open("a") as file:
+            file.write(f"{checkpoints.parent.parent.name} {found.name if found else 'start'}\n")
+        return found
+
+    train_encoder._last_checkpoint = logged
 
 
 def main() -> None:
-    pairs, model, out, settings, *stages = sys.argv[1:]
+    pairs, model, out, settings, *points = sys.argv[1:]
     config = AdaptConfig(pairs, model=model, **json.loads(settings))
-    for number, stage in enumerate([*stages, ""]):
+    log_resumption(Path(f"{out}.resumed"))
+    for point in [*points, ""]:
         child = os.fork()
         if child == 0:
-            if stage:
-                watch(stage, 1 + 2 * (number % 4))
+            if point:
+                set_trap(point)
             adapt(config, Path(out))
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        wanted = signal.SIGKILL if stage else 0
+        wanted = signal.SIGKILL if point else 0
         if status != wanted:
-            sys.exit(f"stage {stage!r}: the child ended with status {status}, not {wanted}")
+            sys.exit(f"point {point!r}: the child ended with status {status}, not {wanted}")
 
 
 if __name__ == "__main__":

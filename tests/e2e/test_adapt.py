@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_metrics_json_has_the_documented_keys(finished: Finished) -> None:
 
 def test_training_on_the_words_of_the_domain_helps(finished: Finished) -> None:
     _, report = finished
-    assert report["adapted"]["Recall@100"] > report["base"]["Recall@100"]
+    assert report["adapted"]["nDCG@10"] > report["base"]["nDCG@10"]
     assert report["best_round"] > 0
 
 
@@ -155,6 +156,26 @@ def test_redo_replaces_a_stage_and_what_follows(pairs: Path, tiny_encoder: Path,
     assert record["settings"]["temperature"] == 0.2
 
 
+def test_a_redo_that_is_refused_changes_nothing(finished: Finished, pairs: Path, tiny_encoder: Path) -> None:
+    out, report = finished
+    changed = AdaptConfig(str(pairs), model=str(tiny_encoder), **{**SETTINGS, "temperature": 0.1})
+    with pytest.raises(ChangedError, match=r"stage 'round-0/student'.*temperature"):
+        adapt(changed, out, redo="model")
+    assert adapt(AdaptConfig(str(pairs), model=str(tiny_encoder), **SETTINGS), out) == report
+
+
+def test_a_training_that_diverges_is_stopped_with_the_remedy(
+    pairs: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from denizen.models import losses
+
+    original = losses.info_nce
+    monkeypatch.setattr(losses, "info_nce", lambda *inputs: original(*inputs) * float("nan"))
+    config = AdaptConfig(str(pairs), model=str(tiny_encoder), **{**SETTINGS, "rounds": 1})
+    with pytest.raises(InputError, match=r"the loss became nan at step .* lower learning_rate"):
+        adapt(config, tmp_path / "run")
+
+
 def test_a_stage_to_redo_that_there_is_not_is_refused(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no stage 'minning' to redo; there are corpus, round-0/embeddings"):
         adapt(AdaptConfig(str(pairs), model=str(tiny_encoder)), tmp_path / "run", redo="minning")
@@ -173,7 +194,7 @@ def test_a_stage_to_redo_that_there_is_not_is_refused(pairs: Path, tiny_encoder:
     ids=lambda settings: "-".join(str(value) for value in settings.values()),
 )
 def test_every_loss_trains(settings: dict[str, Any], pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    small = {"rounds": 1, "epochs": 0.2, "depth": 20, "batch_size": 8, "model": str(tiny_encoder), **SETTINGS}
+    small = {"model": str(tiny_encoder), **SETTINGS}
     report = adapt(AdaptConfig(str(pairs), **{**small, "rounds": 1, "epochs": 0.2, **settings}), tmp_path / "run")
     facts = json.loads((tmp_path / "run/round-0/student/stage.json").read_text())["facts"]
     assert facts["steps"] >= 1
@@ -221,3 +242,56 @@ def test_a_folder_that_is_no_run_is_left_alone(pairs: Path, tiny_encoder: Path, 
     with pytest.raises(InputError, match="not empty and holds no run"):
         adapt(AdaptConfig(str(pairs), model=str(tiny_encoder)), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_the_command_line_ends_with_the_table_and_the_path(
+    pairs: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from denizen import cli
+
+    options = {**SETTINGS, "rounds": 1, "epochs": 0.2, "model": str(tiny_encoder), "out": str(tmp_path / "run")}
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    monkeypatch.setattr("sys.argv", ["denizen", "adapt", str(pairs), *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[0].split() == [
+        "measure",
+        "base",
+        "BM25",
+        "adapted",
+        "adapted",
+        "-",
+        "base",
+        "95",
+        "%",
+        "interval",
+        "p",
+    ]
+    assert [line.split()[0] for line in lines[1:6]] == MEASURES
+    assert lines[-1] == f"adapted model: {tmp_path / 'run' / 'model'}"
+    assert "plan  120 passages of 120 documents" in printed.err
+    for stage in ("corpus", "round-0/embeddings", "round-0/student", "test", "model"):
+        assert any(line.startswith(stage) for line in printed.err.splitlines()), stage
+
+
+def test_a_disk_that_is_really_full_is_a_clear_error_and_the_run_continues(
+    pairs: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("a small file system can only be mounted by root")
+    try:
+        config = AdaptConfig(str(pairs), model=str(tiny_encoder), **{**SETTINGS, "rounds": 1, "epochs": 0.2})
+        with pytest.raises(InputError, match="no space is left"):
+            adapt(config, small / "run")
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        assert adapt(config, small / "run")["queries"] == 24
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

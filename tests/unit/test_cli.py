@@ -14,7 +14,7 @@ import pytest
 
 from denizen import cli
 from denizen.core.config import AdaptConfig
-from denizen.core.errors import GateError, LeakError
+from denizen.core.errors import LeakError
 
 PAIRS = '{"question": "what is gout", "answer": "a disease"}\n'
 
@@ -86,7 +86,6 @@ def test_wrong_input_ends_with_2_and_leaves_nothing(
     ("error", "code", "message"),
     [
         (LeakError("it leaks"), 3, "it leaks"),
-        (GateError("too much was forgotten"), 4, "too much was forgotten"),
         (KeyboardInterrupt(), 130, "run the same command again"),
         (OSError(errno.ENOSPC, "No space left on device", "table.parquet"), 2, "table.parquet: no space is left"),
         (OSError(errno.EROFS, "Read-only file system", "run"), 2, "run: the file system is read-only"),
@@ -146,9 +145,10 @@ def test_json_goes_to_standard_output_alone(
     assert run(monkeypatch, "evaluate", str(tiny_encoder), "--data", str(folder), "--out", str(out), "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((out / "metrics.json").read_text())
-    assert set(report["means"]) == {tiny_encoder.name, "bm25"}
+    name = tiny_encoder.parent.name
+    assert set(report["means"]) == {name, "bm25"}
     assert report["queries"] == 6
     assert report["means"]["bm25"]["MRR@5"] == 1.0
     run_file = (out / "bm25.trec").read_text().splitlines()
     assert run_file[0].split()[:4] == ["q0", "Q0", "d0", "1"]
-    assert (out / f"{tiny_encoder.name}.metrics.parquet").is_file()
+    assert (out / f"{name}.metrics.parquet").is_file()

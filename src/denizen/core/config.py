@@ -35,17 +35,18 @@ class AdaptConfig:
     # 70/10/20 as in the usual train/dev/test division
     dev_share: float = _setting(0.1, "Share of the queries for dev.", least=0.01, most=0.4)
     test_share: float = _setting(0.2, "Share of the queries for test.", least=0.01, most=0.5)
-    seed: int = _setting(42, "Seed of every random choice.", least=0)
+    seed: int = _setting(42, "Seed of every random choice.", least=0, most=2**31)
     # .9 of the information content: calibrated on MedQuAD, where the template questions of two diseases
     # share 80 % of their words and are no duplicates
     near_duplicate: float = _setting(
-        0.9, "Similarity (idf-weighted Jaccard) from which two texts are near-duplicates.", least=0.5, most=1.0
+        0.9, "Similarity (idf-weighted Jaccard) from which two texts are near-duplicates.", least=0.8, most=1.0
     )
     # 500-1000 characters is what arXiv 2512.08088 (section III) uses for filings
     passage_chars: int = _setting(1000, "Longest passage that an answer is cut into.", least=100)
 
     rounds: int = _setting(2, "Rounds of mining and training.", least=1, most=10)
-    depth: int = _setting(100, "How many passages are retrieved for a query.", least=10, most=1000)
+    # at least 100, so that Recall@100 is what its name says
+    depth: int = _setting(100, "How many passages are retrieved for a query.", least=100, most=1000)
     hard_positive_ranks: str = _setting("6-100", "Ranks where a relevant passage makes a hard example.")
     hard_negative_ranks: str = _setting("1-15", "Ranks from which hard negatives come.")
     easy_negative_ranks: str = _setting("16-100", "Ranks from which the negatives of easy triplets come.")
@@ -110,6 +111,8 @@ class AdaptConfig:
                 f"dev_share + test_share is {self.dev_share + self.test_share:g}; at most 0.8, so that something "
                 "is left to train on"
             )
+        if self.loss == "gist" and self.negatives > 1:
+            raise InputError(f"negatives is {self.negatives}; the gist loss takes 0 or 1 mined negative a row")
         for name in ("hard_positive_ranks", "hard_negative_ranks", "easy_negative_ranks"):
             if ranks(getattr(self, name))[1] > self.depth:
                 raise InputError(

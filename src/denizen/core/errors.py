@@ -29,12 +29,6 @@ class LeakError(DenizenError):
     exit_code = 3
 
 
-class GateError(DenizenError):
-    """A measured limit that the user asked for was not met."""
-
-    exit_code = 4
-
-
 def reason(error: BaseException) -> str:
     """The first line of another library's message, or the error's type where it has none."""
     lines = str(error).strip().splitlines()

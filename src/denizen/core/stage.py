@@ -136,6 +136,7 @@ class StageRunner:
         if done is not None:
             self.progress.skipped(name)
             return done
+        resumed = stage.resumable and not self.redoing and stage.owns(stage.partial / _OWNER_FILE)
         partial = self._open_partial(stage)
         began = time.monotonic()
         with self.progress.working(name):
@@ -146,7 +147,9 @@ class StageRunner:
             **stage.fingerprint,
             "files": {path.relative_to(partial).as_posix(): file_digest(path) for path in files},
             "facts": dict(facts),
+            # of the last session alone when the work was resumed
             "seconds": round(time.monotonic() - began, 2),
+            "resumed": resumed,
         }
         write_json(partial / STAGE_FILE, record)
         _publish(stage)
@@ -176,7 +179,7 @@ class StageRunner:
     def _open_partial(self, stage: Stage) -> Path:
         partial = stage.partial
         owner = partial / _OWNER_FILE
-        if partial.exists() and not (stage.resumable and stage.owns(owner)):
+        if partial.exists() and (self.redoing or not (stage.resumable and stage.owns(owner))):
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
         # the marker of an earlier try, whole or half written, says nothing about this one

@@ -78,7 +78,8 @@ def load_encoder(folder: Path) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     try:
-        return SentenceTransformer(str(folder), local_files_only=True)
+        # .float(): transformers keeps the type that weights were saved in, half precision included
+        return SentenceTransformer(str(folder), local_files_only=True).float()
     except (
         OSError,
         ValueError,
@@ -93,10 +94,11 @@ def load_encoder(folder: Path) -> SentenceTransformer:
 
 
 def prompts_of(model: SentenceTransformer) -> Prompts:
-    """The query and document prompts that are saved with a model."""
+    """The prompts that the model's `encode_query` and `encode_document` use."""
     known = model.prompts
-    document = next((text for name in _PASSAGE_NAMES if (text := known.get(name))), "")
-    return Prompts(query=known.get("query") or "", document=document)
+    # the first of these names that the model has counts, also when its prompt is empty
+    document = next((known[name] for name in _PASSAGE_NAMES if name in known), None)
+    return Prompts(query=known.get("query") or "", document=document or "")
 
 
 def bf16_is_native() -> bool:
@@ -105,6 +107,8 @@ def bf16_is_native() -> bool:
 
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
+    if not torch.backends.mkldnn.is_available():
+        return False
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()
 
 
@@ -131,7 +135,8 @@ def encode(
         progress: Called with the number of texts that have just been finished.
 
     Returns:
-        Shape (len(texts), dim), unit length if the model normalises.
+        Shape (len(texts), dim); unit length if the model's similarity is cosine, so that search by inner product ranks
+        as the model's own `similarity` does.
     """
     import torch
 
@@ -139,17 +144,16 @@ def encode(
     result = np.zeros((len(texts), dim), dtype=np.float32)
     # the longest first: running out of memory or time shows at once, and the ETA only gets better
     order = sorted(range(len(texts)), key=lambda position: (-len(texts[position]), position))
-    prompts = prompts_of(model)
-    prompt = prompts.query if kind == "query" else prompts.document
+    embed = model.encode_query if kind == "query" else model.encode_document
     budget = _BATCH_TOKENS_GPU if torch.cuda.is_available() else _BATCH_TOKENS_CPU
     with _autocast(model, bf16):
         for batch in _batches(order, texts, budget, model.max_seq_length or 512):
-            vectors = model.encode(
+            vectors = embed(
                 [texts[position] for position in batch],
-                prompt=prompt or None,
                 batch_size=len(batch),
                 show_progress_bar=False,
                 convert_to_numpy=True,
+                normalize_embeddings=model.similarity_fn_name == "cosine",
             )
             result[batch] = vectors
             progress(len(batch))

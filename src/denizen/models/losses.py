@@ -145,11 +145,29 @@ class LossInputs:
     load_guide: Callable[[], SentenceTransformer]
 
 
-LOSSES: dict[str, Callable[[LossInputs], nn.Module]] = {
-    "infonce": lambda given: InfoNCE(given.model, given.relevance, given.temperature),
-    "cached-infonce": lambda given: CachedInfoNCE(given.model, given.relevance, given.temperature),
-    "gist": lambda given: GISTEmbedLoss(given.model, given.load_guide(), temperature=given.temperature),
-    "triplet": lambda given: TripletLoss(
-        given.model, distance_metric=TripletDistanceMetric.COSINE, triplet_margin=given.margin
+@dataclass(frozen=True)
+class Loss:
+    """One of the losses.
+
+    Attributes:
+        make: Builds it.
+        masks: Whether it masks by known relevance, so that a row may be filled up with what is masked.
+        triplets: Whether it trains on triplets; else on rows of a query, a positive and negatives.
+    """
+
+    make: Callable[[LossInputs], nn.Module]
+    masks: bool = False
+    triplets: bool = False
+
+
+LOSSES: dict[str, Loss] = {
+    "infonce": Loss(lambda given: InfoNCE(given.model, given.relevance, given.temperature), masks=True),
+    "cached-infonce": Loss(lambda given: CachedInfoNCE(given.model, given.relevance, given.temperature), masks=True),
+    "gist": Loss(lambda given: GISTEmbedLoss(given.model, given.load_guide(), temperature=given.temperature)),
+    "triplet": Loss(
+        lambda given: TripletLoss(
+            given.model, distance_metric=TripletDistanceMetric.COSINE, triplet_margin=given.margin
+        ),
+        triplets=True,
     ),
 }

@@ -9,6 +9,7 @@ Every arrow is a stage on disk; running the same command again continues where t
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ from denizen.models.weights import model_digest
 from denizen.recipes.plan import make_plan
 from denizen.recipes.prepare import SETTINGS as PREPARE_SETTINGS
 from denizen.recipes.prepare import Data, content_digest, source_digest, write_data
-from denizen.recipes.results import metrics_json, model_card
+from denizen.recipes.results import metrics_json, model_card, versions
 from denizen.recipes.run_folder import check_config, held
 from denizen.stages import evaluation, examples, mining, retrieval
 from denizen.stages.examples import Windows
@@ -61,6 +62,7 @@ def adapt(
     if redo is not None and redo not in stage_names(config):
         raise InputError(f"there is no stage {redo!r} to redo; there are {', '.join(stage_names(config))}")
     base = locate(config.model)
+    guide = locate(config.guide) if config.guide else base
     with held(out):
         check_config(out, config, redo)
         runner = StageRunner(out, redo, progress or Silent())
@@ -74,7 +76,7 @@ def adapt(
             run.retrieve(number, data)
             run.mine(number, data)
             run.examples(number)
-            students.append(run.train(number, students[-1], base, data))
+            students.append(run.train(number, students[-1], guide, data))
         run.embed(config.rounds, students[-1], data)
         run.retrieve(config.rounds, data)
         best = run.select()
@@ -104,7 +106,7 @@ class _Run:
     def data(self, source: Source | None) -> Data:
         """Stage corpus: passages, splits, guard."""
         config = self.config
-        inputs = source_digest(config.source) if source is None else content_digest(source)
+        inputs = source_digest(config.source, self.out) if source is None else content_digest(source)
 
         def work(folder: Path) -> dict[str, Any]:
             facts = write_data(folder, source or read_source(config.source, config.skip_bad_rows), config)
@@ -181,6 +183,8 @@ class _Run:
 
     def examples(self, number: int) -> None:
         """Stage round-r/examples: this round's, together with those of all rounds before."""
+        from denizen.models.losses import LOSSES
+
         names = (
             "hard_positive_ranks hard_negative_ranks easy_negative_ranks negatives positives easy_per_hard loss seed"
         )
@@ -191,14 +195,13 @@ class _Run:
         def work(folder: Path) -> dict[str, Any]:
             candidates = read_table(self.out / f"round-{number}/candidates/candidates.parquet", "candidates")
             config, windows = self.config, self._windows()
-            if config.loss == "triplet":
+            if LOSSES[config.loss].triplets:
                 made = examples.triplets(candidates, windows, config.easy_per_hard, config.seed + number)
             else:
                 made = examples.contrastive_rows(candidates, windows, config.negatives, config.positives)
-            earlier = [
-                read_table(self.out / f"round-{at}/examples/examples.parquet", "examples")
-                for at in range(max(0, number - 1), number)
-            ]
+            # the examples of the round before are those of all rounds before
+            before = self.out / f"round-{number - 1}/examples/examples.parquet"
+            earlier = [read_table(before, "examples")] if number else []
             rows = examples.cumulate(earlier, examples.examples_table(made, number))
             write_table(folder / "examples.parquet", rows)
             kinds = rows["kind"].to_pylist()
@@ -208,11 +211,11 @@ class _Run:
 
         self._stage(f"round-{number}/examples", 1, self.config.only(*names.split()), inputs, work)
 
-    def train(self, number: int, student: Path, base: Path, data: Data) -> Path:
+    def train(self, number: int, student: Path, guide: Path, data: Data) -> Path:
         """Stage round-r/student: student r+1."""
+        from denizen.models.losses import LOSSES
         from denizen.stages import train_encoder
 
-        guide = locate(self.config.guide) if self.config.guide else base
         inputs = {
             **data.digests,
             "examples": self.files[f"round-{number}/examples"]["examples.parquet"],
@@ -222,9 +225,11 @@ class _Run:
 
         def work(folder: Path) -> dict[str, Any]:
             rows = read_table(self.out / f"round-{number}/examples/examples.parquet", "examples")
-            related = mining.related_passages(data.qrels, data.corpus)
-            masked = "infonce" in self.config.loss
-            training = train_encoder.training_set(rows, data.corpus, data.queries, related, fill=masked)
+            related = mining.related_passages(data.qrels, data.corpus, rows["query_id"].unique().to_pylist())
+            masks = LOSSES[self.config.loss].masks
+            training = train_encoder.training_set(rows, data.corpus, data.queries, related, fill=masks)
+            if training.dropped:
+                self.progress.note(f"{training.dropped:,} examples without enough negatives left out")
             steps = train_encoder.total_steps(len(training.columns["anchor"]), self.config)
             with self.progress.bar(steps, "steps") as advance:
                 return train_encoder.train(folder, student, training, self.config, guide, advance)
@@ -257,19 +262,22 @@ class _Run:
             query_ids, queries = data.split("test")
             runs = {
                 "base": self._search("round-0", query_ids, data, students[0], queries),
-                "bm25": retrieval.search_bm25(query_ids, queries, data.doc_ids, texts(data.corpus), self.config.depth),
+                "bm25": self._search_bm25(query_ids, queries, data),
                 "adapted": self._search(f"round-{best}", query_ids, data, students[best], queries),
             }
-            return evaluation.write_evaluation(folder, runs, data.qrels, query_ids)
+            found = evaluation.write_evaluation(folder, runs, data.qrels, query_ids)
+            return {**found, "versions": versions(), "arithmetic": "bf16" if self.bf16 else "fp32"}
 
         facts = self._stage("test", 1, self.config.only("depth"), inputs, test)["facts"]
-        report = metrics_json(self.config, self.out, data.facts, self.dev, best, facts, self.bf16)
+        report = metrics_json(self.config, self.out, data.facts, self.dev, best, facts)
 
         def model(folder: Path) -> None:
             shutil.copytree(students[best], folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("stage.json"))
             (folder / "README.md").write_text(model_card(report), encoding="utf-8")
 
-        self._stage("model", 1, {"card": model_card(report)}, {"adapted": inputs["adapted_model"]}, model)
+        card = hashlib.sha256(model_card(report).encode()).hexdigest()
+        self._stage("model", 1, {}, {"card": card, "adapted": inputs["adapted_model"]}, model)
+        write_json(self.out / "config.json", self.config.as_dict())
         write_json(self.out / "metrics.json", report)
         return report
 
@@ -297,6 +305,12 @@ class _Run:
                 progress=advance,
             )
 
+    def _search_bm25(self, query_ids: list[str], queries: list[str], data: Data) -> pa.Table:
+        with self.progress.bar(len(query_ids), "queries by BM25") as advance:
+            return retrieval.search_bm25(
+                query_ids, queries, data.doc_ids, texts(data.corpus), self.config.depth, advance
+            )
+
     def _windows(self) -> Windows:
         config = self.config
         return Windows(
@@ -312,6 +326,9 @@ class _Run:
         work: Callable[[Path], dict[str, Any] | None],
         resumable: bool = False,
     ) -> dict[str, Any]:
+        if self.runner.redo == name:
+            # what follows will not be what the old result was made from
+            (self.out / "metrics.json").unlink(missing_ok=True)
         record = self.runner.run(Stage(self.out / name, version, settings, inputs, resumable), work)
         self.files[name] = record["files"]
         return record

@@ -29,6 +29,7 @@ def evaluate(
     split: str = "test",
     out: Path | None = None,
     bm25: bool = True,
+    skip_bad_rows: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measures models on one split of a BEIR folder.
@@ -39,6 +40,7 @@ def evaluate(
         split: The name of a qrels file.
         out: Where to write metrics.json, per-query metrics and TREC runs; None: nowhere.
         bm25: Measure BM25, too.
+        skip_bad_rows: Skip and count unusable rows instead of stopping.
         progress: Receives what a person should see.
 
     Returns:
@@ -48,15 +50,17 @@ def evaluate(
         InputError: When the folder, the split or a model is not there.
     """
     progress = progress or Silent()
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
     if not is_beir_folder(data):
         raise InputError(f"{data} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
-    folders = {_name(model, models): locate(model) for model in models}
-    source = read_beir(data)
+    folders = _names(models)
+    source = read_beir(data, skip_bad_rows, split)
     corpus = corpus_stage.ordered(corpus_stage.keep_whole(source.documents))
     known = relevant(source.qrels)
-    rows = [row for row in source.queries.to_pylist() if row["split"] == split and row["query_id"] in known]
+    rows = [row for row in source.queries.to_pylist() if row["query_id"] in known]
     if not rows:
-        raise InputError(f"{data} has no query in split {split!r}; it has {sorted(source.splits)}")
+        raise InputError(f"split {split!r} of {data} has no query with a relevant document")
     query_ids, queries = [row["query_id"] for row in rows], [row["text"] for row in rows]
     doc_ids, passages = corpus["doc_id"].to_pylist(), texts(corpus)
     bf16 = use_bf16("auto")
@@ -76,6 +80,7 @@ def evaluate(
         "schema": SCHEMA,
         "data": data.name,
         "split": split,
+        "skipped_rows": len(source.bad_rows),
         **evaluation.write_evaluation(out, runs, source.qrels, query_ids),
         "versions": versions(),
         "arithmetic": "bf16" if bf16 else "fp32",
@@ -85,11 +90,25 @@ def evaluate(
     return report
 
 
-def _name(model: str, models: Sequence[str]) -> str:
-    """The shortest end of a model's path that names no other one, with dots for slashes."""
-    parts = [Path(other).parts for other in models]
-    own = Path(model).parts
-    for length in range(1, len(own) + 1):
-        if sum(other[-length:] == own[-length:] for other in parts) == 1:
-            return ".".join(own[-length:])
-    raise InputError(f"model {model!r} is given twice; give each model once")
+def _names(models: Sequence[str]) -> dict[str, Path]:
+    """Short names for models, and where each is.
+
+    Raises:
+        InputError: When a model is not there, or is given twice.
+    """
+    names: dict[str, Path] = {}
+    for model in models:
+        folder = locate(model).resolve()
+        if folder in names.values():
+            raise InputError(f"model {model!r} is given twice; give each model once")
+        path = Path(model).resolve()
+        # the model of a run is called after the run: runs/mine/model is "mine"
+        own = path.parent.name if path.name == "model" else path.name
+        name = "_".join((own if path.exists() else model.replace("/", "_")).split()) or "model"
+        number = 1
+        # bm25 is the baseline's name
+        while name in (*names, "bm25"):
+            number += 1
+            name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
+        names[name] = folder
+    return names

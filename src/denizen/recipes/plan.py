@@ -23,8 +23,10 @@ def make_plan(config: AdaptConfig, corpus: pa.Table, queries: pa.Table, base: Pa
     The minutes come from encoding a sample of the corpus on this machine; mined triplets are counted at their upper
     limit, since how many there are is known only after mining.
     """
+    from denizen.models.losses import LOSSES
     from denizen.stages.train_encoder import total_steps
 
+    triplets = LOSSES[config.loss].triplets
     splits = queries["split"].to_pylist()
     train = splits.count("train")
     passages = texts(corpus)
@@ -42,8 +44,8 @@ def make_plan(config: AdaptConfig, corpus: pa.Table, queries: pa.Table, base: Pa
     # 4 characters a token is the usual length of English
     training_seconds = seconds_a_text(4 * config.max_tokens) if config.max_tokens else seconds
     # a query gives a hard and an easy triplet at most, or a row for each relevant passage that is taken
-    rows = train * (2 if config.loss == "triplet" else max(1, config.positives))
-    texts_a_row = 2 if config.loss == "triplet" else 1 + config.negatives
+    rows = train * (2 if triplets else max(1, config.positives))
+    texts_a_row = 2 if triplets else 1 + config.negatives
     # all rounds' examples are trained on again in each later round
     rows_of_rounds = [rows * number for number in range(1, config.rounds + 1)]
     steps = [total_steps(count, config) for count in rows_of_rounds]
@@ -51,7 +53,7 @@ def make_plan(config: AdaptConfig, corpus: pa.Table, queries: pa.Table, base: Pa
     training = sum(rows_of_rounds) * config.epochs * texts_a_row * training_seconds * _TRAINING_FACTOR
     negatives = (
         "1 mined"
-        if config.loss == "triplet"
+        if triplets
         else f"{config.negatives} mined + {(config.batch_size - 1) * (1 + config.negatives)} in batch"
     )
     documents = len(corpus["parent_id"].unique())

@@ -118,13 +118,19 @@ def _split(
     return inside, "the source's own"
 
 
-def source_digest(source: str) -> dict[str, str]:
-    """Digests of the files that a source is read from, where it is on disk."""
+def source_digest(source: str, out: Path) -> dict[str, str]:
+    """Digests of the files of a source on disk, without hidden ones and those that the run itself writes."""
     path = Path(source)
     if path.is_file():
         return {path.name: file_digest(path)}
-    paths = sorted(path for path in path.rglob("*") if path.is_file()) if path.is_dir() else []
-    return {found.relative_to(path).as_posix(): file_digest(found) for found in paths}
+    own = out.resolve()
+    return {
+        found.relative_to(path).as_posix(): file_digest(found)
+        for found in sorted(path.rglob("*"))
+        if found.is_file()
+        and not any(part.startswith(".") for part in found.relative_to(path).parts)
+        and own not in found.resolve().parents
+    }
 
 
 def content_digest(source: Source) -> dict[str, str]:

@@ -7,11 +7,12 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from denizen import __version__
 from denizen.core.config import AdaptConfig
 
 # raised when a key changes its meaning; new keys do not raise it
 SCHEMA = 1
-_PACKAGES = ("denizen", "torch", "sentence-transformers", "transformers", "bm25s", "ir-measures")
+_PACKAGES = ("torch", "sentence-transformers", "transformers", "bm25s", "ir-measures")
 LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
 
 
@@ -22,7 +23,6 @@ def metrics_json(
     dev: list[dict[str, float]],
     best: int,
     test: dict[str, Any],
-    bf16: bool,
 ) -> dict[str, Any]:
     """The contents of metrics.json; docs/tables.md documents every key.
 
@@ -33,7 +33,6 @@ def metrics_json(
         dev: Means on dev for the base and each round's student.
         best: Which of them was taken.
         test: Facts of stage test.
-        bf16: Whether matrices were multiplied in bf16.
     """
     return {
         "schema": SCHEMA,
@@ -49,14 +48,15 @@ def metrics_json(
         "model": (out / "model").as_posix(),
         "base_model": config.model,
         "config": config.as_dict(),
-        "versions": versions(),
-        "arithmetic": "bf16" if bf16 else "fp32",
+        "versions": test["versions"],
+        "arithmetic": test["arithmetic"],
     }
 
 
 def versions() -> dict[str, str]:
     """The versions of what decides the result."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _PACKAGES}}
+    installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), "denizen": __version__, **installed}
 
 
 def result_lines(report: dict[str, Any]) -> list[list[str]]:

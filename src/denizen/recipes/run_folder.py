@@ -13,6 +13,9 @@ from denizen.core.config import AdaptConfig
 from denizen.core.errors import ChangedError, DenizenError, InputError
 from denizen.core.stage import differences, write_json
 
+# fewer free bytes than a checkpoint's smallest file
+_FULL = 1 << 20
+
 
 @contextmanager
 def held(out: Path) -> Iterator[None]:
@@ -24,6 +27,7 @@ def held(out: Path) -> Iterator[None]:
         raise InputError(f"--out {out} is a file; give a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / ".lock").is_file():
         raise InputError(f"--out {out} is not empty and holds no run of denizen; give a new folder")
+    empty = not out.exists() or not any(out.iterdir())
     created = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
@@ -34,13 +38,21 @@ def held(out: Path) -> Iterator[None]:
         try:
             yield
         except DenizenError:
-            if created and not (out / "corpus").exists():
-                shutil.rmtree(out)
+            if empty and not (out / "corpus").exists():
+                _clear(out, whole=created)
+            raise
+        except Exception as error:
+            # the libraries that write weights report a full disk each in its own way, or not at all
+            if shutil.disk_usage(out).free < _FULL:
+                raise InputError(
+                    f"no space is left where {out} is ({type(error).__name__}: {error}); free some, then run the same "
+                    "command again: it continues"
+                ) from error
             raise
 
 
 def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
-    """Writes config.json, or refuses settings that differ from those of what is there.
+    """Writes config.json for a new run, or refuses settings that differ from those of what is there.
 
     Raises:
         ChangedError: Naming each setting that differs, unless a stage is to be done anew.
@@ -53,4 +65,11 @@ def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
                 f"{out} holds a run with other settings: {'; '.join(changed)}. Use another --out, or --redo STAGE "
                 "(such as round-0/student) to replace that stage and what follows"
             )
-    write_json(path, config.as_dict())
+    else:
+        write_json(path, config.as_dict())
+
+
+def _clear(out: Path, whole: bool) -> None:
+    shutil.rmtree(out)
+    if not whole:
+        out.mkdir()

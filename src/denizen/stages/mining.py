@@ -1,8 +1,8 @@
 """Candidates for training, mined with the current student: where it ranks what is relevant, and what it confuses.
 
-A negative is excluded by identity, never by a guess about similarity: known relevant passages, their
-near-duplicates, and passages of the same document. The positive-aware ceiling of NV-Retriever (arXiv 2407.15831)
-is a setting on top.
+A negative is excluded by identity: known relevant passages, their near-duplicates, and passages of the same document
+never are negatives. On top, the positive-aware ceiling of NV-Retriever (arXiv 2407.15831) drops what scores nearly as
+high as the positive and is likely to be relevant without a label.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ class Candidate:
     role: str
 
 
-def related_passages(qrels: pa.Table, corpus: pa.Table) -> dict[str, frozenset[str]]:
+def related_passages(qrels: pa.Table, corpus: pa.Table, query_ids: Collection[str]) -> dict[str, frozenset[str]]:
     """For each query the passages that must never be its negatives.
 
     Args:
         qrels: A `qrels` table.
         corpus: A `corpus` table with parents and clusters.
+        query_ids: The queries that are asked for.
 
     Returns:
         Query id to the ids of the relevant passages, their near-duplicates and the passages of their documents.
@@ -45,7 +46,10 @@ def related_passages(qrels: pa.Table, corpus: pa.Table) -> dict[str, frozenset[s
         of_parent.setdefault(parent, []).append(doc_id)
         of_cluster.setdefault(cluster, []).append(doc_id)
     found = {}
+    wanted = set(query_ids)
     for query_id, passages in relevant(qrels).items():
+        if query_id not in wanted:
+            continue
         parents = {home[doc_id][0] for doc_id in passages}
         alike = {home[doc_id][1] for doc_id in passages}
         found[query_id] = frozenset(
@@ -81,7 +85,7 @@ def mine(
         excluded for which reason.
     """
     known = relevant(qrels)
-    related = related_passages(qrels, corpus)
+    related = related_passages(qrels, corpus, query_ids)
     ranked: dict[str, list[tuple[str, float]]] = {}
     columns = (run[name].to_pylist() for name in ("query_id", "doc_id", "score"))
     for query_id, doc_id, score in zip(*columns, strict=True):

@@ -149,14 +149,16 @@ def train(
     torch.manual_seed(config.seed)
     model = load_encoder(student)
     own_limit = model.max_seq_length
-    if config.max_tokens:
-        model.max_seq_length = min(config.max_tokens, own_limit or config.max_tokens)
+    # a static embedding has no limit, and none can be set
+    shorten = 0 < config.max_tokens < (own_limit or 0) < math.inf
+    if shorten:
+        model.max_seq_length = config.max_tokens
     dropouts = {} if config.dropout else _switch_off_dropout(model)
     checkpoints = folder / "checkpoints"
     resume = _last_checkpoint(checkpoints)
     steps = total_steps(rows, config)
     progress(int(resume.name.rpartition("-")[2]) if resume else 0)
-    loss = LOSSES[config.loss](
+    loss = LOSSES[config.loss].make(
         LossInputs(model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide))
     )
     trainer = _Trainer(
@@ -169,10 +171,14 @@ def train(
     trainer.make_batches = _batches(model, data, config)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    model.max_seq_length = own_limit
+    if shorten:
+        model.max_seq_length = own_limit
     _set_dropout(model, dropouts)
     model.save_pretrained(str(folder), create_model_card=False)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    # a half-removed checkpoint must not be taken for a whole one
+    for marker in checkpoints.glob(f"checkpoint-*/{_COMPLETE}"):
+        marker.unlink()
+    shutil.rmtree(checkpoints)
     losses = [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
     return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
 
@@ -187,7 +193,9 @@ class _Trainer(SentenceTransformerTrainer):
 
     make_batches: Callable[[np.random.Generator], list[list[int]]]
 
-    def get_batch_sampler(self, dataset: Dataset, batch_size: int, **settings: Any) -> EpochBatches:
+    def get_batch_sampler(  # type: ignore[override]
+        self, dataset: Dataset, batch_size: int, **settings: object
+    ) -> EpochBatches:
         """Batches in an order that depends on seed and epoch alone."""
         return EpochBatches(dataset, batch_size, self.args.seed, self.make_batches)
 
@@ -202,13 +210,14 @@ class EpochBatches(DefaultBatchSampler):
         self, dataset: Dataset, batch_size: int, seed: int, make: Callable[[np.random.Generator], list[list[int]]]
     ) -> None:
         super().__init__(dataset, batch_size=batch_size, drop_last=False, seed=seed)
+        self.rows = len(dataset)
         self.make = make
 
     def __iter__(self) -> Iterator[list[int]]:
         yield from self.make(np.random.default_rng([self.seed, self.epoch]))
 
     def __len__(self) -> int:
-        return math.ceil(len(self.sampler) / self.batch_size)
+        return math.ceil(self.rows / self.batch_size)
 
 
 def length_batches(lengths: _Lengths, batch_size: int, random: np.random.Generator) -> list[list[int]]:
@@ -286,6 +295,8 @@ def _arguments(
         save_steps=max(1, math.ceil(steps / _CHECKPOINTS)),
         save_total_limit=2,
         logging_steps=max(1, steps // 50),
+        # else the trainer replaces nan by the mean loss so far, and a diverged training goes on unseen
+        logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=False,

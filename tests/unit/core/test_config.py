@@ -98,10 +98,10 @@ def test_a_bound_itself_is_allowed(name, value):
     "name, value, limit",
     [
         ("rounds", 0, "between 1 and 10"),
-        ("depth", 9, "between 10 and 1000"),
+        ("depth", 99, "between 100 and 1000"),
         ("dev_share", 0.41, "between 0.01 and 0.4"),
         ("test_share", 0.0, "between 0.01 and 0.5"),
-        ("near_duplicate", 1.5, "between 0.5 and 1"),
+        ("near_duplicate", 1.5, "between 0.8 and 1"),
         ("seed", -1, "at least 0"),
         ("batch_size", 0, "at least 1"),
         ("memory_mb", 7, "at least 8"),

@@ -45,7 +45,9 @@ def ranks(candidates: pa.Table, role: str, query_id: str = "q") -> list[int | No
 
 def test_related_passages_are_the_relevant_ones_their_duplicates_and_their_siblings() -> None:
     corpus = corpus_of({"a-0": ("a", 0), "a-1": ("a", 1), "b": ("b", 0), "c": ("c", 1), "d": ("d", 4), "e": ("e", 5)})
-    found = related_passages(qrels_of([("q", "a-0", 1), ("r", "d", 1), ("r", "e", 0)]), corpus)
+    found = related_passages(
+        qrels_of([("q", "a-0", 1), ("r", "d", 1), ("r", "e", 0), ("s", "e", 1)]), corpus, ["q", "r"]
+    )
     # c is a near-duplicate of the sibling a-1, not of a relevant passage; e is judged irrelevant
     assert found == {"q": {"a-0", "a-1", "b"}, "r": {"d"}}
 

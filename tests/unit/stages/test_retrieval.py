@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -172,3 +175,27 @@ def test_search_in_an_empty_corpus_gives_an_empty_run() -> None:
 
 def test_bm25_in_a_corpus_of_stop_words_gives_an_empty_run() -> None:
     assert len(search_bm25(["q"], ["gout"], ids(2), ["the", "of the"], 2)) == 0
+
+
+_PEAK = """
+import resource, sys
+import numpy as np
+from denizen.stages.retrieval import search
+
+random = np.random.default_rng(0)
+corpus = np.load(sys.argv[1], mmap_mode="r")
+ids = [f"{at:07d}" for at in range(len(corpus))]
+queries = random.normal(size=(2000, 16)).astype(np.float32)
+search([f"q{at}" for at in range(50)], queries[:50], ids[:5000], corpus[:5000], 20, memory_mb=32)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+search([f"q{at}" for at in range(2000)], queries, ids, corpus, 20, memory_mb=32)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_peak_memory_follows_the_setting_and_not_queries_times_corpus(tmp_path: Path) -> None:
+    """2,000 x 200,000 scores are 1,526 MiB; the process may grow by a block (32 MiB) and the corpus (13)."""
+    np.save(tmp_path / "corpus.npy", np.random.default_rng(1).normal(size=(200_000, 16)).astype(np.float32))
+    command = [sys.executable, "-c", _PEAK, str(tmp_path / "corpus.npy")]
+    grown = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown < 120

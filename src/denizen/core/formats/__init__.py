@@ -28,6 +28,10 @@ def read_source(source: str, skip_bad_rows: bool = False) -> Source:
         return read_beir(path, skip_bad_rows)
     if path.is_file():
         return read_pairs(path, skip_bad_rows)
+    if path.is_dir() and ((path / "qrels").is_dir() or any(path.glob("queries.jsonl*"))):
+        raise InputError(f"{path} has no corpus.jsonl or corpus.jsonl.gz; a BEIR folder has both corpus and queries")
+    if path.suffix in (".json", ".jsonl", ".gz", ".csv", ".tsv", ".parquet"):
+        raise InputError(f"{source!r} does not exist")
     if path.is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         return read_dataset(source, skip_bad_rows)
     raise _unknown(source)

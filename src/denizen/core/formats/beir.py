@@ -24,13 +24,16 @@ def is_beir_folder(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
 
 
-def read_beir(folder: Path, skip_bad_rows: bool = False, qrels: str = "qrels") -> Source:
-    """Reads a BEIR folder whole.
+def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = None) -> Source:
+    """Reads a BEIR folder.
+
+    Of the files in qrels/ those called train, dev (valid, validation) and test count; where none is called so, all
+    count, as one set without splits.
 
     Args:
         folder: The folder with the corpus and the queries.
         skip_bad_rows: Skip and count unusable rows instead of stopping.
-        qrels: The subfolder with the labels.
+        split: Read only this file of qrels/, whatever it is called.
 
     Raises:
         InputError: When a file is missing or empty, or a row is unusable and may not be skipped.
@@ -38,19 +41,20 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, qrels: str = "qrels") -
     bad = BadRows(skip_bad_rows)
     documents = _read_corpus(_jsonl(folder, "corpus"), bad)
     texts = _read_queries(_jsonl(folder, "queries"), bad)
-    grades = _read_qrels(folder / qrels, set(documents["doc_id"].to_pylist()), texts, bad)
+    paths = _qrels_paths(folder / "qrels", split)
+    grades = _read_qrels(paths, set(documents["doc_id"].to_pylist()), texts, bad)
     bad.check()
     if not grades:
-        raise InputError(f"{folder / qrels} has no usable row; a query and a document must be linked")
-    names = _names(((query_id, split) for query_id, split, _ in grades), texts)
+        raise InputError(f"{folder / 'qrels'} has no usable row; a query and a document must be linked")
+    names = _names(((query_id, part) for query_id, part, _ in grades), texts)
     queries = {
         "query_id": list(names.values()),
         "text": [texts[query_id] for query_id, _ in names],
-        "split": [split for _, split in names],
+        "split": [part or None for _, part in names],
         "origin": ["source"] * len(names),
     }
     links: dict[str, list[Any]] = {
-        "query_id": [names[query_id, split] for query_id, split, _ in grades],
+        "query_id": [names[query_id, part] for query_id, part, _ in grades],
         "doc_id": [doc_id for _, _, doc_id in grades],
         "relevance": list(grades.values()),
     }
@@ -71,7 +75,7 @@ def _read_corpus(path: Path, bad: BadRows) -> pa.Table:
     titles, bodies = [], []
     for place, row in json_lines(path, bad):
         doc_id, text = row.get("_id"), row.get("text")
-        if not isinstance(doc_id, str | int) or not isinstance(text, str):
+        if not isinstance(doc_id, str | int) or not str(doc_id).strip() or not isinstance(text, str):
             bad.add(place, f"needs '_id' and 'text'; it has {sorted(row)}", row)
         elif str(doc_id) in ids:
             bad.add(place, f"duplicate id {str(doc_id)!r}", row)
@@ -101,22 +105,32 @@ def _read_queries(path: Path, bad: BadRows) -> dict[str, str]:
     return texts
 
 
-def _read_qrels(
-    folder: Path, doc_ids: set[str], texts: dict[str, str], bad: BadRows
-) -> dict[tuple[str, str, str], int]:
-    """(query id, split, document id) to relevance, in the order of the files; of a repeated label the highest."""
+def _qrels_paths(folder: Path, split: str | None) -> dict[Path, str]:
+    """The files to read, each with the split it stands for ("" for none)."""
     paths = sorted(folder.glob("*.tsv"))
     if not paths:
         raise InputError(f"{folder} has no .tsv file; the links between queries and documents are missing")
+    if split is not None:
+        chosen = [path for path in paths if path.stem == split]
+        if not chosen:
+            raise InputError(f"{folder} has no {split}.tsv; it has {[path.name for path in paths]}")
+        return {chosen[0]: split}
+    known = {path: _SPLIT_NAMES[path.stem] for path in paths if path.stem in _SPLIT_NAMES}
+    return known or dict.fromkeys(paths, "")
+
+
+def _read_qrels(
+    paths: dict[Path, str], doc_ids: set[str], texts: dict[str, str], bad: BadRows
+) -> dict[tuple[str, str, str], int]:
+    """(query id, split, document id) to relevance, in the order of the files; of a repeated label the highest."""
     grades: dict[tuple[str, str, str], int] = {}
-    for path in paths:
+    for path, split in paths.items():
         require_content(path)
-        split = _SPLIT_NAMES.get(path.stem, path.stem)
         for place, row in delimited(path, bad, "\t"):
             fields = [row.get("query-id"), row.get("corpus-id"), row.get("score")]
             problem = _qrel_problem(fields, doc_ids, texts, row)
             if problem:
-                bad.add(f"{folder.name}/{place}", problem, row)
+                bad.add(f"{path.parent.name}/{place}", problem, row)
                 continue
             query_id, doc_id, score = (str(value) for value in fields)
             key, grade = (query_id, split, doc_id), int(float(score))

@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 
 import pytest
 
@@ -95,18 +96,29 @@ def test_a_folder_is_read_whole_plain_or_packed(tmp_path, suffix):
         ("valid", "dev"),
         ("validation", "dev"),
         ("test", "test"),
-        ("all", "all"),
+        ("all", None),
     ],
 )
-def test_published_split_names_become_ours_and_others_are_kept(tmp_path, stem, split):
+def test_published_split_names_become_ours_and_one_file_of_another_name_is_no_split(tmp_path, stem, split):
     source = read_beir(beir(tmp_path / "b", qrels={stem: [("q1", "d1", 1)]}))
     assert splits(source) == {"q1": split}
 
 
-def test_labels_can_lie_in_another_subfolder(tmp_path):
-    folder = beir(tmp_path / "b")
-    (folder / "qrels").rename(folder / "human")
-    assert len(links(read_beir(folder, qrels="human"))) == 3
+def test_files_of_other_names_do_not_count_beside_those_of_the_splits(tmp_path):
+    qrels = {"train": [("q1", "d1", 1)], "unsupervised": [("q2", "d2", 1)]}
+    assert splits(read_beir(beir(tmp_path / "b", qrels=qrels))) == {"q1": "train"}
+
+
+def test_one_file_can_be_asked_for_by_its_name(tmp_path):
+    folder = beir(tmp_path / "b", qrels={"train": [("q1", "d1", 1)], "human": [("q1", "d2", 1)]})
+    assert links(read_beir(folder, split="human")) == [("q1", "d2", 1)]
+    with pytest.raises(InputError, match=re.escape("has no dev.tsv; it has ['human.tsv', 'train.tsv']")):
+        read_beir(folder, split="dev")
+
+
+def test_an_empty_id_is_a_bad_row(tmp_path):
+    with pytest.raises(InputError, match="line 4: needs '_id' and 'text'"):
+        read_beir(beir(tmp_path / "b", [*CORPUS, {"_id": " ", "text": "nameless"}]))
 
 
 def test_queries_without_a_label_are_left_out(tmp_path):
