@@ -69,7 +69,7 @@ def adapt(
         run = _Run(config, out, runner, use_bf16(config.precision))
         data = run.data(source)
         if not (out / "metrics.json").is_file():
-            runner.progress.say(make_plan(config, data.corpus, data.queries, base, run.bf16))
+            runner.progress.say(make_plan(config, data, base, run.bf16))
         students = [base]
         for number in range(config.rounds):
             run.embed(number, students[-1], data)
