@@ -17,3 +17,4 @@ def test_the_results_table_of_the_readme_is_the_one_of_the_results() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(rows) > 2
     assert [row for row in rows if row not in readme] == []
+    assert tables.per_row_sentence() in " ".join(readme.split())

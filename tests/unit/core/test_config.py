@@ -102,7 +102,7 @@ def test_a_bound_itself_is_allowed(name, value):
         ("dev_share", 0.41, "between 0.01 and 0.4"),
         ("test_share", 0.0, "between 0.01 and 0.5"),
         ("near_duplicate", 1.5, "between 0.8 and 1"),
-        ("seed", -1, "at least 0"),
+        ("seed", -1, "between 0 and 2.14748e+09"),
         ("batch_size", 0, "at least 1"),
         ("memory_mb", 7, "at least 8"),
     ],

@@ -210,7 +210,7 @@ def test_the_triplet_loss_is_over_cosine_distances_with_the_margin_of_the_settin
     model: SentenceTransformer,
 ) -> None:
     """Mean of max(0, (1 - cos(a, p)) - (1 - cos(a, n)) + .3)."""
-    loss = LOSSES["triplet"](inputs_of(model))(features(model, ANCHORS, POSITIVES, NEGATIVES), torch.arange(5))
+    loss = LOSSES["triplet"].make(inputs_of(model))(features(model, ANCHORS, POSITIVES, NEGATIVES), torch.arange(5))
     anchors, positives, negatives = (
         model.encode(texts, convert_to_tensor=True) for texts in (ANCHORS, POSITIVES, NEGATIVES)
     )
@@ -221,7 +221,7 @@ def test_the_triplet_loss_is_over_cosine_distances_with_the_margin_of_the_settin
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_every_loss_by_name_is_finite_and_reaches_the_model(model: SentenceTransformer, name: str) -> None:
-    loss = LOSSES[name](inputs_of(model))(features(model, ANCHORS, POSITIVES, NEGATIVES), torch.arange(5))
+    loss = LOSSES[name].make(inputs_of(model))(features(model, ANCHORS, POSITIVES, NEGATIVES), torch.arange(5))
     loss.backward()
     assert loss.ndim == 0 and math.isfinite(loss.item())
     assert sum(gradient.abs().sum() for gradient in gradients(model).values()) > 0
@@ -229,4 +229,4 @@ def test_every_loss_by_name_is_finite_and_reaches_the_model(model: SentenceTrans
 
 @pytest.mark.parametrize("name", ["infonce", "cached-infonce", "gist"])
 def test_the_contrastive_losses_take_the_temperature_of_the_settings(model: SentenceTransformer, name: str) -> None:
-    assert LOSSES[name](inputs_of(model)).temperature == 0.2
+    assert LOSSES[name].make(inputs_of(model)).temperature == 0.2

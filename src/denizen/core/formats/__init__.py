@@ -14,6 +14,9 @@ from denizen.core.formats.trec import write_trec_run
 __all__ = ["SPLITS", "Source", "is_beir_folder", "read_beir", "read_pairs", "read_source", "write_trec_run"]
 
 
+_SUFFIXES = (".json", ".jsonl", ".gz", ".csv", ".tsv", ".parquet")
+
+
 def read_source(source: str, skip_bad_rows: bool = False) -> Source:
     """Reads what `adapt` was given: a BEIR folder, a file of pairs, a saved data set, or a data set's id.
 
@@ -30,9 +33,9 @@ def read_source(source: str, skip_bad_rows: bool = False) -> Source:
         return read_pairs(path, skip_bad_rows)
     if path.is_dir() and ((path / "qrels").is_dir() or any(path.glob("queries.jsonl*"))):
         raise InputError(f"{path} has no corpus.jsonl or corpus.jsonl.gz; a BEIR folder has both corpus and queries")
-    if path.suffix in (".json", ".jsonl", ".gz", ".csv", ".tsv", ".parquet"):
-        raise InputError(f"{source!r} does not exist")
-    if path.is_dir() or re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+    # owner/name is an id, data/pairs.csv a file that is not there
+    is_id = re.fullmatch(r"[\w.-]+/[\w.-]+", source) and path.suffix not in _SUFFIXES
+    if path.is_dir() or is_id:
         return read_dataset(source, skip_bad_rows)
     raise _unknown(source)
 
