@@ -47,7 +47,7 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
     if not grades:
         raise InputError(f"{folder / 'qrels'} has no usable row; a query and a document must be linked")
     names = _names(((query_id, part) for query_id, part, _ in grades), texts)
-    queries = {
+    queries: dict[str, list[Any]] = {
         "query_id": list(names.values()),
         "text": [texts[query_id] for query_id, _ in names],
         "split": [part or None for _, part in names],
