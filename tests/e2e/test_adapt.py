@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from denizen.core.config import AdaptConfig
 from denizen.core.errors import ChangedError, InputError, LeakError
 from denizen.core.tables import SCHEMAS, read_table, relevant
 from denizen.recipes.adapt import adapt
+from denizen.recipes.evaluate import evaluate
 
 from .conftest import SETTINGS
 
@@ -277,9 +279,8 @@ def test_the_command_line_ends_with_the_table_and_the_path(
         assert any(line.startswith(stage) for line in printed.err.splitlines()), stage
 
 
-def test_a_disk_that_is_really_full_is_a_clear_error_and_the_run_continues(
-    pairs: Path, tiny_encoder: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(
@@ -287,12 +288,30 @@ def test_a_disk_that_is_really_full_is_a_clear_error_and_the_run_continues(
     )
     if mounted.returncode != 0:
         pytest.skip("a small file system can only be mounted by root")
-    try:
-        config = AdaptConfig(str(pairs), model=str(tiny_encoder), **{**SETTINGS, "rounds": 1, "epochs": 0.2})
-        with pytest.raises(InputError, match="no space is left"):
-            adapt(config, small / "run")
-        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
-        assert adapt(config, small / "run")["queries"] == 24
-    finally:
-        # lazily: the run has memory-mapped files there
-        subprocess.run(["umount", "--lazy", str(small)], check=True)
+    yield small
+    # lazily: a run has memory-mapped files there
+    subprocess.run(["umount", "--lazy", str(small)], check=True)
+
+
+def test_a_disk_that_is_really_full_is_a_clear_error_and_the_run_continues(
+    pairs: Path, tiny_encoder: Path, small_disk: Path
+) -> None:
+    config = AdaptConfig(str(pairs), model=str(tiny_encoder), **{**SETTINGS, "rounds": 1, "epochs": 0.2})
+    with pytest.raises(InputError, match="no space is left"):
+        adapt(config, small_disk / "run")
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert adapt(config, small_disk / "run")["queries"] == 24
+
+
+def test_evaluate_on_a_full_disk_says_so(tiny_encoder: Path, tmp_path: Path, small_disk: Path) -> None:
+    beir = tmp_path / "beir"
+    (beir / "qrels").mkdir(parents=True)
+    documents = [{"_id": f"d{number}", "title": "", "text": f"passage {number}"} for number in range(120)]
+    queries = [{"_id": f"q{number}", "text": f"question {number}"} for number in range(120)]
+    (beir / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))
+    (beir / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    links = "".join(f"q{number}\td{number}\t1\n" for number in range(120))
+    (beir / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + links)
+    (small_disk / "filler").write_bytes(bytes((1 << 20) - 16384))
+    with pytest.raises(InputError, match="no space is left"):
+        evaluate([str(tiny_encoder)], beir, out=small_disk / "results")

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.losses import (
+    MultipleNegativesRankingLoss,
+    TripletDistanceMetric,
+    TripletLoss,
+)
 
-from denizen.models.losses import CachedInfoNCE, InfoNCE, Relevance
+from denizen.models.losses import CachedInfoNCE, InfoNCE, Relevance, Triplet
 
 pytestmark = pytest.mark.parity
 
@@ -60,3 +64,20 @@ def test_info_nce_without_masking_equals_multiple_negatives_ranking_loss(
     assert our_gradients.keys() == their_gradients.keys() and len(our_gradients) > 20
     for name, gradient in their_gradients.items():
         torch.testing.assert_close(our_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("margin", [0.1, 0.7])
+def test_triplet_equals_the_librarys_triplet_loss_over_cosine_distances(
+    model: SentenceTransformer, margin: float
+) -> None:
+    theirs = TripletLoss(model, distance_metric=TripletDistanceMetric.COSINE, triplet_margin=margin)
+    values = []
+    for loss in (Triplet(model, margin), theirs):
+        model.zero_grad()
+        value = loss([model.preprocess(column) for column in COLUMNS[:3]], torch.arange(4))
+        value.backward()
+        gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+        values.append((value.item(), {name: gradient.clone() for name, gradient in gradients.items()}))
+    assert values[0][0] == pytest.approx(values[1][0], rel=1e-5)
+    for name, gradient in values[1][1].items():
+        torch.testing.assert_close(values[0][1][name], gradient, rtol=1e-3, atol=1e-5, msg=name)

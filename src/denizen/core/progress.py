@@ -8,7 +8,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 Advance = Callable[[int], None]
 
@@ -64,6 +67,7 @@ class Terminal:
         self.console = Console(stderr=True, highlight=False)
         self._stage = ""
         self._notes: list[str] = []
+        self._bars: RichProgress | None = None
 
     def say(self, text: str) -> None:
         """Prints a line."""
@@ -75,10 +79,11 @@ class Terminal:
 
     @contextlib.contextmanager
     def working(self, stage: str) -> Iterator[None]:
-        """Prints the stage's line when it is finished."""
+        """Shows that the stage works, where there is a terminal, and prints its line when it is finished."""
         self._stage, self._notes = stage, []
         began = time.monotonic()
-        yield
+        with self._live(stage):
+            yield
         notes = "; ".join(self._notes)
         line = f"{stage:<22} {_duration(time.monotonic() - began):>8}  {notes}"
         self.console.print(line, soft_wrap=True, markup=False)
@@ -89,25 +94,44 @@ class Terminal:
 
     @contextlib.contextmanager
     def bar(self, total: int, unit: str) -> Iterator[Advance]:
-        """Shows a bar with the count and the time left, where there is a terminal to show it on."""
+        """Turns the stage's moving bar into one with a count and the time left until this part is finished."""
         self.note(f"{total:,} {unit}")
-        if not self.console.is_terminal:
+        bars = self._bars
+        if bars is None:
             yield lambda count: None
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        (waiting,) = bars.task_ids
+        bars.update(waiting, visible=False)
+        task = bars.add_task(self._stage, total=total, unit=unit)
+        yield lambda count: bars.advance(task, count)
+        bars.refresh()
+        bars.remove_task(task)
+        bars.update(waiting, visible=True)
+
+    @contextlib.contextmanager
+    def _live(self, stage: str) -> Iterator[None]:
+        if not self.console.is_terminal:
+            yield
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
         columns: list[Any] = [
-            TextColumn(f"{self._stage:<22}"),
+            TextColumn("{task.description:<22}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[unit]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("gone,"),
+            TimeRemainingColumn(),
             TextColumn("left"),
         ]
-        with RichProgress(*columns, console=self.console, transient=True) as bars:
-            task = bars.add_task(unit, total=total)
-            yield lambda count: bars.advance(task, count)
+        try:
+            with RichProgress(*columns, console=self.console, transient=True) as self._bars:
+                self._bars.add_task(stage, total=None, unit="")
+                yield
+        finally:
+            self._bars = None
 
 
 def _duration(seconds: float) -> str:

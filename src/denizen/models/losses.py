@@ -1,4 +1,4 @@
-"""Training losses by name. Ours is InfoNCE masked by known relevance; triplet and GIST are the library's.
+"""Training losses by name. InfoNCE masked by known relevance and the triplet loss are ours; GIST is the library's.
 
 Known relevance travels with the batch as ids: the `label` of a training row is its number, and `Relevance` says
 which of the batch's documents must not count as a negative of a query. Masking by equal text or by similarity
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from sentence_transformers.base.losses.gradcache import CachedLossMixin
-from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss, TripletDistanceMetric, TripletLoss
+from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
 from torch import Tensor, nn
+
+from denizen.models.batch_embedding import embed_columns
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -90,7 +92,7 @@ class InfoNCE(nn.Module):
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
         """The mean loss of a batch; `labels` holds the rows' numbers."""
-        columns = [self.model(features)["sentence_embedding"] for features in sentence_features]
+        columns = embed_columns(self.model, list(sentence_features))
         mask = torch.from_numpy(self.relevance.mask(labels.tolist())).to(columns[0].device)
         return info_nce(columns[0], torch.cat(columns[1:]), mask, self.temperature).mean()
 
@@ -134,6 +136,26 @@ class CachedInfoNCE(CachedLossMixin, nn.Module):
         return {"temperature": self.temperature, "mini_batch_size": self.mini_batch_size}
 
 
+class Triplet(nn.Module):
+    """The triplet loss over cosine distances, max(0, cos(q, n) - cos(q, p) + margin) (Schroff et al. 2015, eq. 3)."""
+
+    def __init__(self, model: SentenceTransformer, margin: float) -> None:
+        super().__init__()
+        self.model = model
+        self.margin = margin
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
+        """The mean loss of a batch."""
+        queries, positives, negatives = embed_columns(self.model, list(sentence_features))
+        near = nn.functional.cosine_similarity(queries, positives)
+        far = nn.functional.cosine_similarity(queries, negatives)
+        return nn.functional.relu(far - near + self.margin).mean()
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The settings that the trainer writes into its records."""
+        return {"margin": self.margin}
+
+
 @dataclass(frozen=True)
 class LossInputs:
     """All that any of the losses needs; each takes what concerns it."""
@@ -164,10 +186,5 @@ LOSSES: dict[str, Loss] = {
     "infonce": Loss(lambda given: InfoNCE(given.model, given.relevance, given.temperature), masks=True),
     "cached-infonce": Loss(lambda given: CachedInfoNCE(given.model, given.relevance, given.temperature), masks=True),
     "gist": Loss(lambda given: GISTEmbedLoss(given.model, given.load_guide(), temperature=given.temperature)),
-    "triplet": Loss(
-        lambda given: TripletLoss(
-            given.model, distance_metric=TripletDistanceMetric.COSINE, triplet_margin=given.margin
-        ),
-        triplets=True,
-    ),
+    "triplet": Loss(lambda given: Triplet(given.model, given.margin), triplets=True),
 }

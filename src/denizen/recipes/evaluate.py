@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from denizen.core.stage import write_json
 from denizen.core.tables import relevant, texts
 from denizen.models.encoder import encode, load_encoder, locate, use_bf16
 from denizen.recipes.results import SCHEMA, versions
+from denizen.recipes.run_folder import writing
 from denizen.stages import corpus as corpus_stage
 from denizen.stages import evaluation, retrieval
 
@@ -76,17 +78,18 @@ def evaluate(
     if bm25:
         with progress.working("bm25"), progress.bar(len(queries), "queries") as advance:
             runs["bm25"] = retrieval.search_bm25(query_ids, queries, doc_ids, passages, _DEPTH, advance)
-    report = {
-        "schema": SCHEMA,
-        "data": data.name,
-        "split": split,
-        "skipped_rows": len(source.bad_rows),
-        **evaluation.write_evaluation(out, runs, source.qrels, query_ids),
-        "versions": versions(),
-        "arithmetic": "bf16" if bf16 else "fp32",
-    }
-    if out is not None:
-        write_json(out / "metrics.json", report)
+    with writing(out) if out is not None else nullcontext():
+        report = {
+            "schema": SCHEMA,
+            "data": data.name,
+            "split": split,
+            "skipped_rows": len(source.bad_rows),
+            **evaluation.write_evaluation(out, runs, source.qrels, query_ids),
+            "versions": versions(),
+            "arithmetic": "bf16" if bf16 else "fp32",
+        }
+        if out is not None:
+            write_json(out / "metrics.json", report)
     return report
 
 

@@ -36,19 +36,33 @@ def held(out: Path) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(f"another process is working in {out}; wait for it, or use another --out") from None
         try:
-            yield
+            with writing(out):
+                yield
         except DenizenError:
             if empty and not (out / "corpus").exists():
                 _clear(out, whole=created)
             raise
-        except Exception as error:
-            # the libraries that write weights report a full disk each in its own way, or not at all
-            if shutil.disk_usage(out).free < _FULL:
-                raise InputError(
-                    f"no space is left where {out} is ({type(error).__name__}: {error}); free some, then run the same "
-                    "command again: it continues"
-                ) from error
-            raise
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Turns the failure of any library on a full disk into an error that says so.
+
+    Raises:
+        InputError: When something failed within this context and no space is left.
+    """
+    try:
+        yield
+    except DenizenError:
+        raise
+    except Exception as error:
+        # the libraries that write weights and tables report a full disk each in its own way, or not at all
+        if shutil.disk_usage(out).free < _FULL:
+            raise InputError(
+                f"no space is left where {out} is ({type(error).__name__}: {error}); free some, then run the same "
+                "command again: a run continues"
+            ) from error
+        raise
 
 
 def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:

@@ -28,6 +28,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
 from denizen.core.tables import texts
+from denizen.models.attention import use_batched_attention
 from denizen.models.encoder import Prompts, encode, load_encoder, prompts_of, use_bf16
 from denizen.models.losses import LOSSES, LossInputs, Relevance
 
@@ -154,6 +155,7 @@ def train(
     if shorten:
         model.max_seq_length = config.max_tokens
     dropouts = {} if config.dropout else _switch_off_dropout(model)
+    use_batched_attention(model)
     checkpoints = folder / "checkpoints"
     resume = _last_checkpoint(checkpoints)
     steps = total_steps(rows, config)
@@ -286,6 +288,7 @@ def _arguments(
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup_steps,
         weight_decay=config.weight_decay,
+        optim="adamw_torch_fused",
         bf16=use_bf16(config.precision),
         use_cpu=not torch.cuda.is_available(),
         seed=config.seed,

@@ -86,6 +86,29 @@ def test_on_a_terminal_the_bar_shows_stage_count_and_unit_while_it_works():
     assert "queries" in bar.partition("18/30")[2]
 
 
+def test_on_a_terminal_a_stage_without_a_count_is_seen_working():
+    terminal = Terminal()
+    drawn = io.StringIO()
+    terminal.console = Console(file=drawn, force_terminal=True, width=120)
+    with pytest.raises(RuntimeError, match="broken"), terminal.working("corpus"):
+        raise RuntimeError("broken")
+    assert "corpus" in drawn.getvalue()
+
+
+def test_on_a_terminal_the_parts_of_a_stage_have_bars_of_their_own_and_only_the_line_stays():
+    terminal = Terminal()
+    drawn = io.StringIO()
+    terminal.console = Console(file=drawn, force_terminal=True, color_system=None, width=120)
+    with terminal.working("embeddings"):
+        with terminal.bar(4, "texts") as advance:
+            advance(4)
+        with terminal.bar(2, "blocks") as advance:
+            advance(1)
+    assert "4/4 texts" in drawn.getvalue()
+    assert "1/2 blocks" in drawn.getvalue().partition("4/4 texts")[2]
+    assert drawn.getvalue().splitlines()[-1].split()[-4:] == ["4", "texts;", "2", "blocks"]
+
+
 def test_elsewhere_no_bar_is_drawn(capsys):
     terminal = Terminal()
     with terminal.bar(30, "queries") as advance:

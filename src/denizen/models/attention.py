@@ -1,0 +1,94 @@
+"""Attention for bf16 on CPUs as plain batched matrix products.
+
+torch's fused attention on CPUs reaches a tenth of the machine's bf16 rate on the short sequences and narrow heads of
+retrieval models, and less in its backward pass. Batched products with the scores kept reach much more: on a core with
+AVX512-BF16, a training step of MiniLM on 16 x 128 tokens takes .61 s instead of 1.08 s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+_NAME = "denizen"
+# batch x heads x length x length: 64 MiB of bf16 a layer, kept for the backward pass
+_SCORES = 1 << 25
+
+
+def use_batched_attention(model: SentenceTransformer) -> None:
+    """Switches a model from torch's fused attention to ours; one that uses another attention stays as it is.
+
+    What ours is not made for (other types than bf16, GPUs, dropout, causal models, very long texts) it hands on to the
+    fused one, so a switched model is right for everything.
+    """
+    transformer = getattr(model[0], "auto_model", None)
+    config = getattr(transformer, "config", None)
+    if transformer is not None and getattr(config, "_attn_implementation", None) == "sdpa":
+        transformer.set_attn_implementation(_NAME)
+
+
+def batched_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """softmax(query key^T scaling) value, with the signature that transformers asks of an attention.
+
+    Args:
+        module: The attention module of the model.
+        query: Shape (batch, heads, length, head dim).
+        key: As query.
+        value: As query.
+        attention_mask: True where a key may be seen; broadcasts to (batch, heads, length, length).
+        dropout: Probability of dropping an attention weight.
+        scaling: Factor of the scores; None: 1 / sqrt(head dim).
+        kwargs: What else the model passes on.
+
+    Returns:
+        Shape (batch, length, heads, head dim), and None for the weights.
+    """
+    batch, heads, length, width = query.shape
+    ours = (
+        query.dtype == torch.bfloat16
+        and query.device.type == "cpu"
+        and key.shape == value.shape == query.shape
+        and dropout == 0
+        and batch * heads * length * length <= _SCORES
+        and (attention_mask.dtype == torch.bool if attention_mask is not None else not _is_causal(module, kwargs))
+        and all(kwargs.get(name) is None for name in ("position_bias", "cache", "softcap"))
+    )
+    if not ours:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    rows = (batch * heads, length, width)
+    queries, keys, values = query.reshape(rows), key.reshape(rows), value.reshape(rows)
+    unused = torch.empty((), dtype=query.dtype)
+    scale = width**-0.5 if scaling is None else scaling
+    # autocast would compute the softmax in 32 bits and keep both forms for the backward pass
+    with torch.autocast("cpu", enabled=False):
+        scores = torch.baddbmm(unused, queries, keys.transpose(1, 2), beta=0, alpha=scale)
+        if attention_mask is not None:
+            scores.view(batch, heads, length, length).masked_fill_(~attention_mask, -torch.inf)
+        found = torch.bmm(torch.softmax(scores, dim=-1), values)
+    return found.view(batch, heads, length, width).transpose(1, 2).contiguous(), None
+
+
+def _is_causal(module: torch.nn.Module, kwargs: dict[str, Any]) -> bool:
+    given = kwargs.get("is_causal")
+    return bool(getattr(module, "is_causal", True) if given is None else given)
+
+
+AttentionInterface.register(_NAME, batched_attention)
+AttentionMaskInterface.register(_NAME, sdpa_mask)

@@ -1,0 +1,108 @@
+"""Embedding the texts of a training batch: each distinct text once, with little padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+# Texts of one forward pass: more tokens than this make it no faster, and its memory grows.
+_GROUP_TOKENS = 8192
+# What a forward and backward pass costs beside its tokens (the gradient of the token embeddings is dense), in tokens.
+_GROUP_COST = 512
+
+
+def embed_columns(model: SentenceTransformer, columns: Sequence[dict[str, Any]]) -> list[Tensor]:
+    """Embeds the columns of a batch (queries, positives, negatives) with gradients.
+
+    A text that stands in a batch several times, as a negative that several similar queries share, is computed once;
+    texts of similar length share a forward pass. The embeddings are those of `model(column)`.
+
+    Args:
+        model: The bi-encoder.
+        columns: What `model.preprocess` made of each column's texts.
+
+    Returns:
+        For each column, shape (its texts, dim).
+    """
+    if not _mergeable(columns):
+        return [model(features)["sentence_embedding"] for features in columns]
+    texts: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
+    wanted: list[list[int]] = []
+    for features in columns:
+        lengths = features["attention_mask"].sum(dim=1).tolist()
+        tokens = {name: features[name].tolist() for name in _token_names(features)}
+        rows = []
+        for row, length in enumerate(lengths):
+            text = tuple((name, tuple(values[row][:length])) for name, values in tokens.items())
+            rows.append(texts.setdefault(text, len(texts)))
+        wanted.append(rows)
+    distinct = [dict(text) for text in texts]
+    lengths = [len(text["input_ids"]) for text in distinct]
+    order: list[int] = []
+    found = []
+    shared = {name: value for name, value in columns[0].items() if not isinstance(value, Tensor)}
+    device = columns[0]["input_ids"].device
+    # the model may be wrapped for training on several machines
+    tokenizer = getattr(model, "module", model).tokenizer
+    padding = getattr(tokenizer, "pad_token_id", None) or 0
+    for group in length_groups(lengths):
+        features = dict(shared)
+        for name in distinct[group[0]]:
+            fill = padding if name == "input_ids" else 0
+            features[name] = _padded([distinct[at][name] for at in group], fill, device)
+        found.append(model(features)["sentence_embedding"])
+        order += group
+    embeddings = torch.cat(found)
+    place = {at: position for position, at in enumerate(order)}
+    # index_select: the gradient of plain indexing adds up in an order that changes from run to run
+    return [embeddings.index_select(0, torch.tensor([place[at] for at in rows], device=device)) for rows in wanted]
+
+
+def length_groups(lengths: Sequence[int], *, most: int = _GROUP_TOKENS, cost: int = _GROUP_COST) -> list[list[int]]:
+    """Groups texts of similar length: a group ends when padding has cost as much as another group would.
+
+    Args:
+        lengths: Tokens of each text.
+        most: Tokens of a group, padding included.
+        cost: What a group costs beside its tokens, in tokens.
+
+    Returns:
+        Positions in `lengths`, the longest texts first.
+    """
+    groups: list[list[int]] = []
+    longest = waste = 0
+    for at in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
+        waste += longest - lengths[at]
+        if not groups or waste > cost or (len(groups[-1]) + 1) * longest > most:
+            groups.append([])
+            longest, waste = lengths[at], 0
+        groups[-1].append(at)
+    return groups
+
+
+def _token_names(features: dict[str, Any]) -> list[str]:
+    return sorted(name for name, value in features.items() if isinstance(value, Tensor))
+
+
+def _mergeable(columns: Sequence[dict[str, Any]]) -> bool:
+    """Whether all columns are right-padded token tables that the model treats alike."""
+    first = columns[0]
+    shared = {name: value for name, value in first.items() if not isinstance(value, Tensor)}
+    return all(
+        {"input_ids", "attention_mask"} <= set(features) <= {"input_ids", "attention_mask", "token_type_ids", *shared}
+        and {name: value for name, value in features.items() if not isinstance(value, Tensor)} == shared
+        and _token_names(features) == _token_names(first)
+        and bool(features["attention_mask"][:, 0].all())
+        for features in columns
+    )
+
+
+def _padded(rows: Sequence[Sequence[int]], fill: int, device: torch.device) -> Tensor:
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], device=device)
