@@ -1,29 +1,41 @@
-"""Loading a bi-encoder and turning texts into embeddings, the same way in mining, training and evaluation."""
+"""Loading a bi-encoder and turning texts into embeddings, the same way in mining, evaluation and merging."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 
-from denizen.core.errors import InputError
+from denizen.core.errors import InputError, reason
+from denizen.core.stage import write_json
+from denizen.models import parity
+from denizen.models.backends import Backend, Features, Vectors, candidates, make, try_make, version_of
+from denizen.models.embedding_store import StoredVectors, StorePart, text_keys
 from denizen.models.weights import model_digest
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Kind = Literal["query", "document"]
+_Rows = np.ndarray[Any, np.dtype[np.int64]]
 
-# On CPUs a batch that stays in the caches is fastest: 8 passages of 180 tokens encode 1.4 times as fast as 32
-# (2-core AVX512-BF16 machine: 83 against 58 texts/s).
+# On CPUs a batch that stays in the caches is fastest: 8 passages of 180 tokens encode 1.4 times as fast as 32.
 _BATCH_TOKENS_CPU = 1536
 _BATCH_TOKENS_GPU = 32768
+# texts that are sorted by length and stored together; a killed run loses at most this many
+_WINDOW = 2048
+# below this the parity gate would take longer than it saves
+_FEW_TEXTS = 1000
+# texts of a batch whose tokens cannot be told apart
+_PLAIN_BATCH = 32
 _PASSAGE_NAMES = ("document", "passage", "corpus")
 
 
@@ -89,8 +101,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
         SafetensorError,
         json.JSONDecodeError,
     ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder} cannot be loaded as a sentence-transformers model: {reason}") from error
+        raise InputError(f"{folder} cannot be loaded as a sentence-transformers model: {reason(error)}") from error
 
 
 def prompts_of(model: SentenceTransformer) -> Prompts:
@@ -101,68 +112,165 @@ def prompts_of(model: SentenceTransformer) -> Prompts:
     return Prompts(query=known.get("query") or "", document=document or "")
 
 
-def bf16_is_native() -> bool:
-    """Whether this machine multiplies bf16 matrices in hardware (AVX512-BF16, AMX, or a GPU)."""
-    import torch
-
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()
-
-
-def use_bf16(precision: str) -> bool:
-    """Whether the setting `precision` (auto, fp32 or bf16) means bf16 on this machine."""
-    return precision == "bf16" or (precision == "auto" and bf16_is_native())
-
-
 def encode(
     model: SentenceTransformer,
     texts: Sequence[str],
     kind: Kind,
-    *,
-    bf16: bool = False,
+    backend: Backend,
     progress: Callable[[int], None] = lambda count: None,
-) -> np.ndarray[Any, np.dtype[np.float32]]:
+) -> Vectors:
     """Embeds texts with the model's prompt for their kind.
+
+    Texts are tokenised ahead of the model, and batched by length and number of tokens.
 
     Args:
         model: A bi-encoder.
         texts: The texts.
         kind: "query" or "document"; decides the prompt.
-        bf16: Multiply matrices in bf16; weights, normalisation and the result stay 32-bit floats.
+        backend: What computes, made for this model.
         progress: Called with the number of texts that have just been finished.
 
     Returns:
         Shape (len(texts), dim); unit length if the model's similarity is cosine, so that search by inner product ranks
         as the model's own `similarity` does.
     """
-    import torch
+    result = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)
+    places: deque[_Rows] = deque()
 
-    dim = model.get_embedding_dimension() or 0
-    result = np.zeros((len(texts), dim), dtype=np.float32)
-    # the longest first: running out of memory or time shows at once, and the ETA only gets better
-    order = sorted(range(len(texts)), key=lambda position: (-len(texts[position]), position))
-    embed = model.encode_query if kind == "query" else model.encode_document
-    budget = _BATCH_TOKENS_GPU if torch.cuda.is_available() else _BATCH_TOKENS_CPU
-    with _autocast(model, bf16):
-        for batch in _batches(order, texts, budget, model.max_seq_length or 512):
-            vectors = embed(
-                [texts[position] for position in batch],
-                batch_size=len(batch),
-                show_progress_bar=False,
-                convert_to_numpy=True,
-                normalize_embeddings=model.similarity_fn_name == "cosine",
-            )
-            result[batch] = vectors
-            progress(len(batch))
+    def batches() -> Iterator[Features]:
+        for rows, features in _token_batches(model, texts, kind):
+            places.append(rows)
+            yield features
+
+    for computed in backend.run(batches()):
+        rows = places.popleft()
+        vectors = computed[:, : model.truncate_dim]
+        if model.similarity_fn_name == "cosine":
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        result[rows] = vectors
+        progress(len(rows))
     return result
 
 
-def encoder_digest(folder: Path, bf16: bool) -> str:
-    """Identifies what `encode` computes: the model's files and the arithmetic."""
-    return f"{model_digest(folder)}{':bf16' if bf16 else ''}"
+class Encoder:
+    """A bi-encoder that looks up what it has embedded before and computes the rest with the machine's best backend.
+
+    Args:
+        folder: The model.
+        store: The folder of the embedding store.
+        backend: auto, torch, openvino or onnx.
+        precision: auto, fp32, bf16 or int8.
+    """
+
+    def __init__(self, folder: Path, store: Path, *, backend: str = "auto", precision: str = "auto") -> None:
+        self.folder = folder
+        self.digest = model_digest(folder)
+        self.notes: list[str] = []
+        self._wanted = (backend, precision)
+        self._store = store / self.digest
+        self._model: SentenceTransformer | None = None
+        self._backend: Backend | None = None
+
+    def encode(
+        self, texts: Sequence[str], kind: Kind, progress: Callable[[int], None] = lambda count: None
+    ) -> StoredVectors:
+        """Embeds texts; what the store holds already is not computed again.
+
+        Args: As the function `encode`. The first texts of a model decide on its backend in this store.
+
+        Returns:
+            Shape (len(texts), dim), read from disk where it is sliced.
+        """
+        choice = self._choice(texts)
+        part = StorePart(self._store / choice["part"], choice["dim"])
+        keys = text_keys(choice["prompts"][kind], texts)
+        rows = part.find(keys)
+        missing: dict[bytes, int] = {}
+        for at in np.flatnonzero(rows < 0).tolist():
+            missing.setdefault(keys[at].tobytes(), at)
+        wanted = list(missing.values())
+        progress(len(texts) - len(wanted))
+        for begin in range(0, len(wanted), _WINDOW):
+            window = wanted[begin : begin + _WINDOW]
+            model, backend = self._loaded(choice["backend"])
+            # a killed run cuts the rest into the same windows, and so computes the same vectors
+            part.add(keys[window], encode(model, [texts[at] for at in window], kind, backend, progress))
+        return part.vectors(part.find(keys) if wanted else rows)
+
+    def _choice(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Which backend computes here, what the gate measured, and what a look-up needs to know of the model."""
+        path = self._store / f"{'-'.join(self._wanted)}.json"
+        if path.is_file():
+            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return known
+        model = self._loaded_model()
+        backend, tried = choose(model, texts, *self._wanted)
+        self._backend = backend
+        self.notes = [f"{name} not used: {why}" for name, why in tried.items() if isinstance(why, str)]
+        prompts = prompts_of(model)
+        dim = model.get_embedding_dimension() or 0
+        # the arithmetic of a backend may change with its version
+        part = f"{backend.name}-{version_of(backend.name)}"
+        choice = {
+            "backend": backend.name,
+            "part": part,
+            "dim": dim,
+            "prompts": {"query": f"query:{prompts.query}", "document": f"document:{prompts.document}"},
+            "tried": {name: found if isinstance(found, str) else asdict(found) for name, found in tried.items()},
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, choice)
+        return choice
+
+    def _loaded(self, name: str) -> tuple[SentenceTransformer, Backend]:
+        model = self._loaded_model()
+        if self._backend is None or self._backend.name != name:
+            self._backend = make(name, model)
+        return model, self._backend
+
+    def _loaded_model(self) -> SentenceTransformer:
+        if self._model is None:
+            self._model = load_encoder(self.folder)
+        return self._model
+
+
+def choose(
+    model: SentenceTransformer, texts: Sequence[str], backend: str = "auto", precision: str = "auto"
+) -> tuple[Backend, dict[str, parity.Parity | str]]:
+    """The first backend that passes the parity gate on these texts.
+
+    Args:
+        model: A bi-encoder.
+        texts: What is to be embedded; the gate compares a part of it.
+        backend: As in `candidates`.
+        precision: As in `candidates`.
+
+    Returns:
+        The backend, and what was measured for each that was tried, or why it could not be built or used.
+    """
+    exact = make("torch-fp32", model)
+    tried: dict[str, parity.Parity | str] = {}
+    if len(texts) < _FEW_TEXTS and (backend, precision) == ("auto", "auto"):
+        return exact, tried
+    parts = parity.sample(texts)
+    reference: list[Vectors] | None = None
+    for name in candidates(backend, precision):
+        if name == exact.name:
+            break
+        made = try_make(name, model)
+        if isinstance(made, str):
+            tried[name] = made
+            continue
+        reference = reference or _embed_sample(model, parts, exact)
+        try:
+            found = parity.compare(_embed_sample(model, parts, made), reference)
+        except Exception as error:  # noqa: BLE001  (a backend that fails is not used, whatever its failure)
+            tried[name] = f"{type(error).__name__}: {reason(error)}"
+            continue
+        if found.passed:
+            return made, {**tried, name: found}
+        tried[name] = f"the parity gate: smallest cosine {found.cosine:.4f}, nDCG@10 {found.ndcg:+.4f}"
+    return exact, tried
 
 
 def quiet_libraries() -> None:
@@ -184,22 +292,57 @@ def _embedded_minilm() -> Path | None:
     return folder if (folder / "modules.json").is_file() else None
 
 
-def _batches(order: list[int], texts: Sequence[str], budget: int, limit: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for position in order:
-        # 4 characters a token is the usual length of English; it only has to be right on average
-        longest = min(limit, len(texts[batch[0]]) // 4 + 2) if batch else 0
-        if batch and (len(batch) + 1) * longest > budget:
-            yield batch
-            batch = []
-        batch.append(position)
-    if batch:
-        yield batch
+def _embed_sample(
+    model: SentenceTransformer, parts: tuple[list[str], list[str], list[str]], backend: Backend
+) -> list[Vectors]:
+    kinds: tuple[Kind, ...] = ("document", "query", "document")
+    return [encode(model, part, kind, backend) for part, kind in zip(parts, kinds, strict=True)]
 
 
-def _autocast(model: SentenceTransformer, bf16: bool) -> contextlib.AbstractContextManager[object]:
-    import torch
+def _token_batches(model: SentenceTransformer, texts: Sequence[str], kind: Kind) -> Iterator[tuple[_Rows, Features]]:
+    prompts = prompts_of(model)
+    prompt = (prompts.query if kind == "query" else prompts.document) or None
+    windows = [range(begin, min(begin + _WINDOW, len(texts))) for begin in range(0, len(texts), _WINDOW)]
 
-    if not bf16:
-        return contextlib.nullcontext()
-    return torch.autocast(torch.device(model.device).type, dtype=torch.bfloat16)
+    def tokenise(window: range) -> Features:
+        features: Features = model.preprocess([texts[at] for at in window], prompt=prompt, task=kind)
+        return {**features, "task": kind}
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(tokenise, windows[0]) if windows else None
+        for at, window in enumerate(windows):
+            assert coming is not None
+            features = coming.result()
+            if at + 1 < len(windows):
+                coming = ahead.submit(tokenise, windows[at + 1])
+            mask = features.get("attention_mask")
+            if mask is None or mask.dim() != 2 or not bool(mask[:, 0].all()):
+                # no token table that is padded on the right: what the model makes of it only the model knows
+                for begin in range(0, len(window), _PLAIN_BATCH):
+                    rows = np.arange(window.start + begin, min(window.start + begin + _PLAIN_BATCH, window.stop))
+                    part = model.preprocess([texts[row] for row in rows.tolist()], prompt=prompt, task=kind)
+                    yield rows, {**part, "task": kind}
+                continue
+            lengths = mask.sum(dim=1).numpy()
+            for chosen in _by_tokens(lengths):
+                index, longest = torch.from_numpy(chosen), int(lengths[chosen[0]])
+                cut = {
+                    name: value.index_select(0, index)[:, :longest] if _is_table(value, mask) else value
+                    for name, value in features.items()
+                }
+                yield chosen + window.start, cut
+
+
+def _by_tokens(lengths: _Rows) -> Iterator[_Rows]:
+    """Rows in batches of similar length, the longest first, within the token budget."""
+    budget = _BATCH_TOKENS_GPU if torch.cuda.is_available() else _BATCH_TOKENS_CPU
+    order = np.argsort(-lengths, kind="stable")
+    begin = 0
+    while begin < len(order):
+        count = max(1, budget // max(1, int(lengths[order[begin]])))
+        yield order[begin : begin + count]
+        begin += count
+
+
+def _is_table(value: object, mask: torch.Tensor) -> bool:
+    return isinstance(value, torch.Tensor) and value.shape == mask.shape

@@ -1,0 +1,143 @@
+"""Embeddings on disk, found by what made them: the model's files, the backend, the prompt and the text.
+
+A store is a folder with one part for each encoder (a digest of its weights, tokenizer, settings and arithmetic). A
+part holds two files that only grow: `vectors.f32`, and `keys.bin` with the SHA-256 of prompt and text of each vector. A
+key is written after its vector, so a vector without a key is the rest of an interrupted write and is overwritten.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KEY_BYTES = 32
+_Vectors = np.ndarray[Any, np.dtype[np.float32]]
+_Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class StoredVectors:
+    """Rows of a memory-mapped file in the order of the texts that were asked for; a slice is read when it is taken."""
+
+    def __init__(self, vectors: _Vectors, rows: _Rows) -> None:
+        self._vectors = vectors
+        self._rows = rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Texts and dimensions."""
+        return len(self._rows), self._vectors.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, part: slice) -> _Vectors:
+        return np.asarray(self._vectors[self._rows[part]])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> _Vectors:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+
+class StorePart:
+    """The embeddings of one encoder.
+
+    Args:
+        folder: The part's folder; made when something is added.
+        dim: Dimensions of a vector.
+    """
+
+    def __init__(self, folder: Path, dim: int) -> None:
+        self.folder = folder
+        self.dim = dim
+        self._keys = np.zeros((0, 4), dtype=np.uint64)
+        self._order = np.zeros(0, dtype=np.int64)
+
+    def find(self, keys: np.ndarray[Any, np.dtype[np.uint64]]) -> _Rows:
+        """The row of each key, -1 where there is none.
+
+        Args:
+            keys: Shape (texts, 4), as from `text_keys`.
+        """
+        self._refresh()
+        rows = np.full(len(keys), -1, dtype=np.int64)
+        if not len(self._keys):
+            return rows
+        first = self._keys[self._order, 0]
+        # the first 8 of 32 bytes bring two keys together by chance once in 10^19; the rest is compared all the same
+        for offset in range(_chain(first)):
+            place = np.searchsorted(first, keys[:, 0]) + offset
+            inside = place < len(first)
+            row = self._order[np.where(inside, place, 0)]
+            same = inside & (self._keys[row] == keys).all(axis=1)
+            rows[same] = row[same]
+        return rows
+
+    def add(self, keys: np.ndarray[Any, np.dtype[np.uint64]], vectors: _Vectors) -> None:
+        """Appends vectors with their keys; after a return they are on disk."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            count = _count(self.folder)
+            with (self.folder / "vectors.f32").open("ab") as file:
+                # what an interrupted write left behind
+                file.truncate(count * self.dim * 4)
+                file.write(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            with (self.folder / "keys.bin").open("ab") as file:
+                file.truncate(count * _KEY_BYTES)
+                file.write(np.ascontiguousarray(keys).tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+
+    def vectors(self, rows: _Rows) -> StoredVectors:
+        """The vectors of rows that `find` has found."""
+        path = self.folder / "vectors.f32"
+        if not len(rows):
+            return StoredVectors(np.zeros((0, self.dim), dtype=np.float32), rows)
+        shape = (path.stat().st_size // (4 * self.dim), self.dim)
+        return StoredVectors(np.memmap(path, dtype=np.float32, mode="r", shape=shape), rows)
+
+    def _refresh(self) -> None:
+        count = _count(self.folder)
+        if count > len(self._keys):
+            raw = np.fromfile(self.folder / "keys.bin", dtype=np.uint64, count=4 * count)
+            self._keys = raw.reshape(count, 4)
+            self._order = np.argsort(self._keys[:, 0], kind="stable")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def text_keys(prompt: str, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """SHA-256 of prompt and text, as four numbers a text; shape (texts, 4)."""
+    # the length keeps prompt "a" with text "b" apart from no prompt with "ab" in a model that treats them differently
+    start = hashlib.sha256(f"{len(prompt)}:{prompt}".encode("utf-8", "surrogatepass"))
+    digests = bytearray()
+    for text in texts:
+        digest = start.copy()
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        digests += digest.digest()
+    return np.frombuffer(bytes(digests), dtype=np.uint64).reshape(-1, 4)
+
+
+def _count(folder: Path) -> int:
+    path = folder / "keys.bin"
+    return path.stat().st_size // _KEY_BYTES if path.is_file() else 0
+
+
+def _chain(ordered: np.ndarray[Any, np.dtype[np.uint64]]) -> int:
+    """The longest stretch of equal numbers in an ordered array."""
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    return int(np.diff(np.append(starts, len(ordered))).max())
