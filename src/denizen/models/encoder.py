@@ -36,6 +36,7 @@ _WINDOW = 2048
 _FEW_TEXTS = 1000
 # texts of a batch whose tokens cannot be told apart
 _PLAIN_BATCH = 32
+_SAMPLE_TEXT = "the 1 2 3 of a, e and i: what is new? 的 и"
 _PASSAGE_NAMES = ("document", "passage", "corpus")
 
 
@@ -91,7 +92,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
 
     try:
         # .float(): transformers keeps the type that weights were saved in, half precision included
-        return SentenceTransformer(str(folder), local_files_only=True).float()
+        model = SentenceTransformer(str(folder), local_files_only=True).float()
     except (
         OSError,
         ValueError,
@@ -102,6 +103,24 @@ def load_encoder(folder: Path) -> SentenceTransformer:
         json.JSONDecodeError,
     ) as error:
         raise InputError(f"{folder} cannot be loaded as a sentence-transformers model: {reason(error)}") from error
+    _check_usable(model, folder)
+    return model
+
+
+def _check_usable(model: SentenceTransformer, folder: Path) -> None:
+    if model.similarity_fn_name not in ("cosine", "dot"):
+        raise InputError(
+            f"{folder} compares by {model.similarity_fn_name}; retrieval here is by cosine or dot product. Set "
+            "similarity_fn_name to cosine and save the model again, if its vectors are of unit length that is the same"
+        )
+    tokenizer = model.tokenizer
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    if unknown is None:
+        return
+    # without its vocabulary file a tokenizer loads all the same, and every text looks alike to the model
+    tokens = tokenizer(_SAMPLE_TEXT, add_special_tokens=False)["input_ids"]
+    if all(token == unknown for token in tokens):
+        raise InputError(f"the tokenizer of {folder} knows no token of {_SAMPLE_TEXT!r}; its vocabulary is missing")
 
 
 def prompts_of(model: SentenceTransformer) -> Prompts:
@@ -309,12 +328,11 @@ def _token_batches(model: SentenceTransformer, texts: Sequence[str], kind: Kind)
         return {**features, "task": kind}
 
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(tokenise, windows[0]) if windows else None
+        coming = deque(ahead.submit(tokenise, window) for window in windows[:1])
         for at, window in enumerate(windows):
-            assert coming is not None
-            features = coming.result()
+            features = coming.popleft().result()
             if at + 1 < len(windows):
-                coming = ahead.submit(tokenise, windows[at + 1])
+                coming.append(ahead.submit(tokenise, windows[at + 1]))
             mask = features.get("attention_mask")
             if mask is None or mask.dim() != 2 or not bool(mask[:, 0].all()):
                 # no token table that is padded on the right: what the model makes of it only the model knows

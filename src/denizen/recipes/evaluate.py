@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -52,11 +53,11 @@ def evaluate(
         InputError: When the folder, the split or a model is not there.
     """
     progress = progress or Silent()
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
     if not is_beir_folder(data):
         raise InputError(f"{data} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
     folders = _names(models)
+    if out is not None:
+        _check_out(out)
     source = read_beir(data, skip_bad_rows, split)
     corpus = corpus_stage.ordered(corpus_stage.keep_whole(source.documents))
     known = relevant(source.qrels)
@@ -91,6 +92,20 @@ def evaluate(
         if out is not None:
             write_json(out / "metrics.json", report)
     return report
+
+
+def _check_out(out: Path) -> None:
+    """Makes sure that results can be written there, before hours of work and not after them."""
+    if out.is_dir() and any(out.iterdir()) and not _is_evaluation(out / "metrics.json"):
+        raise InputError(f"--out {out} is not empty and holds no evaluation of denizen; give a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    probe = out / ".probe"
+    probe.touch()
+    probe.unlink()
+
+
+def _is_evaluation(path: Path) -> bool:
+    return path.is_file() and "means" in json.loads(path.read_text(encoding="utf-8"))
 
 
 def _names(models: Sequence[str]) -> dict[str, Path]:

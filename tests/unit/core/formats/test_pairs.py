@@ -213,6 +213,7 @@ def test_a_saved_dataset_dict_keeps_its_splits_under_our_names(tmp_path, own_cac
     source = read_dataset(str(tmp_path / "saved"))
     found = dict(zip(source.queries["text"].to_pylist(), source.queries["split"].to_pylist(), strict=True))
     assert found == {"train?": "train", "validation?": "dev", "test?": "test", "extra?": None}
+    assert source.parts_left_out == ("extra",)
     assert source.documents["text"].to_pylist() == ["Same.", "Other."]
 
 
