@@ -28,7 +28,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Makes a general retrieval model a native of your documents, and proves what that was worth.",
 )
 
 # set by the command that runs, read by main() when something goes wrong
@@ -81,6 +80,23 @@ def main() -> None:
             # bare `denizen` has printed its help and has nothing to add
             _fail(usage(), 2)
         _fail(f"{type(error).__name__}: {error} (a fault of denizen; --debug shows where)", 1)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from denizen import __version__
+
+        typer.echo(f"denizen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Makes a general retrieval model a native of your documents, and proves what that was worth."""
 
 
 def _adapt(
@@ -185,7 +201,11 @@ def _show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
     typer.echo(f"{report['queries']:,} test queries; intervals by bootstrap, p by paired randomisation")
     if report["warning"]:
         typer.echo(report["warning"])
-    typer.echo(f"adapted model: {report['model']}")
+    if report["best_round"] == 0:
+        from denizen.recipes.results import BASE_STAYS
+
+        typer.echo(BASE_STAYS)
+    typer.echo(f"{'adapted ' if report['best_round'] else ''}model: {report['model']}")
 
 
 def _print_table(lines: list[list[str]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from denizen import cli
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import ChangedError, InputError, LeakError
 from denizen.core.tables import SCHEMAS, read_table, relevant
 from denizen.recipes.adapt import adapt
 from denizen.recipes.evaluate import evaluate
+from denizen.recipes.results import BASE_STAYS, model_card
 
 from .conftest import SETTINGS
 
@@ -44,6 +47,38 @@ def test_training_on_the_words_of_the_domain_helps(finished: Finished) -> None:
     _, report = finished
     assert report["adapted"]["nDCG@10"] > report["base"]["nDCG@10"]
     assert report["best_round"] > 0
+
+
+def test_where_no_round_beats_the_base_the_card_and_the_last_line_say_so(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, report = finished
+    unchanged = {**report, "best_round": 0}
+    assert "adapted with Denizen" in model_card(report) and BASE_STAYS not in model_card(report)
+    assert "adapted with Denizen" not in model_card(unchanged) and BASE_STAYS in model_card(unchanged)
+    monkeypatch.setattr("denizen.recipes.adapt.adapt", lambda *arguments, **settings: unchanged)
+    monkeypatch.setattr("sys.argv", ["denizen", "adapt", "x", "--out", "y"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().out.splitlines()[-2:] == [BASE_STAYS, f"model: {report['model']}"]
+
+
+def test_the_card_names_every_setting_and_no_path(finished: Finished, pairs: Path, tiny_encoder: Path) -> None:
+    _, report = finished
+    card = model_card(report)
+    for name in set(report["config"]) - {"source", "model", "guide"}:
+        assert f"{name}: {report['config'][name]}" in card
+    assert str(pairs.parent) not in card and str(tiny_encoder.parent) not in card
+
+
+def test_a_model_that_cannot_be_loaded_is_known_before_the_corpus_is_read(
+    pairs: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_encoder, tmp_path / "broken")
+    (tmp_path / "broken/model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        adapt(AdaptConfig(str(pairs), model=str(tmp_path / "broken"), **SETTINGS), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_model_loads_with_plain_sentence_transformers(finished: Finished) -> None:
@@ -249,7 +284,6 @@ def test_a_folder_that_is_no_run_is_left_alone(pairs: Path, tiny_encoder: Path, 
 def test_the_command_line_ends_with_the_table_and_the_path(
     pairs: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from denizen import cli
 
     options = {**SETTINGS, "rounds": 1, "epochs": 0.2, "model": str(tiny_encoder), "out": str(tmp_path / "run")}
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from denizen import cli
+from denizen import __version__, cli
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import LeakError
 
@@ -152,3 +152,14 @@ def test_json_goes_to_standard_output_alone(
     run_file = (out / "bm25.trec").read_text().splitlines()
     assert run_file[0].split()[:4] == ["q0", "Q0", "d0", "1"]
     assert (out / f"{name}.metrics.parquet").is_file()
+    # its own folder may be written again, a run's may not
+    assert run(monkeypatch, "evaluate", str(tiny_encoder), "--data", str(folder), "--out", str(out), "--quiet") == 0
+    (out / "metrics.json").write_text('{"schema": 1, "best_round": 1}')
+    assert run(monkeypatch, "evaluate", str(tiny_encoder), "--data", str(folder), "--out", str(out)) == 2
+    assert "is not empty and holds no evaluation of denizen" in capsys.readouterr().err
+    assert json.loads((out / "metrics.json").read_text()) == {"schema": 1, "best_round": 1}
+
+
+def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"denizen {__version__}\n"

@@ -42,7 +42,7 @@ class AdaptConfig:
         0.9, "Similarity (idf-weighted Jaccard) from which two texts are near-duplicates.", least=0.8, most=1.0
     )
     # 500-1000 characters is what arXiv 2512.08088 (section III) uses for filings
-    passage_chars: int = _setting(1000, "Longest passage that an answer is cut into.", least=100)
+    passage_chars: int = _setting(1000, "Longest passage that an answer is cut into.", least=100, most=1_000_000)
 
     rounds: int = _setting(2, "Rounds of mining and training.", least=1, most=10)
     # at least 100, so that Recall@100 is what its name says
@@ -60,24 +60,28 @@ class AdaptConfig:
 
     loss: Literal["infonce", "cached-infonce", "gist", "triplet"] = _setting("infonce", "Training loss.")
     guide: str = _setting("", "Guide model of the gist loss; empty: the base model.")
-    learning_rate: float = _setting(1e-4, "Peak learning rate of AdamW.", least=0, most=1)
+    learning_rate: float = _setting(1e-4, "Peak learning rate of AdamW.", least=1e-9, most=1)
     # short rounds: half an epoch on fresh negatives, then as many steps again on all; see docs/LOG.md
     epochs: float = _setting(0.5, "Epochs in each round.", least=0.001, most=1000)
-    batch_size: int = _setting(32, "Examples in a batch.", least=1)
+    batch_size: int = _setting(32, "Examples in a batch.", least=1, most=65536)
     # the other queries' documents then are hard negatives that cost nothing; see docs/LOG.md for what that gives
     batches: Literal["similar", "length"] = _setting(
         "similar", "similar: similar queries share a batch. length: texts of similar length do (less padding)."
     )
-    warmup_steps: float = _setting(0.1, "Warm-up: a share of the steps (below 1) or a number of steps.", least=0)
+    warmup_steps: float = _setting(
+        0.1, "Warm-up: a share of the steps (below 1) or a number of steps.", least=0, most=1e9
+    )
     weight_decay: float = _setting(0.01, "Weight decay of AdamW.", least=0, most=1)
     temperature: float = _setting(0.05, "Temperature of InfoNCE and GIST.", least=0.001, most=10)
     # the library's default of 5 can never be met by a cosine distance
     margin: float = _setting(0.1, "Margin of the triplet loss (arXiv 2512.08088).", least=0, most=2)
     dropout: bool = _setting(False, "Keep the model's dropout during training.")
     # half the cost of 256; what a passage is about stands in its first sentences (mining and search see all of it)
-    max_tokens: int = _setting(128, "Cut training texts to this many tokens; 0: the model's own limit.", least=0)
+    max_tokens: int = _setting(
+        128, "Cut training texts to this many tokens; 0: the model's own limit.", least=0, most=1 << 20
+    )
 
-    memory_mb: int = _setting(512, "Memory of one block of scores in exact search.", least=8)
+    memory_mb: int = _setting(512, "Memory of one block of scores in exact search.", least=8, most=1 << 22)
     precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "bf16 where the processor has it, else fp32.")
     skip_bad_rows: bool = _setting(False, "Skip and count unreadable rows instead of stopping.")
     drop_leaks: bool = _setting(False, "Drop the queries that leak from the learning side instead of stopping.")
@@ -153,7 +157,7 @@ def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
         raise InputError(f"{spec.name} is {value}; it must be a finite number")
     least, most = spec.metadata["least"], spec.metadata["most"]
     if (least is not None and value < least) or (most is not None and value > most):
-        limit = f"at least {least:g}" if most is None else f"between {least:g} and {most:g}"
+        limit = f"at least {least:.12g}" if most is None else f"between {least:.12g} and {most:.12g}"
         raise InputError(f"{spec.name} is {value}; it must be {limit}")
 
 

@@ -16,8 +16,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-# 10 bands of 6 rows: a pair at similarity .9 is found with probability .9995, one at .5 in 15 % of cases
-_BANDS, _ROWS = 10, 6
+# with bands of 6 rows a pair at similarity .5 becomes a candidate in 15 % of 10 bands, which costs little
+_ROWS = 6
+# the share of pairs right at the threshold that may be missed: 10 bands at .9, 23 at .8
+_MISSED = 0.001
 _WORD = re.compile(r"\w+")
 
 
@@ -40,7 +42,8 @@ def clusters(texts: Sequence[str], threshold: float) -> list[int]:
     hashes = {word: _copies(word, weight[word]) for word in frequency}
     parent = list(range(len(texts)))
     first: dict[frozenset[str], int] = {}
-    index = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
+    bands = _bands(threshold)
+    index = MinHashLSH(num_perm=bands * _ROWS, params=(bands, _ROWS))
     for position, bag in enumerate(words):
         if not bag:
             continue
@@ -48,7 +51,7 @@ def clusters(texts: Sequence[str], threshold: float) -> list[int]:
             parent[position] = _root(parent, first[bag])
             continue
         first[bag] = position
-        sketch = MinHash(num_perm=_BANDS * _ROWS, hashfunc=int, scheme="affine32")
+        sketch = MinHash(num_perm=bands * _ROWS, hashfunc=int, scheme="affine32")
         sketch.update_batch([copy for word in bag for copy in hashes[word]])
         for other in index.query(sketch):
             if similarity(bag, words[other], weight) >= threshold:
@@ -63,6 +66,11 @@ def similarity(one: frozenset[str], other: frozenset[str], weight: dict[str, flo
     # fsum is exact, so the order of the words, which differs between processes, does not matter
     both = math.fsum(weight[word] for word in one | other)
     return math.fsum(weight[word] for word in one & other) / both if both else 0.0
+
+
+def _bands(threshold: float) -> int:
+    """How many bands make a pair at the threshold a candidate, but for the share `_MISSED`."""
+    return max(10, math.ceil(math.log(_MISSED) / math.log(1 - min(threshold, 0.99) ** _ROWS)))
 
 
 def _copies(word: str, weight: float) -> list[int]:

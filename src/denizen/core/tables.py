@@ -30,6 +30,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("end", _int),
             # passages that are near-duplicates of one another carry the same number
             ("cluster", _int),
+            # the same for whole documents: where two copies are cut differs, so their passages need not be alike
+            ("parent_cluster", _int),
         ]
     ),
     "queries": pa.schema(

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from denizen.core.errors import InputError
-from denizen.models.weights import model_digest
+from denizen.core.errors import InputError, reason
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -24,6 +23,7 @@ Kind = Literal["query", "document"]
 # (2-core AVX512-BF16 machine: 83 against 58 texts/s).
 _BATCH_TOKENS_CPU = 1536
 _BATCH_TOKENS_GPU = 32768
+_SAMPLE_TEXT = "the 1 2 3 of a, e and i: what is new? 的 и"
 _PASSAGE_NAMES = ("document", "passage", "corpus")
 
 
@@ -79,7 +79,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
 
     try:
         # .float(): transformers keeps the type that weights were saved in, half precision included
-        return SentenceTransformer(str(folder), local_files_only=True).float()
+        model = SentenceTransformer(str(folder), local_files_only=True).float()
     except (
         OSError,
         ValueError,
@@ -89,8 +89,25 @@ def load_encoder(folder: Path) -> SentenceTransformer:
         SafetensorError,
         json.JSONDecodeError,
     ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder} cannot be loaded as a sentence-transformers model: {reason}") from error
+        raise InputError(f"{folder} cannot be loaded as a sentence-transformers model: {reason(error)}") from error
+    _check_usable(model, folder)
+    return model
+
+
+def _check_usable(model: SentenceTransformer, folder: Path) -> None:
+    if model.similarity_fn_name not in ("cosine", "dot"):
+        raise InputError(
+            f"{folder} compares by {model.similarity_fn_name}; retrieval here is by cosine or dot product. Set "
+            "similarity_fn_name to cosine and save the model again, if its vectors are of unit length that is the same"
+        )
+    tokenizer = model.tokenizer
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    if unknown is None:
+        return
+    # without its vocabulary file a tokenizer loads all the same, and every text looks alike to the model
+    tokens = tokenizer(_SAMPLE_TEXT, add_special_tokens=False)["input_ids"]
+    if all(token == unknown for token in tokens):
+        raise InputError(f"the tokenizer of {folder} knows no token of {_SAMPLE_TEXT!r}; its vocabulary is missing")
 
 
 def prompts_of(model: SentenceTransformer) -> Prompts:
@@ -158,11 +175,6 @@ def encode(
             result[batch] = vectors
             progress(len(batch))
     return result
-
-
-def encoder_digest(folder: Path, bf16: bool) -> str:
-    """Identifies what `encode` computes: the model's files and the arithmetic."""
-    return f"{model_digest(folder)}{':bf16' if bf16 else ''}"
 
 
 def quiet_libraries() -> None:

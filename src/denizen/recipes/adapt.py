@@ -24,7 +24,7 @@ from denizen.core.formats import Source, read_source
 from denizen.core.progress import Progress, Silent
 from denizen.core.stage import Stage, StageRunner, write_json
 from denizen.core.tables import read_table, texts, write_table
-from denizen.models.encoder import encode, encoder_digest, load_encoder, locate, use_bf16
+from denizen.models.encoder import encode, load_encoder, locate, use_bf16
 from denizen.models.weights import model_digest
 from denizen.recipes.plan import make_plan
 from denizen.recipes.prepare import SETTINGS as PREPARE_SETTINGS
@@ -65,6 +65,9 @@ def adapt(
     guide = locate(config.guide) if config.guide else base
     with held(out):
         check_config(out, config, redo)
+        if not (out / "corpus").exists():
+            # a model that cannot be used is better known before the corpus is read
+            load_encoder(base)
         runner = StageRunner(out, redo, progress or Silent())
         run = _Run(config, out, runner, use_bf16(config.precision))
         data = run.data(source)
@@ -100,6 +103,7 @@ class _Run:
         self.runner = runner
         self.progress = runner.progress
         self.bf16 = bf16
+        self.arithmetic = "bf16" if bf16 else "fp32"
         self.dev: list[dict[str, float]] = []
         self.files: dict[str, dict[str, str]] = {}
 
@@ -111,13 +115,16 @@ class _Run:
         def work(folder: Path) -> dict[str, Any]:
             facts = write_data(folder, source or read_source(config.source, config.skip_bad_rows), config)
             self.progress.note(f"{facts['passages']:,} passages of {facts['documents']:,} documents")
-            self.progress.note(f"queries {facts['queries']}, split {facts['split']}")
+            counts = ", ".join(f"{count:,} {split}" for split, count in facts["queries"].items())
+            self.progress.note(f"queries: {counts}; split: {facts['split']}")
+            if facts["parts_left_out"]:
+                self.progress.note(f"parts left out: {', '.join(facts['parts_left_out'])}")
             for name in ("skipped_rows", "queries_dropped_as_leaks", "leaks"):
                 if facts[name]:
                     self.progress.note(f"{name.replace('_', ' ')}: {facts[name]:,}")
             return facts
 
-        record = self._stage("corpus", 1, config.only(*PREPARE_SETTINGS), inputs, work)
+        record = self._stage("corpus", 2, config.only(*PREPARE_SETTINGS), inputs, work)
         tables = {
             name: read_table(self.out / f"corpus/{name}.parquet", name) for name in ("corpus", "queries", "qrels")
         }
@@ -126,7 +133,7 @@ class _Run:
 
     def embed(self, number: int, student: Path, data: Data) -> None:
         """Stage round-r/embeddings: the corpus and the train and dev queries by student r."""
-        inputs = {**data.digests, "student": encoder_digest(student, self.bf16)}
+        inputs = {**data.digests, "student": model_digest(student), "arithmetic": self.arithmetic}
 
         def work(folder: Path) -> None:
             model = load_encoder(student)
@@ -206,8 +213,15 @@ class _Run:
             write_table(folder / "examples.parquet", rows)
             kinds = rows["kind"].to_pylist()
             hard, easy = kinds.count("hard"), kinds.count("easy")
-            self.progress.note(f"{len(rows):,} examples: {hard:,} hard, {easy:,} easy; mined now: {len(made):,}")
-            return {"examples": len(rows), "new": len(made), "hard": hard, "easy": easy}
+            bare = sum(not ids for ids in rows["negative_ids"].to_pylist()) if self.config.negatives else 0
+            self.progress.note(
+                f"{len(rows):,} examples: {hard:,} hard, {easy:,} easy; mined in this round: {len(made):,}"
+            )
+            if bare:
+                self.progress.note(
+                    f"{bare:,} without a mined negative (positive_ceiling {self.config.positive_ceiling})"
+                )
+            return {"examples": len(rows), "new": len(made), "hard": hard, "easy": easy, "without_negative": bare}
 
         self._stage(f"round-{number}/examples", 1, self.config.only(*names.split()), inputs, work)
 
@@ -219,7 +233,8 @@ class _Run:
         inputs = {
             **data.digests,
             "examples": self.files[f"round-{number}/examples"]["examples.parquet"],
-            "student": encoder_digest(student, self.bf16),
+            "student": model_digest(student),
+            "arithmetic": self.arithmetic,
             **({"guide": model_digest(guide)} if self.config.loss == "gist" else {}),
         }
 
@@ -254,19 +269,22 @@ class _Run:
             **data.digests,
             "base": self.files["round-0/embeddings"]["corpus.npy"],
             "adapted": self.files[f"round-{best}/embeddings"]["corpus.npy"],
-            "base_model": encoder_digest(students[0], self.bf16),
-            "adapted_model": encoder_digest(students[best], self.bf16),
+            "base_model": model_digest(students[0]),
+            "adapted_model": model_digest(students[best]),
+            "arithmetic": self.arithmetic,
         }
 
         def test(folder: Path) -> dict[str, Any]:
             query_ids, queries = data.split("test")
             runs = {
-                "base": self._search("round-0", query_ids, data, students[0], queries),
+                "base": self._search("round-0", query_ids, data, students[0], queries, "queries by base"),
                 "bm25": self._search_bm25(query_ids, queries, data),
-                "adapted": self._search(f"round-{best}", query_ids, data, students[best], queries),
+                "adapted": self._search(
+                    f"round-{best}", query_ids, data, students[best], queries, "queries by adapted"
+                ),
             }
             found = evaluation.write_evaluation(folder, runs, data.qrels, query_ids)
-            return {**found, "versions": versions(), "arithmetic": "bf16" if self.bf16 else "fp32"}
+            return {**found, "versions": versions(), "arithmetic": self.arithmetic}
 
         facts = self._stage("test", 1, self.config.only("depth"), inputs, test)["facts"]
         report = metrics_json(self.config, self.out, data.facts, self.dev, best, facts)
@@ -288,13 +306,14 @@ class _Run:
         data: Data,
         student: Path | None = None,
         queries: list[str] | None = None,
+        unit: str = "queries",
     ) -> pa.Table:
         corpus = np.load(self.out / folder / "embeddings" / "corpus.npy", mmap_mode="r")
         if student is None or queries is None:
             vectors = np.load(self.out / folder / "embeddings" / "queries.npy", mmap_mode="r")
         else:
             vectors = encode(load_encoder(student), queries, "query", bf16=self.bf16)
-        with self.progress.bar(len(query_ids), "queries") as advance:
+        with self.progress.bar(len(query_ids), unit) as advance:
             return retrieval.search(
                 query_ids,
                 vectors,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from denizen.core.errors import InputError
@@ -52,11 +52,11 @@ def evaluate(
         InputError: When the folder, the split or a model is not there.
     """
     progress = progress or Silent()
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
     if not is_beir_folder(data):
         raise InputError(f"{data} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
     folders = _names(models)
+    if out is not None:
+        _check_out(out)
     source = read_beir(data, skip_bad_rows, split)
     corpus = corpus_stage.ordered(corpus_stage.keep_whole(source.documents))
     known = relevant(source.qrels)
@@ -70,11 +70,9 @@ def evaluate(
     for name, folder in folders.items():
         with progress.working(name), progress.bar(len(passages) + len(queries), "texts") as advance:
             model = load_encoder(folder)
-            vectors: list[np.ndarray[Any, Any]] = [
-                encode(model, queries, "query", bf16=bf16, progress=advance),
-                encode(model, passages, "document", bf16=bf16, progress=advance),
-            ]
-            runs[name] = retrieval.search(query_ids, vectors[0], doc_ids, vectors[1], _DEPTH)
+            asked = encode(model, queries, "query", bf16=bf16, progress=advance)
+            vectors = encode(model, passages, "document", bf16=bf16, progress=advance)
+            runs[name] = retrieval.search(query_ids, asked, doc_ids, vectors, _DEPTH)
     if bm25:
         with progress.working("bm25"), progress.bar(len(queries), "queries") as advance:
             runs["bm25"] = retrieval.search_bm25(query_ids, queries, doc_ids, passages, _DEPTH, advance)
@@ -91,6 +89,20 @@ def evaluate(
         if out is not None:
             write_json(out / "metrics.json", report)
     return report
+
+
+def _check_out(out: Path) -> None:
+    """Makes sure that results can be written there, before hours of work and not after them."""
+    if out.is_dir() and any(out.iterdir()) and not _is_evaluation(out / "metrics.json"):
+        raise InputError(f"--out {out} is not empty and holds no evaluation of denizen; give a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    probe = out / ".probe"
+    probe.touch()
+    probe.unlink()
+
+
+def _is_evaluation(path: Path) -> bool:
+    return path.is_file() and "means" in json.loads(path.read_text(encoding="utf-8"))
 
 
 def _names(models: Sequence[str]) -> dict[str, Path]:

@@ -60,12 +60,13 @@ def make_plan(config: AdaptConfig, data: Data, base: Path, bf16: bool) -> str:
     )
     documents = len(data.corpus["parent_id"].unique())
     minutes = max(1, round((encoding + training) / 60))
+    about = f"{minutes} minute{'s' if minutes > 1 else ''}"
     lines = [
         f"plan  {len(data.corpus):,} passages of {documents:,} documents",
         f"      queries: {train:,} train, {dev:,} dev, {test:,} test",
         f"      {config.rounds} round(s) of {config.loss}, batch {config.batch_size}, negatives a query: {negatives}",
         f"      at most {' + '.join(f'{count:,}' for count in steps)} steps, arithmetic {'bf16' if bf16 else 'fp32'}",
-        f"      about {minutes} minutes: {encoding / 60:.0f} encoding ({1 / seconds:.0f} passages/s), "
+        f"      about {about}: {encoding / 60:.0f} encoding ({1 / seconds:.0f} passages/s), "
         f"{training / 60:.0f} training",
     ]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
 from denizen.core.formats import Source
+from denizen.core.formats.source import SPLITS
 from denizen.core.stage import file_digest, write_json
 from denizen.core.tables import rows_table, write_table
 from denizen.stages import corpus as corpus_stage
@@ -76,9 +77,10 @@ def write_data(folder: Path, source: Source, config: AdaptConfig) -> dict[str, A
         if not config.allow_leak:
             splitting.check_leaks(leaks)
     dropped = before - len(queries)
-    if source.cut:
-        queries, qrels = corpus_stage.merge_equal_queries(queries, qrels)
-    counts = {split: queries["split"].to_pylist().count(split) for split in ("train", "dev", "test")}
+    # equal questions of a BEIR folder stay apart where they are measured, as its published figures count them; in
+    # training each would make the other's passage a negative
+    queries, qrels = corpus_stage.merge_equal_queries(queries, qrels, SPLITS if source.cut else ("train",))
+    counts = {split: queries["split"].to_pylist().count(split) for split in SPLITS}
     empty = [split for split, count in counts.items() if count == 0]
     if empty:
         raise InputError(f"no query is in {', '.join(empty)} (found: {counts}); use --split document to split anew")
@@ -92,6 +94,7 @@ def write_data(folder: Path, source: Source, config: AdaptConfig) -> dict[str, A
         "passages": len(corpus),
         "queries": counts,
         "split": how,
+        "parts_left_out": list(source.parts_left_out),
         "skipped_rows": len(source.bad_rows),
         "queries_dropped_as_leaks": dropped,
         "leaks": 0 if config.drop_leaks else len(leaks),

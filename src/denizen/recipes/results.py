@@ -13,6 +13,7 @@ from denizen.core.config import AdaptConfig
 # raised when a key changes its meaning; new keys do not raise it
 SCHEMA = 1
 _PACKAGES = ("torch", "sentence-transformers", "transformers", "bm25s", "ir-measures")
+BASE_STAYS = "No round beat the base on dev: this is the unchanged base model."
 LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
 
 
@@ -90,21 +91,28 @@ def model_card(report: dict[str, Any]) -> str:
     header, *rows = result_lines(report)
     table = [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]]
     config, data = report["config"], report["data"]
-    settings = ("preset", "loss", "rounds", "learning_rate", "epochs", "batch_size", "negatives", "seed")
     source = Path(config["source"]).name
-    base = report["base_model"] if not Path(report["base_model"]).exists() else Path(report["base_model"]).name
+    base, on_hub = _base_name(report["base_model"])
+    adapted = report["best_round"] > 0
+    title = f"{base}, adapted to {source}" if adapted else f"{base}, unchanged after an attempt to adapt it to {source}"
+    how = (
+        f"A sentence-transformers model adapted with Denizen {report['versions']['denizen']} by iterative mining "
+        f"(round {report['best_round']} of {config['rounds']} was best on dev)."
+        if adapted
+        else f"{BASE_STAYS} (Denizen {report['versions']['denizen']}, {config['rounds']} rounds)"
+    )
     return "\n".join(
         [
             "---",
+            *([f"base_model: {base}"] if on_hub else []),
             "library_name: sentence-transformers",
             "pipeline_tag: sentence-similarity",
             "tags:\n- sentence-transformers\n- sentence-similarity\n- feature-extraction\n- denizen",
             "---",
             "",
-            f"# {base}, adapted to {source}",
+            f"# {title}",
             "",
-            f"A sentence-transformers model adapted with Denizen {report['versions']['denizen']} by iterative mining "
-            f"(round {report['best_round']} of {config['rounds']} was best on dev).",
+            how,
             "",
             *([f"**{report['warning']}**", ""] if report["warning"] else []),
             f"On {report['queries']} held-out test queries, read once:",
@@ -121,8 +129,11 @@ def model_card(report: dict[str, Any]) -> str:
             "",
             "## Settings",
             "",
-            ", ".join(f"{name} {config[name]}" for name in settings)
-            + f"; arithmetic {report['arithmetic']}. All settings are in the run's config.json.",
+            "```yaml",
+            *(f"{name}: {value}" for name, value in config.items() if name not in ("source", "model", "guide")),
+            f"arithmetic: {report['arithmetic']}",
+            *(f"{name}: {version}" for name, version in report["versions"].items()),
+            "```",
             "",
             "## Use",
             "",
@@ -137,3 +148,10 @@ def model_card(report: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _base_name(model: str) -> tuple[str, bool]:
+    """What to call the base model, and whether that is its name on the hub."""
+    if Path(model).expanduser().exists():
+        return Path(model).expanduser().resolve().name, False
+    return (model if "/" in model else f"sentence-transformers/{model}"), True

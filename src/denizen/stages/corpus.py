@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from denizen.core.formats.source import SPLITS
 from denizen.core.near_duplicates import clusters
 from denizen.core.tables import folded, relevant, table, texts
 
@@ -63,8 +64,14 @@ def keep_whole(documents: pa.Table) -> pa.Table:
 
 
 def with_clusters(corpus: pa.Table, threshold: float) -> pa.Table:
-    """Fills the `cluster` column: near-duplicate passages carry the same number."""
-    return _replace(corpus, "cluster", clusters(texts(corpus), threshold))
+    """Fills `cluster` and `parent_cluster`: near-duplicates, passages and whole documents, carry the same number."""
+    whole: dict[str, list[str]] = {}
+    for parent, text in zip(corpus["parent_id"].to_pylist(), texts(corpus), strict=True):
+        whole.setdefault(parent, []).append(text)
+    alike = clusters([" ".join(parts) for parts in whole.values()], threshold)
+    cluster_of = dict(zip(whole, alike, strict=True))
+    parents = [cluster_of[parent] for parent in corpus["parent_id"].to_pylist()]
+    return _replace(_replace(corpus, "cluster", clusters(texts(corpus), threshold)), "parent_cluster", parents)
 
 
 def ordered(corpus: pa.Table) -> pa.Table:
@@ -84,12 +91,15 @@ def _replace(rows: pa.Table, name: str, values: Sequence[object]) -> pa.Table:
     return rows.set_column(at, rows.schema.field(at), pa.array(values, type=rows.schema.field(at).type))
 
 
-def merge_equal_queries(queries: pa.Table, qrels: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Within each split, makes one query of those with the same text; it has all their relevant passages."""
+def merge_equal_queries(
+    queries: pa.Table, qrels: pa.Table, splits: Collection[str] = SPLITS
+) -> tuple[pa.Table, pa.Table]:
+    """Within each of some splits, makes one query of those with the same text; it has all their relevant passages."""
     first: dict[tuple[str, str], str] = {}
     kept_as: dict[str, str] = {}
     for row in queries.to_pylist():
-        kept_as[row["query_id"]] = first.setdefault((row["split"], folded(row["text"])), row["query_id"])
+        query_id, split = row["query_id"], row["split"]
+        kept_as[query_id] = first.setdefault((split, folded(row["text"])), query_id) if split in splits else query_id
     kept = [name == query_id for query_id, name in kept_as.items()]
     merged = queries.filter(pa.array(kept, type=pa.bool_()))
     links: dict[tuple[str, str], int] = {}

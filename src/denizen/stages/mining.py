@@ -32,15 +32,17 @@ def related_passages(qrels: pa.Table, corpus: pa.Table, query_ids: Collection[st
 
     Args:
         qrels: A `qrels` table.
-        corpus: A `corpus` table with parents and clusters.
+        corpus: A `corpus` table with clusters.
         query_ids: The queries that are asked for.
 
     Returns:
-        Query id to the ids of the relevant passages, their near-duplicates and the passages of their documents.
+        Query id to the ids of the relevant passages, their near-duplicates, and the passages of their documents and of
+        near-duplicates of these.
     """
-    columns = [corpus[name].to_pylist() for name in ("doc_id", "parent_id", "cluster")]
+    # near-duplicate documents count as one; a document is one with itself
+    columns = [corpus[name].to_pylist() for name in ("doc_id", "parent_cluster", "cluster")]
     home = {doc_id: (parent, cluster) for doc_id, parent, cluster in zip(*columns, strict=True)}
-    of_parent: dict[str, list[str]] = {}
+    of_parent: dict[int, list[str]] = {}
     of_cluster: dict[int, list[str]] = {}
     for doc_id, (parent, cluster) in home.items():
         of_parent.setdefault(parent, []).append(doc_id)
@@ -74,7 +76,7 @@ def mine(
     Args:
         run: A `run` of the current student.
         qrels: What is known to be relevant.
-        corpus: A `corpus` table with parents and clusters.
+        corpus: A `corpus` table with clusters.
         query_ids: The queries to mine for.
         windows: Rank windows (first, last) from which negatives come.
         retriever: The name to write into the table.

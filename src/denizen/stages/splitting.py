@@ -18,6 +18,8 @@ from denizen.core.near_duplicates import clusters
 from denizen.core.tables import folded, relevant, table
 
 _SHOWN = 5
+# below this a split by row leaves nothing to measure with either
+_ENOUGH = 20
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,12 @@ def split_by_group(
     splits = [chosen.get(number, "train") for number in numbers]
     missing = {"train", "dev", "test"} - set(splits)
     if missing:
+        remedy = "add documents"
+        if len(set(numbers)) < len(queries) >= _ENOUGH:
+            remedy += ", or split by row all the same: --split random --allow-leak"
         raise InputError(
             f"the {len(queries)} queries form {len(set(numbers))} group(s) that share documents or near-duplicates; "
-            f"nothing is left for {', '.join(sorted(missing))}. Add documents, or use --split random --allow-leak"
+            f"nothing is left for {', '.join(sorted(missing))}: {remedy}"
         )
     return _with_splits(queries, splits)
 
@@ -138,14 +143,14 @@ def find_leaks(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplic
         for key in shared:
             members.setdefault(key, []).append(query_id)
     leaks = []
-    covered: set[tuple[str, tuple[str, ...]]] = set()
-    # exact things come first; a near-duplicate that says the same of the same queries is not told twice
+    covered: set[tuple[str, ...]] = set()
+    # exact things come first; what else ties the same queries together is not told again
     for (what, _), query_ids in sorted(members.items(), key=lambda item: (_WHATS.index(item[0][0]), item[1])):
         splits = tuple(sorted({split_of[query_id] for query_id in query_ids}))
-        told = (what.rpartition(" ")[2], tuple(sorted(query_ids)))
+        told = tuple(sorted(query_ids))
         if len(splits) > 1 and told not in covered:
             covered.add(told)
-            leaks.append(Leak(what, splits, told[1], text_of[query_ids[0]][:80]))
+            leaks.append(Leak(what, splits, told, text_of[query_ids[0]][:80]))
     return leaks
 
 
@@ -202,8 +207,8 @@ def _keys(
     """For each query all that would tie it to another one: its text, its documents, and their clusters."""
     texts = queries["text"].to_pylist()
     alike = clusters(texts, near_duplicate)
-    columns = (corpus[name].to_pylist() for name in ("doc_id", "parent_id", "cluster"))
-    home = {doc_id: (parent, cluster) for doc_id, parent, cluster in zip(*columns, strict=True)}
+    columns = (corpus[name].to_pylist() for name in ("doc_id", "parent_id", "cluster", "parent_cluster"))
+    home = {doc_id: tuple(places) for doc_id, *places in zip(*columns, strict=True)}
     known = relevant(qrels)
     keys: dict[str, set[tuple[str, Hashable]]] = {}
     for query_id, text, cluster in zip(queries["query_id"].to_pylist(), texts, alike, strict=True):
@@ -211,8 +216,9 @@ def _keys(
         keys[query_id] = {
             ("query", folded(text)),
             ("near-duplicate query", cluster),
-            *(("relevant passage", parent) for parent, _ in passages),
-            *(("near-duplicate passage", number) for _, number in passages),
+            *(("relevant passage", parent) for parent, _, _ in passages),
+            *(("near-duplicate passage", ("passage", number)) for _, number, _ in passages),
+            *(("near-duplicate passage", ("document", number)) for _, _, number in passages),
         }
     return keys
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from denizen.core import near_duplicates
 from denizen.core.near_duplicates import clusters, similarity
 
 VOCABULARY = ["gout", "lupus", "pain", "fever", "knee", "heart", "drug", "dose", "rash", "cough", "sleep", "blood"]
@@ -50,6 +51,13 @@ def test_at_threshold_one_only_equal_word_sets_are_joined():
 
 def test_texts_without_words_are_alone():
     assert clusters(["", "", "...", "gout", "?!", "gout"], 0.5) == [0, 1, 2, 3, 4, 3]
+
+
+@pytest.mark.parametrize("threshold", [0.8, 0.9, 1.0])
+def test_hardly_a_pair_at_the_threshold_escapes_the_sketch(threshold):
+    bands = near_duplicates._bands(threshold)
+    assert (1 - threshold**6) ** bands <= 0.001
+    assert bands == 10 or (1 - threshold**6) ** (bands - 1) > 0.001
 
 
 def test_no_texts_give_no_clusters():

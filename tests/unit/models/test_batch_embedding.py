@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,6 @@ def test_groups_hold_every_text_once_within_the_limits(lengths: list[int], most:
     assert sorted(at for group in groups for at in group) == list(range(len(lengths)))
     for group in groups:
         longest = lengths[group[0]]
-        assert all(lengths[one] >= lengths[other] for one, other in zip(group, group[1:], strict=False))
+        assert all(lengths[one] >= lengths[other] for one, other in itertools.pairwise(group))
         assert len(group) == 1 or len(group) * longest <= most
         assert sum(longest - lengths[at] for at in group) <= cost

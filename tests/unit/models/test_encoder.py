@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +79,23 @@ def test_a_model_that_is_nowhere_is_refused_without_a_network() -> None:
         locate("nobody/no-such-model")
 
 
-def test_damaged_weights_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
-    import shutil
+def test_a_model_that_compares_by_distance_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    model = SentenceTransformer(str(tiny_encoder))
+    model.similarity_fn_name = "euclidean"
+    model.save_pretrained(str(tmp_path / "model"), create_model_card=False)
+    with pytest.raises(InputError, match="compares by euclidean; retrieval here is by cosine or dot product"):
+        load_encoder(tmp_path / "model")
 
+
+def test_a_tokenizer_without_its_vocabulary_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_encoder, tmp_path / "model")
+    for name in ("tokenizer.json", "vocab.txt"):
+        (tmp_path / "model" / name).unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"its vocabulary is missing|cannot be loaded"):
+        load_encoder(tmp_path / "model")
+
+
+def test_damaged_weights_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_encoder, tmp_path / "model")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(InputError, match="cannot be loaded as a sentence-transformers model"):

@@ -147,6 +147,16 @@ def test_equal_queries_of_one_split_become_one_with_all_their_passages() -> None
     assert sorted(links_of(links)) == [("q1", "a", 2), ("q1", "b", 1), ("q2", "c", 1), ("q4", "d", 1)]
 
 
+def test_equal_queries_of_other_splits_can_be_left_apart() -> None:
+    queries = queries_of(
+        ("q1", "gout", "train"), ("q2", "Gout", "train"), ("q3", "gout", "test"), ("q4", "gout", "test")
+    )
+    qrels = qrels_of(("q1", "a", 1), ("q2", "b", 1), ("q3", "c", 1), ("q4", "d", 1))
+    merged, links = merge_equal_queries(queries, qrels, ("train",))
+    assert merged["query_id"].to_pylist() == ["q1", "q3", "q4"]
+    assert sorted(links_of(links)) == [("q1", "a", 1), ("q1", "b", 1), ("q3", "c", 1), ("q4", "d", 1)]
+
+
 def test_merging_different_queries_changes_nothing() -> None:
     queries = queries_of(("q1", "gout", "train"), ("q2", "lupus", "train"))
     qrels = qrels_of(("q1", "a", 1), ("q2", "a", 3))

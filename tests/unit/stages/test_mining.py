@@ -12,7 +12,9 @@ from denizen.stages.mining import ceiling, mine, related_passages
 def corpus_of(home: dict[str, tuple[str, int]]) -> pa.Table:
     """Passages by id, each with its parent and its cluster."""
     parents, clusters = [parent for parent, _ in home.values()], [cluster for _, cluster in home.values()]
-    return table("corpus", {"doc_id": list(home), "text": list(home), "parent_id": parents, "cluster": clusters})
+    numbers = {parent: number for number, parent in enumerate(dict.fromkeys(parents))}
+    columns = {"doc_id": list(home), "text": list(home), "parent_id": parents, "cluster": clusters}
+    return table("corpus", {**columns, "parent_cluster": [numbers[parent] for parent in parents]})
 
 
 def alone(count: int) -> pa.Table:
@@ -50,6 +52,13 @@ def test_related_passages_are_the_relevant_ones_their_duplicates_and_their_sibli
     )
     # c is a near-duplicate of the sibling a-1, not of a relevant passage; e is judged irrelevant
     assert found == {"q": {"a-0", "a-1", "b"}, "r": {"d"}}
+
+
+def test_passages_of_a_near_duplicate_document_are_related_too() -> None:
+    corpus = corpus_of({"a-0": ("a", 0), "b-0": ("b", 1), "b-1": ("b", 2), "c": ("c", 3)})
+    same = corpus.set_column(corpus.schema.get_field_index("parent_cluster"), "parent_cluster", [[0, 0, 0, 3]])
+    found = related_passages(qrels_of([("q", "a-0", 1)]), same.cast(SCHEMAS["corpus"]), ["q"])
+    assert found == {"q": {"a-0", "b-0", "b-1"}}
 
 
 HOMES = st.lists(st.tuples(st.sampled_from("wxyz"), st.integers(0, 4)), min_size=3, max_size=12)

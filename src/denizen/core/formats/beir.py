@@ -15,6 +15,7 @@ from denizen.core.tables import table
 
 # the same three parts under the names that published folders use
 _SPLIT_NAMES = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+_QRELS_COLUMNS = ("query-id", "corpus-id", "score")
 # relevance is kept as a 32-bit number
 _MOST = 2**31 - 1
 
@@ -58,7 +59,15 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
         "doc_id": [doc_id for _, _, doc_id in grades],
         "relevance": list(grades.values()),
     }
-    return Source(documents, table("queries", queries), table("qrels", links), cut=False, bad_rows=bad.rows)
+    left_out = tuple(path.name for path in sorted((folder / "qrels").glob("*.tsv")) if path not in paths)
+    return Source(
+        documents,
+        table("queries", queries),
+        table("qrels", links),
+        cut=False,
+        bad_rows=bad.rows,
+        parts_left_out=left_out,
+    )
 
 
 def _jsonl(folder: Path, name: str) -> Path:
@@ -126,8 +135,9 @@ def _read_qrels(
     grades: dict[tuple[str, str, str], int] = {}
     for path, split in paths.items():
         require_content(path)
+        _require_header(path)
         for place, row in delimited(path, bad, "\t"):
-            fields = [row.get("query-id"), row.get("corpus-id"), row.get("score")]
+            fields = [row.get(column) for column in _QRELS_COLUMNS]
             problem = _qrel_problem(fields, doc_ids, texts, row)
             if problem:
                 bad.add(f"{path.parent.name}/{place}", problem, row)
@@ -136,6 +146,14 @@ def _read_qrels(
             key, grade = (query_id, split, doc_id), int(float(score))
             grades[key] = max(grade, grades.get(key, grade))
     return grades
+
+
+def _require_header(path: Path) -> None:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline().rstrip("\r\n").split("\t")
+    missing = [name for name in _QRELS_COLUMNS if name not in header]
+    if missing:
+        raise InputError(f"{path} has the columns {header}; a qrels file needs {list(_QRELS_COLUMNS)}, tab-separated")
 
 
 def _names(stands: Iterable[tuple[str, str]], texts: dict[str, str]) -> dict[tuple[str, str], str]:

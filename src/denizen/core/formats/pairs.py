@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,15 +84,18 @@ def read_dataset(name: str, skip_bad_rows: bool = False) -> Source:
     own = len(parts) > 1
     bad = BadRows(skip_bad_rows)
 
+    split_of = {part: {"validation": "dev", "valid": "dev"}.get(part, part) for part in parts if own}
+    left_out = tuple(part for part, split in split_of.items() if split not in SPLITS)
+
     def rows() -> Iterator[PairRow]:
         for part, data in parts.items():
-            split = {"validation": "dev", "valid": "dev"}.get(part, part) if own else None
+            split = split_of.get(part)
             for number, row in enumerate(data, start=1):
                 yield PairRow(
-                    f"{part}, row {number}", row, f"{part}-" if own else "", split if split in SPLITS else None
+                    f"{part}, row {number}", row, f"{part}-" if own else "", None if part in left_out else split
                 )
 
-    return source_of_pairs(rows(), path.name, bad)
+    return dataclasses.replace(source_of_pairs(rows(), path.name, bad), parts_left_out=left_out)
 
 
 def source_of_pairs(rows: Iterable[PairRow], name: str, bad: BadRows) -> Source:

@@ -21,6 +21,7 @@ class Source:
         qrels: A `qrels` table over whole documents.
         cut: Whether documents are to be cut into passages (answers) or stand as they are (a BEIR corpus).
         bad_rows: Rows that were skipped, each with its place and the problem.
+        parts_left_out: Names of the source's parts that are none of train, dev and test, where it has such.
     """
 
     documents: pa.Table
@@ -28,6 +29,7 @@ class Source:
     qrels: pa.Table
     cut: bool
     bad_rows: list[BadRow]
+    parts_left_out: tuple[str, ...] = ()
 
     @property
     def splits(self) -> set[str]:

@@ -106,7 +106,9 @@ def test_published_split_names_become_ours_and_one_file_of_another_name_is_no_sp
 
 def test_files_of_other_names_do_not_count_beside_those_of_the_splits(tmp_path):
     qrels = {"train": [("q1", "d1", 1)], "unsupervised": [("q2", "d2", 1)]}
-    assert splits(read_beir(beir(tmp_path / "b", qrels=qrels))) == {"q1": "train"}
+    source = read_beir(beir(tmp_path / "b", qrels=qrels))
+    assert splits(source) == {"q1": "train"}
+    assert source.parts_left_out == ("unsupervised.tsv",)
 
 
 def test_one_file_can_be_asked_for_by_its_name(tmp_path):
@@ -268,8 +270,10 @@ def test_one_bad_label_is_refused_with_its_line_or_skipped_and_counted(tmp_path,
 def test_qrels_without_the_right_columns_name_those_found(tmp_path):
     folder = beir(tmp_path / "b", qrels={"test": []})
     (folder / "qrels" / "test.tsv").write_text("qid\tdocid\trel\nq1\td1\t1\n")
-    wanted = "needs the columns query-id, corpus-id and score; it has ['qid', 'docid', 'rel']"
-    assert f"test.tsv, line 2: {wanted}" in refusal(folder)
+    wanted = "has the columns ['qid', 'docid', 'rel']; a qrels file needs ['query-id', 'corpus-id', 'score']"
+    assert f"test.tsv {wanted}" in refusal(folder)
+    (folder / "qrels" / "test.tsv").write_text("qid\tdocid\trel\n")
+    assert f"test.tsv {wanted}" in refusal(folder)
 
 
 def test_a_label_of_a_skipped_document_is_skipped_and_counted_too(tmp_path):
