@@ -157,7 +157,7 @@ def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
         raise InputError(f"{spec.name} is {value}; it must be a finite number")
     least, most = spec.metadata["least"], spec.metadata["most"]
     if (least is not None and value < least) or (most is not None and value > most):
-        limit = f"at least {least:g}" if most is None else f"between {least:g} and {most:g}"
+        limit = f"at least {least:.12g}" if most is None else f"between {least:.12g} and {most:.12g}"
         raise InputError(f"{spec.name} is {value}; it must be {limit}")
 
 

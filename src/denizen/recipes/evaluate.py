@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from denizen.core.errors import InputError
@@ -71,11 +70,9 @@ def evaluate(
     for name, folder in folders.items():
         with progress.working(name), progress.bar(len(passages) + len(queries), "texts") as advance:
             model = load_encoder(folder)
-            vectors: list[np.ndarray[Any, Any]] = [
-                encode(model, queries, "query", bf16=bf16, progress=advance),
-                encode(model, passages, "document", bf16=bf16, progress=advance),
-            ]
-            runs[name] = retrieval.search(query_ids, vectors[0], doc_ids, vectors[1], _DEPTH)
+            asked = encode(model, queries, "query", bf16=bf16, progress=advance)
+            vectors = encode(model, passages, "document", bf16=bf16, progress=advance)
+            runs[name] = retrieval.search(query_ids, asked, doc_ids, vectors, _DEPTH)
     if bm25:
         with progress.working("bm25"), progress.bar(len(queries), "queries") as advance:
             runs["bm25"] = retrieval.search_bm25(query_ids, queries, doc_ids, passages, _DEPTH, advance)

@@ -177,10 +177,7 @@ def train(
         model.max_seq_length = own_limit
     _set_dropout(model, dropouts)
     model.save_pretrained(str(folder), create_model_card=False)
-    # a half-removed checkpoint must not be taken for a whole one
-    for marker in checkpoints.glob(f"checkpoint-*/{_COMPLETE}"):
-        marker.unlink()
-    shutil.rmtree(checkpoints)
+    _remove(checkpoints)
     losses = [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
     return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
 
@@ -355,6 +352,13 @@ def _last_checkpoint(checkpoints: Path) -> Path | None:
         else:
             shutil.rmtree(path)
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _remove(checkpoints: Path) -> None:
+    # a half-removed checkpoint must not be taken for a whole one
+    for marker in checkpoints.glob(f"checkpoint-*/{_COMPLETE}"):
+        marker.unlink()
+    shutil.rmtree(checkpoints)
 
 
 def _switch_off_dropout(model: SentenceTransformer) -> dict[str, float]:

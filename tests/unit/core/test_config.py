@@ -67,7 +67,7 @@ def _just_outside(bound, direction):
 
 
 def _expected(name, value, least, most):
-    limit = f"at least {least:g}" if most is None else f"between {least:g} and {most:g}"
+    limit = f"at least {least:.12g}" if most is None else f"between {least:.12g} and {most:.12g}"
     return re.escape(f"{name} is {value}; it must be {limit}")
 
 
@@ -102,9 +102,9 @@ def test_a_bound_itself_is_allowed(name, value):
         ("dev_share", 0.41, "between 0.01 and 0.4"),
         ("test_share", 0.0, "between 0.01 and 0.5"),
         ("near_duplicate", 1.5, "between 0.8 and 1"),
-        ("seed", -1, "between 0 and 2.14748e+09"),
-        ("batch_size", 0, "at least 1"),
-        ("memory_mb", 7, "at least 8"),
+        ("seed", -1, "between 0 and 2147483648"),
+        ("batch_size", 0, "between 1 and 65536"),
+        ("memory_mb", 7, "between 8 and 4194304"),
     ],
 )
 def test_a_refusal_names_the_value_and_the_limit(name, value, limit):

@@ -188,6 +188,8 @@ def test_copies_that_are_cut_at_other_places_leak() -> None:
     """The second document is the first with two sentences in front, so hardly a passage of them is alike."""
     sentences = [f"Sentence {at} tells of the {at * 7919} signs of disease {at * 104729}." for at in range(60)]
     texts = {"a": " ".join(sentences), "b": " ".join(["It was seen again.", "Others say so too.", *sentences])}
+    # with only two documents a word of one of them would weigh three times what a word of both does
+    texts.update({f"other {at}": f"Another document {at * 13 + 7}." for at in range(10)})
     documents = table("corpus", {"doc_id": list(texts), "text": list(texts.values())})
     corpus, qrels = cut(documents, qrels_of([("q0", "a"), ("q1", "b")]), 300)
     corpus = with_clusters(corpus, 0.9)
