@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from denizen.core.formats import read_source
-from denizen.core.tables import folded, read_table, relevant
+from denizen.core.tables import folded, read_table, relevant, texts
+from denizen.models.encoder import Encoder, locate
 from denizen.stages.corpus import cut
 from denizen.stages.splitting import split_by_row
 from measuring import RUNS, data, keep, show_comparison, timed_adapt
@@ -46,7 +47,10 @@ def diagnose(out: Path, number: int) -> dict[str, Any]:
         The mean cosine of 20,000 random pairs of passages (1: all in one place), and the share of relevant passages
         found in the first 100 ranks, separately for each query's best-ranked one and for its others.
     """
-    vectors = np.load(out / f"round-{number}" / "embeddings" / "corpus.npy", mmap_mode="r")
+    student = out / f"round-{number - 1}/student" if number else locate("all-MiniLM-L6-v2")
+    corpus = read_table(out / "corpus/corpus.parquet", "corpus")
+    # all of them are in the run's store
+    vectors = Encoder(student, out / "embeddings").encode(texts(corpus), "document")[:]
     pairs = np.random.default_rng(0).integers(0, len(vectors), (20_000, 2))
     cosine = float(np.einsum("nd,nd->n", vectors[pairs[:, 0]], vectors[pairs[:, 1]]).mean())
     queries = read_table(out / "corpus/queries.parquet", "queries").to_pylist()

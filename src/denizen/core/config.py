@@ -82,7 +82,13 @@ class AdaptConfig:
     )
 
     memory_mb: int = _setting(512, "Memory of one block of scores in exact search.", least=8, most=1 << 22)
-    precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "bf16 where the processor has it, else fp32.")
+    precision: Literal["auto", "fp32", "bf16", "int8"] = _setting(
+        "auto", "bf16 where the processor has it, else fp32. int8: encoding with the onnx backend."
+    )
+    backend: Literal["auto", "torch", "openvino", "onnx"] = _setting(
+        "auto", "What encodes: openvino where it is installed, else torch; must pass the parity gate."
+    )
+    store: str = _setting("", "Folder of embeddings that several runs share; empty: in the run's folder.")
     skip_bad_rows: bool = _setting(False, "Skip and count unreadable rows instead of stopping.")
     drop_leaks: bool = _setting(False, "Drop the queries that leak from the learning side instead of stopping.")
     allow_leak: bool = _setting(False, "Run although the splits leak; every result says so.")

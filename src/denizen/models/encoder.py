@@ -185,6 +185,7 @@ class Encoder:
         self.folder = folder
         self.digest = model_digest(folder)
         self.notes: list[str] = []
+        self._chosen: dict[str, Any] | None = None
         self._wanted = (backend, precision)
         self._store = store / self.digest
         self._model: SentenceTransformer | None = None
@@ -200,7 +201,7 @@ class Encoder:
         Returns:
             Shape (len(texts), dim), read from disk where it is sliced.
         """
-        choice = self._choice(texts)
+        choice = self._chosen = self._choice(texts)
         part = StorePart(self._store / choice["part"], choice["dim"])
         keys = text_keys(choice["prompts"][kind], texts)
         rows = part.find(keys)
@@ -211,17 +212,22 @@ class Encoder:
         progress(len(texts) - len(wanted))
         for begin in range(0, len(wanted), _WINDOW):
             window = wanted[begin : begin + _WINDOW]
-            model, backend = self._loaded(choice["backend"])
+            model, computing = self.loaded(texts)
             # a killed run cuts the rest into the same windows, and so computes the same vectors
-            part.add(keys[window], encode(model, [texts[at] for at in window], kind, backend, progress))
+            part.add(keys[window], encode(model, [texts[at] for at in window], kind, computing, progress))
         return part.vectors(part.find(keys) if wanted else rows)
 
     def _choice(self, texts: Sequence[str]) -> dict[str, Any]:
         """Which backend computes here, what the gate measured, and what a look-up needs to know of the model."""
+        if self._chosen is not None:
+            return self._chosen
         path = self._store / f"{'-'.join(self._wanted)}.json"
         if path.is_file():
             known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return known
+            # a library of another version, or another machine, has to pass the gate anew
+            name = known["backend"]
+            if name in candidates(*self._wanted) and known["part"] == f"{name}-{version_of(name)}":
+                return known
         model = self._loaded_model()
         backend, tried = choose(model, texts, *self._wanted)
         self._backend = backend
@@ -241,11 +247,23 @@ class Encoder:
         write_json(path, choice)
         return choice
 
-    def _loaded(self, name: str) -> tuple[SentenceTransformer, Backend]:
+    def loaded(self, texts: Sequence[str]) -> tuple[SentenceTransformer, Backend]:
+        """The model and its backend; where none is chosen yet, these texts decide."""
+        self._chosen = self._choice(texts)
         model = self._loaded_model()
-        if self._backend is None or self._backend.name != name:
-            self._backend = make(name, model)
+        if self._backend is None:
+            self._backend = make(self._chosen["backend"], model)
         return model, self._backend
+
+    @property
+    def backend(self) -> str:
+        """The name of the chosen backend, as torch-bf16."""
+        return str((self._chosen or {})["backend"])
+
+    @property
+    def gate(self) -> dict[str, Any]:
+        """What the parity gate measured of each backend that was tried."""
+        return dict((self._chosen or {})["tried"])
 
     def _loaded_model(self) -> SentenceTransformer:
         if self._model is None:

@@ -88,7 +88,8 @@ def _ndcg(queries: Vectors, documents: Vectors) -> float:
 
 def _unit(vectors: Vectors) -> Vectors:
     # a vector of zeros stays one, and its cosine 0
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    unit: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def _spread(items: Sequence[_Item], count: int) -> list[_Item]:

@@ -10,12 +10,12 @@ Every arrow is a stage on disk; running the same command again continues where t
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from denizen.core.config import AdaptConfig, ranks
@@ -24,7 +24,8 @@ from denizen.core.formats import Source, read_source
 from denizen.core.progress import Progress, Silent
 from denizen.core.stage import Stage, StageRunner, write_json
 from denizen.core.tables import read_table, texts, write_table
-from denizen.models.encoder import encode, load_encoder, locate, use_bf16
+from denizen.models.backends import use_bf16
+from denizen.models.encoder import Encoder, load_encoder, locate
 from denizen.models.weights import model_digest
 from denizen.recipes.plan import make_plan
 from denizen.recipes.prepare import SETTINGS as PREPARE_SETTINGS
@@ -69,19 +70,19 @@ def adapt(
             # a model that cannot be used is better known before the corpus is read
             load_encoder(base)
         runner = StageRunner(out, redo, progress or Silent())
-        run = _Run(config, out, runner, use_bf16(config.precision))
+        run = _Run(config, out, runner)
         data = run.data(source)
         if not (out / "metrics.json").is_file():
-            runner.progress.say(make_plan(config, data, base, run.bf16))
+            runner.progress.say(make_plan(config, data, run.encoder(base)))
         students = [base]
         for number in range(config.rounds):
             run.embed(number, students[-1], data)
-            run.retrieve(number, data)
+            run.retrieve(number, students[-1], data)
             run.mine(number, data)
             run.examples(number)
             students.append(run.train(number, students[-1], guide, data))
         run.embed(config.rounds, students[-1], data)
-        run.retrieve(config.rounds, data)
+        run.retrieve(config.rounds, students[-1], data)
         best = run.select()
         return run.finish(best, students, data)
 
@@ -97,15 +98,23 @@ def stage_names(config: AdaptConfig) -> list[str]:
 class _Run:
     """The stages of one run, each with what decides its result."""
 
-    def __init__(self, config: AdaptConfig, out: Path, runner: StageRunner, bf16: bool) -> None:
+    def __init__(self, config: AdaptConfig, out: Path, runner: StageRunner) -> None:
         self.config = config
         self.out = out
         self.runner = runner
         self.progress = runner.progress
-        self.bf16 = bf16
-        self.arithmetic = "bf16" if bf16 else "fp32"
+        self.training_arithmetic = "bf16" if use_bf16(config.precision) else "fp32"
         self.dev: list[dict[str, float]] = []
         self.files: dict[str, dict[str, str]] = {}
+        self._encoder: Encoder | None = None
+
+    def encoder(self, student: Path) -> Encoder:
+        """The encoder of a student; the one before is let go, with its weights."""
+        if self._encoder is None or self._encoder.folder != student:
+            config = self.config
+            store = Path(config.store).expanduser() if config.store else self.out / "embeddings"
+            self._encoder = Encoder(student, store, backend=config.backend, precision=config.precision)
+        return self._encoder
 
     def data(self, source: Source | None) -> Data:
         """Stage corpus: passages, splits, guard."""
@@ -132,26 +141,31 @@ class _Run:
         return Data(**tables, digests=digests, facts=record["facts"])
 
     def embed(self, number: int, student: Path, data: Data) -> None:
-        """Stage round-r/embeddings: the corpus and the train and dev queries by student r."""
-        inputs = {**data.digests, "student": model_digest(student), "arithmetic": self.arithmetic}
+        """Stage round-r/embeddings: the corpus and the train and dev queries by student r, into the store."""
+        inputs = {**data.digests, "student": model_digest(student)}
 
-        def work(folder: Path) -> None:
-            model = load_encoder(student)
+        def work(folder: Path) -> dict[str, Any]:
+            encoder = self.encoder(student)
             _, queries = data.split("train", "dev")
             with self.progress.bar(len(data.corpus) + len(queries), "texts") as advance:
-                for name, kind, wanted in (("queries", "query", queries), ("corpus", "document", texts(data.corpus))):
-                    vectors = encode(model, wanted, kind, bf16=self.bf16, progress=advance)  # type: ignore[arg-type]
-                    np.save(folder / f"{name}.npy", vectors)
+                # the corpus first: the backend is chosen on the first texts
+                encoder.encode(texts(data.corpus), "document", advance)
+                encoder.encode(queries, "query", advance)
+            for note in encoder.notes:
+                self.progress.note(note)
+            self.progress.note(encoder.backend)
+            write_json(folder / "encoder.json", {"model": encoder.digest, "backend": encoder.backend})
+            return {"gate": encoder.gate}
 
-        self._stage(f"round-{number}/embeddings", 1, {}, inputs, work)
+        self._stage(f"round-{number}/embeddings", 2, self.config.only("backend", "precision"), inputs, work)
 
-    def retrieve(self, number: int, data: Data) -> None:
+    def retrieve(self, number: int, student: Path, data: Data) -> None:
         """Stage round-r/run: what student r finds for the train and dev queries, and its dev metrics."""
         inputs = {**data.digests, **self.files[f"round-{number}/embeddings"]}
 
         def work(folder: Path) -> dict[str, Any]:
-            query_ids, _ = data.split("train", "dev")
-            run = self._search(f"round-{number}", query_ids, data)
+            query_ids, queries = data.split("train", "dev")
+            run = self._search(student, query_ids, queries, data)
             dev_ids, _ = data.split("dev")
             metrics = evaluation.measure(run, data.qrels, dev_ids)
             write_table(folder / "run.parquet", run)
@@ -160,7 +174,7 @@ class _Run:
             self.progress.note(f"dev MRR@5 {means['MRR@5']:.3f}, Recall@100 {means['Recall@100']:.3f}")
             return {"dev": means}
 
-        self._stage(f"round-{number}/run", 1, self.config.only("depth"), inputs, work)
+        self._stage(f"round-{number}/run", 2, self.config.only("depth"), inputs, work)
 
     def mine(self, number: int, data: Data) -> None:
         """Stage round-r/candidates."""
@@ -234,7 +248,7 @@ class _Run:
             **data.digests,
             "examples": self.files[f"round-{number}/examples"]["examples.parquet"],
             "student": model_digest(student),
-            "arithmetic": self.arithmetic,
+            "arithmetic": self.training_arithmetic,
             **({"guide": model_digest(guide)} if self.config.loss == "gist" else {}),
         }
 
@@ -245,9 +259,11 @@ class _Run:
             training = train_encoder.training_set(rows, data.corpus, data.queries, related, fill=masks)
             if training.dropped:
                 self.progress.note(f"{training.dropped:,} examples without enough negatives left out")
-            steps = train_encoder.total_steps(len(training.columns["anchor"]), self.config)
-            with self.progress.bar(steps, "steps") as advance:
-                return train_encoder.train(folder, student, training, self.config, guide, advance)
+            anchors = training.columns["anchor"]
+            # embedded already, so these come from the store
+            vectors = self.encoder(student).encode(anchors, "query")[:] if self.config.batches == "similar" else None
+            with self.progress.bar(train_encoder.total_steps(len(anchors), self.config), "steps") as advance:
+                return train_encoder.train(folder, student, training, self.config, guide, vectors, advance)
 
         name = f"round-{number}/student"
         self._stage(name, 1, self.config.only(*train_encoder.SETTINGS), inputs, work, resumable=True)
@@ -267,26 +283,24 @@ class _Run:
         """Stages test and model, and metrics.json: the only place where test is read."""
         inputs = {
             **data.digests,
-            "base": self.files["round-0/embeddings"]["corpus.npy"],
-            "adapted": self.files[f"round-{best}/embeddings"]["corpus.npy"],
+            "base": self.files["round-0/embeddings"]["encoder.json"],
+            "adapted": self.files[f"round-{best}/embeddings"]["encoder.json"],
             "base_model": model_digest(students[0]),
             "adapted_model": model_digest(students[best]),
-            "arithmetic": self.arithmetic,
         }
 
         def test(folder: Path) -> dict[str, Any]:
             query_ids, queries = data.split("test")
             runs = {
-                "base": self._search("round-0", query_ids, data, students[0], queries, "queries by base"),
+                "base": self._search(students[0], query_ids, queries, data, "queries by base"),
                 "bm25": self._search_bm25(query_ids, queries, data),
-                "adapted": self._search(
-                    f"round-{best}", query_ids, data, students[best], queries, "queries by adapted"
-                ),
+                "adapted": self._search(students[best], query_ids, queries, data, "queries by adapted"),
             }
+            backends = {"base": self._backend(0), "adapted": self._backend(best)}
             found = evaluation.write_evaluation(folder, runs, data.qrels, query_ids)
-            return {**found, "versions": versions(), "arithmetic": self.arithmetic}
+            return {**found, "versions": versions(), "backends": backends, "arithmetic": self.training_arithmetic}
 
-        facts = self._stage("test", 1, self.config.only("depth"), inputs, test)["facts"]
+        facts = self._stage("test", 2, self.config.only("depth"), inputs, test)["facts"]
         report = metrics_json(self.config, self.out, data.facts, self.dev, best, facts)
 
         def model(folder: Path) -> None:
@@ -301,28 +315,29 @@ class _Run:
 
     def _search(
         self,
-        folder: str,
+        student: Path,
         query_ids: list[str],
+        queries: list[str],
         data: Data,
-        student: Path | None = None,
-        queries: list[str] | None = None,
         unit: str = "queries",
     ) -> pa.Table:
-        corpus = np.load(self.out / folder / "embeddings" / "corpus.npy", mmap_mode="r")
-        if student is None or queries is None:
-            vectors = np.load(self.out / folder / "embeddings" / "queries.npy", mmap_mode="r")
-        else:
-            vectors = encode(load_encoder(student), queries, "query", bf16=self.bf16)
+        encoder = self.encoder(student)
+        corpus = encoder.encode(texts(data.corpus), "document")
+        vectors = encoder.encode(queries, "query")
         with self.progress.bar(len(query_ids), unit) as advance:
             return retrieval.search(
                 query_ids,
-                vectors,
+                vectors[:],
                 data.doc_ids,
                 corpus,
                 self.config.depth,
                 memory_mb=self.config.memory_mb,
                 progress=advance,
             )
+
+    def _backend(self, number: int) -> str:
+        path = self.out / f"round-{number}/embeddings/encoder.json"
+        return str(json.loads(path.read_text(encoding="utf-8"))["backend"])
 
     def _search_bm25(self, query_ids: list[str], queries: list[str], data: Data) -> pa.Table:
         with self.progress.bar(len(query_ids), "queries by BM25") as advance:

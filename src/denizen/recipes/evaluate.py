@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +16,7 @@ from denizen.core.formats import is_beir_folder, read_beir
 from denizen.core.progress import Progress, Silent
 from denizen.core.stage import write_json
 from denizen.core.tables import relevant, texts
-from denizen.models.encoder import encode, load_encoder, locate, use_bf16
+from denizen.models.encoder import Encoder, locate
 from denizen.recipes.results import SCHEMA, versions
 from denizen.recipes.run_folder import writing
 from denizen.stages import corpus as corpus_stage
@@ -65,14 +66,15 @@ def evaluate(
         raise InputError(f"split {split!r} of {data} has no query with a relevant document")
     query_ids, queries = [row["query_id"] for row in rows], [row["text"] for row in rows]
     doc_ids, passages = corpus["doc_id"].to_pylist(), texts(corpus)
-    bf16 = use_bf16("auto")
-    runs: dict[str, pa.Table] = {}
+    runs, backends = dict[str, pa.Table](), dict[str, str]()
     for name, folder in folders.items():
-        with progress.working(name), progress.bar(len(passages) + len(queries), "texts") as advance:
-            model = load_encoder(folder)
-            asked = encode(model, queries, "query", bf16=bf16, progress=advance)
-            vectors = encode(model, passages, "document", bf16=bf16, progress=advance)
-            runs[name] = retrieval.search(query_ids, asked, doc_ids, vectors, _DEPTH)
+        with progress.working(name), tempfile.TemporaryDirectory() as store:
+            encoder = Encoder(folder, Path(store))
+            with progress.bar(len(passages) + len(queries), "texts") as advance:
+                vectors = encoder.encode(passages, "document", advance)
+                asked = encoder.encode(queries, "query", advance)
+            runs[name] = retrieval.search(query_ids, asked[:], doc_ids, vectors, _DEPTH)
+            backends[name] = encoder.backend
     if bm25:
         with progress.working("bm25"), progress.bar(len(queries), "queries") as advance:
             runs["bm25"] = retrieval.search_bm25(query_ids, queries, doc_ids, passages, _DEPTH, advance)
@@ -84,7 +86,7 @@ def evaluate(
             "skipped_rows": len(source.bad_rows),
             **evaluation.write_evaluation(out, runs, source.qrels, query_ids),
             "versions": versions(),
-            "arithmetic": "bf16" if bf16 else "fp32",
+            "backends": backends,
         }
         if out is not None:
             write_json(out / "metrics.json", report)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from denizen.core.config import AdaptConfig
 from denizen.core.tables import texts
-from denizen.models.encoder import encode, load_encoder
+from denizen.models.encoder import Encoder, encode
 from denizen.recipes.prepare import Data
 
 # A training step reads each text forward and backward, three times the work of encoding it, and its batches are padded
@@ -16,7 +15,7 @@ _TRAINING_FACTOR = 4.5
 _SAMPLE = 48
 
 
-def make_plan(config: AdaptConfig, data: Data, base: Path, bf16: bool) -> str:
+def make_plan(config: AdaptConfig, data: Data, encoder: Encoder) -> str:
     """The plan as text: documents, queries, steps, negatives, minutes.
 
     The minutes come from encoding a sample of the corpus on this machine; mined triplets are counted at their upper
@@ -30,13 +29,13 @@ def make_plan(config: AdaptConfig, data: Data, base: Path, bf16: bool) -> str:
     train, dev, test = len(train_ids), len(data.split("dev")[0]), len(data.split("test")[0])
     passages = texts(data.corpus)
     sample = passages[:: max(1, len(passages) // _SAMPLE)][:_SAMPLE]
-    model = load_encoder(base)
+    model, backend = encoder.loaded(passages)
 
     def seconds_a_text(characters: int | None) -> float:
         part = [text[:characters] for text in sample]
-        encode(model, part[:4], "document", bf16=bf16)
+        encode(model, part[:4], "document", backend)
         began = time.perf_counter()
-        encode(model, part, "document", bf16=bf16)
+        encode(model, part, "document", backend)
         return (time.perf_counter() - began) / len(part)
 
     seconds = seconds_a_text(None)
@@ -65,7 +64,7 @@ def make_plan(config: AdaptConfig, data: Data, base: Path, bf16: bool) -> str:
         f"plan  {len(data.corpus):,} passages of {documents:,} documents",
         f"      queries: {train:,} train, {dev:,} dev, {test:,} test",
         f"      {config.rounds} round(s) of {config.loss}, batch {config.batch_size}, negatives a query: {negatives}",
-        f"      at most {' + '.join(f'{count:,}' for count in steps)} steps, arithmetic {'bf16' if bf16 else 'fp32'}",
+        f"      at most {' + '.join(f'{count:,}' for count in steps)} steps, encoding by {backend.name}",
         f"      about {about}: {encoding / 60:.0f} encoding ({1 / seconds:.0f} passages/s), "
         f"{training / 60:.0f} training",
     ]

@@ -50,6 +50,7 @@ def metrics_json(
         "base_model": config.model,
         "config": config.as_dict(),
         "versions": test["versions"],
+        "backends": test["backends"],
         "arithmetic": test["arithmetic"],
     }
 
@@ -131,7 +132,8 @@ def model_card(report: dict[str, Any]) -> str:
             "",
             "```yaml",
             *(f"{name}: {value}" for name, value in config.items() if name not in ("source", "model", "guide")),
-            f"arithmetic: {report['arithmetic']}",
+            f"training arithmetic: {report['arithmetic']}",
+            f"encoding backend: {report['backends']['adapted']}",
             *(f"{name}: {version}" for name, version in report["versions"].items()),
             "```",
             "",

@@ -19,6 +19,8 @@ from denizen.core.tables import SCHEMAS
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from denizen.models.embedding_store import StoredVectors
+
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -26,7 +28,7 @@ def search(
     query_ids: Sequence[str],
     queries: _Vectors,
     doc_ids: Sequence[str],
-    corpus: _Vectors,
+    corpus: _Vectors | StoredVectors,
     depth: int,
     *,
     memory_mb: int = 512,

@@ -29,7 +29,8 @@ from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
 from denizen.core.tables import texts
 from denizen.models.attention import use_batched_attention
-from denizen.models.encoder import Prompts, encode, load_encoder, prompts_of, use_bf16
+from denizen.models.backends import use_bf16
+from denizen.models.encoder import Prompts, load_encoder, prompts_of
 from denizen.models.losses import LOSSES, LossInputs, Relevance
 
 # batches of similar lengths are drawn from this many at a time: enough to save the padding, few enough to mix
@@ -122,6 +123,7 @@ def train(
     data: TrainingSet,
     config: AdaptConfig,
     guide: Path,
+    anchors: _Vectors | None = None,
     progress: Callable[[int], None] = lambda steps: None,
 ) -> dict[str, Any]:
     """Trains a student and saves it into `folder`, which plain `SentenceTransformer(folder)` loads.
@@ -134,6 +136,7 @@ def train(
         data: What to train on.
         config: The settings named in `SETTINGS`.
         guide: The guide model of the gist loss.
+        anchors: The queries' embeddings, shape (rows, dim), to make similar batches by; None: batches by length.
         progress: Called with the number of optimiser steps that have just been finished.
 
     Returns:
@@ -170,7 +173,7 @@ def train(
         loss=loss,
         callbacks=[_Watch(progress)],
     )
-    trainer.make_batches = _batches(model, data, config)
+    trainer.make_batches = _batches(anchors, data, config)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if shorten:
@@ -304,12 +307,10 @@ def _arguments(
 
 
 def _batches(
-    model: SentenceTransformer, data: TrainingSet, config: AdaptConfig
+    anchors: _Vectors | None, data: TrainingSet, config: AdaptConfig
 ) -> Callable[[np.random.Generator], list[list[int]]]:
-    if config.batches == "similar":
-        anchors = data.columns["anchor"]
-        vectors = encode(model, anchors, "query", bf16=use_bf16(config.precision))
-        return lambda random: similar_batches(vectors, config.batch_size, random)
+    if anchors is not None:
+        return lambda random: similar_batches(anchors, config.batch_size, random)
     texts_of_rows = [values for name, values in data.columns.items() if name != "label"]
     lengths = np.array([sum(len(text) for text in row) for row in zip(*texts_of_rows, strict=True)])
     return lambda random: length_batches(lengths, config.batch_size, random)

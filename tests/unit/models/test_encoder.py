@@ -12,7 +12,14 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
 from denizen.core.errors import InputError
-from denizen.models.encoder import encode, load_encoder, locate, prompts_of
+from denizen.models import encoder
+from denizen.models.backends import make
+from denizen.models.encoder import Kind, load_encoder, locate, prompts_of
+
+
+def encode(model: SentenceTransformer, texts: list[str], kind: Kind, backend: str = "torch-fp32") -> np.ndarray:
+    return encoder.encode(model, texts, kind, make(backend, model))
+
 
 TEXTS = [f"gout and fever {'pain ' * at}" for at in range(40)]
 
@@ -24,7 +31,7 @@ def test_encoding_gives_what_the_model_itself_gives_in_the_order_of_the_texts(ti
 
 def test_bf16_stays_close_to_fp32(tiny_encoder: Path) -> None:
     model = load_encoder(tiny_encoder)
-    cosines = (encode(model, TEXTS, "query", bf16=True) * encode(model, TEXTS, "query")).sum(axis=1)
+    cosines = (encode(model, TEXTS, "query", "torch-bf16") * encode(model, TEXTS, "query")).sum(axis=1)
     assert cosines.min() > 0.999
 
 
@@ -100,3 +107,90 @@ def test_damaged_weights_are_refused(tiny_encoder: Path, tmp_path: Path) -> None
     (tmp_path / "model" / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(InputError, match="cannot be loaded as a sentence-transformers model"):
         load_encoder(tmp_path / "model")
+
+
+def test_an_encoder_computes_each_text_once_and_gives_what_the_model_gives(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[str] = []
+    real = encoder.encode
+
+    def counted(model: SentenceTransformer, texts: list[str], *rest: object) -> np.ndarray:
+        computed.extend(texts)
+        return real(model, texts, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encoder, "encode", counted)
+    done: list[int] = []
+    first = Encoder(tiny_encoder, tmp_path).encode([*TEXTS[:20], *TEXTS[:5]], "document", done.append)
+    assert np.allclose(first, load_encoder(tiny_encoder).encode([*TEXTS[:20], *TEXTS[:5]]), atol=1e-6)
+    assert (len(computed), sum(done)) == (20, 25)
+    grown = Encoder(tiny_encoder, tmp_path).encode(TEXTS[::-1], "document")
+    assert sorted(computed) == sorted(TEXTS)
+    assert np.allclose(grown, load_encoder(tiny_encoder).encode(TEXTS[::-1]), atol=1e-6)
+
+
+def test_two_students_of_the_same_name_never_share_a_vector(tiny_encoder: Path, tmp_path: Path) -> None:
+    student = tmp_path / "student"
+    store = tmp_path / "store"
+    shutil.copytree(tiny_encoder, student)
+    before = Encoder(student, store).encode(TEXTS, "document")[:]
+    shutil.rmtree(student)
+    other = load_encoder(tiny_encoder)
+    with torch.no_grad():
+        next(other.parameters()).add_(0.5)
+    other.save_pretrained(str(student), create_model_card=False)
+    after = Encoder(student, store).encode(TEXTS, "document")[:]
+    assert np.allclose(after, other.encode(TEXTS), atol=1e-6)
+    assert not np.allclose(after, before, atol=1e-3)
+
+
+@pytest.mark.parametrize("change", ["prompts", "max_seq_length", "similarity_fn_name"])
+def test_another_prompt_or_length_or_similarity_is_another_encoder(
+    change: str, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    student = tmp_path / "student"
+    shutil.copytree(tiny_encoder, student)
+    Encoder(student, tmp_path / "store").encode(TEXTS, "document")
+    model = load_encoder(student)
+    if change == "prompts":
+        model.prompts = {"document": "read: "}
+    elif change == "max_seq_length":
+        model.max_seq_length = 4
+    else:
+        model.similarity_fn_name = "dot"
+    shutil.rmtree(student)
+    model.save_pretrained(str(student), create_model_card=False)
+    exact = make("torch-fp32", load_encoder(student))
+    expected = encoder.encode(load_encoder(student), TEXTS, "document", exact)
+    assert np.allclose(Encoder(student, tmp_path / "store").encode(TEXTS, "document"), expected, atol=1e-6)
+    assert len(list((tmp_path / "store").iterdir())) == 2
+
+
+def wrong_without_mask(name: str, model: SentenceTransformer) -> Backend:
+    """A backend as a naive export makes it: padding counts as text."""
+    exact = make("torch-fp32", model)
+
+    def embed(features: Features) -> np.ndarray:
+        return exact.embed({**features, "attention_mask": torch.ones_like(features["attention_mask"])})
+
+    return Backend(name, embed, 1)
+
+
+def failing(name: str, model: SentenceTransformer) -> Backend:
+    raise RuntimeError("no such operation")
+
+
+@pytest.mark.parametrize(("made", "why"), [(wrong_without_mask, "parity gate"), (failing, "no such operation")])
+def test_a_backend_that_is_wrong_or_fails_is_not_used_and_said(
+    made: Callable[[str, SentenceTransformer], Backend],
+    why: str,
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(BUILDERS, "torch", lambda model, name: (made if name == "torch-bf16" else make_torch)(name, model))
+    found = Encoder(tiny_encoder, tmp_path, precision="bf16")
+    vectors = found.encode(TEXTS, "document")
+    assert found.backend == "torch-fp32"
+    assert len(found.notes) == 1 and why in found.notes[0] and "torch-bf16" in found.notes[0]
+    assert np.allclose(vectors, load_encoder(tiny_encoder).encode(TEXTS), atol=1e-6)

@@ -32,7 +32,7 @@ def test_any_texts_can_be_sampled_and_their_order_does_not_matter(texts: list[st
 
 
 def unit(*angles: float) -> np.ndarray:
-    return np.array([[np.cos(angle), np.sin(angle)] for angle in angles], dtype=np.float32)
+    return np.array([[np.cos(angle), np.sin(angle)] for angle in angles], dtype=np.float32).reshape(-1, 2)
 
 
 def test_equal_vectors_pass_and_turned_ones_do_not() -> None:
