@@ -82,3 +82,30 @@ def test_a_switched_model_embeds_alike_and_saves_no_trace(tiny_encoder: Path, tm
     assert switched[0].auto_model.config._attn_implementation == "denizen"
     switched.save_pretrained(str(tmp_path / "saved"))
     assert "denizen" not in json.dumps(json.loads((tmp_path / "saved/config.json").read_text()))
+
+
+SEEN = {
+    "nothing masked": None,
+    "padding at the end": mask().expand(3, 1, 7, 7),
+    "one row for all queries": mask(),
+    "padding at the start": mask().flip(-1),
+    "causal": torch.ones(7, 7, dtype=torch.bool).tril().expand(3, 1, 7, 7),
+    "a mask for each head": mask().expand(3, 2, 7, 7),
+}
+
+
+@pytest.mark.parametrize("seen", SEEN.values(), ids=SEEN.keys())
+@pytest.mark.parametrize(("size", "shift"), [(1.0, 0.0), (1.0, 90.0), (40.0, 0.0)])
+def test_without_gradients_any_mask_and_any_size_of_scores_give_what_the_fused_attention_gives(
+    seen: torch.Tensor | None, size: float, shift: float
+) -> None:
+    query, key, value = (part.detach() for part in heads())
+    query, key = query * size, key.clone()
+    # one direction that all queries and keys share moves all scores of a query alike
+    query[..., 0], key[..., 0] = 1.0, shift
+    middle = attention._middle(query @ key.transpose(-1, -2))
+    assert middle is None if size == 40 else bool(middle) is bool(shift)
+    ours, _ = batched_attention(BIDIRECTIONAL, query, key, value, seen, scaling=1.0)  # type: ignore[arg-type]
+    theirs, _ = sdpa_attention_forward(BIDIRECTIONAL, query, key, value, seen, scaling=1.0)  # type: ignore[arg-type]
+    # large scores are rounded to steps of a half
+    torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.05, atol=0.5 if size > 1 or shift else 0.05)
