@@ -25,7 +25,7 @@ from denizen.core.config import AdaptConfig
 from denizen.core.formats import read_source
 from denizen.core.tables import relevant, texts
 from denizen.models.backends import make
-from denizen.models.encoder import encode, load_encoder, locate
+from denizen.models.encoder import Encoder, encode, load_encoder, locate
 from denizen.models.losses import Relevance
 from denizen.stages import evaluation, retrieval
 from denizen.stages.corpus import cut, ordered
@@ -111,7 +111,8 @@ def ours(folder: Path, triples: list[tuple[str, str, str]], config: AdaptConfig,
     relevance = Relevance(documents, np.arange(len(triples)), [frozenset([row[0]]) for row in documents.tolist()])
     training = TrainingSet({**columns, "label": list(range(len(triples)))}, relevance, 0)
     (out / "model").mkdir()
-    train(out / "model", folder, training, config, folder)
+    anchors = Encoder(folder, out / "embeddings").encode(columns["anchor"], "query")[:]
+    train(out / "model", folder, training, config, folder, anchors)
 
 
 def dev_mrr(
