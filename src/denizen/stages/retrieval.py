@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from denizen.core.errors import InputError
 from denizen.core.tables import SCHEMAS
+from denizen.models.exact_top_k import Rows, exact_top_k, top_k
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,27 +47,14 @@ def search(
     Returns:
         A `run` table.
     """
-    import torch
-
     _check_order(doc_ids)
+    if not doc_ids or not query_ids:
+        return SCHEMAS["run"].empty_table()
     depth = min(depth, len(doc_ids))
-    query_rows, corpus_rows = _block_shape(len(queries), len(doc_ids), depth, memory_mb)
-
-    def blocks() -> Iterator[tuple[Tensor, Tensor]]:
-        for begin in range(0, len(queries), query_rows):
-            part = torch.from_numpy(np.array(queries[begin : begin + query_rows]))
-            scores = torch.empty(len(part), 0)
-            positions = torch.empty(len(part), 0, dtype=torch.long)
-            for start in range(0, len(doc_ids), corpus_rows):
-                block = part @ torch.from_numpy(np.array(corpus[start : start + corpus_rows])).T
-                best, where = top_k(block, depth)
-                # older positions are lower and stand first, so a stable sort keeps ties in corpus order
-                scores, order = top_k(torch.cat([scores, best], dim=1), depth)
-                positions = torch.cat([positions, where + start], dim=1).gather(1, order)
-            progress(len(part))
-            yield scores, positions
-
-    return _run_table(query_ids, doc_ids, blocks())
+    sharing = max(1, (memory_mb << 20) // 4 // (24 * depth + 6 * queries.shape[1]))
+    query_rows, corpus_rows = _block_shape(len(queries), len(doc_ids), queries.shape[1], depth, memory_mb)
+    found = exact_top_k(queries, corpus, depth, (max(sharing, query_rows), query_rows, corpus_rows), progress)
+    return _run_table(query_ids, doc_ids, found)
 
 
 def search_bm25(
@@ -111,41 +99,13 @@ def search_bm25(
     return _run_table(query_ids, doc_ids, blocks())
 
 
-def top_k(scores: Tensor, depth: int) -> tuple[Tensor, Tensor]:
-    """The largest `depth` values of each row and their positions, by (-score, position), exactly.
-
-    `torch.topk` alone chooses freely among equal values at the border; rows where that matters are sorted.
-
-    Args:
-        scores: Shape (rows, columns).
-        depth: How many to take; all if there are fewer columns.
-
-    Returns:
-        Values and positions, each of shape (rows, min(depth, columns)).
-    """
-    import torch
-
-    depth = min(depth, scores.shape[1])
-    if depth == scores.shape[1]:
-        values, where = torch.sort(scores, dim=1, descending=True, stable=True)
-        return values, where
-    values, where = torch.topk(scores, depth, dim=1)
-    # into position order first, so that the stable sort by value leaves ties in position order
-    where, order = torch.sort(where, dim=1)
-    values, order = torch.sort(values.gather(1, order), dim=1, descending=True, stable=True)
-    where = where.gather(1, order)
-    tied = (scores >= values[:, -1:]).sum(dim=1) > depth
-    if bool(tied.any()):
-        full_values, full_where = torch.sort(scores[tied], dim=1, descending=True, stable=True)
-        values[tied], where[tied] = full_values[:, :depth], full_where[:, :depth]
-    return values, where
-
-
-def _block_shape(queries: int, passages: int, depth: int, memory_mb: int) -> tuple[int, int]:
-    # scores (4 bytes), the comparison of the tie check (1), and sorted values and positions of tied rows (4 + 8 + 4)
-    cells = memory_mb * (1 << 20) // 21
-    corpus_rows = max(1, 2 * depth, min(passages, 32768))
-    return max(1, min(queries, cells // corpus_rows)), corpus_rows
+def _block_shape(queries: int, passages: int, dim: int, depth: int, memory_mb: int) -> tuple[int, int]:
+    """Queries and passages of a block of scores; a quarter of the memory is for its vectors, half for its scores."""
+    memory = memory_mb << 20
+    # exact (4 bytes a number) and rounded (2), in multiples of the groups of a block
+    corpus_rows = max(2 * depth, min(passages, 8192, memory // 4 // (6 * dim)), 32) // 32 * 32
+    # scores (4 bytes) and, should every passage be possible, where they are (16)
+    return max(1, min(queries, 1024, memory // 2 // (20 * corpus_rows))), corpus_rows
 
 
 def _run_table(query_ids: Sequence[str], doc_ids: Sequence[str], blocks: Iterator[tuple[Tensor, Tensor]]) -> pa.Table:

@@ -87,7 +87,7 @@ def test_search_equals_a_full_sort_when_the_memory_setting_makes_several_blocks(
 @pytest.mark.parametrize("memory_mb", [8, 64, 512])
 @pytest.mark.parametrize("passages", [50, 5000, 1_000_000])
 def test_a_block_of_scores_stays_within_the_memory_setting(memory_mb: int, passages: int) -> None:
-    query_rows, corpus_rows = retrieval._block_shape(10_000, passages, 50, memory_mb)
+    query_rows, corpus_rows = retrieval._block_shape(10_000, passages, 384, 50, memory_mb)
     assert query_rows >= 1 and corpus_rows >= 50
     assert query_rows * corpus_rows * 4 <= memory_mb * 2**20
 
