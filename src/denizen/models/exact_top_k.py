@@ -85,10 +85,8 @@ def exact_top_k(
     """
     import torch
 
-    from denizen.models.encoder import bf16_is_native
-
     sharing, query_rows, corpus_rows = shape
-    rounded = len(queries) >= _QUERIES_WORTH_ROUNDING and bf16_is_native()
+    rounded = len(queries) >= _QUERIES_WORTH_ROUNDING and _processor_multiplies_bf16()
     kind = torch.bfloat16 if rounded else torch.float32
     cells = torch.empty(min(query_rows, len(queries)) * min(corpus_rows, len(corpus)))
     for begin in range(0, len(queries), sharing):
@@ -298,6 +296,15 @@ def _read(source: Rows, start: int, stop: int, kind: dtype) -> _Vectors:
         row = start + int(torch.isfinite(norms).logical_not().nonzero()[0])
         raise InputError(f"vector {row} of {len(source)} is not finite or longer than 1e19; embed its text anew")
     return _Vectors(exact, rounded, norms, errors)
+
+
+def _processor_multiplies_bf16() -> bool:
+    """Whether the processor, on which the products are computed also where there is a GPU, has bf16 products."""
+    import torch
+
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()
 
 
 def _bound(queries: _Vectors, passages: _Vectors) -> Tensor:
