@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 _Array = np.ndarray[Any, np.dtype[np.float32]]
 _Positions = np.ndarray[Any, np.dtype[np.int64]]
 
-# below this many queries rounding the corpus costs more than the faster products save (see docs/LOG.md)
+# below this many queries rounding the corpus costs more than the faster products save (100,000 passages of 384 numbers
+# on one core with AVX512-BF16: 8 queries 52 against 44 ms, 32 queries 64 against 68, 64 queries 75 against 106)
 _QUERIES_WORTH_ROUNDING = 64
 # scores that one comparison stands for when a block is looked through: the maximum of so many is taken first
 _GROUP = 8

@@ -118,3 +118,10 @@ def test_progress_is_the_share_of_the_corpus_and_sums_to_the_queries() -> None:
     assert sum(finished) == 10 and min(finished) >= 0
     # three readings of the corpus (4, 4 and 2 queries), five blocks each
     assert finished[:5] == [0, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("columns", [211, 1024])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_block_rules_out_none_of_the_best(columns: int, kind: str) -> None:
+    """In one block only the maxima of its groups say what is too low; 211 is prime, so its groups are passages."""
+    check(vectors(5, 300, 64, "spread"), vectors(6, columns, 64, kind), 60, (300, 300, columns))
