@@ -1,7 +1,8 @@
 """Exact search against faiss-cpu's flat index, an inverted file against exact search, and growth with the corpus.
 
-Vectors are synthetic: unit vectors about 20,000 centres, queries from the same, so that near neighbours exist. They are
-written to runs/bench/search and removed afterwards (7.7 GB at full size). Needs faiss-cpu (the extra `faiss`).
+Vectors are synthetic: about 20,000 centres, so that near neighbours exist, with a spectrum that falls off as that of
+embeddings does, and of unit length; queries are drawn the same way. They are written to runs/bench/search and removed
+afterwards (7.7 GB at full size). Needs faiss-cpu (the extra `faiss`).
 
     python bench/search.py [--queries 10000] [--passages 1000000] [--largest 5000000] [--threads 2] [--repetitions 3]
 """
@@ -39,7 +40,8 @@ def main(asked: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         random = np.random.default_rng(0)
-        centres = unit(random.standard_normal((_CENTRES, _DIM), dtype=np.float32))
+        spectrum = np.arange(1, _DIM + 1, dtype=np.float32) ** np.float32(-0.5)
+        centres = random.standard_normal((_CENTRES, _DIM), dtype=np.float32) * spectrum
         queries = drawn(random, centres, asked.queries)
         largest = written(folder / "corpus.npy", random, centres, max(asked.passages, asked.largest))
         result = {
@@ -58,7 +60,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def drawn(random: np.random.Generator, centres: np.ndarray, count: int) -> np.ndarray:
-    noise = random.standard_normal((count, _DIM), dtype=np.float32) * np.float32(_NOISE / _DIM**0.5)
+    noise = random.standard_normal((count, _DIM), dtype=np.float32) * centres.std(axis=0) * np.float32(_NOISE)
     return unit(centres[random.integers(0, len(centres), count)] + noise)
 
 
