@@ -72,9 +72,12 @@ class Backend:
 
 
 def bf16_is_native() -> bool:
-    """Whether this machine multiplies bf16 matrices in hardware (AVX512-BF16, AMX, or a GPU)."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
+    """Whether this machine multiplies bf16 matrices in hardware (AVX512-BF16 or AMX, or a GPU where there is one)."""
+    return bool(torch.cuda.is_bf16_supported()) if torch.cuda.is_available() else processor_has_bf16()
+
+
+def processor_has_bf16() -> bool:
+    """Whether the processor multiplies bf16 matrices in hardware (AVX512-BF16 or AMX)."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()

@@ -1,7 +1,6 @@
-"""Exact search: block-wise top-k over embeddings within a memory setting, and BM25.
+"""Exact search over embeddings within a memory setting, approximate search (an extra), and BM25.
 
-Both return a run ordered by (-score, doc_id). Equal passages get equal scores up to the last bit of a 32-bit float,
-which a matrix product may round differently in another block.
+All return a run ordered by (-score, doc_id).
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ import pyarrow as pa
 
 from denizen.core.errors import InputError
 from denizen.core.tables import SCHEMAS
+from denizen.models.exact_top_k import Rows, exact_top_k, top_k
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from denizen.models.embedding_store import StoredVectors
 
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -28,7 +26,7 @@ def search(
     query_ids: Sequence[str],
     queries: _Vectors,
     doc_ids: Sequence[str],
-    corpus: _Vectors | StoredVectors,
+    corpus: Rows,
     depth: int,
     *,
     memory_mb: int = 512,
@@ -40,35 +38,78 @@ def search(
         query_ids: One id a query.
         queries: Shape (queries, dim), unit length where cosine is meant.
         doc_ids: One id a passage, ascending.
-        corpus: Shape (passages, dim); may be memory-mapped, only one block is read at a time.
+        corpus: Shape (passages, dim); may be memory-mapped, only one contiguous slice is read at a time.
         depth: How many passages a query gets (all of them in a smaller corpus).
-        memory_mb: Bound on the memory of one block of scores and what sorting them takes, in MiB.
-        progress: Called with the number of queries that have just been finished.
+        memory_mb: Bound on the memory for blocks of vectors and scores and for the best so far, in MiB; the vectors
+            themselves and the run come on top. The run does not depend on it.
+        progress: Called with the number of queries finished; a part of the corpus counts as its share of the queries.
 
     Returns:
-        A `run` table.
+        A `run` table. The scores are sums of 32-bit floats, each computed from its two vectors alone, so equal
+        passages have equal scores.
+
+    Raises:
+        InputError: When doc_ids do not ascend, or a vector is not finite.
     """
+    _check_order(doc_ids)
+    if not doc_ids or not query_ids:
+        return SCHEMAS["run"].empty_table()
+    depth = min(depth, len(doc_ids))
+    dim = queries.shape[1]
+    query_rows, corpus_rows = _block_shape(len(queries), len(doc_ids), dim, depth, memory_mb)
+    # the queries that share one reading of the corpus get the last quarter: keys (two times 8 bytes a wanted passage),
+    # what sorts them into scores and positions, and vectors, exact and rounded
+    sharing = max(query_rows, (memory_mb << 20) // 4 // (28 * depth + 6 * dim))
+    return _run_table(
+        query_ids, doc_ids, exact_top_k(queries, corpus, depth, (sharing, query_rows, corpus_rows), progress)
+    )
+
+
+def search_ivf(
+    query_ids: Sequence[str],
+    queries: _Vectors,
+    doc_ids: Sequence[str],
+    corpus: Rows,
+    depth: int,
+    *,
+    probes: int = 64,
+    sample: int = 100,
+) -> tuple[pa.Table, float]:
+    """Approximate search with an inverted file of faiss (the extra `faiss`), and its recall against `search`.
+
+    An inverted file and not HNSW, because a corpus is embedded anew in every round and searched once, and clustering
+    a sample takes a fraction of the time that linking all passages does. It holds a copy of the vectors.
+
+    Args: As `search`, and
+        probes: Clusters that a query looks through, of 4 sqrt(passages) (faiss, Guidelines to choose an index). 64
+            is 1.6 % of a million passages.
+        sample: Queries, evenly spread, for which recall is measured with `search`.
+
+    Returns:
+        A `run` table, and the share of the exact `depth` best passages of the sample that it has.
+
+    Raises:
+        InputError: When faiss is not installed or doc_ids do not ascend.
+    """
+    _check_order(doc_ids)
+    if not doc_ids or not query_ids:
+        return SCHEMAS["run"].empty_table(), 1.0
     import torch
 
-    _check_order(doc_ids)
     depth = min(depth, len(doc_ids))
-    query_rows, corpus_rows = _block_shape(len(queries), len(doc_ids), depth, memory_mb)
-
-    def blocks() -> Iterator[tuple[Tensor, Tensor]]:
-        for begin in range(0, len(queries), query_rows):
-            part = torch.from_numpy(np.array(queries[begin : begin + query_rows]))
-            scores = torch.empty(len(part), 0)
-            positions = torch.empty(len(part), 0, dtype=torch.long)
-            for start in range(0, len(doc_ids), corpus_rows):
-                block = part @ torch.from_numpy(np.array(corpus[start : start + corpus_rows])).T
-                best, where = top_k(block, depth)
-                # older positions are lower and stand first, so a stable sort keeps ties in corpus order
-                scores, order = top_k(torch.cat([scores, best], dim=1), depth)
-                positions = torch.cat([positions, where + start], dim=1).gather(1, order)
-            progress(len(part))
-            yield scores, positions
-
-    return _run_table(query_ids, doc_ids, blocks())
+    index = _inverted_file(corpus)
+    index.nprobe = probes
+    scores, positions = index.search(np.ascontiguousarray(queries, dtype=np.float32), depth)
+    # where the clusters held too few passages the position is -1; by (-score, position) as everywhere
+    scores = np.where(positions < 0, -np.inf, scores)
+    order = np.lexsort((positions, -scores), axis=1)
+    scores, positions = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
+    run = _run_table(query_ids, doc_ids, iter([(torch.from_numpy(scores), torch.from_numpy(positions))]))
+    asked = np.unique(np.linspace(0, len(queries) - 1, min(sample, len(queries))).astype(int))
+    exact = search([query_ids[at] for at in asked], queries[asked], doc_ids, corpus, depth)
+    wanted = set(zip(exact["query_id"].to_pylist(), exact["doc_id"].to_pylist(), strict=True))
+    found = set(zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True))
+    return run, len(wanted & found) / len(wanted)
 
 
 def search_bm25(
@@ -113,41 +154,30 @@ def search_bm25(
     return _run_table(query_ids, doc_ids, blocks())
 
 
-def top_k(scores: Tensor, depth: int) -> tuple[Tensor, Tensor]:
-    """The largest `depth` values of each row and their positions, by (-score, position), exactly.
+def _inverted_file(corpus: Rows) -> Any:
+    try:
+        import faiss
+    except ImportError:
+        raise InputError("approximate search needs faiss: pip install 'denizen[faiss]'") from None
 
-    `torch.topk` alone chooses freely among equal values at the border; rows where that matters are sorted.
-
-    Args:
-        scores: Shape (rows, columns).
-        depth: How many to take; all if there are fewer columns.
-
-    Returns:
-        Values and positions, each of shape (rows, min(depth, columns)).
-    """
-    import torch
-
-    depth = min(depth, scores.shape[1])
-    if depth == scores.shape[1]:
-        values, where = torch.sort(scores, dim=1, descending=True, stable=True)
-        return values, where
-    values, where = torch.topk(scores, depth, dim=1)
-    # into position order first, so that the stable sort by value leaves ties in position order
-    where, order = torch.sort(where, dim=1)
-    values, order = torch.sort(values.gather(1, order), dim=1, descending=True, stable=True)
-    where = where.gather(1, order)
-    tied = (scores >= values[:, -1:]).sum(dim=1) > depth
-    if bool(tied.any()):
-        full_values, full_where = torch.sort(scores[tied], dim=1, descending=True, stable=True)
-        values[tied], where[tied] = full_values[:, :depth], full_where[:, :depth]
-    return values, where
+    passages, dim = corpus.shape
+    clusters = min(round(4 * passages**0.5), passages)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, clusters, faiss.METRIC_INNER_PRODUCT)
+    # 39 a cluster is the least that faiss trains on without a warning; evenly spread slices, as only slices are read
+    step = max(1, passages // (39 * clusters))
+    index.train(np.concatenate([corpus[at : at + 64] for at in range(0, passages, 64 * step)]))
+    for start in range(0, passages, 1 << 16):
+        index.add(np.ascontiguousarray(corpus[start : start + (1 << 16)], dtype=np.float32))
+    return index
 
 
-def _block_shape(queries: int, passages: int, depth: int, memory_mb: int) -> tuple[int, int]:
-    # scores (4 bytes), the comparison of the tie check (1), and sorted values and positions of tied rows (4 + 8 + 4)
-    cells = memory_mb * (1 << 20) // 21
-    corpus_rows = max(1, 2 * depth, min(passages, 32768))
-    return max(1, min(queries, cells // corpus_rows)), corpus_rows
+def _block_shape(queries: int, passages: int, dim: int, depth: int, memory_mb: int) -> tuple[int, int]:
+    """Queries and passages of a block of scores; a quarter of the memory is for its vectors, half for its scores."""
+    memory = memory_mb << 20
+    # exact (4 bytes a number) and rounded (2); a multiple of 32, so that a block divides into groups
+    corpus_rows = -(-max(2 * depth, min(passages, 8192, memory // 4 // (6 * dim))) // 32) * 32
+    # scores (4 bytes), their maxima (4), which of them pass (1) and where they are (8), should a group be one passage
+    return max(1, min(queries, 1024, memory // 2 // (17 * corpus_rows))), corpus_rows
 
 
 def _run_table(query_ids: Sequence[str], doc_ids: Sequence[str], blocks: Iterator[tuple[Tensor, Tensor]]) -> pa.Table:

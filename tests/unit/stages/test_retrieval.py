@@ -87,9 +87,11 @@ def test_search_equals_a_full_sort_when_the_memory_setting_makes_several_blocks(
 @pytest.mark.parametrize("memory_mb", [8, 64, 512])
 @pytest.mark.parametrize("passages", [50, 5000, 1_000_000])
 def test_a_block_of_scores_stays_within_the_memory_setting(memory_mb: int, passages: int) -> None:
-    query_rows, corpus_rows = retrieval._block_shape(10_000, passages, 50, memory_mb)
+    query_rows, corpus_rows = retrieval._block_shape(10_000, passages, 384, 50, memory_mb)
     assert query_rows >= 1 and corpus_rows >= 50
     assert query_rows * corpus_rows * 4 <= memory_mb * 2**20
+    # and so do its passages, exact and rounded
+    assert corpus_rows * 384 * 6 <= memory_mb * 2**20
 
 
 def test_search_reads_a_memory_mapped_corpus(tmp_path) -> None:
@@ -97,6 +99,54 @@ def test_search_reads_a_memory_mapped_corpus(tmp_path) -> None:
     np.save(tmp_path / "corpus.npy", corpus)
     mapped = np.load(tmp_path / "corpus.npy", mmap_mode="r")
     assert pairs(search_all(corpus[2:3], mapped, 2)) == [("q000000", "d000002"), ("q000000", "d000000")]
+
+
+class _Store:
+    """Vectors that can be read by contiguous slices and in no other way."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self.vectors, self.shape = vectors, vectors.shape
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        assert isinstance(rows, slice) and rows.step is None
+        return self.vectors[rows]
+
+
+def test_search_reads_a_store_by_slices_and_the_memory_setting_changes_nothing() -> None:
+    """Blocks of 1,365 passages (2 MiB), of 8,192 (512 MiB): the same run, to the last bit of every score."""
+    random = np.random.default_rng(3)
+    queries = random.normal(size=(100, 64)).astype(np.float32)
+    corpus = random.normal(size=(9000, 64)).astype(np.float32)
+    corpus[4000:4500] = corpus[7000]
+    runs = [search_all(queries, _Store(corpus), 30, memory_mb=memory) for memory in (2, 8, 512)]
+    assert runs[0] == runs[1] == runs[2] == search_all(queries, corpus, 30)
+    assert pairs(runs[0]) == full_sort(queries, corpus, 30)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_vectors_that_are_not_finite_are_refused_by_their_number(value: float) -> None:
+    corpus = np.ones((300, 4), np.float32)
+    corpus[257, 2] = value
+    with pytest.raises(InputError, match="vector 257 of 300"):
+        search_all(np.ones((2, 4), np.float32), corpus, 3)
+
+
+def test_ivf_finds_everything_in_all_clusters_and_says_how_much_it_misses_in_one() -> None:
+    pytest.importorskip("faiss")
+    random = np.random.default_rng(0)
+    queries = random.normal(size=(30, 16)).astype(np.float32)
+    corpus = random.normal(size=(3000, 16)).astype(np.float32)
+    names = ids(30, "q"), queries, ids(3000), corpus, 10
+    # 4 sqrt(3000) = 219 clusters
+    run, recall = retrieval.search_ivf(*names, probes=219)
+    assert recall == 1 and pairs(run) == full_sort(queries, corpus, 10)
+    run, recall = retrieval.search_ivf(*names, probes=1)
+    wanted = set(full_sort(queries, corpus, 10))
+    assert recall == len(wanted & set(pairs(run))) / len(wanted) < 0.9
+    assert run.schema == SCHEMAS["run"]
 
 
 def test_search_without_queries_gives_an_empty_run() -> None:
