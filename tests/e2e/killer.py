@@ -3,8 +3,9 @@
     python killer.py PAIRS MODEL OUT SETTINGS_JSON POINT...
 
 A point is STAGE@WHAT:N. The child is killed with SIGKILL in that stage: at the N-th file that Python opens for writing
-(`open`), before the N-th table or array is written (`write`), after the N-th training step of the child (`step`), or at
-the rename that finishes the stage (`rename`). A last child finishes the run. What training resumed from is appended to
+(`open`), before the N-th table is written (`write`), when the embedding store opens a file for the N-th time (`store`:
+vectors, keys, vectors, ...), after the N-th training step of the child (`step`), or at the rename that finishes the
+stage (`rename`). A last child finishes the run. What training resumed from is appended to
 OUT.resumed. The parent only imports; it never computes, so forking it is safe.
 """
 
@@ -18,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import sentence_transformers  # noqa: F401
 
@@ -48,7 +48,7 @@ def counted(function: Callable[..., Any], at: int, applies: Callable[..., bool],
     return replacement
 
 
-def set_trap(point: str) -> None:
+def set_trap(point: str, out: Path) -> None:
     stage, _, rest = point.partition("@")
     what, _, number = rest.partition(":")
     folder, _, name = stage.rpartition("/")
@@ -58,7 +58,11 @@ def set_trap(point: str) -> None:
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event == "os.rename" and what == "rename" and str(arguments[0]).endswith(marker):
             die()
-        if event == "open" and what == "open" and marker in str(arguments[0]) and str(arguments[1])[:1] in "wxa":
+        if event != "open" or str(arguments[1])[:1] not in "wxa":
+            return
+        path = str(arguments[0])
+        stored = path.endswith((".f32", "keys.bin")) and list(out.glob(marker))
+        if (what == "open" and marker in path) or (what == "store" and stored):
             left[0] -= 1
             if left[0] == 0:
                 die()
@@ -66,7 +70,6 @@ def set_trap(point: str) -> None:
     sys.addaudithook(hook)
     if what == "write":
         pq.write_table = counted(pq.write_table, left[0], lambda rows, path: marker in str(path), before=True)
-        np.save = counted(np.save, left[0], lambda path, values: marker in str(path), before=True)
     if what == "step":
         watch = train_encoder._Watch
         watch.on_step_end = counted(watch.on_step_end, left[0], lambda self, args, *_: marker in args.output_dir, False)
@@ -92,7 +95,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             if point:
-                set_trap(point)
+                set_trap(point, Path(out))
             adapt(config, Path(out))
             os._exit(0)
         _, status = os.waitpid(child, 0)

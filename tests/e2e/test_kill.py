@@ -18,8 +18,10 @@ def _points() -> list[str]:
     draw = random.Random(20)
     points = ["corpus@write:1", f"corpus@write:{draw.randint(2, 4)}", "corpus@rename:1"]
     for number in range(2):
-        for name in ("embeddings", "run"):
-            points += [f"round-{number}/{name}@write:{draw.randint(1, 2)}", f"round-{number}/{name}@rename:1"]
+        # before the first vectors, between vectors and keys, with half of the texts stored
+        points += [f"round-{number}/embeddings@store:{at}" for at in (1, 2, draw.randint(1, 2))]
+        points += [f"round-{number}/embeddings@rename:1"]
+        points += [f"round-{number}/run@write:{draw.randint(1, 2)}", f"round-{number}/run@rename:1"]
         points += [f"round-{number}/candidates@write:1", f"round-{number}/examples@rename:1"]
         student = f"round-{number}/student"
         # before the first checkpoint, inside one, after two or three, and once more after it went on from there

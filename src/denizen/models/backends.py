@@ -12,6 +12,7 @@ import copy
 import importlib.util
 import os
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -84,8 +85,8 @@ def processor_has_bf16() -> bool:
 
 
 def use_bf16(precision: str) -> bool:
-    """Whether the setting `precision` (auto, fp32 or bf16) means bf16 on this machine."""
-    return precision == "bf16" or (precision == "auto" and bf16_is_native())
+    """Whether the setting `precision` means bf16 on this machine for what has no int8."""
+    return precision == "bf16" or (precision in ("auto", "int8") and bf16_is_native())
 
 
 def candidates(backend: str, precision: str) -> list[str]:
@@ -100,9 +101,11 @@ def candidates(backend: str, precision: str) -> list[str]:
     """
     if backend not in ("auto", *_ARITHMETICS):
         raise InputError(f"backend {backend!r} is unknown; there are auto, {', '.join(_ARITHMETICS)}")
+    if (backend, precision) == ("auto", "int8"):
+        backend = "onnx"
     if backend in _MODULES and not _installed(backend):
         raise InputError(f"backend {backend} is not installed; pip install 'denizen[{backend}]'")
-    wanted = "bf16" if use_bf16(precision) else "fp32" if precision == "auto" else precision
+    wanted = precision if precision != "auto" else "bf16" if bf16_is_native() else "fp32"
     if backend == "auto":
         first = ["openvino"] if _installed("openvino") and not torch.cuda.is_available() else []
         names = [f"{name}-{wanted}" for name in (*first, "torch") if wanted in _ARITHMETICS[name]]
@@ -184,11 +187,23 @@ def _exportable(model: SentenceTransformer) -> tuple[_TokensToEmbedding, tuple[T
     return _TokensToEmbedding(model.eval(), names), tuple(features[name] for name in names)
 
 
+@contextlib.contextmanager
+def _quiet_tracing() -> Iterator[None]:
+    """Without the warnings that a traced graph may be wrong: the parity gate finds out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _openvino(model: SentenceTransformer, arithmetic: str, workers: int) -> Callable[[Features], Vectors]:
     import openvino
+    from openvino.tools.ovc import convert_impl, telemetry_stub, telemetry_utils, utils
 
+    # convert_model reports each use to its makers, unless the user has found out and opted out
+    for module_that_reports in (convert_impl, telemetry_utils, utils):
+        module_that_reports.tm = telemetry_stub
     module, example = _exportable(model)
-    with torch.inference_mode():
+    with torch.inference_mode(), _quiet_tracing():
         exported = openvino.convert_model(module, example_input=example)
     settings = {
         "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[arithmetic],
@@ -218,7 +233,7 @@ def _onnx(model: SentenceTransformer, arithmetic: str) -> Callable[[Features], V
     options = onnxruntime.SessionOptions()
     # the batches run side by side
     options.intra_op_num_threads = max(1, torch.get_num_threads() // min(_WORKERS, torch.get_num_threads()))
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), _quiet_tracing():
         path = Path(folder) / "model.onnx"
         torch.onnx.export(
             module,

@@ -192,7 +192,7 @@ def test_a_backend_that_is_wrong_or_fails_is_not_used_and_said(
 ) -> None:
     # only candidates are built by that name; fp32 torch is built by the encoder itself
     monkeypatch.setattr(backends, "make", made)
-    found = Encoder(tiny_encoder, tmp_path, precision="bf16")
+    found = Encoder(tiny_encoder, tmp_path, backend="torch", precision="bf16")
     vectors = found.encode(TEXTS, "document")
     assert found.backend == "torch-fp32"
     assert len(found.notes) == 1 and why in found.notes[0] and "torch-bf16" in found.notes[0]
