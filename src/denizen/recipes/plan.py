@@ -9,20 +9,18 @@ from denizen.core.tables import texts
 from denizen.models.encoder import Encoder, encode
 from denizen.recipes.prepare import Data
 
-# A training step reads each text forward and backward, three times the work of encoding it, and its batches are padded
-# and leave the caches: 43 ms a passage of 128 tokens against 9.5 ms (MedQuAD, bf16, two cores).
-_TRAINING_FACTOR = 4.5
 _SAMPLE = 48
+_STEP_TEXTS = 64
 
 
 def make_plan(config: AdaptConfig, data: Data, encoder: Encoder) -> str:
     """The plan as text: documents, queries, steps, negatives, minutes.
 
-    The minutes come from encoding a sample of the corpus on this machine; mined triplets are counted at their upper
-    limit, since how many there are is known only after mining.
+    The minutes come from encoding and training on a sample of the corpus on this machine; mined triplets are counted
+    at their upper limit, since how many there are is known only after mining.
     """
     from denizen.models.losses import LOSSES
-    from denizen.stages.train_encoder import total_steps
+    from denizen.stages.train_encoder import seconds_of_a_step, total_steps
 
     triplets = LOSSES[config.loss].triplets
     train_ids = set(data.split("train")[0])
@@ -30,28 +28,24 @@ def make_plan(config: AdaptConfig, data: Data, encoder: Encoder) -> str:
     passages = texts(data.corpus)
     sample = passages[:: max(1, len(passages) // _SAMPLE)][:_SAMPLE]
     model, backend = encoder.loaded(passages)
-
-    def seconds_a_text(characters: int | None) -> float:
-        part = [text[:characters] for text in sample]
-        encode(model, part[:4], "document", backend)
-        began = time.perf_counter()
-        encode(model, part, "document", backend)
-        return (time.perf_counter() - began) / len(part)
-
-    seconds = seconds_a_text(None)
-    # 4 characters a token is the usual length of English
-    training_seconds = seconds_a_text(4 * config.max_tokens) if config.max_tokens else seconds
+    encode(model, sample[:4], "document", backend)
+    began = time.perf_counter()
+    encode(model, sample, "document", backend)
+    seconds = (time.perf_counter() - began) / len(sample)
+    texts_a_row = 2 if triplets else 1 + config.negatives
+    batch = passages[:: max(1, len(passages) // _STEP_TEXTS)][:_STEP_TEXTS]
+    # a question is short: it counts as nothing
+    training_seconds = seconds_of_a_step(encoder.folder, batch, config) / len(batch)
     # a query gives a hard and an easy triplet at most, or a row for each relevant passage that is taken
     if triplets or config.positives:
         rows = train * (2 if triplets else config.positives)
     else:
         rows = sum(query_id in train_ids for query_id in data.qrels["query_id"].to_pylist())
-    texts_a_row = 2 if triplets else 1 + config.negatives
     # all rounds' examples are trained on again in each later round
     rows_of_rounds = [rows * number for number in range(1, config.rounds + 1)]
     steps = [total_steps(count, config) for count in rows_of_rounds]
     encoding = (config.rounds + 1) * len(passages) * seconds
-    training = sum(rows_of_rounds) * config.epochs * texts_a_row * training_seconds * _TRAINING_FACTOR
+    training = sum(rows_of_rounds) * config.epochs * texts_a_row * training_seconds
     negatives = (
         "1 mined"
         if triplets

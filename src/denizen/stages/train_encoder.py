@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.base.sampler import DefaultBatchSampler
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from denizen.core.config import AdaptConfig
@@ -30,15 +30,14 @@ from denizen.core.errors import InputError
 from denizen.core.tables import texts
 from denizen.models.attention import use_batched_attention
 from denizen.models.backends import use_bf16
+from denizen.models.batch_embedding import embed_columns
 from denizen.models.encoder import Prompts, load_encoder, prompts_of
 from denizen.models.losses import LOSSES, LossInputs, Relevance
+from denizen.models.training_batches import EpochBatches, length_batches, similar_batches
 
-# batches of similar lengths are drawn from this many at a time: enough to save the padding, few enough to mix
-_BATCHES_IN_A_POOL = 32
 _CHECKPOINTS = 10
 _COMPLETE = "complete"
 
-_Lengths = np.ndarray[Any, np.dtype[np.int64]]
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 SETTINGS = (
@@ -153,12 +152,7 @@ def train(
     torch.manual_seed(config.seed)
     model = load_encoder(student)
     own_limit = model.max_seq_length
-    # a static embedding has no limit, and none can be set
-    shorten = 0 < config.max_tokens < (own_limit or 0) < math.inf
-    if shorten:
-        model.max_seq_length = config.max_tokens
-    dropouts = {} if config.dropout else _switch_off_dropout(model)
-    use_batched_attention(model)
+    dropouts = _make_ready(model, config)
     checkpoints = folder / "checkpoints"
     resume = _last_checkpoint(checkpoints)
     steps = total_steps(rows, config)
@@ -176,13 +170,41 @@ def train(
     trainer.make_batches = _batches(anchors, data, config)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if shorten:
+    if model.max_seq_length != own_limit:
         model.max_seq_length = own_limit
     _set_dropout(model, dropouts)
     model.save_pretrained(str(folder), create_model_card=False)
     _remove(checkpoints)
     losses = [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
     return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
+
+
+def seconds_of_a_step(student: Path, passages: Sequence[str], config: AdaptConfig) -> float:
+    """How long a forward and backward pass over some passages takes on this machine."""
+    model = load_encoder(student)
+    _make_ready(model, config)
+    model.train()
+    features = model.preprocess(list(passages))
+
+    def step() -> None:
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=use_bf16(config.precision)):
+            (embeddings,) = embed_columns(model, [features])
+        embeddings.float().sum().backward()
+
+    # the first one also reserves memory
+    step()
+    began = time.perf_counter()
+    step()
+    return time.perf_counter() - began
+
+
+def _make_ready(model: SentenceTransformer, config: AdaptConfig) -> dict[str, float]:
+    """Sets what training changes of a model, and returns the dropouts to put back before saving."""
+    # a static embedding has no limit, and none can be set
+    if 0 < config.max_tokens < (model.max_seq_length or 0) < math.inf:
+        model.max_seq_length = config.max_tokens
+    use_batched_attention(model)
+    return {} if config.dropout else _switch_off_dropout(model)
 
 
 def total_steps(rows: int, config: AdaptConfig) -> int:
@@ -203,77 +225,6 @@ class _Trainer(SentenceTransformerTrainer):
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Leaves the card to the end of the run; the library's own computes examples with the model here."""
-
-
-class EpochBatches(DefaultBatchSampler):
-    """All rows once an epoch, in batches that `make` draws with a generator seeded by (seed, epoch)."""
-
-    def __init__(
-        self, dataset: Dataset, batch_size: int, seed: int, make: Callable[[np.random.Generator], list[list[int]]]
-    ) -> None:
-        super().__init__(dataset, batch_size=batch_size, drop_last=False, seed=seed)
-        self.rows = len(dataset)
-        self.make = make
-
-    def __iter__(self) -> Iterator[list[int]]:
-        yield from self.make(np.random.default_rng([self.seed, self.epoch]))
-
-    def __len__(self) -> int:
-        return math.ceil(self.rows / self.batch_size)
-
-
-def length_batches(lengths: _Lengths, batch_size: int, random: np.random.Generator) -> list[list[int]]:
-    """Batches of rows of similar length: padding is a third of the tokens of batches drawn at random.
-
-    Rows are shuffled, cut into pools of 32 batches, sorted by length within a pool, and cut into batches; the
-    batches are shuffled.
-
-    Args:
-        lengths: Shape (rows,).
-        batch_size: Rows of a batch; the last one may have fewer.
-        random: Source of the order.
-    """
-    order = random.permutation(len(lengths))
-    pool = batch_size * _BATCHES_IN_A_POOL
-    batches: list[list[int]] = []
-    for begin in range(0, len(order), pool):
-        rows = order[begin : begin + pool]
-        batches += _cut(rows[np.argsort(lengths[rows], kind="stable")], batch_size)
-    return _shuffled(batches, random)
-
-
-def similar_batches(vectors: _Vectors, batch_size: int, random: np.random.Generator) -> list[list[int]]:
-    """Batches of similar queries, so that the other queries' documents are hard negatives that cost nothing.
-
-    A random projection tree: the rows are halved along the direction between a random row and the one farthest from
-    it, until each part is one batch (the idea of topic-aware sampling, Hofstaetter et al. 2021, without its fixed
-    clusters: each epoch draws other directions, so rows meet other rows).
-
-    Args:
-        vectors: Shape (rows, dim), the queries' embeddings.
-        batch_size: Rows of a batch; the last one may have fewer.
-        random: Source of the directions and of the order.
-    """
-    batches: list[list[int]] = []
-    parts = [random.permutation(len(vectors))]
-    while parts:
-        rows = parts.pop()
-        if len(rows) <= batch_size:
-            batches.append(rows.tolist())
-            continue
-        far = vectors[rows[np.argmin(vectors[rows] @ vectors[rows[0]])]]
-        rows = rows[np.argsort(vectors[rows] @ (far - vectors[rows[0]]), kind="stable")]
-        half = math.ceil(len(rows) / batch_size) // 2 * batch_size
-        parts += [rows[half:], rows[:half]]
-    return _shuffled(batches, random)
-
-
-def _cut(rows: np.ndarray[Any, Any], batch_size: int) -> list[list[int]]:
-    return [rows[at : at + batch_size].tolist() for at in range(0, len(rows), batch_size)]
-
-
-def _shuffled(batches: list[list[int]], random: np.random.Generator) -> list[list[int]]:
-    return [batches[at] for at in random.permutation(len(batches)).tolist()]
 
 
 def _arguments(
