@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
+import importlib.metadata
 import importlib.util
-import os
+import json
+import platform
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,6 +37,8 @@ Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 # more threads than this share the interpreter badly; on larger machines each batch gets several cores
 _WORKERS = 8
+# raised by hand when this package's code changes what a backend computes
+_CODE_VERSION = 1
 _TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -57,7 +62,7 @@ class Backend:
             yield from map(self.embed, batches)
             return
         threads = torch.get_num_threads()
-        inside = max(1, (os.cpu_count() or 1) // self.workers)
+        inside = max(1, threads // self.workers)
         pending: deque[Future[Vectors]] = deque()
         try:
             with ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(inside,)) as pool:
@@ -115,7 +120,9 @@ def candidates(backend: str, precision: str) -> list[str]:
         names = [f"{backend}-fp32"]
     else:
         raise InputError(f"backend {backend} has no {wanted}; it has {', '.join(_ARITHMETICS[backend])}")
-    return list(dict.fromkeys([*names, "torch-fp32"]))
+    # what fails the gate falls back on the next best, whatever was asked for
+    native = ["torch-bf16"] if wanted != "fp32" and bf16_is_native() else []
+    return list(dict.fromkeys([*names, *native, "torch-fp32"]))
 
 
 def make(name: str, model: SentenceTransformer) -> Backend:
@@ -273,9 +280,22 @@ def try_make(name: str, model: SentenceTransformer) -> Backend | str:
         return f"{type(error).__name__}: {reason(error)}"
 
 
-def version_of(name: str) -> str:
-    """The version of the library behind a backend."""
-    from importlib.metadata import version
+def environment(libraries: Sequence[str] = ("torch", *_MODULES)) -> str:
+    """A digest of what may change an embedding beside the model: processor, libraries, and this package's own code.
 
-    library = name.partition("-")[0]
-    return version(_MODULES.get(library, library))
+    Args:
+        libraries: The backends' libraries that count; those that are not installed are left out.
+    """
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    modules = [_MODULES.get(library, library) for library in libraries]
+    versions = {}
+    for package in ("sentence-transformers", "transformers", "tokenizers", *modules):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    text = json.dumps([_CODE_VERSION, device, torch.get_num_threads(), versions], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _processor() -> str:
+    flags = [bf16_is_native(), torch.backends.cpu.get_cpu_capability()]
+    return f"{platform.machine()} {flags}"

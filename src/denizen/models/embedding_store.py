@@ -83,9 +83,8 @@ class StorePart:
 
     def add(self, keys: np.ndarray[Any, np.dtype[np.uint64]], vectors: _Vectors) -> None:
         """Appends vectors with their keys; after a return they are on disk."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._locked():
-            count = _count(self.folder)
+        with locked(self.folder):
+            count = self._count()
             with (self.folder / "vectors.f32").open("ab") as file:
                 # what an interrupted write left behind
                 file.truncate(count * self.dim * 4)
@@ -107,17 +106,26 @@ class StorePart:
         return StoredVectors(np.memmap(path, dtype=np.float32, mode="r", shape=shape), rows)
 
     def _refresh(self) -> None:
-        count = _count(self.folder)
+        count = self._count()
         if count > len(self._keys):
             raw = np.fromfile(self.folder / "keys.bin", dtype=np.uint64, count=4 * count)
             self._keys = raw.reshape(count, 4)
             self._order = np.argsort(self._keys[:, 0], kind="stable")
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _count(self) -> int:
+        """How many vectors have both, themselves and their key; a folder may be a torn copy of another."""
+        sizes = {"keys.bin": _KEY_BYTES, "vectors.f32": 4 * self.dim}
+        paths = {self.folder / name: size for name, size in sizes.items()}
+        return min(path.stat().st_size // size if path.is_file() else 0 for path, size in paths.items())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder of a store; others wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def text_keys(prompt: str, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:
@@ -130,11 +138,6 @@ def text_keys(prompt: str, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.
         digest.update(text.encode("utf-8", "surrogatepass"))
         digests += digest.digest()
     return np.frombuffer(bytes(digests), dtype=np.uint64).reshape(-1, 4)
-
-
-def _count(folder: Path) -> int:
-    path = folder / "keys.bin"
-    return path.stat().st_size // _KEY_BYTES if path.is_file() else 0
 
 
 def _chain(ordered: np.ndarray[Any, np.dtype[np.uint64]]) -> int:

@@ -6,7 +6,6 @@ import importlib.util
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,8 +16,9 @@ import torch
 from denizen.core.errors import InputError, reason
 from denizen.core.stage import write_json
 from denizen.models import parity
-from denizen.models.backends import Backend, Features, Vectors, candidates, make, try_make, version_of
-from denizen.models.embedding_store import StoredVectors, StorePart, text_keys
+from denizen.models.backends import Backend, Features, Vectors, candidates, environment, make, try_make
+from denizen.models.embedding_store import StoredVectors, StorePart, locked, text_keys
+from denizen.models.token_batches import WINDOW, token_batches
 from denizen.models.weights import model_digest
 
 if TYPE_CHECKING:
@@ -27,15 +27,8 @@ if TYPE_CHECKING:
 Kind = Literal["query", "document"]
 _Rows = np.ndarray[Any, np.dtype[np.int64]]
 
-# On CPUs a batch that stays in the caches is fastest: 8 passages of 180 tokens encode 1.4 times as fast as 32.
-_BATCH_TOKENS_CPU = 1536
-_BATCH_TOKENS_GPU = 32768
-# texts that are sorted by length and stored together; a killed run loses at most this many
-_WINDOW = 2048
 # below this the parity gate would take longer than it saves
 _FEW_TEXTS = 1000
-# texts of a batch whose tokens cannot be told apart
-_PLAIN_BATCH = 32
 _SAMPLE_TEXT = "the 1 2 3 of a, e and i: what is new? 的 и"
 _PASSAGE_NAMES = ("document", "passage", "corpus")
 
@@ -155,9 +148,11 @@ def encode(
     """
     result = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)
     places: deque[_Rows] = deque()
+    prompts = prompts_of(model)
+    prompt = prompts.query if kind == "query" else prompts.document
 
     def batches() -> Iterator[Features]:
-        for rows, features in _token_batches(model, texts, kind):
+        for rows, features in token_batches(model, texts, prompt, kind):
             places.append(rows)
             yield features
 
@@ -177,7 +172,7 @@ class Encoder:
     Args:
         folder: The model.
         store: The folder of the embedding store.
-        backend: auto, torch, openvino or onnx.
+        backend: auto, torch, openvino or onnx; or exactly one, as torch-bf16, without falling back on another.
         precision: auto, fp32, bf16 or int8.
     """
 
@@ -210,41 +205,40 @@ class Encoder:
             missing.setdefault(keys[at].tobytes(), at)
         wanted = list(missing.values())
         progress(len(texts) - len(wanted))
-        for begin in range(0, len(wanted), _WINDOW):
-            window = wanted[begin : begin + _WINDOW]
+        for begin in range(0, len(wanted), WINDOW):
+            window = wanted[begin : begin + WINDOW]
             model, computing = self.loaded(texts)
             # a killed run cuts the rest into the same windows, and so computes the same vectors
-            part.add(keys[window], encode(model, [texts[at] for at in window], kind, computing, progress))
+            vectors = encode(model, [texts[at] for at in window], kind, computing, progress)
+            _check_finite(vectors, [texts[at] for at in window], self.folder)
+            part.add(keys[window], vectors)
         return part.vectors(part.find(keys) if wanted else rows)
 
     def _choice(self, texts: Sequence[str]) -> dict[str, Any]:
         """Which backend computes here, what the gate measured, and what a look-up needs to know of the model."""
         if self._chosen is not None:
             return self._chosen
-        path = self._store / f"{'-'.join(self._wanted)}.json"
-        if path.is_file():
-            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            # a library of another version, or another machine, has to pass the gate anew
-            name = known["backend"]
-            if name in candidates(*self._wanted) and known["part"] == f"{name}-{version_of(name)}":
+        # another machine, another version or one more library: the gate is passed anew
+        path = self._store / f"{'-'.join(self._wanted)}-{environment()}.json"
+        with locked(self._store):
+            if path.is_file():
+                known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
                 return known
-        model = self._loaded_model()
-        backend, tried = choose(model, texts, *self._wanted)
-        self._backend = backend
-        self.notes = [f"{name} not used: {why}" for name, why in tried.items() if isinstance(why, str)]
-        prompts = prompts_of(model)
-        dim = model.get_embedding_dimension() or 0
-        # the arithmetic of a backend may change with its version
-        part = f"{backend.name}-{version_of(backend.name)}"
-        choice = {
-            "backend": backend.name,
-            "part": part,
-            "dim": dim,
-            "prompts": {"query": f"query:{prompts.query}", "document": f"document:{prompts.document}"},
-            "tried": {name: found if isinstance(found, str) else asdict(found) for name, found in tried.items()},
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, choice)
+            model = self._loaded_model()
+            backend, tried = choose(model, texts, *self._wanted)
+            self._backend = backend
+            self.notes = [f"{name} not used: {why}" for name, why in tried.items() if isinstance(why, str)]
+            prompts = prompts_of(model)
+            choice = {
+                "backend": backend.name,
+                "part": f"{backend.name}-{environment([backend.name.partition('-')[0], 'torch'])}",
+                "dim": model.get_embedding_dimension() or 0,
+                "prompts": {"query": f"query:{prompts.query}", "document": f"document:{prompts.document}"},
+                "tried": {name: found if isinstance(found, str) else asdict(found) for name, found in tried.items()},
+            }
+            # what was not measured must not decide for a larger corpus
+            if not _are_few(texts, *self._wanted):
+                write_json(path, choice)
         return choice
 
     def loaded(self, texts: Sequence[str]) -> tuple[SentenceTransformer, Backend]:
@@ -256,9 +250,9 @@ class Encoder:
         return model, self._backend
 
     @property
-    def backend(self) -> str:
-        """The name of the chosen backend, as torch-bf16."""
-        return str((self._chosen or {})["backend"])
+    def backend(self) -> str | None:
+        """The name of the chosen backend, as torch-bf16; None before the first texts."""
+        return str(self._chosen["backend"]) if self._chosen else None
 
     @property
     def gate(self) -> dict[str, Any]:
@@ -268,6 +262,8 @@ class Encoder:
     def _loaded_model(self) -> SentenceTransformer:
         if self._model is None:
             self._model = load_encoder(self.folder)
+            if model_digest(self.folder) != self.digest:
+                raise InputError(f"{self.folder} has changed while it was in use; run the same command again")
         return self._model
 
 
@@ -287,13 +283,14 @@ def choose(
     """
     exact = make("torch-fp32", model)
     tried: dict[str, parity.Parity | str] = {}
-    if len(texts) < _FEW_TEXTS and (backend, precision) == ("auto", "auto"):
+    if _are_few(texts, backend, precision):
         return exact, tried
+    only = "-" in backend
     parts = parity.sample(texts)
     reference: list[Vectors] | None = None
-    for name in candidates(backend, precision):
+    for name in [backend] if only else candidates(backend, precision):
         if name == exact.name:
-            break
+            return exact, tried
         made = try_make(name, model)
         if isinstance(made, str):
             tried[name] = made
@@ -306,8 +303,24 @@ def choose(
             continue
         if found.passed:
             return made, {**tried, name: found}
-        tried[name] = f"the parity gate: smallest cosine {found.cosine:.4f}, nDCG@10 {found.ndcg:+.4f}"
-    return exact, tried
+        tried[name] = (
+            f"the parity gate: smallest cosine {found.cosine:.4f}, lengths {found.length:.2%} apart, "
+            f"nDCG@10 {found.ndcg:+.4f}"
+        )
+    raise InputError(f"{backend} was used before and cannot be used here ({tried[backend]}); --redo round-0/embeddings")
+
+
+def _are_few(texts: Sequence[str], backend: str, precision: str) -> bool:
+    return len(texts) < _FEW_TEXTS and (backend, precision) == ("auto", "auto")
+
+
+def _check_finite(vectors: Vectors, texts: Sequence[str], folder: Path) -> None:
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"{folder} has no finite embedding for {len(wrong)} text(s), the first of them {texts[wrong[0]][:80]!r}; "
+            "remove them, or use another model"
+        )
 
 
 def quiet_libraries() -> None:
@@ -334,51 +347,3 @@ def _embed_sample(
 ) -> list[Vectors]:
     kinds: tuple[Kind, ...] = ("document", "query", "document")
     return [encode(model, part, kind, backend) for part, kind in zip(parts, kinds, strict=True)]
-
-
-def _token_batches(model: SentenceTransformer, texts: Sequence[str], kind: Kind) -> Iterator[tuple[_Rows, Features]]:
-    prompts = prompts_of(model)
-    prompt = (prompts.query if kind == "query" else prompts.document) or None
-    windows = [range(begin, min(begin + _WINDOW, len(texts))) for begin in range(0, len(texts), _WINDOW)]
-
-    def tokenise(window: range) -> Features:
-        features: Features = model.preprocess([texts[at] for at in window], prompt=prompt, task=kind)
-        return {**features, "task": kind}
-
-    with ThreadPoolExecutor(1) as ahead:
-        coming = deque(ahead.submit(tokenise, window) for window in windows[:1])
-        for at, window in enumerate(windows):
-            features = coming.popleft().result()
-            if at + 1 < len(windows):
-                coming.append(ahead.submit(tokenise, windows[at + 1]))
-            mask = features.get("attention_mask")
-            if mask is None or mask.dim() != 2 or not bool(mask[:, 0].all()):
-                # no token table that is padded on the right: what the model makes of it only the model knows
-                for begin in range(0, len(window), _PLAIN_BATCH):
-                    rows = np.arange(window.start + begin, min(window.start + begin + _PLAIN_BATCH, window.stop))
-                    part = model.preprocess([texts[row] for row in rows.tolist()], prompt=prompt, task=kind)
-                    yield rows, {**part, "task": kind}
-                continue
-            lengths = mask.sum(dim=1).numpy()
-            for chosen in _by_tokens(lengths):
-                index, longest = torch.from_numpy(chosen), int(lengths[chosen[0]])
-                cut = {
-                    name: value.index_select(0, index)[:, :longest] if _is_table(value, mask) else value
-                    for name, value in features.items()
-                }
-                yield chosen + window.start, cut
-
-
-def _by_tokens(lengths: _Rows) -> Iterator[_Rows]:
-    """Rows in batches of similar length, the longest first, within the token budget."""
-    budget = _BATCH_TOKENS_GPU if torch.cuda.is_available() else _BATCH_TOKENS_CPU
-    order = np.argsort(-lengths, kind="stable")
-    begin = 0
-    while begin < len(order):
-        count = max(1, budget // max(1, int(lengths[order[begin]])))
-        yield order[begin : begin + count]
-        begin += count
-
-
-def _is_table(value: object, mask: torch.Tensor) -> bool:
-    return isinstance(value, torch.Tensor) and value.shape == mask.shape

@@ -12,12 +12,14 @@ from denizen.models.backends import Vectors
 
 # bf16 on CPUs stays above .9999; a wrong mask or a lost prompt falls far below
 COSINE = 0.999
+LENGTH = 0.01
 NDCG = 0.002
 # one pair of ranks that changes places among this many queries is .0014 of nDCG@10
 _QUERIES = 256
 _EXTREMES = 16
 _QUERY_WORDS = 12
 _DOCUMENT_WORDS = 24
+_TINY = 1e-30
 
 
 _Item = TypeVar("_Item")
@@ -28,12 +30,14 @@ class Parity:
     """How far a backend is from fp32 torch.
 
     Attributes:
-        cosine: The smallest cosine of any text's two embeddings.
+        cosine: The smallest cosine of any text's two embeddings; that of two zeros is 1.
+        length: The largest relative difference of their lengths, which rank where similarity is the dot product.
         ndcg: The difference of mean nDCG@10, backend minus fp32 torch.
         texts: How many texts were compared.
     """
 
     cosine: float
+    length: float
     ndcg: float
     texts: int
 
@@ -41,7 +45,7 @@ class Parity:
     def passed(self) -> bool:
         """Whether the backend may be used."""
         # written so that nan fails
-        return bool(self.cosine > COSINE) and bool(abs(self.ndcg) <= NDCG)
+        return bool(self.cosine > COSINE) and bool(self.length < LENGTH) and bool(abs(self.ndcg) <= NDCG)
 
 
 def sample(texts: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
@@ -54,8 +58,9 @@ def sample(texts: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     distinct = sorted(set(texts), key=lambda text: (len(text), text))
     extremes = distinct[:_EXTREMES] + distinct[_EXTREMES:][-_EXTREMES:]
     between = _spread(distinct[_EXTREMES:-_EXTREMES], _EXTREMES)
-    long_enough = [words for text in distinct if len(words := text.split()) >= 2]
-    chosen = _spread(long_enough, _QUERIES)
+    # whole texts first: the words of all would take many times the memory of the texts
+    long_enough = [text for text in distinct if len(text.split(None, 1)) == 2]
+    chosen = [text.split() for text in _spread(long_enough, _QUERIES)]
     cuts = [min(_QUERY_WORDS, len(words) // 2) for words in chosen]
     queries = [" ".join(words[:cut]) for words, cut in zip(chosen, cuts, strict=True)]
     documents = [" ".join(words[cut : cut + _DOCUMENT_WORDS]) for words, cut in zip(chosen, cuts, strict=True)]
@@ -69,12 +74,13 @@ def compare(ours: Sequence[Vectors], theirs: Sequence[Vectors]) -> Parity:
         ours: The backend's embeddings of the three parts of `sample`.
         theirs: Those of fp32 torch.
     """
-    cosines = [
-        np.einsum("nd,nd->n", _unit(one), _unit(other)).min(initial=1.0)
-        for one, other in zip(ours, theirs, strict=True)
-    ]
+    one, other = np.concatenate(ours), np.concatenate(theirs)
+    lengths, wanted = np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1)
+    both = np.maximum(lengths * wanted, _TINY)
+    cosines = np.where((lengths == 0) & (wanted == 0), 1.0, np.einsum("nd,nd->n", one, other) / both)
+    apart = np.abs(lengths - wanted) / np.maximum(wanted, _TINY)
     gains = [_ndcg(queries, documents) for _, queries, documents in (ours, theirs)]
-    return Parity(float(np.min(cosines)), gains[0] - gains[1], sum(len(part) for part in ours))
+    return Parity(float(np.min(cosines, initial=1.0)), float(np.max(apart, initial=0.0)), gains[0] - gains[1], len(one))
 
 
 def _ndcg(queries: Vectors, documents: Vectors) -> float:
@@ -84,12 +90,6 @@ def _ndcg(queries: Vectors, documents: Vectors) -> float:
     scores = queries @ documents.T
     ranks = (scores > scores.diagonal()[:, None]).sum(axis=1) + 1
     return float(np.where(ranks <= 10, 1 / np.log2(ranks + 1), 0).mean())
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    # a vector of zeros stays one, and its cosine 0
-    unit: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit
 
 
 def _spread(items: Sequence[_Item], count: int) -> list[_Item]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from denizen.core.errors import InputError
@@ -21,7 +22,9 @@ def model_digest(folder: Path) -> str:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; it should hold a model")
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    # a module's folder may be a link, as all files are in the hub's cache
+    found = (Path(parent) / name for parent, _, names in os.walk(folder, followlinks=True) for name in names)
+    for path in sorted(found):
         if path.is_file() and path.name not in _NOT_THE_MODEL:
             digest.update(f"{path.relative_to(folder).as_posix()}:{file_digest(path)}\n".encode())
     return digest.hexdigest()

@@ -31,7 +31,7 @@ from denizen.recipes.plan import make_plan
 from denizen.recipes.prepare import SETTINGS as PREPARE_SETTINGS
 from denizen.recipes.prepare import Data, content_digest, source_digest, write_data
 from denizen.recipes.results import metrics_json, model_card, versions
-from denizen.recipes.run_folder import check_config, held
+from denizen.recipes.run_folder import check_config, check_encoding, held, store_of
 from denizen.stages import evaluation, examples, mining, retrieval
 from denizen.stages.examples import Windows
 
@@ -64,6 +64,7 @@ def adapt(
         raise InputError(f"there is no stage {redo!r} to redo; there are {', '.join(stage_names(config))}")
     base = locate(config.model)
     guide = locate(config.guide) if config.guide else base
+    check_encoding(config, out)
     with held(out):
         check_config(out, config, redo)
         if not (out / "corpus").exists():
@@ -108,13 +109,21 @@ class _Run:
         self.files: dict[str, dict[str, str]] = {}
         self._encoder: Encoder | None = None
 
-    def encoder(self, student: Path) -> Encoder:
-        """The encoder of a student; the one before is let go, with its weights."""
-        if self._encoder is None or self._encoder.folder != student:
-            config = self.config
-            store = Path(config.store).expanduser() if config.store else self.out / "embeddings"
-            self._encoder = Encoder(student, store, backend=config.backend, precision=config.precision)
-        return self._encoder
+    def encoder(self, student: Path, number: int | None = None) -> Encoder:
+        """The encoder of a student; the one before is let go, with its weights.
+
+        Args:
+            student: Its folder.
+            number: The round whose corpus it has embedded; it goes on with the backend of then.
+        """
+        config = self.config
+        backend = None if number is None else self._backend(number)
+        last = self._encoder
+        if last is None or last.folder != student or backend not in (None, last.backend):
+            self._encoder = last = Encoder(
+                student, store_of(config, self.out), backend=backend or config.backend, precision=config.precision
+            )
+        return last
 
     def data(self, source: Source | None) -> Data:
         """Stage corpus: passages, splits, guard."""
@@ -153,7 +162,7 @@ class _Run:
                 encoder.encode(queries, "query", advance)
             for note in encoder.notes:
                 self.progress.note(note)
-            self.progress.note(encoder.backend)
+            self.progress.note(f"by {encoder.backend}")
             write_json(folder / "encoder.json", {"model": encoder.digest, "backend": encoder.backend})
             return {"gate": encoder.gate}
 
@@ -165,7 +174,7 @@ class _Run:
 
         def work(folder: Path) -> dict[str, Any]:
             query_ids, queries = data.split("train", "dev")
-            run = self._search(student, query_ids, queries, data)
+            run = self._search(number, student, query_ids, queries, data)
             dev_ids, _ = data.split("dev")
             metrics = evaluation.measure(run, data.qrels, dev_ids)
             write_table(folder / "run.parquet", run)
@@ -261,7 +270,9 @@ class _Run:
                 self.progress.note(f"{training.dropped:,} examples without enough negatives left out")
             anchors = training.columns["anchor"]
             # embedded already, so these come from the store
-            vectors = self.encoder(student).encode(anchors, "query")[:] if self.config.batches == "similar" else None
+            vectors = (
+                self.encoder(student, number).encode(anchors, "query")[:] if self.config.batches == "similar" else None
+            )
             with self.progress.bar(train_encoder.total_steps(len(anchors), self.config), "steps") as advance:
                 return train_encoder.train(folder, student, training, self.config, guide, vectors, advance)
 
@@ -292,9 +303,9 @@ class _Run:
         def test(folder: Path) -> dict[str, Any]:
             query_ids, queries = data.split("test")
             runs = {
-                "base": self._search(students[0], query_ids, queries, data, "queries by base"),
+                "base": self._search(0, students[0], query_ids, queries, data, "queries by base"),
                 "bm25": self._search_bm25(query_ids, queries, data),
-                "adapted": self._search(students[best], query_ids, queries, data, "queries by adapted"),
+                "adapted": self._search(best, students[best], query_ids, queries, data, "queries by adapted"),
             }
             backends = {"base": self._backend(0), "adapted": self._backend(best)}
             found = evaluation.write_evaluation(folder, runs, data.qrels, query_ids)
@@ -315,15 +326,17 @@ class _Run:
 
     def _search(
         self,
+        number: int,
         student: Path,
         query_ids: list[str],
         queries: list[str],
         data: Data,
         unit: str = "queries",
     ) -> pa.Table:
-        encoder = self.encoder(student)
-        corpus = encoder.encode(texts(data.corpus), "document")
-        vectors = encoder.encode(queries, "query")
+        encoder = self.encoder(student, number)
+        with self.progress.bar(len(data.corpus) + len(queries), "texts") as advance:
+            corpus = encoder.encode(texts(data.corpus), "document", advance)
+            vectors = encoder.encode(queries, "query", advance)
         with self.progress.bar(len(query_ids), unit) as advance:
             return retrieval.search(
                 query_ids,

@@ -74,7 +74,9 @@ def evaluate(
                 vectors = encoder.encode(passages, "document", advance)
                 asked = encoder.encode(queries, "query", advance)
             runs[name] = retrieval.search(query_ids, asked[:], doc_ids, vectors, _DEPTH)
-            backends[name] = encoder.backend
+            backends[name] = str(encoder.backend)
+            for note in (f"by {encoder.backend}", *encoder.notes):
+                progress.note(note)
     if bm25:
         with progress.working("bm25"), progress.bar(len(queries), "queries") as advance:
             runs["bm25"] = retrieval.search_bm25(query_ids, queries, doc_ids, passages, _DEPTH, advance)

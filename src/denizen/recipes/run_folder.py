@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from denizen.core.config import AdaptConfig
-from denizen.core.errors import ChangedError, DenizenError, InputError
+from denizen.core.errors import ChangedError, DenizenError, InputError, reason
 from denizen.core.stage import differences, write_json
+from denizen.models.backends import candidates
 
 # fewer free bytes than a checkpoint's smallest file
 _FULL = 1 << 20
+# settings that may differ when a run is continued: they change where and how it works, not what comes out
+_WITHOUT_EFFECT = ("store", "memory_mb")
 
 
 @contextmanager
@@ -73,7 +78,12 @@ def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
     """
     path = out / "config.json"
     if path.is_file() and (out / "corpus").exists():
-        changed = differences(json.loads(path.read_text(encoding="utf-8")), config.as_dict())
+        # a run from before a setting was there used its default
+        before = {**_defaults(), **json.loads(path.read_text(encoding="utf-8"))}
+        now = config.as_dict()
+        for name in _WITHOUT_EFFECT:
+            del before[name], now[name]
+        changed = differences(before, now)
         if changed and redo is None:
             raise ChangedError(
                 f"{out} holds a run with other settings: {'; '.join(changed)}. Use another --out, or --redo STAGE "
@@ -81,6 +91,34 @@ def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
             )
     else:
         write_json(path, config.as_dict())
+
+
+def store_of(config: AdaptConfig, out: Path) -> Path:
+    """The folder of a run's embedding store."""
+    return Path(config.store).expanduser().resolve() if config.store else out / "embeddings"
+
+
+def check_encoding(config: AdaptConfig, out: Path) -> None:
+    """Makes sure that there is a backend and a place for embeddings, before the corpus is read and not after.
+
+    Raises:
+        InputError: When the backend is not installed, or nothing can be written into the store.
+    """
+    candidates(config.backend, config.precision)
+    if not config.store:
+        return
+    store = store_of(config, out)
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        probe = store / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"--store {config.store} cannot be used: {reason(error)}; give another folder") from error
+
+
+def _defaults() -> dict[str, Any]:
+    return AdaptConfig("").as_dict()
 
 
 def _clear(out: Path, whole: bool) -> None:

@@ -184,7 +184,10 @@ def seconds_of_a_step(student: Path, passages: Sequence[str], config: AdaptConfi
     model = load_encoder(student)
     _make_ready(model, config)
     model.train()
-    features = model.preprocess(list(passages))
+    features = {
+        name: value.to(model.device) if isinstance(value, torch.Tensor) else value
+        for name, value in model.preprocess(list(passages)).items()
+    }
 
     def step() -> None:
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=use_bf16(config.precision)):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from denizen.core.errors import InputError
-from denizen.models import backends, encoder
+from denizen.models import backends, encoder, token_batches
 from denizen.models.backends import Backend, candidates, make, try_make
 from denizen.models.encoder import load_encoder
 
@@ -29,7 +29,7 @@ def test_every_backend_gives_what_the_model_gives_with_and_without_padding(
     library = name.partition("-")[0]
     if library in MODULES:
         pytest.importorskip(MODULES[library])
-    monkeypatch.setattr(encoder, "_BATCH_TOKENS_CPU", 300)
+    monkeypatch.setattr(token_batches, "_BATCH_TOKENS_CPU", 300)
     model = load_encoder(tiny_encoder)
     found = encoder.encode(model, TEXTS, "document", make(name, model))
     cosines = (found * model.encode(TEXTS)).sum(axis=1)
