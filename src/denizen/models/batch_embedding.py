@@ -75,7 +75,8 @@ def _rows_of_the_token_table(model: SentenceTransformer, used: Tensor) -> Iterat
     and adding up these gradients takes a tenth of a training step.
     """
     transformer = getattr(getattr(model, "module", model)[0], "auto_model", None)
-    table = transformer.get_input_embeddings() if hasattr(transformer, "get_input_embeddings") else None
+    token_table = getattr(transformer, "get_input_embeddings", None)
+    table = token_table() if token_table is not None else None
     if transformer is None or type(table) is not nn.Embedding or table.max_norm is not None or table.scale_grad_by_freq:
         yield
         return
