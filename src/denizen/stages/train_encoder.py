@@ -192,7 +192,7 @@ def seconds_of_a_step(student: Path, passages: Sequence[str], config: AdaptConfi
     def step() -> None:
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=use_bf16(config.precision)):
             (embeddings,) = embed_columns(model, [features])
-        embeddings.float().sum().backward()
+        torch.autograd.backward(embeddings.float().sum())
 
     # the first one also reserves memory
     step()
