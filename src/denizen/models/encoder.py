@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from denizen.core.errors import InputError, reason
 from denizen.core.stage import write_json

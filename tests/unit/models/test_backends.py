@@ -91,8 +91,9 @@ def test_without_extras_torch_is_tried_and_exact_torch_comes_last(
 def test_openvino_comes_first_where_it_is_installed_and_onnx_only_when_asked_for(machine: pytest.MonkeyPatch) -> None:
     machine.setattr(backends, "_installed", lambda library: True)
     assert candidates("auto", "auto") == ["openvino-bf16", "torch-bf16", "torch-fp32"]
-    assert candidates("onnx", "auto") == ["onnx-fp32", "torch-fp32"]
-    assert candidates("onnx", "int8") == candidates("auto", "int8") == ["onnx-int8", "torch-fp32"]
+    assert candidates("onnx", "auto") == ["onnx-fp32", "torch-bf16", "torch-fp32"]
+    assert candidates("onnx", "int8") == candidates("auto", "int8") == ["onnx-int8", "torch-bf16", "torch-fp32"]
+    assert candidates("openvino", "fp32") == ["openvino-fp32", "torch-fp32"]
     machine.setattr(backends, "bf16_is_native", lambda: False)
     assert candidates("auto", "auto") == ["openvino-fp32", "torch-fp32"]
 

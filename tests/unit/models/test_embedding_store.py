@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,20 @@ def test_half_a_key_is_no_key(tmp_path: Path) -> None:
     again = StorePart(part.folder, 2)
     again.add(text_keys("", ["fever"]), vectors_of(3))
     assert again.find(text_keys("", ["lupus", "fever"])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("left", [0, 8, 11])
+def test_a_key_whose_vector_is_gone_is_no_key(tmp_path: Path, left: int) -> None:
+    """As in a copy of a store that was made while it grew."""
+    part = filled(tmp_path)
+    os.truncate(part.folder / "vectors.f32", left)
+    again = StorePart(part.folder, 2)
+    whole = left // 8
+    assert (again.find(text_keys("", ["gout", "lupus"])) >= 0).tolist() == [whole > 0, False]
+    again.add(text_keys("", ["fever"]), vectors_of(3))
+    row = again.find(text_keys("", ["fever"]))
+    assert np.array_equal(again.vectors(row)[:], vectors_of(3))
+    assert again.find(text_keys("", ["lupus"])).tolist() == [-1]
 
 
 def test_keys_that_begin_alike_are_told_apart(tmp_path: Path) -> None:

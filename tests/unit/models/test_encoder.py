@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,3 +199,105 @@ def test_a_backend_that_is_wrong_or_fails_is_not_used_and_said(
     assert found.backend == "torch-fp32"
     assert len(found.notes) == 1 and why in found.notes[0] and "torch-bf16" in found.notes[0]
     assert np.allclose(vectors, load_encoder(tiny_encoder).encode(TEXTS), atol=1e-6)
+
+
+MANY = [f"{text} {at}" for at in range(25) for text in TEXTS]
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The name of every backend for which the gate compares vectors."""
+    compared: list[str] = []
+    real = backends.make
+    monkeypatch.setattr(backends, "make", lambda name, model: compared.append(name) or real(name, model))
+    return compared
+
+
+def test_what_a_few_texts_decided_does_not_bind_many(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "bf16_is_native", lambda: True)
+    monkeypatch.setattr(backends, "_installed", lambda library: False)
+    few, many = Encoder(tiny_encoder, tmp_path), Encoder(tiny_encoder, tmp_path)
+    few.encode(TEXTS, "document")
+    many.encode(MANY, "document")
+    assert (few.backend, many.backend) == ("torch-fp32", "torch-bf16")
+
+
+def test_the_gate_is_passed_once_and_anew_in_another_environment(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = counting(monkeypatch)
+    for _ in range(2):
+        Encoder(tiny_encoder, tmp_path, backend="torch", precision="bf16").encode(TEXTS, "document")
+    assert compared == ["torch-bf16"]
+    monkeypatch.setattr(backends, "_processor", lambda: "another processor")
+    again = Encoder(tiny_encoder, tmp_path, backend="torch", precision="bf16")
+    again.encode(TEXTS, "document")
+    assert compared == ["torch-bf16", "torch-bf16"]
+    # the other machine's vectors are not taken for this one's
+    assert len(list(next(tmp_path.iterdir()).glob("torch-bf16-*/keys.bin"))) == 2
+
+
+def test_a_backend_that_a_run_began_with_is_kept_or_refused(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model does not train on one backend's mining before a kill and on another's after it."""
+    same = Encoder(tiny_encoder, tmp_path, backend="torch-bf16")
+    same.encode(TEXTS, "document")
+    assert same.backend == "torch-bf16"
+    monkeypatch.setattr(backends, "make", failing)
+    with pytest.raises(InputError, match="torch-bf16 was used before and cannot be used here .*no such operation"):
+        Encoder(tiny_encoder, tmp_path / "other", backend="torch-bf16").encode(TEXTS, "document")
+
+
+def test_processes_that_choose_at_once_agree(tiny_encoder: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from denizen.models.encoder import Encoder; "
+        "e = Encoder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), backend='torch', precision='bf16'); "
+        "v = e.encode([f'gout {at}' for at in range(30)], 'document'); print(e.backend, v.shape, float(abs(v[:]).sum()))"
+    )
+    command = [sys.executable, "-c", program, str(tiny_encoder), str(tmp_path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    told = {process.communicate()[0] for process in running}
+    assert len(told) == 1 and told.pop().startswith("torch-bf16 (30, 32)")
+
+
+def test_a_model_that_changes_while_it_is_in_use_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_encoder, tmp_path / "model")
+    found = Encoder(tmp_path / "model", tmp_path / "store")
+    (tmp_path / "model" / "modules.json").write_text(
+        (tmp_path / "model" / "modules.json").read_text(encoding="utf-8") + "\n", encoding="utf-8"
+    )
+    with pytest.raises(InputError, match="has changed while it was in use"):
+        found.encode(TEXTS, "document")
+
+
+def test_embeddings_that_are_no_numbers_are_refused_and_not_stored(tiny_encoder: Path, tmp_path: Path) -> None:
+    model = load_encoder(tiny_encoder)
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    model.save_pretrained(str(tmp_path / "model"), create_model_card=False)
+    with pytest.raises(InputError, match=r"no finite embedding for 40 text\(s\), the first of them 'gout and fever"):
+        Encoder(tmp_path / "model", tmp_path / "store").encode(TEXTS, "document")
+    assert not list((tmp_path / "store").rglob("keys.bin"))
+
+
+def test_the_length_of_a_text_may_be_one_of_the_model_s_inputs(tiny_encoder: Path) -> None:
+    """Features that are a row a text, yet not one per token, belong to the texts of their batch."""
+    model = load_encoder(tiny_encoder)
+    real = model.preprocess
+    seen: list[tuple[int, int]] = []
+
+    def with_lengths(texts: list[str], **options: object) -> Features:
+        features = real(texts, **options)
+        return {**features, "sentence_lengths": features["attention_mask"].sum(dim=1)}
+
+    model.preprocess = with_lengths  # type: ignore[method-assign]
+    exact = make("torch-fp32", model)
+
+    def embed(features: Features) -> np.ndarray:
+        seen.extend(zip(features["sentence_lengths"].tolist(), features["attention_mask"].sum(dim=1).tolist()))
+        return exact.embed(features)
+
+    encoder.encode(model, TEXTS, "document", Backend("seen", embed, 1))
+    assert len(seen) == len(TEXTS) and all(length == counted for length, counted in seen)

@@ -51,11 +51,31 @@ def test_a_lost_rank_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cosine", "ndcg", "passed"),
-    [(0.9991, 0.002, True), (0.999, 0.0, False), (1.0, -0.0021, False), (float("nan"), 0.0, False)],
+    ("cosine", "length", "ndcg", "passed"),
+    [
+        (0.9991, 0.009, 0.002, True),
+        (0.999, 0.0, 0.0, False),
+        (1.0, 0.01, 0.0, False),
+        (1.0, 0.0, -0.0021, False),
+        (float("nan"), 0.0, 0.0, False),
+        (1.0, float("nan"), 0.0, False),
+    ],
 )
-def test_the_limits_of_the_gate(cosine: float, ndcg: float, passed: bool) -> None:
-    assert Parity(cosine, ndcg, 1).passed is passed
+def test_the_limits_of_the_gate(cosine: float, length: float, ndcg: float, passed: bool) -> None:
+    assert Parity(cosine, length, ndcg, 1).passed is passed
+
+
+def test_vectors_of_the_right_direction_and_the_wrong_length_do_not_pass() -> None:
+    """Where similarity is the dot product, a longer vector ranks higher."""
+    parts = [unit(0, 1), unit(0), unit(0.1)]
+    found = compare([parts[0] * np.float32(1.5), *parts[1:]], parts)
+    assert found.length == pytest.approx(0.5) and found.cosine == pytest.approx(1) and not found.passed
+
+
+def test_a_text_that_both_embed_as_zeros_is_no_difference() -> None:
+    """A model of word vectors gives zeros for a text without a known word."""
+    parts = [np.zeros((1, 2), dtype=np.float32), unit(0), unit(0.1)]
+    assert compare(parts, parts).passed
 
 
 def test_vectors_of_zeros_and_nan_do_not_pass() -> None:
