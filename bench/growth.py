@@ -40,7 +40,8 @@ def main(sizes: list[int]) -> None:
         )
         found.append(json.loads(done.stdout.splitlines()[-1]))
         steps = ", ".join(f"{name} {found[-1][name]['seconds']:.1f} s" for name in _STEPS)
-        print(f"{found[-1]['passages']:>7,} passages: {steps}; peak {found[-1]['mine']['peak_mib']:.0f} MiB", flush=True)
+        peak = found[-1]["mine"]["peak_mib"]
+        print(f"{found[-1]['passages']:>7,} passages: {steps}; peak {peak:.0f} MiB", flush=True)
     keep("growth", {"sizes": found})
     draw(found)
 

@@ -142,6 +142,9 @@ def evaluate(  # noqa: PLR0913
     split: Annotated[str, typer.Option(help="Which qrels to measure on.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Write metrics.json, per-query Parquet and TREC runs here.")] = None,
     bm25: Annotated[bool, typer.Option(help="Measure BM25, too.")] = True,
+    backend: Annotated[str, typer.Option(help="What encodes: auto, torch, openvino or onnx.")] = "auto",
+    precision: Annotated[str, typer.Option(help="Its arithmetic: auto, fp32, bf16 or int8.")] = "auto",
+    store: Annotated[str, typer.Option(help="Folder of embeddings to share; none are kept without it.")] = "",
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="Skip and count unreadable rows.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -153,7 +156,16 @@ def evaluate(  # noqa: PLR0913
     from denizen.recipes.results import comparison_lines
 
     report = run_evaluate(
-        models, data, split=split, out=out, bm25=bm25, skip_bad_rows=skip_bad_rows, progress=_progress(quiet)
+        models,
+        data,
+        split=split,
+        out=out,
+        bm25=bm25,
+        backend=backend,
+        precision=precision,
+        store=store,
+        skip_bad_rows=skip_bad_rows,
+        progress=_progress(quiet),
     )
     if as_json:
         typer.echo(json.dumps(report, indent=2))

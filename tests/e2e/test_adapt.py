@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from denizen import cli
-from denizen.core.config import AdaptConfig
+from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.core.errors import ChangedError, InputError, LeakError
 from denizen.core.tables import SCHEMAS, read_table, relevant
 from denizen.recipes.adapt import adapt
@@ -66,7 +66,7 @@ def test_where_no_round_beats_the_base_the_card_and_the_last_line_say_so(
 def test_the_card_names_every_setting_and_no_path(finished: Finished, pairs: Path, tiny_encoder: Path) -> None:
     _, report = finished
     card = model_card(report)
-    for name in set(report["config"]) - {"source", "model", "guide"}:
+    for name in set(report["config"]) - {"source", "model", "guide", *WITHOUT_EFFECT}:
         assert f"{name}: {report['config'][name]}" in card
     assert str(pairs.parent) not in card and str(tiny_encoder.parent) not in card
 

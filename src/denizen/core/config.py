@@ -167,6 +167,9 @@ def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
         raise InputError(f"{spec.name} is {value}; it must be {limit}")
 
 
+# may differ when a run is continued: they change where and how it works, not what comes out
+WITHOUT_EFFECT = ("store", "memory_mb")
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # The gold-label recipe as published (vLLM semantic-router, domain_adapted_embeddings): one hard and one

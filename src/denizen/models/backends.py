@@ -106,6 +106,8 @@ def candidates(backend: str, precision: str) -> list[str]:
     """
     if backend not in ("auto", *_ARITHMETICS):
         raise InputError(f"backend {backend!r} is unknown; there are auto, {', '.join(_ARITHMETICS)}")
+    if precision not in ("auto", *_ALL_ARITHMETICS):
+        raise InputError(f"precision {precision!r} is unknown; there are auto, {', '.join(_ALL_ARITHMETICS)}")
     if (backend, precision) == ("auto", "int8"):
         backend = "onnx"
     if backend in _MODULES and not _installed(backend):
@@ -270,6 +272,7 @@ def _installed(library: str) -> bool:
 
 _MODULES = {"openvino": "openvino", "onnx": "onnxruntime"}
 _ARITHMETICS = {"torch": ("bf16", "fp32"), "openvino": ("bf16", "fp32"), "onnx": ("fp32", "int8")}
+_ALL_ARITHMETICS = ("fp32", "bf16", "int8")
 
 
 def try_make(name: str, model: SentenceTransformer) -> Backend | str:

@@ -64,7 +64,7 @@ def adapt(
         raise InputError(f"there is no stage {redo!r} to redo; there are {', '.join(stage_names(config))}")
     base = locate(config.model)
     guide = locate(config.guide) if config.guide else base
-    check_encoding(config, out)
+    check_encoding(config.backend, config.precision, config.store)
     with held(out):
         check_config(out, config, redo)
         if not (out / "corpus").exists():

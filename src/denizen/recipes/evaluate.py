@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,23 @@ from denizen.core.stage import write_json
 from denizen.core.tables import relevant, texts
 from denizen.models.encoder import Encoder, locate
 from denizen.recipes.results import SCHEMA, versions
-from denizen.recipes.run_folder import writing
+from denizen.recipes.run_folder import check_encoding, writing
 from denizen.stages import corpus as corpus_stage
 from denizen.stages import evaluation, retrieval
 
 _DEPTH = 100
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913
     models: Sequence[str],
     data: Path,
     *,
     split: str = "test",
     out: Path | None = None,
     bm25: bool = True,
+    backend: str = "auto",
+    precision: str = "auto",
+    store: str = "",
     skip_bad_rows: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -43,6 +46,9 @@ def evaluate(
         split: The name of a qrels file.
         out: Where to write metrics.json, per-query metrics and TREC runs; None: nowhere.
         bm25: Measure BM25, too.
+        backend: As the setting of `adapt`.
+        precision: As the setting of `adapt`.
+        store: Folder of embeddings that several evaluations and runs share; empty: none are kept.
         skip_bad_rows: Skip and count unusable rows instead of stopping.
         progress: Receives what a person should see.
 
@@ -56,6 +62,7 @@ def evaluate(
     if not is_beir_folder(data):
         raise InputError(f"{data} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
     folders = _names(models)
+    check_encoding(backend, precision, store)
     if out is not None:
         _check_out(out)
     source = read_beir(data, skip_bad_rows, split)
@@ -65,21 +72,16 @@ def evaluate(
     if not rows:
         raise InputError(f"split {split!r} of {data} has no query with a relevant document")
     query_ids, queries = [row["query_id"] for row in rows], [row["text"] for row in rows]
-    doc_ids, passages = corpus["doc_id"].to_pylist(), texts(corpus)
     runs, backends = dict[str, pa.Table](), dict[str, str]()
     for name, folder in folders.items():
-        with progress.working(name), tempfile.TemporaryDirectory() as store:
-            encoder = Encoder(folder, Path(store))
-            with progress.bar(len(passages) + len(queries), "texts") as advance:
-                vectors = encoder.encode(passages, "document", advance)
-                asked = encoder.encode(queries, "query", advance)
-            runs[name] = retrieval.search(query_ids, asked[:], doc_ids, vectors, _DEPTH)
+        with progress.working(name), _folder_of(store) as kept:
+            encoder = Encoder(folder, kept, backend=backend, precision=precision)
+            runs[name] = _retrieve(encoder, query_ids, queries, corpus, progress)
             backends[name] = str(encoder.backend)
-            for note in (f"by {encoder.backend}", *encoder.notes):
-                progress.note(note)
     if bm25:
         with progress.working("bm25"), progress.bar(len(queries), "queries") as advance:
-            runs["bm25"] = retrieval.search_bm25(query_ids, queries, doc_ids, passages, _DEPTH, advance)
+            doc_ids = corpus["doc_id"].to_pylist()
+            runs["bm25"] = retrieval.search_bm25(query_ids, queries, doc_ids, texts(corpus), _DEPTH, advance)
     with writing(out) if out is not None else nullcontext():
         report = {
             "schema": SCHEMA,
@@ -93,6 +95,26 @@ def evaluate(
         if out is not None:
             write_json(out / "metrics.json", report)
     return report
+
+
+@contextmanager
+def _folder_of(store: str) -> Iterator[Path]:
+    if store:
+        yield Path(store).expanduser()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _retrieve(
+    encoder: Encoder, query_ids: list[str], queries: list[str], corpus: pa.Table, progress: Progress
+) -> pa.Table:
+    with progress.bar(len(corpus) + len(queries), "texts") as advance:
+        vectors = encoder.encode(texts(corpus), "document", advance)
+        asked = encoder.encode(queries, "query", advance)
+    for note in (f"by {encoder.backend}", *encoder.notes):
+        progress.note(note)
+    return retrieval.search(query_ids, asked[:], corpus["doc_id"].to_pylist(), vectors, _DEPTH)
 
 
 def _check_out(out: Path) -> None:

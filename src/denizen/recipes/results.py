@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from denizen import __version__
-from denizen.core.config import AdaptConfig
+from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 
 # raised when a key changes its meaning; new keys do not raise it
 SCHEMA = 1
@@ -87,6 +87,10 @@ def comparison_lines(report: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+# paths of the user's machine, and what does not change the model
+_NOT_ON_THE_CARD = ("source", "model", "guide", *WITHOUT_EFFECT)
+
+
 def model_card(report: dict[str, Any]) -> str:
     """The README.md of the adapted model: data, settings, and the figures with their intervals."""
     header, *rows = result_lines(report)
@@ -131,7 +135,7 @@ def model_card(report: dict[str, Any]) -> str:
             "## Settings",
             "",
             "```yaml",
-            *(f"{name}: {value}" for name, value in config.items() if name not in ("source", "model", "guide")),
+            *(f"{name}: {value}" for name, value in config.items() if name not in _NOT_ON_THE_CARD),
             f"training arithmetic: {report['arithmetic']}",
             f"encoding backend: {report['backends']['adapted']}",
             *(f"{name}: {version}" for name, version in report["versions"].items()),

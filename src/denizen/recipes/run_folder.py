@@ -11,15 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from denizen.core.config import AdaptConfig
+from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.core.errors import ChangedError, DenizenError, InputError, reason
 from denizen.core.stage import differences, write_json
 from denizen.models.backends import candidates
 
 # fewer free bytes than a checkpoint's smallest file
 _FULL = 1 << 20
-# settings that may differ when a run is continued: they change where and how it works, not what comes out
-_WITHOUT_EFFECT = ("store", "memory_mb")
 
 
 @contextmanager
@@ -81,7 +79,7 @@ def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
         # a run from before a setting was there used its default
         before = {**_defaults(), **json.loads(path.read_text(encoding="utf-8"))}
         now = config.as_dict()
-        for name in _WITHOUT_EFFECT:
+        for name in WITHOUT_EFFECT:
             del before[name], now[name]
         changed = differences(before, now)
         if changed and redo is None:
@@ -98,23 +96,23 @@ def store_of(config: AdaptConfig, out: Path) -> Path:
     return Path(config.store).expanduser().resolve() if config.store else out / "embeddings"
 
 
-def check_encoding(config: AdaptConfig, out: Path) -> None:
+def check_encoding(backend: str, precision: str, store: str) -> None:
     """Makes sure that there is a backend and a place for embeddings, before the corpus is read and not after.
 
     Raises:
         InputError: When the backend is not installed, or nothing can be written into the store.
     """
-    candidates(config.backend, config.precision)
-    if not config.store:
+    candidates(backend, precision)
+    if not store:
         return
-    store = store_of(config, out)
+    folder = Path(store).expanduser()
     try:
-        store.mkdir(parents=True, exist_ok=True)
-        probe = store / f".probe-{os.getpid()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"--store {config.store} cannot be used: {reason(error)}; give another folder") from error
+        raise InputError(f"--store {store} cannot be used: {reason(error)}; give another folder") from error
 
 
 def _defaults() -> dict[str, Any]:

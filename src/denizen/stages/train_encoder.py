@@ -186,7 +186,7 @@ def seconds_of_a_step(student: Path, passages: Sequence[str], config: AdaptConfi
     model.train()
     features = {
         name: value.to(model.device) if isinstance(value, torch.Tensor) else value
-        for name, value in model.preprocess(list(passages)).items()
+        for name, value in model.preprocess(list(passages), prompt=prompts_of(model).document).items()
     }
 
     def step() -> None:

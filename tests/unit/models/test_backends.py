@@ -103,6 +103,7 @@ def test_openvino_comes_first_where_it_is_installed_and_onnx_only_when_asked_for
     [
         ("onnx", "auto", r"backend onnx is not installed; pip install 'denizen\[onnx\]'"),
         ("torch", "int8", "backend torch has no int8; it has bf16, fp32"),
+        ("auto", "fp64", "precision 'fp64' is unknown; there are auto, fp32, bf16, int8"),
         ("tensorflow", "auto", "backend 'tensorflow' is unknown; there are auto, torch, openvino, onnx"),
     ],
 )

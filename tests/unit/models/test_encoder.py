@@ -246,7 +246,7 @@ def test_a_backend_that_a_run_began_with_is_kept_or_refused(
     same.encode(TEXTS, "document")
     assert same.backend == "torch-bf16"
     monkeypatch.setattr(backends, "make", failing)
-    with pytest.raises(InputError, match="torch-bf16 was used before and cannot be used here .*no such operation"):
+    with pytest.raises(InputError, match=r"torch-bf16 was used before and cannot be used here .*no such operation"):
         Encoder(tiny_encoder, tmp_path / "other", backend="torch-bf16").encode(TEXTS, "document")
 
 
@@ -254,7 +254,7 @@ def test_processes_that_choose_at_once_agree(tiny_encoder: Path, tmp_path: Path)
     program = (
         "import sys, pathlib; from denizen.models.encoder import Encoder; "
         "e = Encoder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), backend='torch', precision='bf16'); "
-        "v = e.encode([f'gout {at}' for at in range(30)], 'document'); print(e.backend, v.shape, float(abs(v[:]).sum()))"
+        "v = e.encode([f'gout {at}' for at in range(30)], 'document')[:]; print(e.backend, v.shape, abs(v).sum())"
     )
     command = [sys.executable, "-c", program, str(tiny_encoder), str(tmp_path)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
@@ -296,7 +296,9 @@ def test_the_length_of_a_text_may_be_one_of_the_model_s_inputs(tiny_encoder: Pat
     exact = make("torch-fp32", model)
 
     def embed(features: Features) -> np.ndarray:
-        seen.extend(zip(features["sentence_lengths"].tolist(), features["attention_mask"].sum(dim=1).tolist()))
+        seen.extend(
+            zip(features["sentence_lengths"].tolist(), features["attention_mask"].sum(dim=1).tolist(), strict=True)
+        )
         return exact.embed(features)
 
     encoder.encode(model, TEXTS, "document", Backend("seen", embed, 1))
