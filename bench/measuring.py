@@ -15,7 +15,7 @@ from denizen.core.progress import Terminal
 from denizen.recipes.adapt import adapt
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = Path("/work/shared/data")
+DATA = ROOT.parent / "shared" / "data"
 RUNS = ROOT / "runs" / "bench"
 RESULTS = ROOT / "bench" / "results"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from denizen.core.errors import InputError
-from denizen.core.formats import is_beir_folder, read_beir
+from denizen.core.formats import Source, is_beir_folder, read_beir
 from denizen.core.progress import Progress, Silent
 from denizen.core.stage import write_json
 from denizen.core.tables import relevant, texts
@@ -67,11 +67,7 @@ def evaluate(  # noqa: PLR0913
         _check_out(out)
     source = read_beir(data, skip_bad_rows, split)
     corpus = corpus_stage.ordered(corpus_stage.keep_whole(source.documents))
-    known = relevant(source.qrels)
-    rows = [row for row in source.queries.to_pylist() if row["query_id"] in known]
-    if not rows:
-        raise InputError(f"split {split!r} of {data} has no query with a relevant document")
-    query_ids, queries = [row["query_id"] for row in rows], [row["text"] for row in rows]
+    query_ids, queries = _linked_queries(source, f"split {split!r} of {data}")
     runs, backends = dict[str, pa.Table](), dict[str, str]()
     for name, folder in folders.items():
         with progress.working(name), _folder_of(store) as kept:
@@ -95,6 +91,14 @@ def evaluate(  # noqa: PLR0913
         if out is not None:
             write_json(out / "metrics.json", report)
     return report
+
+
+def _linked_queries(source: Source, name: str) -> tuple[list[str], list[str]]:
+    known = relevant(source.qrels)
+    rows = [row for row in source.queries.to_pylist() if row["query_id"] in known]
+    if not rows:
+        raise InputError(f"{name} has no query with a relevant document")
+    return [row["query_id"] for row in rows], [row["text"] for row in rows]
 
 
 @contextmanager
