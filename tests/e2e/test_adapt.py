@@ -255,7 +255,7 @@ def test_prompts_reach_mining_training_evaluation_and_the_saved_model(
         return original(self, inputs, prompt=prompt, **kwargs)
 
     monkeypatch.setattr(SentenceTransformer, "preprocess", spy)
-    settings = {**SETTINGS, "rounds": 1, "epochs": 0.2, "model": str(tmp_path / "prompted")}
+    settings = {**SETTINGS, "rounds": 1, "epochs": 0.2, "model": str(tmp_path / "prompted"), "backend": "torch"}
     adapt(AdaptConfig(str(pairs), **settings), tmp_path / "run")
     assert set(seen) == {"ask: ", "read: "}
     assert SentenceTransformer(str(tmp_path / "run/model")).prompts == {"query": "ask: ", "document": "read: "}
