@@ -124,11 +124,11 @@ def test_evaluate_keeps_embeddings_where_it_is_told_to_and_nowhere_else(
 ) -> None:
     beir = write_beir(tmp_path / "beir")
     kept = str(tmp_path / "store")
-    first = evaluate([str(tiny_encoder)], beir, store=kept, backend="torch", bm25=False)
+    first = evaluate([str(tiny_encoder)], beir, store=kept, backend="torch", precision="fp32", bm25=False)
     assert len(counted) == 40
-    again = evaluate([str(tiny_encoder)], beir, store=kept, backend="torch", bm25=False)
+    again = evaluate([str(tiny_encoder)], beir, store=kept, backend="torch", precision="fp32", bm25=False)
     assert len(counted) == 40 and again == first
-    assert evaluate([str(tiny_encoder)], beir, backend="torch", bm25=False)["means"] == first["means"]
+    assert evaluate([str(tiny_encoder)], beir, backend="torch", precision="fp32", bm25=False)["means"] == first["means"]
     assert len(counted) == 80
 
 
