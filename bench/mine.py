@@ -102,4 +102,4 @@ def ours(folder: Path, questions: list[dict[str, Any]], corpus: pa.Table, qrels:
 
 if __name__ == "__main__":
     given = [int(word) for word in sys.argv[1:]]
-    main(*(given + [600, 3000, 3][len(given) :]))
+    main(*(given + [2000, 10000, 3][len(given) :]))

@@ -6,6 +6,7 @@ python bench/tables.py
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def results_table(results: Path = RESULTS) -> str:
         path = results / f"{name}.json"
         if path.is_file():
             rows.append([title, *_cells(json.loads(path.read_text(encoding="utf-8")))])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return _markdown(rows)
 
 
 def per_row_sentence(results: Path = RESULTS) -> str:
@@ -39,6 +40,85 @@ def per_row_sentence(results: Path = RESULTS) -> str:
         f"With each of its {base['rows']:,} test rows as a query of its own, as published, MRR@5 goes from "
         f"{base['MRR@5']:.3f} to {adapted['MRR@5']:.3f}."
     )
+
+
+def encoding_table(results: Path = RESULTS) -> str:
+    """One row a backend: texts a second, how many times as fast as the library, and how close its vectors are."""
+    result = json.loads((results / "encode.json").read_text(encoding="utf-8"))
+    header = ["encodes by", "texts/s", "times as fast", "of the matrix rate", "smallest cosine", "nDCG@10", "gate"]
+    rows = [header, ["---"] * len(header)]
+    for name, side in result["sides"].items():
+        plain = name == "sentence-transformers"
+        rows.append(
+            [
+                "`SentenceTransformer.encode`" if plain else name,
+                f"{statistics.median(side['texts_a_second']):.0f}",
+                "1" if plain else _ratio(side["ratio"]),
+                f"{side['share_of_matrix_rate']:.0%}",
+                "" if plain else f"{side['min_cosine']:.5f}",
+                f"{side['nDCG@10']:.4f}",
+                "" if plain else "passed" if side["gate"] else "failed",
+            ]
+        )
+    return _markdown(rows)
+
+
+def speed_table(results: Path = RESULTS) -> str:
+    """Training, mining, search and the whole job: seconds of both sides and how many times as fast."""
+    found = {
+        name: json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("train", "mine", "search", "whole_job")
+    }
+    train, mine, search, job = found.values()
+    settings, exact = search["settings"], search["exact"]
+    header = ["job", "the library", "seconds", "Denizen", "times as fast", "asked"]
+    rows = [header, ["---"] * len(header)]
+    for title, library, result, asked in (
+        (f"train on {train['rows']:,} rows", "`SentenceTransformerTrainer`", train, "4"),
+        (
+            f"mine for {mine['questions']:,} questions in {mine['passages']:,} passages",
+            "`mine_hard_negatives`",
+            mine,
+            "5",
+        ),
+    ):
+        theirs, ours = (statistics.median(values) for values in result["seconds"].values())
+        rows.append([title, library, f"{theirs:.0f}", f"{ours:.0f}", _ratio(result["ratios"]), asked])
+    ratio = exact["ratio"]
+    rows.append(
+        [
+            f"top {settings['depth']} of {settings['passages']:,} passages for {settings['queries']:,} queries, exact",
+            "faiss `IndexFlatIP`",
+            f"{statistics.median(exact['faiss_flat_seconds']):.1f}",
+            f"{statistics.median(exact['seconds']):.1f}",
+            f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+            "1.5",
+        ]
+    )
+    theirs, ours = job["seconds"]["plain gold-triplet"], job["seconds"]["denizen"]
+    title = f"the whole job on {job['queries']['train']:,} training queries, {job['passages']:,} passages"
+    rows.append([title, "gold-triplet in library calls", f"{theirs:.0f}", f"{ours:.0f}", f"{job['ratio']:.2f}", "3"])
+    return _markdown(rows)
+
+
+def growth_table(results: Path = RESULTS) -> str:
+    """Seconds of each step and memory at the peak, by the number of passages."""
+    sizes = json.loads((results / "growth.json").read_text(encoding="utf-8"))["sizes"]
+    steps = [name for name, value in sizes[0].items() if isinstance(value, dict)]
+    header = ["passages", *(f"{step}, s" for step in steps), "MiB at the peak"]
+    rows = [header, ["---"] * len(header)]
+    for row in sizes:
+        seconds = [f"{row[step]['seconds']:.1f}" for step in steps]
+        rows.append([f"{row['passages']:,}", *seconds, f"{max(row[step]['peak_mib'] for step in steps):,}"])
+    return _markdown(rows)
+
+
+def _ratio(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _cells(result: dict[str, Any]) -> list[str]:
@@ -57,5 +137,5 @@ def _cells(result: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(results_table())
-    print(per_row_sentence())
+    for shown in (results_table, per_row_sentence, encoding_table, speed_table, growth_table):
+        print(shown(), end="\n\n")

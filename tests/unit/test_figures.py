@@ -1,20 +1,41 @@
-"""The figures in README.md are those of the committed benchmark results."""
+"""The figures in README.md and docs are those of the committed benchmark results."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_results_table_of_the_readme_is_the_one_of_the_results() -> None:
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
     spec = importlib.util.spec_from_file_location("tables", ROOT / "bench" / "tables.py")
     assert spec is not None and spec.loader is not None
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
-    rows = tables.results_table().splitlines()
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("table", "page"),
+    [
+        ("results_table", "README.md"),
+        ("encoding_table", "docs/speed.md"),
+        ("speed_table", "docs/speed.md"),
+        ("growth_table", "docs/speed.md"),
+    ],
+)
+def test_a_table_on_a_page_is_the_one_of_the_results(table: str, page: str, tables: ModuleType) -> None:
+    rows = getattr(tables, table)().splitlines()
+    text = (ROOT / page).read_text(encoding="utf-8")
     assert len(rows) > 2
-    assert [row for row in rows if row not in readme] == []
+    assert [row for row in rows if row not in text] == []
+
+
+def test_the_sentence_of_published_figures_is_the_one_of_the_results(tables: ModuleType) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert tables.per_row_sentence() in " ".join(readme.split())

@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import platform
 import threading
 import warnings
@@ -198,10 +199,15 @@ def _exportable(model: SentenceTransformer) -> tuple[_TokensToEmbedding, tuple[T
 
 @contextlib.contextmanager
 def _quiet_tracing() -> Iterator[None]:
-    """Without the warnings that a traced graph may be wrong: the parity gate finds out."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without the warnings that a traced or quantised graph may be wrong: the parity gate finds out."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _openvino(model: SentenceTransformer, arithmetic: str, workers: int) -> Callable[[Features], Vectors]:
