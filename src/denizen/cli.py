@@ -11,13 +11,13 @@ import errno
 import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from denizen.core.config import AdaptConfig
+from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.core.errors import DenizenError
 
 if TYPE_CHECKING:
@@ -173,12 +173,62 @@ def evaluate(  # noqa: PLR0913
         _print_table(comparison_lines(report))
 
 
-def _options_of(config: type[AdaptConfig]) -> list[inspect.Parameter]:
+@app.command()
+def audit(  # noqa: PLR0913
+    run: Annotated[Path, typer.Argument(help="The folder of a run with --teacher llm.")],
+    sample: Annotated[int, typer.Option(help="Judged pairs to look at.", min=2)] = 200,
+    second_llm: Annotated[str, typer.Option(help="Another LLM that grades the same pairs.")] = "",
+    second_endpoint: Annotated[str, typer.Option(help="Its endpoint, where it is not the run's.")] = "",
+    export: Annotated[Path | None, typer.Option(help="Write a sheet for people to grade (.csv, .xlsx).")] = None,
+    people: Annotated[Path | None, typer.Option(help="A sheet that people have graded.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.", min=0)] = 42,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure whether a run's LLM judge can be trusted: kappa against itself, known pairs, a second judge, people."""
+    _set_debug(debug)
+    from denizen.recipes.audit import audit as run_audit
+    from denizen.recipes.audit import audit_lines
+
+    found = run_audit(
+        run,
+        sample=sample,
+        second_llm=second_llm,
+        second_endpoint=second_endpoint,
+        export=export,
+        people=people,
+        seed=seed,
+        progress=_progress(quiet),
+    )
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif not quiet:
+        typer.echo("\n".join(audit_lines(found)))
+
+
+def _retry(
+    run: Annotated[Path, typer.Argument(help="The folder of a run with a teacher.")],
+    *,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+    **settings: Any,
+) -> None:
+    """Ask the failed calls of a run again, and those that its budget cut off; what was answered is not paid twice."""
+    _set_debug(debug)
+    from denizen.recipes.retry import retry
+
+    changed = {name: value for name, value in settings.items() if value is not None}
+    _show(retry(run, progress=_progress(quiet), **changed), quiet, as_json)
+
+
+def _options_of(config: type[AdaptConfig], names: Collection[str] | None = None) -> list[inspect.Parameter]:
     """The settings as keyword options of a command, each None unless given, so that presets can fill in."""
     hints = get_type_hints(config)
     options = []
     for spec in dataclasses.fields(config):
-        if spec.name == "source":
+        if spec.name == "source" or (names is not None and spec.name not in names):
             continue
         hint, default = hints[spec.name], spec.default
         literal = get_origin(hint) is Literal
@@ -191,14 +241,15 @@ def _options_of(config: type[AdaptConfig]) -> list[inspect.Parameter]:
     return options
 
 
-def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+def _with_settings(command: Callable[..., None], names: Collection[str] | None = None) -> Callable[..., None]:
     signature = inspect.signature(command, eval_str=True)
     own = [found for found in signature.parameters.values() if found.kind is not inspect.Parameter.VAR_KEYWORD]
-    command.__signature__ = signature.replace(parameters=[*own, *_options_of(AdaptConfig)])  # type: ignore[attr-defined]
+    command.__signature__ = signature.replace(parameters=[*own, *_options_of(AdaptConfig, names)])  # type: ignore[attr-defined]
     return command
 
 
 app.command(name="adapt")(_with_settings(_adapt))
+app.command(name="retry")(_with_settings(_retry, WITHOUT_EFFECT))
 
 
 def _show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:

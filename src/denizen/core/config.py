@@ -81,6 +81,50 @@ class AdaptConfig:
         128, "Cut training texts to this many tokens; 0: the model's own limit.", least=0, most=1 << 20
     )
 
+    teacher: Literal["gold", "llm", "cross-encoder"] = _setting(
+        "gold", "Who says what is relevant: the source's labels, an LLM, or a cross-encoder."
+    )
+    llm: str = _setting("", "The LLM that writes queries and grades, as its endpoint calls it.")
+    endpoint: str = _setting("", "Base URL of an OpenAI-compatible endpoint, as http://localhost:8000/v1.")
+    cross_encoder: str = _setting("", "The cross-encoder teacher: a sentence-transformers folder.")
+    prices: str = _setting("", "Price of a million input and output tokens, as 0.15/0.60; 0/0: your own server.")
+    allow_unpriced: bool = _setting(False, "Call an LLM of unknown price.")
+    budget_calls: int = _setting(0, "Most LLM calls of the run; 0: no limit.", least=0)
+    budget_tokens: int = _setting(0, "Most LLM tokens of the run, input and output; 0: no limit.", least=0)
+    budget_money: float = _setting(0.0, "Most money for the LLM, in the unit of prices; 0: no limit.", least=0)
+    concurrency: int = _setting(8, "LLM calls at a time.", least=1, most=1024)
+    timeout: float = _setting(120.0, "Seconds after which a call that has not ended is tried again.", least=0.1)
+    replies: str = _setting("", "File of LLM replies that several runs share; empty: in the run's folder.")
+    min_coverage: float = _setting(0.9, "A stage fails when fewer of its calls were answered.", least=0, most=1)
+
+    # 500 passages and 200 of their questions a filing type (arXiv 2512.08088, section 1.4 of its method)
+    passages: int = _setting(500, "Passages of each domain that queries are written for.", least=1, most=10_000_000)
+    keep_share: float = _setting(
+        0.4, "Share of the written queries that is kept, by the LLM's own probability.", least=0.01, most=1
+    )
+    expert_queries: float = _setting(
+        1.0, "Queries in the voice of an expert, for each that is kept from a passage.", least=0, most=10
+    )
+    styles: str = _setting(
+        "question,keyword,long,conversational", "Styles of the queries, in equal parts; multi-hop is another one."
+    )
+    query_log: str = _setting("", "File of real queries, one a line: used as they are and as the expert's examples.")
+    round_trip: int = _setting(
+        20, "Without probabilities: drop queries whose passage the base ranks below this; 0: off.", least=0
+    )
+
+    mine_within: Literal["auto", "documents", "corpus"] = _setting(
+        "auto", "Candidates to grade: within each found document, or of the whole corpus; auto: by passages a document."
+    )
+    found_by: int = _setting(20, "The best passages that name the documents to look into (K).", least=1, most=1000)
+    # k = 5 and 2k below them (arXiv 2512.08088); the paper does not name the decay
+    graded_top: int = _setting(
+        5, "Best passages that are graded (k); twice as many are drawn below.", least=1, most=500
+    )
+    decay: float = _setting(0.05, "Decay of the drawing by rank (omega).", least=0, most=100)
+    grades_per_call: int = _setting(1, "Passages that are graded in one call.", least=1, most=50)
+    same_document: bool = _setting(False, "Both passages of an example come from one document (arXiv 2512.08088).")
+
     memory_mb: int = _setting(512, "Memory of one block of scores in exact search.", least=8, most=1 << 22)
     precision: Literal["auto", "fp32", "bf16", "int8"] = _setting(
         "auto", "bf16 where the processor has it, else fp32. int8: encoding with the onnx backend."
@@ -123,6 +167,10 @@ class AdaptConfig:
             )
         if self.loss == "gist" and self.negatives > 1:
             raise InputError(f"negatives is {self.negatives}; the gist loss takes 0 or 1 mined negative a row")
+        if self.teacher == "cross-encoder" and not self.cross_encoder:
+            raise InputError("teacher cross-encoder needs cross_encoder: the folder of a sentence-transformers model")
+        if self.teacher == "llm" and not self.llm:
+            raise InputError("teacher llm needs llm: the name of the model at the endpoint")
         for name in ("hard_positive_ranks", "hard_negative_ranks", "easy_negative_ranks"):
             if ranks(getattr(self, name))[1] > self.depth:
                 raise InputError(
@@ -168,7 +216,20 @@ def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
 
 
 # may differ when a run is continued: they change where and how it works, not what comes out
-WITHOUT_EFFECT = ("store", "memory_mb")
+WITHOUT_EFFECT = (
+    "store",
+    "memory_mb",
+    "endpoint",
+    "prices",
+    "allow_unpriced",
+    "budget_calls",
+    "budget_tokens",
+    "budget_money",
+    "concurrency",
+    "timeout",
+    "replies",
+    "min_coverage",
+)
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},

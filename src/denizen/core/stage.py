@@ -106,11 +106,14 @@ class StageRunner:
         root: The run's folder; stage names are paths below it.
         redo: The stage from which to do everything anew, or None.
         progress: Told which stage works and which was done before.
+        refresh: Stages to do anew by themselves; where it is given, a stage that has changed is done anew, too,
+            instead of stopping the run.
     """
 
     root: Path
     redo: str | None = None
     progress: Progress = field(default_factory=Silent)
+    refresh: frozenset[str] | None = None
     redoing: bool = field(default=False, init=False)
 
     def run(self, stage: Stage, work: Callable[[Path], Mapping[str, Any] | None]) -> dict[str, Any]:
@@ -129,10 +132,11 @@ class StageRunner:
         name = stage.folder.relative_to(self.root).as_posix()
         if self.redo == name:
             self.redoing = True
-        if not self.redoing and stage.owns(stage.partial / STAGE_FILE):
+        anew = self.redoing or name in (self.refresh or ())
+        if not anew and stage.owns(stage.partial / STAGE_FILE):
             # an earlier run was stopped between the last file and the renaming
             _publish(stage)
-        done = self._finished(stage, name)
+        done = None if anew else self._finished(stage, name)
         if done is not None:
             self.progress.skipped(name)
             return done
@@ -167,9 +171,9 @@ class StageRunner:
             for file, digest in record["files"].items()
             if not (stage.folder / file).is_file() or file_digest(stage.folder / file) != digest
         ]
-        if not self.redoing and not changed:
+        if not changed:
             return record
-        if self.redoing:
+        if self.refresh is not None:
             return None
         raise ChangedError(
             f"stage '{name}' in {self.root} was made with something else: {'; '.join(changed)}. "

@@ -57,6 +57,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("role", _text),
         ]
     ),
+    # what a teacher says of a candidate: a grade from 1 to 4, or a score in [0, 1] (cross-encoder)
+    "judgments": pa.schema(
+        [
+            ("query_id", _text),
+            ("doc_id", _text),
+            ("grade", _int),
+            ("score", _float),
+            ("teacher", _text),
+            # the call that it comes from: a key of the store of replies
+            ("prompt_hash", _text),
+            ("cost", pa.float64()),
+        ]
+    ),
     "examples": pa.schema(
         [
             ("query_id", _text),
@@ -66,6 +79,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("kind", _text),
             ("reason", _text),
             ("round", _int),
+        ]
+    ),
+    # on which side a whole document stands where there are no labels to split
+    "documents": pa.schema([("parent_id", _text), ("domain", _text), ("split", _text)]),
+    # what was written as a query and is not used, and why
+    "dropped_queries": pa.schema(
+        [
+            ("text", _text),
+            ("domain", _text),
+            ("split", _text),
+            ("source_doc_id", _text),
+            ("origin", _text),
+            ("reason", _text),
         ]
     ),
     "metrics": pa.schema([("measure", _text), ("query_id", _text), ("value", pa.float64())]),

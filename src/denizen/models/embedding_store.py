@@ -43,6 +43,10 @@ class StoredVectors:
     def __getitem__(self, part: slice) -> _Vectors:
         return np.asarray(self._vectors[self._rows[part]])
 
+    def take(self, rows: Sequence[int]) -> StoredVectors:
+        """Some of the rows, without reading them."""
+        return StoredVectors(self._vectors, self._rows[np.asarray(rows, dtype=np.int64)])
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> _Vectors:
         return self[:] if dtype is None else self[:].astype(dtype)
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import time
 
+import pyarrow as pa
+
 from denizen.core.config import AdaptConfig
 from denizen.core.tables import texts
+from denizen.models.budget import Prices
 from denizen.models.encoder import Encoder, encode
+from denizen.models.prompts import prompt_text
 from denizen.recipes.prepare import Data
+from denizen.recipes.write_queries import query_counts
 
 _SAMPLE = 48
 _STEP_TEXTS = 64
+# of English text; only for the estimate
+_TOKEN_CHARS = 4
+_QUESTION_TOKENS, _GRADE_TOKENS = 40, 10
 
 
 def make_plan(config: AdaptConfig, data: Data, encoder: Encoder) -> str:
@@ -63,3 +71,39 @@ def make_plan(config: AdaptConfig, data: Data, encoder: Encoder) -> str:
         f"{training / 60:.0f} training",
     ]
     return "\n".join(lines)
+
+
+def make_teacher_plan(config: AdaptConfig, corpus: pa.Table, documents: pa.Table, labelled: bool) -> str:
+    """What a run with a teacher is going to ask for and what that costs at most, before the first call.
+
+    Tokens are estimated at four characters each; grades that earlier rounds or runs have stored cost nothing.
+    """
+    lengths = [len(text) for text in texts(corpus)]
+    passage = sum(lengths) / len(lengths) / _TOKEN_CHARS
+    domains = len(documents["domain"].unique())
+    counts = query_counts(config, labelled)
+    writing = min(sum(counts.values()) * domains, len(config.styles.split(",")) * len(corpus)) if config.llm else 0
+    kept = round(writing * config.keep_share)
+    train = round(kept * counts["train"] / sum(counts.values()))
+    expert = round(train * config.expert_queries)
+    writing += -(-expert // 5)
+    graded = (train + expert) * 3 * config.graded_top * config.rounds + (kept - train) * 5 * (config.rounds + 1)
+    shown = graded if config.teacher == "llm" else 0
+    grading = -(-shown // config.grades_per_call)
+    words = {name: len(prompt_text(name)) / _TOKEN_CHARS for name in ("question", "grade")}
+    into = writing * (words["question"] + passage) + grading * words["grade"] + shown * passage
+    out = writing * _QUESTION_TOKENS + shown * _GRADE_TOKENS
+    lines = [
+        f"plan  {len(corpus):,} passages of {len(documents):,} documents in {domains} domain(s)",
+        f"      at most {writing:,} calls write about {kept:,} queries that are kept and {expert:,} of an expert",
+        f"      at most {graded:,} grades in {config.rounds} round(s) by {config.teacher}, {grading:,} calls",
+        f"      about {into / 1e6:.2f} million tokens in, {out / 1e6:.2f} million out{_price(config, into, out)}",
+    ]
+    return "\n".join(lines)
+
+
+def _price(config: AdaptConfig, into: float, out: float) -> str:
+    prices = Prices.read(config.prices)
+    if prices is None:
+        return "; price unknown"
+    return f"; about {(into * prices.input + out * prices.output) / 1e6:.2f} at {config.prices} a million"

@@ -15,7 +15,7 @@ from denizen.core.errors import InputError
 from denizen.core.formats import Source
 from denizen.core.formats.source import SPLITS
 from denizen.core.stage import file_digest, write_json
-from denizen.core.tables import rows_table, write_table
+from denizen.core.tables import relevant, rows_table, write_table
 from denizen.stages import corpus as corpus_stage
 from denizen.stages import splitting
 
@@ -32,6 +32,10 @@ SETTINGS = (
     "drop_leaks",
     "allow_leak",
 )
+
+
+# whose side a document takes that queries of several splits belong to
+_ORDER = ("test", "dev", "train")
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,52 @@ def write_data(folder: Path, source: Source, config: AdaptConfig) -> dict[str, A
         "skipped_rows": len(source.bad_rows),
         "queries_dropped_as_leaks": dropped,
         "leaks": 0 if config.drop_leaks else len(leaks),
+    }
+
+
+def write_unlabelled(folder: Path, source: Source, config: AdaptConfig) -> dict[str, Any]:
+    """Cuts and clusters a source without training labels and puts each document on a side.
+
+    A source with labelled test queries keeps them for the test; their documents, and what is nearly the same, stand on
+    the test side, those of its dev queries on the dev side. Its training labels are not used.
+
+    Raises:
+        InputError: When a side would be empty.
+    """
+    if source.cut:
+        corpus, qrels = corpus_stage.cut(source.documents, source.qrels, config.passage_chars)
+    else:
+        corpus, qrels = corpus_stage.keep_whole(source.documents), source.qrels
+    corpus = corpus_stage.ordered(corpus_stage.with_clusters(corpus, config.near_duplicate))
+    queries = corpus_stage.without_empty(source.queries, qrels)
+    split_of = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
+    home = dict(zip(corpus["doc_id"].to_pylist(), corpus["parent_id"].to_pylist(), strict=True))
+    labelled = "test" in split_of.values()
+    known: dict[str, str] = {}
+    if labelled:
+        for query_id, passages in relevant(qrels).items():
+            for doc_id in passages:
+                known[home[doc_id]] = min(split_of[query_id], known.get(home[doc_id], "train"), key=_ORDER.index)
+    shares = (config.dev_share, config.test_share, config.seed)
+    documents = splitting.split_documents(corpus, known, *shares)
+    kept = queries.filter(pa.array([labelled and split == "test" for split in split_of.values()], type=pa.bool_()))
+    inside = set(kept["query_id"].to_pylist())
+    labels = qrels.filter(pa.array([name in inside for name in qrels["query_id"].to_pylist()], type=pa.bool_()))
+    for name, rows in (("corpus", corpus), ("documents", documents), ("test_queries", kept), ("labels", labels)):
+        write_table(folder / f"{name}.parquet", rows)
+    failures = [{"stage": "corpus", "key": row.place, "error": row.problem, "raw": row.raw} for row in source.bad_rows]
+    write_table(folder / "failures.parquet", rows_table("failures", failures))
+    sides = documents["split"].to_pylist()
+    return {
+        "documents": len(documents),
+        "passages": len(corpus),
+        "sides": {split: sides.count(split) for split in SPLITS},
+        "labelled_test_queries": len(kept),
+        "split": "by document and near-duplicate cluster",
+        "parts_left_out": list(source.parts_left_out),
+        "skipped_rows": len(source.bad_rows),
+        "queries_dropped_as_leaks": 0,
+        "leaks": 0,
     }
 
 

@@ -68,6 +68,18 @@ def writing(out: Path) -> Iterator[None]:
         raise
 
 
+def read_config(run: Path) -> AdaptConfig:
+    """The settings of a run.
+
+    Raises:
+        InputError: When the folder holds no run.
+    """
+    path = run / "config.json"
+    if not path.is_file():
+        raise InputError(f"{run} holds no run of denizen (it has no config.json)")
+    return AdaptConfig(**json.loads(path.read_text(encoding="utf-8")))
+
+
 def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
     """Writes config.json for a new run, or refuses settings that differ from those of what is there.
 

@@ -138,7 +138,11 @@ def paired_difference(system: _Values, base: _Values, seed: int = 0) -> Differen
 
 
 def write_evaluation(
-    folder: Path | None, runs: dict[str, pa.Table], qrels: pa.Table, query_ids: list[str]
+    folder: Path | None,
+    runs: dict[str, pa.Table],
+    qrels: pa.Table,
+    query_ids: list[str],
+    measures: Sequence[str] = MEASURES,
 ) -> dict[str, Any]:
     """Measures runs on the same queries and writes per-query metrics, runs, and TREC run files.
 
@@ -147,13 +151,15 @@ def write_evaluation(
         runs: System name to `run`; the first is the one that the others are compared with.
         qrels: A `qrels` table.
         query_ids: The queries to measure.
+        measures: Those that the labels allow: what was judged to depth 5 says nothing about Recall@100.
 
     Returns:
         Means, differences to the first system, and how many queries each run does not have.
     """
     metrics = {}
     for name, run in runs.items():
-        metrics[name] = measure(run, qrels, query_ids)
+        found = measure(run, qrels, query_ids)
+        metrics[name] = found.filter(pa.array([spec in measures for spec in found["measure"].to_pylist()]))
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_table(folder / f"{name}.metrics.parquet", metrics[name])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from denizen.core.tables import table
+
+# a partial answer: neither relevant nor irrelevant
+_UNSURE = 3
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,13 @@ def triplets(candidates: pa.Table, windows: Windows, easy_per_hard: float, seed:
     return hard + easy
 
 
-def contrastive_rows(candidates: pa.Table, windows: Windows, negatives: int, positives_per_query: int) -> list[Example]:
+def contrastive_rows(
+    candidates: pa.Table,
+    windows: Windows,
+    negatives: int,
+    positives_per_query: int,
+    documents: Mapping[str, str] | None = None,
+) -> list[Example]:
     """Rows for InfoNCE or GIST: every query with a relevant passage and its best-ranked negatives.
 
     A row is hard when its positive lies in or beyond the hard window. A query without enough negatives in the hard
@@ -86,6 +96,8 @@ def contrastive_rows(candidates: pa.Table, windows: Windows, negatives: int, pos
         windows: The rank windows.
         negatives: How many mined negatives a row gets at most.
         positives_per_query: How many relevant passages of a query become rows, best-ranked first; 0: all.
+        documents: Passage to document, to take only negatives from the positive's document (arXiv 2512.08088);
+            a positive without one makes no row then.
 
     Returns:
         The rows in the order of the candidates.
@@ -93,14 +105,55 @@ def contrastive_rows(candidates: pa.Table, windows: Windows, negatives: int, pos
     rows = []
     first, last = windows.hard_negative
     for mined in _by_query(candidates):
-        chosen = [(doc_id, rank) for doc_id, rank in mined.negatives if first <= rank <= last][:negatives]
-        ranks = ", ".join(str(rank) for _, rank in chosen) or "none"
+        inside = [(doc_id, rank) for doc_id, rank in mined.negatives if first <= rank <= last]
         for doc_id, rank in mined.positives[: positives_per_query or None]:
+            same = inside if documents is None else [pair for pair in inside if documents[pair[0]] == documents[doc_id]]
+            chosen = same[:negatives]
+            if documents is not None and not chosen:
+                continue
+            ranks = ", ".join(str(rank) for _, rank in chosen) or "none"
             kind = "easy" if rank is not None and rank < windows.hard_positive[0] else "hard"
             place = f"at rank {rank}" if rank is not None else "beyond the run"
             reason = f"relevant {place}, negatives at ranks {ranks}"
             rows.append(Example(mined.query_id, doc_id, [name for name, _ in chosen], kind, reason))
     return rows
+
+
+def with_roles(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], depth: int) -> pa.Table:
+    """What a teacher graded, as candidates with roles: grade 4 is a positive, 1 and 2 are negatives, 3 is left out.
+
+    Args:
+        judgments: A `judgments` table with grades, of all rounds so far.
+        run: The current student's `run`, which says where it ranks each passage.
+        query_ids: The queries to train on.
+        depth: Depth of the run: a negative beyond it has rank depth + 1, a positive none.
+
+    Returns:
+        A `candidates` table, by query, positives first, then by rank.
+    """
+    places: dict[tuple[str, str], int] = {}
+    seen: Counter[str] = Counter()
+    for query_id, doc_id in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
+        seen[query_id] += 1
+        places[query_id, doc_id] = seen[query_id]
+    judged: dict[str, list[tuple[int, int, str]]] = {}
+    for row in judgments.to_pylist():
+        if row["grade"] is not None and row["grade"] != _UNSURE:
+            negative = int(row["grade"] < _UNSURE)
+            place = places.get((row["query_id"], row["doc_id"]), depth + 1)
+            judged.setdefault(row["query_id"], []).append((negative, place, row["doc_id"]))
+    rows = [
+        (query_id, doc_id, None if place > depth and not negative else place, "negative" if negative else "positive")
+        for query_id in query_ids
+        for negative, place, doc_id in sorted(judged.get(query_id, []))
+    ]
+    columns = {name: [row[at] for row in rows] for at, name in enumerate(("query_id", "doc_id", "rank", "role"))}
+    return table("candidates", columns)
+
+
+def judged_windows(hard_positive: tuple[int, int], depth: int) -> Windows:
+    """Rank windows where a teacher has looked: any graded negative will do, the best-ranked first."""
+    return Windows(hard_positive, (1, depth + 1), (hard_positive[0], depth + 1))
 
 
 def examples_table(examples: Sequence[Example], round_number: int) -> pa.Table:

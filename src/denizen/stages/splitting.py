@@ -102,6 +102,51 @@ def split_by_group(
     return _with_splits(queries, splits)
 
 
+def split_documents(
+    corpus: pa.Table, known: Mapping[str, str], dev_share: float, test_share: float, seed: int
+) -> pa.Table:
+    """Puts whole documents on a side where there are no labelled queries to split by.
+
+    Documents that are near-duplicates, or have near-duplicate passages, stand on one side. A document whose side is
+    known (that of a labelled query) takes its whole group there; test comes before dev, dev before train.
+
+    Args:
+        corpus: A `corpus` table with clusters.
+        known: Document (parent_id) to the split it belongs to already; others are dealt out.
+        dev_share: Share of the passages for dev, where none is known.
+        test_share: Share of the passages for test, where none is known.
+        seed: Seed of the order in which groups are dealt out.
+
+    Returns:
+        A `documents` table, by parent_id.
+
+    Raises:
+        InputError: When a side would stay empty.
+    """
+    columns = (corpus[name].to_pylist() for name in ("parent_id", "domain", "cluster", "parent_cluster"))
+    rows = list(zip(*columns, strict=True))
+    group = _tied([{parent, ("cluster", cluster), ("document", whole)} for parent, _, cluster, whole in rows])
+    side: dict[int, str] = {}
+    for number, (parent, *_) in zip(group, rows, strict=True):
+        if parent in known:
+            side[number] = min(known[parent], side.get(number, "train"), key=_SIDES.index)
+    free = [number for number in group if number not in side]
+    taken = set(side.values())
+    shares = {part: share for part, share in (("test", test_share), ("dev", dev_share)) if part not in taken}
+    side |= _fill(free, shares, seed)
+    domain = {parent: name for parent, name, *_ in rows}
+    placed = {parent: side.get(number, "train") for number, (parent, *_) in zip(group, rows, strict=True)}
+    missing = [part for part in _SIDES if part not in placed.values()]
+    if missing:
+        raise InputError(
+            f"{len(placed)} document(s) form {len(set(group))} group(s) of near-duplicates; nothing is left for "
+            f"{', '.join(missing)}: add documents"
+        )
+    parents = sorted(placed)
+    listed = {"parent_id": parents, "domain": [domain[name] for name in parents]}
+    return table("documents", {**listed, "split": [placed[name] for name in parents]})
+
+
 def leak_groups(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float) -> dict[str, int]:
     """Numbers the queries so that all that must stay on one side carries one number.
 
@@ -115,20 +160,7 @@ def leak_groups(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_dupli
         Query id to group number.
     """
     keys = _keys(queries, qrels, corpus, near_duplicate)
-    owner: dict[Hashable, int] = {}
-    parent = list(range(len(keys)))
-
-    def root(number: int) -> int:
-        while parent[number] != number:
-            parent[number] = parent[parent[number]]
-            number = parent[number]
-        return number
-
-    for number, shared in enumerate(keys.values()):
-        for key in shared:
-            one, other = sorted((root(owner.setdefault(key, number)), root(number)))
-            parent[other] = one
-    return {query_id: root(number) for number, query_id in enumerate(keys)}
+    return dict(zip(keys, _tied(list(keys.values())), strict=True))
 
 
 def find_leaks(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float) -> list[Leak]:
@@ -198,6 +230,25 @@ def check_leaks(leaks: Sequence[Leak]) -> None:
     )
 
 
+def _tied(keys: Sequence[Iterable[Hashable]]) -> list[int]:
+    """Numbers items so that those which share a key, directly or through others, carry one number."""
+    owner: dict[Hashable, int] = {}
+    parent = list(range(len(keys)))
+
+    def root(number: int) -> int:
+        while parent[number] != number:
+            parent[number] = parent[parent[number]]
+            number = parent[number]
+        return number
+
+    for number, shared in enumerate(keys):
+        for key in shared:
+            one, other = sorted((root(owner.setdefault(key, number)), root(number)))
+            parent[other] = one
+    return [root(number) for number in range(len(keys))]
+
+
+_SIDES = ("test", "dev", "train")
 _WHATS = ("query", "relevant passage", "near-duplicate query", "near-duplicate passage")
 
 

@@ -7,11 +7,21 @@ from pathlib import Path
 
 from denizen.core.errors import InputError
 from denizen.core.formats.beir import is_beir_folder, read_beir
+from denizen.core.formats.documents import read_documents
 from denizen.core.formats.pairs import read_dataset, read_pairs
 from denizen.core.formats.source import SPLITS, Source
 from denizen.core.formats.trec import write_trec_run
 
-__all__ = ["SPLITS", "Source", "is_beir_folder", "read_beir", "read_pairs", "read_source", "write_trec_run"]
+__all__ = [
+    "SPLITS",
+    "Source",
+    "is_beir_folder",
+    "read_beir",
+    "read_documents",
+    "read_pairs",
+    "read_source",
+    "write_trec_run",
+]
 
 
 _SUFFIXES = (".json", ".jsonl", ".gz", ".csv", ".tsv", ".parquet")

@@ -40,7 +40,7 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
         InputError: When a file is missing or empty, or a row is unusable and may not be skipped.
     """
     bad = BadRows(skip_bad_rows)
-    documents = _read_corpus(_jsonl(folder, "corpus"), bad)
+    documents = read_beir_corpus(folder, bad)
     texts = _read_queries(_jsonl(folder, "queries"), bad)
     paths = _qrels_paths(folder / "qrels", split)
     grades = _read_qrels(paths, set(documents["doc_id"].to_pylist()), texts, bad)
@@ -68,6 +68,15 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
         bad_rows=bad.rows,
         parts_left_out=left_out,
     )
+
+
+def read_beir_corpus(folder: Path, bad: BadRows) -> pa.Table:
+    """The documents of a BEIR folder, as a `corpus` table.
+
+    Raises:
+        InputError: When the corpus is missing or empty.
+    """
+    return _read_corpus(_jsonl(folder, "corpus"), bad)
 
 
 def _jsonl(folder: Path, name: str) -> Path:

@@ -8,15 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from denizen.core.errors import InputError, reason
-from denizen.core.formats.rows import (
-    BadRows,
-    delimited,
-    json_array,
-    json_lines,
-    parquet_rows,
-    require_content,
-    row_number,
-)
+from denizen.core.formats.rows import BadRows, require_content, row_number, table_rows
 from denizen.core.formats.source import SPLITS, Source
 from denizen.core.tables import table
 
@@ -24,8 +16,6 @@ from denizen.core.tables import table
 COLUMNS = (("question", "answer"), ("query", "positive"), ("anchor", "positive"))
 
 _WANTED = ", ".join("/".join(pair) for pair in COLUMNS)
-
-_Rows = Iterable[tuple[str, dict[str, Any]]]
 
 
 class PairRow(NamedTuple):
@@ -56,7 +46,7 @@ def read_pairs(path: Path, skip_bad_rows: bool = False) -> Source:
     """
     require_content(path)
     bad = BadRows(skip_bad_rows)
-    return source_of_pairs((PairRow(place, row) for place, row in _rows(path, bad)), path.name, bad)
+    return source_of_pairs((PairRow(place, row) for place, row in table_rows(path, bad)), path.name, bad)
 
 
 def read_dataset(name: str, skip_bad_rows: bool = False) -> Source:
@@ -159,18 +149,3 @@ def _pair_problem(row: PairRow, columns: tuple[str, str] | None) -> str:
         if not isinstance(value, str) or not value.strip():
             return f"{column!r} is empty or no text"
     return ""
-
-
-def _rows(path: Path, bad: BadRows) -> _Rows:
-    name = path.name.lower()
-    if name.endswith((".jsonl", ".jsonl.gz")):
-        return json_lines(path, bad)
-    if name.endswith(".json"):
-        return json_array(path, bad)
-    if name.endswith(".csv"):
-        return delimited(path, bad)
-    if name.endswith(".tsv"):
-        return delimited(path, bad, "\t")
-    if name.endswith(".parquet"):
-        return parquet_rows(path)
-    raise InputError(f"{path} is of an unknown kind; pairs come as .json, .jsonl[.gz], .csv, .tsv or .parquet")

@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -130,6 +130,26 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise InputError(f"{path} is not a readable Parquet file: {reason(error)}") from None
     for number, row in enumerate(rows, start=1):
         yield f"{path.name}, row {number}", row
+
+
+def table_rows(path: Path, bad: BadRows) -> Iterable[tuple[str, dict[str, Any]]]:
+    """(place, object) for each row of a file, read as its name says.
+
+    Raises:
+        InputError: When it is of an unknown kind.
+    """
+    name = path.name.lower()
+    if name.endswith((".jsonl", ".jsonl.gz")):
+        return json_lines(path, bad)
+    if name.endswith(".json"):
+        return json_array(path, bad)
+    if name.endswith(".csv"):
+        return delimited(path, bad)
+    if name.endswith(".tsv"):
+        return delimited(path, bad, "\t")
+    if name.endswith(".parquet"):
+        return parquet_rows(path)
+    raise InputError(f"{path} is of an unknown kind; rows come as .json, .jsonl[.gz], .csv, .tsv or .parquet")
 
 
 def row_number(place: str) -> int:

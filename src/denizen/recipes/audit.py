@@ -1,0 +1,280 @@
+"""`audit`: can the judge of a run be trusted?
+
+Kappa is the headline and never raw agreement: a judge that calls nearly everything irrelevant agrees with anybody by
+chance. What is measured: the judge against itself (asked again), against itself with several passages in one call and
+in reversed order, on pairs whose grade is known, against a second judge, and against people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import InputError
+from denizen.core.formats.grading_sheet import SheetRow, read_sheet, row_key, write_sheet
+from denizen.core.progress import Progress, Silent
+from denizen.core.stage import write_json
+from denizen.core.tables import read_table, texts
+from denizen.models.llm import LLM, Failure
+from denizen.recipes import teachers
+from denizen.recipes.run_folder import held, read_config
+from denizen.stages import agreement
+from denizen.stages.judging import LLMTeacher, Pair
+
+STAGE = "audit"
+# fewer passages in one call say little about what being together does
+_TOGETHER = 5
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A pair and the grade that the run has for it."""
+
+    pair: Pair
+    grade: int
+
+
+def audit(
+    run: Path,
+    *,
+    sample: int = 200,
+    second_llm: str = "",
+    second_endpoint: str = "",
+    export: Path | None = None,
+    people: Path | None = None,
+    seed: int = 42,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measures the agreement of a run's LLM judge, and writes RUN/audit.json.
+
+    Args:
+        run: The folder of a run with teacher llm.
+        sample: How many judged pairs are looked at, drawn at random; as many planted ones come on top.
+        second_llm: Another LLM that grades the same pairs.
+        second_endpoint: Its endpoint; empty: that of the run.
+        export: Write the sample as a sheet for people to grade (.csv or .xlsx) and stop there.
+        people: A sheet that people have graded.
+        seed: Seed of the drawing. Another one draws other pairs, and a sheet fits only its own.
+        progress: Receives what a person should see.
+
+    Returns:
+        Kappas with intervals, raw agreement, sensitivity and specificity; the contents of audit.json.
+
+    Raises:
+        InputError: When the run has no judgments of an LLM, or a sheet does not fit it.
+    """
+    progress = progress or Silent()
+    config = read_config(run)
+    with held(run):
+        pairs = _judged_pairs(run)
+        if config.teacher != "llm" or not pairs:
+            raise InputError(f"{run} has no judgments by an LLM; audit needs a run with --teacher llm")
+        chosen = _draw(pairs, sample, seed)
+        if export is not None:
+            write_sheet(export, [SheetRow(*asdict(row.pair).values()) for row in chosen])
+            progress.say(
+                f"{len(chosen)} pairs for people to grade: {export}; then denizen audit {run} --people {export}"
+            )
+            return {"exported": len(chosen)}
+        llm = teachers.make_llm(config, run)
+        if llm is None:
+            raise InputError(f"{run} names no LLM")
+        found: dict[str, Any] = {"llm": config.llm, "pairs": len(chosen), "seed": seed}
+        with progress.working(STAGE):
+            found["again"] = _against(chosen, LLMTeacher(llm, STAGE, config.grades_per_call, repeat=1), progress)
+            found |= _order(chosen, llm, config, progress)
+            found["planted"] = _planted(run, chosen, llm, config, seed, progress)
+            if second_llm:
+                other = _second(config, run, second_llm, second_endpoint)
+                found["second_llm"] = {"llm": second_llm, **_against(chosen, LLMTeacher(other, STAGE), progress)}
+            if people is not None:
+                found["people"] = _with_people(pairs, people)
+        found |= _headline(found)
+        found["spending"] = teachers.spending(llm)["by_stage"].get(STAGE, {})
+        write_json(run / "audit.json", found)
+    return found
+
+
+def audit_lines(found: dict[str, Any]) -> list[str]:
+    """The result as people read it."""
+    if "exported" in found:
+        return []
+    lines = [f"judge {found['llm']}, {found['pairs']} pairs of the run"]
+    names = {
+        "again": "asked again",
+        "together": "several in one call, against one each",
+        "reversed": "several in one call, in reversed order",
+        "second_llm": "against a second judge",
+        "people": "against people",
+    }
+    for key, name in names.items():
+        if key in found:
+            lines.append(f"  {name:<40} {_shown(found[key]['kappa'])}")
+    for kind, rate in found["planted"].items():
+        if rate:
+            lines.append(
+                f"  planted {kind:<32} {rate['value']:.1%} right [{rate['low']:.1%}, {rate['high']:.1%}] of {rate['count']}"
+            )
+    if "people" in found:
+        for kind in ("sensitivity", "specificity"):
+            rate = found["people"][kind]
+            if rate:
+                lines.append(f"  {kind} against people {rate['value']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]")
+    lines.append(found["headline"])
+    return lines
+
+
+def _judged_pairs(run: Path) -> list[_Judged]:
+    paths = sorted(run.glob("round-*/judgments/judgments.parquet"))
+    rows = [row for path in paths for row in read_table(path, "judgments").to_pylist() if row["grade"] is not None]
+    if not rows:
+        return []
+    corpus = read_table(run / "corpus/corpus.parquet", "corpus")
+    queries = read_table(run / "synthesis/queries.parquet", "queries")
+    text_of = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
+    question = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
+    return [
+        _Judged(Pair(row["query_id"], row["doc_id"], question[row["query_id"]], text_of[row["doc_id"]]), row["grade"])
+        for row in rows
+    ]
+
+
+def _draw(pairs: Sequence[_Judged], count: int, seed: int) -> list[_Judged]:
+    order = np.random.default_rng(seed).permutation(len(pairs))[:count]
+    return [pairs[at] for at in sorted(order.tolist())]
+
+
+def _against(chosen: Sequence[_Judged], teacher: LLMTeacher, progress: Progress) -> dict[str, Any]:
+    """The run's grades against another judging of the same pairs."""
+    grades = _grades([row.pair for row in chosen], teacher, progress)
+    both = [(row.grade, grade) for row, grade in zip(chosen, grades, strict=True) if grade is not None]
+    return _agreement([one for one, _ in both], [other for _, other in both], len(chosen) - len(both))
+
+
+def _order(chosen: Sequence[_Judged], llm: LLM, config: AdaptConfig, progress: Progress) -> dict[str, Any]:
+    """What being graded together does, and the order."""
+    together = max(_TOGETHER, config.grades_per_call)
+    pairs = [row.pair for row in _by_query(chosen, together)]
+    single = _grades(pairs, LLMTeacher(llm, STAGE), progress)
+    forth = _grades(pairs, LLMTeacher(llm, STAGE, together), progress)
+    back = _grades(pairs, LLMTeacher(llm, STAGE, together, backwards=True), progress)
+    result = {}
+    for name, one, other in (("together", single, forth), ("reversed", forth, back)):
+        both = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+        result[name] = _agreement([a for a, _ in both], [b for _, b in both], len(pairs) - len(both))
+    return result
+
+
+def _by_query(chosen: Sequence[_Judged], together: int) -> list[_Judged]:
+    """Pairs in groups that one call can hold: they are given one query's name, since a call is for one query."""
+    rows = sorted(chosen, key=lambda row: row.pair.query_id)
+    groups: dict[str, list[_Judged]] = {}
+    for row in rows:
+        groups.setdefault(row.pair.query_id, []).append(row)
+    return [row for group in groups.values() for row in group[:together] if len(group) > 1]
+
+
+def _planted(
+    run: Path, chosen: Sequence[_Judged], llm: LLM, config: AdaptConfig, seed: int, progress: Progress
+) -> dict[str, Any]:
+    """Pairs whose grade is known: a query with its own passage (4), and with one of another document (1 or 2)."""
+    corpus = read_table(run / "corpus/corpus.parquet", "corpus")
+    rows = corpus.to_pylist()
+    text_of = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
+    home = {row["doc_id"]: (row["parent_cluster"], row["domain"]) for row in rows}
+    sources = {
+        row["query_id"]: row["doc_id"] for row in read_table(run / "synthesis/sources.parquet", "qrels").to_pylist()
+    }
+    random = np.random.default_rng(seed)
+    own, other = [], []
+    for pair in {row.pair.query_id: row.pair for row in chosen}.values():
+        source = sources.get(pair.query_id)
+        if source is None:
+            continue
+        own.append(Pair(pair.query_id, source, pair.query, text_of[source]))
+        for at in random.permutation(len(rows)).tolist():
+            if home[rows[at]["doc_id"]][0] != home[source][0]:
+                doc_id = rows[at]["doc_id"]
+                other.append(Pair(pair.query_id, doc_id, pair.query, text_of[doc_id]))
+                break
+    teacher = LLMTeacher(llm, STAGE, 1)
+    known = [grade for grade in _grades(own, teacher, progress) if grade is not None]
+    wrong = [grade for grade in _grades(other, teacher, progress) if grade is not None]
+    rates = agreement.positive_rates([*known, *wrong], [4] * len(known) + [1] * len(wrong))
+    return {
+        "own passage": asdict(rates.sensitivity) if rates.sensitivity else None,
+        "random passage": asdict(rates.specificity) if rates.specificity else None,
+    }
+
+
+def _with_people(pairs: Sequence[_Judged], path: Path) -> dict[str, Any]:
+    sheet = read_sheet(path)
+    grade_of = {row_key(row.pair.query_id, row.pair.doc_id): row.grade for row in pairs}
+    both = [(grade_of[key], grade) for key, grade in sheet.grades.items() if key in grade_of]
+    if not both:
+        raise InputError(f"{path} has no grade for a pair of this run ({sheet.empty} rows are empty)")
+    judge, truth = [one for one, _ in both], [other for _, other in both]
+    rates = agreement.positive_rates(judge, truth)
+    share = sum(row.grade >= agreement.RELEVANT for row in pairs) / len(pairs)
+    corrected = None
+    if rates.sensitivity and rates.specificity:
+        corrected = agreement.corrected_prevalence(share, rates.sensitivity.value, rates.specificity.value)
+    return {
+        **_agreement(judge, truth, 0),
+        **{name: found and asdict(found) for name, found in vars(rates).items()},
+        "share_of_answers": share,
+        "corrected_share_of_answers": corrected,
+        "empty_rows": sheet.empty,
+        "unknown_rows": len(sheet.grades) - len(both),
+        "problems": [asdict(problem) for problem in sheet.problems],
+    }
+
+
+def _grades(pairs: Sequence[Pair], teacher: LLMTeacher, progress: Progress) -> list[int | None]:
+    if not pairs:
+        return []
+    with progress.bar(len(teacher.prompts(pairs)), "calls") as advance:
+        found = teacher.judge(pairs, advance)
+    return [None if isinstance(judgment, Failure) else judgment.grade for judgment in found]
+
+
+def _agreement(one: Sequence[int], other: Sequence[int], failed: int) -> dict[str, Any]:
+    return {
+        "kappa": asdict(agreement.cohen_kappa(one, other)),
+        "weighted_kappa": asdict(agreement.cohen_kappa(one, other, "quadratic")),
+        "failed": failed,
+    }
+
+
+def _second(config: AdaptConfig, run: Path, llm: str, endpoint: str) -> LLM:
+    if llm == config.llm:
+        raise InputError(f"second_llm is {llm!r}, the run's own judge; name another one")
+    other = teachers.make_llm(replace(config, llm=llm, endpoint=endpoint or config.endpoint), run)
+    if other is None:
+        raise InputError("second_llm is empty")
+    return other
+
+
+def _headline(found: dict[str, Any]) -> dict[str, Any]:
+    """People say most, a second judge less; agreement with oneself only says that one is not guessing."""
+    order = (("people", "with people"), ("second_llm", "with a second judge"), ("again", "with itself"))
+    for key, whom in order:
+        kappa = found.get(key, {}).get("kappa", {})
+        if kappa.get("value") is not None:
+            shown = f"{kappa['value']:.2f} [{kappa['low']:.2f}, {kappa['high']:.2f}]"
+            return {"headline": f"kappa {whom}: {shown} ({agreement.words(kappa['value'])})"}
+    return {"headline": "no kappa: the grades do not differ, or too few pairs were graded twice"}
+
+
+def _shown(kappa: dict[str, Any]) -> str:
+    if kappa["value"] is None:
+        return f"kappa undefined ({kappa['reason']})"
+    return (
+        f"kappa {kappa['value']:.2f} [{kappa['low']:.2f}, {kappa['high']:.2f}], "
+        f"agreement {kappa['agreement']:.0%} of {kappa['pairs']}"
+    )

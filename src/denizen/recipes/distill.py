@@ -1,0 +1,357 @@
+"""Adapting without labels (arXiv 2512.08088): an LLM writes queries, a teacher grades what the student finds.
+
+    source -> corpus, documents (their sides) -synthesis-> queries, sources
+    round r: student_r -> embeddings -> run -> candidates -> judgments -> examples -> student_{r+1}
+    the grades of dev queries choose the round; test: the source's labels if it has some, else a judge's grades
+
+Documents of the test side are never shown to the teacher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from denizen.core.config import AdaptConfig, ranks
+from denizen.core.formats import read_documents
+from denizen.core.tables import read_table, texts, write_table
+from denizen.models.prompts import prompts_digest
+from denizen.recipes import teachers
+from denizen.recipes.graded_test import graded_test
+from denizen.recipes.plan import make_teacher_plan
+from denizen.recipes.prepare import source_digest, write_unlabelled
+from denizen.recipes.results import metrics_json
+from denizen.recipes.rounds import Rounds
+from denizen.recipes.write_queries import SETTINGS as QUERY_SETTINGS
+from denizen.recipes.write_queries import write_queries
+from denizen.stages import candidate_sampling, evaluation, examples, judging, mining, retrieval
+from denizen.stages.candidate_sampling import Sampling
+
+_CORPUS_SETTINGS = ("source", "dev_share", "test_share", "seed", "near_duplicate", "passage_chars", "skip_bad_rows")
+# what is measured on dev needs the best five of each student graded
+_DEV_TOP = 5
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What an unlabelled run works on.
+
+    Attributes:
+        corpus: The passages.
+        documents: The side of each document.
+        queries: Written queries (train, dev and, where the source has no labels, test), and labelled test queries.
+        sources: The passages that queries were written for, as qrels.
+        labels: The source's own qrels of test queries; empty without labels.
+        digests: Digest of each table.
+        facts: Counts.
+    """
+
+    corpus: pa.Table
+    documents: pa.Table
+    queries: pa.Table
+    sources: pa.Table
+    labels: pa.Table
+    digests: dict[str, str]
+    facts: dict[str, Any]
+
+    def of(self, *splits: str) -> list[dict[str, Any]]:
+        """The queries of some splits."""
+        return [row for row in self.queries.to_pylist() if row["split"] in splits]
+
+    def written_for(self) -> dict[str, list[str]]:
+        """Query id to the passages that it was written for."""
+        found: dict[str, list[str]] = {}
+        for row in self.sources.to_pylist():
+            found.setdefault(row["query_id"], []).append(row["doc_id"])
+        return found
+
+
+def stage_names(config: AdaptConfig) -> list[str]:
+    """The stages of a run in order."""
+    mined = ("embeddings", "run", "candidates", "judgments", "examples", "student")
+    rounds = [f"round-{number}/{name}" for number in range(config.rounds) for name in mined]
+    last = [f"round-{config.rounds}/{name}" for name in mined[:4]]
+    return ["corpus", "synthesis", *rounds, *last, "test", "model"]
+
+
+def adapt_with_teacher(rounds: Rounds, base: Path, guide: Path) -> dict[str, Any]:
+    """All stages, from the documents to metrics.json.
+
+    Args:
+        rounds: The run.
+        base: The model to adapt.
+        guide: The guide of the gist loss.
+    """
+    run = _Distillation(rounds, base)
+    found = run.texts()
+    students = [base]
+    for number in range(rounds.config.rounds):
+        run.look(number, students[-1], found)
+        run.examples(number, found)
+        students.append(run.train(number, students[-1], guide, found))
+    run.look(rounds.config.rounds, students[-1], found)
+    return run.finish(students, found)
+
+
+class _Distillation:
+    """The stages in which relevance comes from a teacher."""
+
+    def __init__(self, rounds: Rounds, base: Path) -> None:
+        self.rounds = rounds
+        self.config = rounds.config
+        self.out = rounds.out
+        self.progress = rounds.progress
+        self.base = base
+        self.llm = teachers.make_llm(rounds.config, rounds.out)
+
+    def texts(self) -> Texts:
+        """Stages corpus and synthesis."""
+        config = self.config
+
+        def corpus(folder: Path) -> dict[str, Any]:
+            facts = write_unlabelled(folder, read_documents(config.source, config.skip_bad_rows), config)
+            self.progress.note(f"{facts['passages']:,} passages of {facts['documents']:,} documents")
+            return facts
+
+        inputs = source_digest(config.source, self.out)
+        first = self.rounds.stage("corpus", 3, config.only(*_CORPUS_SETTINGS), inputs, corpus)
+        names = {"corpus": "corpus", "documents": "documents", "test_queries": "queries", "labels": "qrels"}
+        tables = {name: read_table(self.out / f"corpus/{name}.parquet", schema) for name, schema in names.items()}
+        digests = {name: first["files"][f"{name}.parquet"] for name in names}
+        if not (self.out / "metrics.json").is_file():
+            self.progress.say(
+                make_teacher_plan(config, tables["corpus"], tables["documents"], len(tables["labels"]) > 0)
+            )
+
+        def synthesis(folder: Path) -> dict[str, Any]:
+            return write_queries(folder, tables, self.rounds, self.base, self.llm)
+
+        prompts = {"prompts": prompts_digest("question", "multi_hop", "expert")}
+        record = self.rounds.stage("synthesis", 1, config.only(*QUERY_SETTINGS), {**digests, **prompts}, synthesis)
+        queries = read_table(self.out / "synthesis/queries.parquet", "queries")
+        sources = read_table(self.out / "synthesis/sources.parquet", "qrels")
+        digests |= {name: record["files"][f"{name}.parquet"] for name in ("queries", "sources")}
+        everything = pa.concat_tables([queries, tables["test_queries"]])
+        counts = {split: everything["split"].to_pylist().count(split) for split in ("train", "dev", "test")}
+        facts = {**first["facts"], "queries": counts, "synthesis": record["facts"]}
+        return Texts(tables["corpus"], tables["documents"], everything, sources, tables["labels"], digests, facts)
+
+    def look(self, number: int, student: Path, found: Texts) -> None:
+        """Stages embeddings, run, candidates and judgments of a round; after the last training for dev alone."""
+        listed = [row["text"] for row in found.of("train", "dev")]
+        self.rounds.embed(number, student, found.corpus, listed, found.digests)
+        self._retrieve(number, student, found)
+        self._sample(number, student, found)
+        self._judge(number, found)
+
+    def _splits(self, number: int) -> tuple[str, ...]:
+        return ("train", "dev") if number < self.config.rounds else ("dev",)
+
+    def _retrieve(self, number: int, student: Path, found: Texts) -> None:
+        """Stage round-r/run: what student r finds where the teacher may look, for each domain by itself."""
+        inputs = {**found.digests, **self.rounds.files[f"round-{number}/embeddings"]}
+
+        def work(folder: Path) -> dict[str, Any]:
+            encoder = self.rounds.encoder(student, number)
+            vectors = encoder.encode(texts(found.corpus), "document")
+            doc_ids = found.corpus["doc_id"].to_pylist()
+            parts = []
+            for rows, group in _visible(found, self._splits(number)):
+                asked = encoder.encode([row["text"] for row in group], "query")[:]
+                ids = [row["query_id"] for row in group]
+                sub = [doc_ids[at] for at in rows]
+                parts.append(
+                    retrieval.search(
+                        ids, asked, sub, vectors.take(rows), self.config.depth, memory_mb=self.config.memory_mb
+                    )
+                )
+            run = pa.concat_tables(parts)
+            write_table(folder / "run.parquet", run)
+            return {"queries": len(run["query_id"].unique())}
+
+        self.rounds.stage(f"round-{number}/run", 3, self.config.only("depth"), inputs, work)
+
+    def _sample(self, number: int, student: Path, found: Texts) -> None:
+        """Stage round-r/candidates: what the teacher will be shown."""
+        names = ("mine_within", "found_by", "graded_top", "decay", "seed")
+        inputs = {**found.digests, "run": self.rounds.files[f"round-{number}/run"]["run.parquet"]}
+        config = self.config
+
+        def work(folder: Path) -> dict[str, Any]:
+            run = read_table(self.out / f"round-{number}/run/run.parquet", "run")
+            train = Sampling(config.graded_top, 2 * config.graded_top, config.decay, config.seed, config.found_by)
+            wanted = {"train": train, "dev": Sampling(_DEV_TOP, 0, config.decay, config.seed, config.found_by)}
+            within = config.mine_within
+            if within == "auto":
+                within = "documents" if candidate_sampling.has_long_documents(found.corpus) else "corpus"
+            parts = []
+            for split in self._splits(number):
+                ids = {row["query_id"] for row in found.of(split)}
+                part = run.filter(pa.array([query_id in ids for query_id in run["query_id"].to_pylist()]))
+                # the best of dev are taken from the whole corpus, as a search would show them
+                if within == "documents" and split == "train":
+                    parts.append(self._within_documents(number, student, found, part, wanted[split]))
+                else:
+                    written_for = found.written_for()
+                    parts.append(candidate_sampling.from_corpus(part, wanted[split], written_for, f"student-{number}"))
+            made = pa.concat_tables(parts)
+            write_table(folder / "candidates.parquet", made)
+            self.progress.note(
+                f"{len(made):,} candidates, from each {'document' if within == 'documents' else 'query'}"
+            )
+            return {"candidates": len(made), "within": within}
+
+        self.rounds.stage(f"round-{number}/candidates", 2, config.only(*names), inputs, work)
+
+    def _within_documents(
+        self, number: int, student: Path, found: Texts, run: pa.Table, sampling: Sampling
+    ) -> pa.Table:
+        encoder = self.rounds.encoder(student, number)
+        vectors = encoder.encode(texts(found.corpus), "document")
+        rows = found.of("train")
+        asked = encoder.encode([row["text"] for row in rows], "query")[:]
+        queries = {row["query_id"]: vector for row, vector in zip(rows, asked, strict=True)}
+        written_for = found.written_for()
+        return candidate_sampling.from_documents(
+            run, found.corpus, vectors, queries, sampling, written_for, f"student-{number}"
+        )
+
+    def _judge(self, number: int, found: Texts) -> None:
+        """Stage round-r/judgments: the candidates that no earlier round has shown."""
+        config = self.config
+        inputs = {
+            **found.digests,
+            **{
+                f"candidates-{at}": self.rounds.files[f"round-{at}/candidates"]["candidates.parquet"]
+                for at in range(number + 1)
+            },
+            "prompts": prompts_digest("grade", "grade_several"),
+        }
+
+        def work(folder: Path) -> dict[str, Any]:
+            candidates = read_table(self.out / f"round-{number}/candidates/candidates.parquet", "candidates")
+            known = {(row["query_id"], row["doc_id"]) for row in self._judgments(range(number)).to_pylist()}
+            text_of = dict(zip(found.corpus["doc_id"].to_pylist(), texts(found.corpus), strict=True))
+            question = {row["query_id"]: row["text"] for row in found.of("train", "dev")}
+            pairs = [
+                judging.Pair(row["query_id"], row["doc_id"], question[row["query_id"]], text_of[row["doc_id"]])
+                for row in candidates.to_pylist()
+                if (row["query_id"], row["doc_id"]) not in known
+            ]
+            stage = f"round-{number}/judgments"
+            teacher = teachers.make_teacher(config, self.llm, stage)
+            calls = -(-len(pairs) // config.grades_per_call) if config.teacher == "llm" else len(pairs)
+            with self.progress.bar(calls, "calls" if config.teacher == "llm" else "pairs") as advance:
+                judgments, failures = judging.judge(pairs, teacher, stage, advance)
+            facts = teachers.check_coverage(stage, len(pairs), failures, config.min_coverage)
+            write_table(folder / "judgments.parquet", judgments)
+            write_table(folder / "failures.parquet", failures)
+            grades = judgments["grade"].to_pylist()
+            shares = {grade: grades.count(grade) for grade in (1, 2, 3, 4)}
+            self.progress.note(f"coverage {facts['coverage']:.1%}; grades 1-4: {', '.join(map(str, shares.values()))}")
+            if facts["cut_off_by_budget"]:
+                self.progress.note(f"{facts['cut_off_by_budget']:,} cut off by the budget")
+            return {**facts, "grades": shares}
+
+        names = ("teacher", "llm", "cross_encoder", "grades_per_call")
+        self.rounds.stage(f"round-{number}/judgments", 1, config.only(*names), inputs, work)
+
+    def _judgments(self, numbers: range) -> pa.Table:
+        parts = [read_table(self.out / f"round-{at}/judgments/judgments.parquet", "judgments") for at in numbers]
+        return pa.concat_tables([judging.no_judgments(), *parts])
+
+    def examples(self, number: int, found: Texts) -> None:
+        """Stage round-r/examples: this round's, together with those of all rounds before."""
+        from denizen.models.losses import LOSSES
+
+        config = self.config
+        names = (
+            "hard_positive_ranks",
+            "negatives",
+            "positives",
+            "easy_per_hard",
+            "loss",
+            "seed",
+            "same_document",
+            "depth",
+        )
+        judged = {
+            f"judgments-{at}": self.rounds.files[f"round-{at}/judgments"]["judgments.parquet"]
+            for at in range(number + 1)
+        }
+        inputs = {**found.digests, **judged, "run": self.rounds.files[f"round-{number}/run"]["run.parquet"]}
+
+        def work(folder: Path) -> dict[str, Any]:
+            run = read_table(self.out / f"round-{number}/run/run.parquet", "run")
+            ids = [row["query_id"] for row in found.of("train")]
+            roles = examples.with_roles(self._judgments(range(number + 1)), run, ids, config.depth)
+            windows = examples.judged_windows(ranks(config.hard_positive_ranks), config.depth)
+            home = dict(zip(found.corpus["doc_id"].to_pylist(), found.corpus["parent_id"].to_pylist(), strict=True))
+            if LOSSES[config.loss].triplets:
+                made = examples.triplets(roles, windows, config.easy_per_hard, config.seed + number)
+            else:
+                only = home if config.same_document else None
+                made = examples.contrastive_rows(roles, windows, config.negatives, config.positives, only)
+            before = self.out / f"round-{number - 1}/examples/examples.parquet"
+            earlier = [read_table(before, "examples")] if number else []
+            rows = examples.cumulate(earlier, examples.examples_table(made, number))
+            write_table(folder / "examples.parquet", rows)
+            asked = len({row["query_id"] for row in roles.to_pylist() if row["role"] == "positive"})
+            self.progress.note(f"{len(rows):,} examples; {asked:,} of {len(ids):,} queries have an answer")
+            return {"examples": len(rows), "new": len(made), "answered_queries": asked}
+
+        self.rounds.stage(f"round-{number}/examples", 2, config.only(*names), inputs, work)
+
+    def train(self, number: int, student: Path, guide: Path, found: Texts) -> Path:
+        """Stage round-r/student: student r+1."""
+        tables = {"corpus": found.corpus, "queries": found.queries}
+
+        def related(query_ids: list[str]) -> dict[str, frozenset[str]]:
+            judgments = self._judgments(range(number + 1))
+            near = mining.related_passages(judging.graded_qrels(judgments), found.corpus, query_ids)
+            return judging.without_judged(near, judgments, query_ids)
+
+        return self.rounds.train(number, student, guide, tables, found.digests, related)
+
+    def finish(self, students: list[Path], found: Texts) -> dict[str, Any]:
+        """The choice on dev, stages test and model, and metrics.json."""
+        grades = judging.graded_qrels(self._judgments(range(len(students))))
+        answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
+        ids = [row["query_id"] for row in found.of("dev") if row["query_id"] in answered]
+        dev = []
+        for number in range(len(students)):
+            run = read_table(self.out / f"round-{number}/run/run.parquet", "run")
+            dev.append(evaluation.means(evaluation.measure(run, grades, ids)))
+        best = self.rounds.choose(dev)
+        if len(found.labels):
+            tables = {"corpus": found.corpus, "queries": found.queries, "qrels": found.labels}
+            facts = self.rounds.test(best, students, tables, found.digests)
+        else:
+            facts = graded_test(self.rounds, best, students, found, self.llm)
+        report = metrics_json(self.config, self.out, found.facts, dev, best, facts)
+        report |= {"spending": teachers.spending(self.llm), "judged_by": facts.get("judged_by", "labels")}
+        return self.rounds.finish(report, students[best])
+
+
+def _visible(found: Texts, splits: tuple[str, ...]) -> list[tuple[list[int], list[dict[str, Any]]]]:
+    """For each domain and split: the positions of the passages that its queries may be shown, and the queries."""
+    sides = {row["parent_id"]: row["split"] for row in found.documents.to_pylist()}
+    places = list(zip(found.corpus["parent_id"].to_pylist(), found.corpus["domain"].to_pylist(), strict=True))
+    shown = {"train": {"train"}, "dev": {"train", "dev"}}
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in found.of(*splits):
+        groups.setdefault((row["split"], row["domain"] or ""), []).append(row)
+    return [
+        (
+            [
+                at
+                for at, (parent, domain) in enumerate(places)
+                if sides[parent] in shown[split] and (not wanted or (domain or "") == wanted)
+            ],
+            rows,
+        )
+        for (split, wanted), rows in sorted(groups.items())
+    ]

@@ -1,0 +1,64 @@
+"""`retry`: asks again what failed in a run, and nothing else; what follows is done anew where it changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
+from denizen.core.errors import InputError
+from denizen.core.progress import Progress, Silent
+from denizen.core.stage import STAGE_FILE
+from denizen.recipes import teachers
+from denizen.recipes.adapt import adapt
+from denizen.recipes.run_folder import held, read_config
+
+
+def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dict[str, Any]:
+    """Asks the failed calls of a run again, and those that its budget cut off, then goes on as `adapt`.
+
+    Failed replies stay in the store beside their successors. A stage whose calls failed is put together anew, with all
+    that was answered before at no cost; stages after it are done anew where what they read has changed.
+
+    Args:
+        run: The folder of a run with a teacher.
+        progress: Receives what a person should see.
+        changed: Settings that do not decide results, such as endpoint, prices, the budgets, concurrency, min_coverage.
+
+    Returns:
+        The contents of metrics.json.
+
+    Raises:
+        InputError: When the run has no LLM, nothing failed, or a setting is changed that decides results.
+    """
+    fixed = sorted(set(changed) - set(WITHOUT_EFFECT))
+    if fixed:
+        raise InputError(f"retry cannot change {', '.join(fixed)}; it may change {', '.join(WITHOUT_EFFECT)}")
+    config = AdaptConfig(**{**read_config(run).as_dict(), **changed})
+    with held(run):
+        llm = teachers.make_llm(config, run)
+        if llm is None:
+            raise InputError(f"{run} has no LLM whose calls could have failed")
+        stages = _with_failures(run)
+        count = llm.replies.supersede_failures()
+        llm.replies.close()
+    if not count and not stages:
+        raise InputError(f"nothing failed in {run}, and no budget cut anything off")
+    progress = progress or Silent()
+    progress.say(
+        f"asking {count:,} failed call(s) again; stages put together anew: {', '.join(sorted(stages)) or 'none'}"
+    )
+    return adapt(config, run, refresh=frozenset(stages), progress=progress)
+
+
+def _with_failures(run: Path) -> set[str]:
+    """Finished stages whose calls failed or were cut off by the budget."""
+    found = set()
+    for path in run.rglob(STAGE_FILE):
+        if path.parent.name.startswith("."):
+            continue
+        facts = json.loads(path.read_text(encoding="utf-8")).get("facts", {})
+        if facts.get("failures") or facts.get("cut_off_by_budget"):
+            found.add(path.parent.relative_to(run).as_posix())
+    return found

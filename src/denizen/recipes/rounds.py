@@ -1,0 +1,256 @@
+"""What every recipe of mining and training in rounds shares: embedding, search, training, the last test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from denizen.core.config import AdaptConfig
+from denizen.core.stage import Stage, StageRunner, write_json
+from denizen.core.tables import read_table, texts
+from denizen.models.backends import use_bf16
+from denizen.models.embedding_store import StoredVectors
+from denizen.models.encoder import Encoder, Kind
+from denizen.models.weights import model_digest
+from denizen.recipes.results import model_card, versions
+from denizen.recipes.run_folder import store_of
+from denizen.stages import evaluation, retrieval
+
+
+class Rounds:
+    """The stages of a run that do not depend on where relevance comes from.
+
+    Args:
+        config: The settings.
+        out: The run's folder.
+        runner: Runs stages once.
+    """
+
+    def __init__(self, config: AdaptConfig, out: Path, runner: StageRunner) -> None:
+        self.config = config
+        self.out = out
+        self.runner = runner
+        self.progress = runner.progress
+        self.training_arithmetic = "bf16" if use_bf16(config.precision) else "fp32"
+        self.files: dict[str, dict[str, str]] = {}
+        self._encoder: Encoder | None = None
+
+    def stage(
+        self,
+        name: str,
+        version: int,
+        settings: dict[str, Any],
+        inputs: Mapping[str, str],
+        work: Callable[[Path], dict[str, Any] | None],
+        resumable: bool = False,
+    ) -> dict[str, Any]:
+        """Does a stage unless it is done already, and remembers the digests of its files."""
+        if self.runner.redo == name or self.runner.refresh is not None:
+            # what follows will not be what the old result was made from
+            (self.out / "metrics.json").unlink(missing_ok=True)
+        record = self.runner.run(Stage(self.out / name, version, settings, inputs, resumable), work)
+        self.files[name] = record["files"]
+        return record
+
+    def encoder(self, student: Path, number: int | None = None) -> Encoder:
+        """The encoder of a student; the one before is let go, with its weights.
+
+        Args:
+            student: Its folder.
+            number: The round whose corpus it has embedded; it goes on with the backend of then.
+        """
+        config = self.config
+        backend = None if number is None else self.backend(number)
+        last = self._encoder
+        if last is None or last.folder != student or backend not in (None, last.backend):
+            self._encoder = last = Encoder(
+                student, store_of(config, self.out), backend=backend or config.backend, precision=config.precision
+            )
+        return last
+
+    def backend(self, number: int) -> str:
+        """What embedded the corpus in a round."""
+        path = self.out / f"round-{number}/embeddings/encoder.json"
+        return str(json.loads(path.read_text(encoding="utf-8"))["backend"])
+
+    def embed(
+        self, number: int, student: Path, corpus: pa.Table, queries: Sequence[str], digests: Mapping[str, str]
+    ) -> None:
+        """Stage round-r/embeddings: the corpus and some queries by student r, into the store."""
+
+        def work(folder: Path) -> dict[str, Any]:
+            encoder = self.encoder(student)
+            with self.progress.bar(len(corpus) + len(queries), "texts") as advance:
+                # the corpus first: the backend is chosen on the first texts
+                encoder.encode(texts(corpus), "document", advance)
+                encoder.encode(queries, "query", advance)
+            for note in encoder.notes:
+                self.progress.note(note)
+            self.progress.note(f"by {encoder.backend}")
+            write_json(folder / "encoder.json", {"model": encoder.digest, "backend": encoder.backend})
+            return {"gate": encoder.gate}
+
+        inputs = {**digests, "student": model_digest(student)}
+        self.stage(f"round-{number}/embeddings", 2, self.config.only("backend", "precision"), inputs, work)
+
+    def vectors(self, number: int, student: Path, listed: Sequence[str], kind: Kind) -> StoredVectors:
+        """Embeddings by student r, from the store where it has them."""
+        with self.progress.bar(len(listed), "texts") as advance:
+            return self.encoder(student, number).encode(listed, kind, advance)
+
+    def search(
+        self,
+        number: int | None,
+        student: Path,
+        queries: Mapping[str, str],
+        corpus: pa.Table,
+        depth: int,
+        unit: str = "queries",
+    ) -> pa.Table:
+        """What student r (None: before the first round) finds for queries (id to text) in a corpus: a `run`."""
+        encoder = self.encoder(student, number)
+        with self.progress.bar(len(corpus) + len(queries), "texts") as advance:
+            found = encoder.encode(texts(corpus), "document", advance)
+            vectors = encoder.encode(list(queries.values()), "query", advance)
+        with self.progress.bar(len(queries), unit) as advance:
+            return retrieval.search(
+                list(queries),
+                vectors[:],
+                corpus["doc_id"].to_pylist(),
+                found,
+                depth,
+                memory_mb=self.config.memory_mb,
+                progress=advance,
+            )
+
+    def search_bm25(self, queries: Mapping[str, str], corpus: pa.Table, depth: int) -> pa.Table:
+        """What BM25 finds: a `run`."""
+        with self.progress.bar(len(queries), "queries by BM25") as advance:
+            return retrieval.search_bm25(
+                list(queries), list(queries.values()), corpus["doc_id"].to_pylist(), texts(corpus), depth, advance
+            )
+
+    def train(
+        self,
+        number: int,
+        student: Path,
+        guide: Path,
+        tables: Mapping[str, pa.Table],
+        digests: Mapping[str, str],
+        related: Callable[[list[str]], dict[str, frozenset[str]]],
+    ) -> Path:
+        """Stage round-r/student: student r+1.
+
+        Args:
+            number: The round.
+            student: Student r.
+            guide: The guide of the gist loss.
+            tables: corpus and queries.
+            digests: Of all that `tables` and `related` come from.
+            related: For query ids, the passages that must not be their negatives.
+        """
+        from denizen.models.losses import LOSSES
+        from denizen.stages import train_encoder
+
+        inputs = {
+            **digests,
+            "examples": self.files[f"round-{number}/examples"]["examples.parquet"],
+            "student": model_digest(student),
+            "arithmetic": self.training_arithmetic,
+            **({"guide": model_digest(guide)} if self.config.loss == "gist" else {}),
+        }
+
+        def work(folder: Path) -> dict[str, Any]:
+            rows = read_table(self.out / f"round-{number}/examples/examples.parquet", "examples")
+            near = related(rows["query_id"].unique().to_pylist())
+            masks = LOSSES[self.config.loss].masks
+            training = train_encoder.training_set(rows, tables["corpus"], tables["queries"], near, fill=masks)
+            if training.dropped:
+                self.progress.note(f"{training.dropped:,} examples without enough negatives left out")
+            anchors = training.columns["anchor"]
+            # embedded already, so these come from the store
+            vectors = (
+                self.encoder(student, number).encode(anchors, "query")[:] if self.config.batches == "similar" else None
+            )
+            with self.progress.bar(train_encoder.total_steps(len(anchors), self.config), "steps") as advance:
+                return train_encoder.train(folder, student, training, self.config, guide, vectors, advance)
+
+        name = f"round-{number}/student"
+        self.stage(name, 1, self.config.only(*train_encoder.SETTINGS), inputs, work, resumable=True)
+        return self.out / name
+
+    def choose(self, dev: Sequence[Mapping[str, float]]) -> int:
+        """The student with the highest dev MRR@5; the base itself is one of them."""
+        best = max(range(len(dev)), key=lambda number: dev[number]["MRR@5"])
+        names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
+        shown = ", ".join(f"{name} {values['MRR@5']:.3f}" for name, values in zip(names, dev, strict=True))
+        self.progress.say(f"MRR@5 on dev: {shown}; {'the base stays' if best == 0 else f'round {best} is taken'}")
+        return best
+
+    def test(
+        self,
+        best: int,
+        students: Sequence[Path],
+        tables: Mapping[str, pa.Table],
+        digests: Mapping[str, str],
+        version: int = 2,
+    ) -> dict[str, Any]:
+        """Stage test, the only place where labelled test queries are read: base, BM25 and the chosen student.
+
+        Args:
+            best: The chosen round.
+            students: Base and all students.
+            tables: corpus, queries (those of split test count) and qrels.
+            digests: Of the tables.
+            version: Of the stage.
+
+        Returns:
+            Means, differences, what embedded and in which arithmetic.
+        """
+        inputs = {
+            **digests,
+            "base": self.files["round-0/embeddings"]["encoder.json"],
+            "adapted": self.files[f"round-{best}/embeddings"]["encoder.json"],
+            "base_model": model_digest(students[0]),
+            "adapted_model": model_digest(students[best]),
+        }
+        depth = self.config.depth
+
+        def work(folder: Path) -> dict[str, Any]:
+            rows = [row for row in tables["queries"].to_pylist() if row["split"] == "test"]
+            queries = {row["query_id"]: row["text"] for row in rows}
+            corpus = tables["corpus"]
+            runs = {
+                "base": self.search(0, students[0], queries, corpus, depth, "queries by base"),
+                "bm25": self.search_bm25(queries, corpus, depth),
+                "adapted": self.search(best, students[best], queries, corpus, depth, "queries by adapted"),
+            }
+            found = evaluation.write_evaluation(folder, runs, tables["qrels"], list(queries))
+            return {**found, **self.how(best)}
+
+        facts: dict[str, Any] = self.stage("test", version, self.config.only("depth"), inputs, work)["facts"]
+        return facts
+
+    def how(self, best: int) -> dict[str, Any]:
+        """Versions, backends and arithmetic behind a result."""
+        backends = {"base": self.backend(0), "adapted": self.backend(best)}
+        return {"versions": versions(), "backends": backends, "arithmetic": self.training_arithmetic}
+
+    def finish(self, report: dict[str, Any], adapted: Path) -> dict[str, Any]:
+        """Stage model and metrics.json."""
+
+        def model(folder: Path) -> None:
+            shutil.copytree(adapted, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("stage.json"))
+            (folder / "README.md").write_text(model_card(report), encoding="utf-8")
+
+        card = hashlib.sha256(model_card(report).encode()).hexdigest()
+        self.stage("model", 1, {}, {"card": card, "adapted": model_digest(adapted)}, model)
+        write_json(self.out / "config.json", self.config.as_dict())
+        write_json(self.out / "metrics.json", report)
+        return report

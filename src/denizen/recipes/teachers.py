@@ -1,0 +1,123 @@
+"""The LLM and the teacher of a run, made from its settings, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import InputError
+from denizen.models.budget import Budget, Prices
+from denizen.models.encoder import locate
+from denizen.models.llm import LLM, Failure
+from denizen.models.replies import Replies
+from denizen.stages.judging import CrossEncoderTeacher, LLMTeacher, Teacher
+from denizen.stages.synthesis import read_styles
+
+REPLIES = "replies.sqlite"
+
+
+def check(config: AdaptConfig) -> None:
+    """Makes sure that a run with a teacher can begin, before anything is read or paid.
+
+    Raises:
+        InputError: On settings that do not fit together, an unknown style, a missing price, a model that is not there.
+    """
+    read_styles(config.styles)
+    if config.teacher == "cross-encoder":
+        locate_cross_encoder(config.cross_encoder)
+    if config.llm:
+        budget(config)
+    elif not config.query_log:
+        raise InputError("without labels, queries must come from somewhere: give llm, or query_log")
+    if config.query_log and not Path(config.query_log).expanduser().is_file():
+        raise InputError(f"query_log {config.query_log!r} does not exist; give a text file with one query a line")
+
+
+def budget(config: AdaptConfig) -> Budget:
+    """The limits of a run.
+
+    Raises:
+        InputError: When the price is unknown and allow_unpriced is not set.
+    """
+    return Budget(
+        calls=config.budget_calls or None,
+        tokens=config.budget_tokens or None,
+        money=config.budget_money or None,
+        prices=Prices.read(config.prices),
+        allow_unpriced=config.allow_unpriced,
+    )
+
+
+def make_llm(config: AdaptConfig, out: Path) -> LLM | None:
+    """The client of a run's LLM; None where it has none."""
+    if not config.llm:
+        return None
+    path = Path(config.replies).expanduser() if config.replies else out / REPLIES
+    # a store of its own may move with its folder; in a shared one, the folder says whose calls are whose
+    replies = Replies(path, out.resolve().as_posix() if config.replies else "run")
+    return LLM(
+        config.llm,
+        replies,
+        budget(config),
+        endpoint=config.endpoint,
+        concurrency=config.concurrency,
+        timeout=config.timeout,
+    )
+
+
+def make_teacher(config: AdaptConfig, llm: LLM | None, stage: str) -> Teacher:
+    """The teacher of a run."""
+    if config.teacher == "cross-encoder":
+        return CrossEncoderTeacher(locate_cross_encoder(config.cross_encoder))
+    if llm is None:
+        raise InputError("teacher llm needs llm: the name of the model at the endpoint")
+    return LLMTeacher(llm, stage, config.grades_per_call)
+
+
+def locate_cross_encoder(name: str) -> Path:
+    """The folder of a cross-encoder.
+
+    Raises:
+        InputError: When it is no model.
+    """
+    path = Path(name).expanduser()
+    if (path / "config.json").is_file():
+        return path
+    if path.exists():
+        raise InputError(f"{name} is no model folder (it has no config.json)")
+    return locate(name)
+
+
+def check_coverage(stage: str, asked: int, failures: Sequence[Failure] | pa.Table, least: float) -> dict[str, Any]:
+    """How many calls were answered; what a budget cut off was not asked and does not count.
+
+    Raises:
+        InputError: When fewer than the share `least` were answered.
+    """
+    kinds = [row.kind for row in failures] if not isinstance(failures, pa.Table) else failures["error"].to_pylist()
+    cut_off = kinds.count("budget")
+    by_kind = {kind: kinds.count(kind) for kind in sorted(set(kinds) - {"budget"})}
+    tried = asked - cut_off
+    coverage = 1 - sum(by_kind.values()) / tried if tried else 1.0
+    if coverage < least:
+        shown = ", ".join(f"{count:,} {kind}" for kind, count in by_kind.items())
+        raise InputError(
+            f"{stage}: {coverage:.1%} of {tried:,} were answered, --min-coverage is {least:.0%}; failed: {shown}. "
+            "`denizen retry RUN` asks those again; nothing that was answered is paid twice"
+        )
+    return {"asked": asked, "coverage": round(coverage, 4), "failures": by_kind, "cut_off_by_budget": cut_off}
+
+
+def spending(llm: LLM | None) -> dict[str, Any]:
+    """What the run's calls have cost so far, whole and by stage."""
+    if llm is None:
+        return {}
+    return {
+        "total": asdict(llm.replies.spent()),
+        "by_stage": {stage: asdict(found) for stage, found in llm.replies.spent_by_stage().items()},
+    }

@@ -1,0 +1,233 @@
+"""Stage synthesis of a run without labels: written, filtered and counted queries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import InputError
+from denizen.core.tables import rows_table, texts, write_table
+from denizen.models.llm import LLM, Failure
+from denizen.recipes import teachers
+from denizen.recipes.rounds import Rounds
+from denizen.stages import evaluation, query_filters, retrieval, synthesis
+from denizen.stages.query_filters import Dropped, Written
+
+SETTINGS = (
+    "llm",
+    "passages",
+    "keep_share",
+    "expert_queries",
+    "styles",
+    "query_log",
+    "round_trip",
+    "near_duplicate",
+    "dev_share",
+    "test_share",
+    "seed",
+)
+STAGE = "synthesis"
+# what is measured comes first: of two that say the same, training loses its one
+_ORDER = ("test", "dev", "train")
+_LEAST = 2
+
+
+def write_queries(
+    folder: Path, tables: Mapping[str, pa.Table], rounds: Rounds, base: Path, llm: LLM | None
+) -> dict[str, Any]:
+    """Writes queries.parquet, sources.parquet, dropped_queries.parquet and failures.parquet.
+
+    Args:
+        folder: Where to write.
+        tables: corpus, documents and labels (the source's qrels of its test queries).
+        rounds: The run.
+        base: The model that finds the passages back, where the LLM gives no probabilities.
+        llm: Who writes; None: only the query log is used.
+
+    Returns:
+        Counts, coverage, and how easy the queries are by their words alone.
+
+    Raises:
+        InputError: When too few calls were answered, or too few queries are left.
+    """
+    config, corpus = rounds.config, tables["corpus"]
+    passages = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
+    wrote = read_query_log(config)
+    failures: list[Failure] = []
+    asked = 0
+    if llm is not None:
+        styles = synthesis.read_styles(config.styles)
+        counts = query_counts(config, labelled=len(tables["labels"]) > 0)
+        wanted = synthesis.tasks(corpus, tables["documents"], counts, styles, config.seed)
+        with rounds.progress.bar(len(wanted), "calls") as advance:
+            replies = llm.ask(synthesis.question_prompts(wanted, passages), STAGE, advance)
+        asked = len(wanted)
+        failures = [reply for reply in replies if isinstance(reply, Failure)]
+        wrote += synthesis.written(wanted, replies)
+    wrote.sort(key=lambda query: _ORDER.index(query.split))
+    kept, dropped = query_filters.keep_usable(wrote, passages, config.near_duplicate)
+    kept, lost = _keep_best(kept, rounds, base, corpus)
+    dropped += lost
+    if llm is not None and config.expert_queries:
+        experts = _expert_queries(kept, rounds, base, llm, failures)
+        asked += -(-len(experts) // 5)
+        kept, lost = query_filters.keep_usable([*kept, *experts], passages, config.near_duplicate)
+        dropped += lost
+    facts = teachers.check_coverage(STAGE, asked, failures, config.min_coverage)
+    _check_enough(kept)
+    queries, sources = _tables(kept)
+    write_table(folder / "queries.parquet", queries)
+    write_table(folder / "sources.parquet", sources)
+    write_table(folder / "dropped_queries.parquet", _dropped_table(dropped))
+    rows = [{"stage": STAGE, "key": row.key, "error": row.kind, "raw": row.raw or row.message} for row in failures]
+    write_table(folder / "failures.parquet", rows_table("failures", rows))
+    easy = _easiness(kept, queries, sources, corpus, passages)
+    found = query_filters.counts(kept, dropped)
+    written = sum(row["written"] for row in found.values())
+    rounds.progress.note(
+        f"{len(kept):,} of {written:,} queries kept; words shared with their passage {easy['overlap']:.0%}, "
+        f"BM25 finds it with MRR@5 {easy['bm25_mrr5']:.3f}"
+    )
+    return {**facts, "by_domain": found, "by_style": _by_style(kept), "easiness": easy}
+
+
+def query_counts(config: AdaptConfig, labelled: bool) -> dict[str, int]:
+    """How many queries are written for each domain, by split: dev and test in proportion to train."""
+    train = 1 - config.dev_share - (0 if labelled else config.test_share)
+    counts = {"train": config.passages, "dev": round(config.passages * config.dev_share / train)}
+    return counts if labelled else {**counts, "test": round(config.passages * config.test_share / train)}
+
+
+def read_query_log(config: AdaptConfig) -> list[Written]:
+    """Real queries from a file, one a line; every tenth (by `dev_share`) is for dev."""
+    if not config.query_log:
+        return []
+    path = Path(config.query_log).expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    random = np.random.default_rng(config.seed)
+    return [
+        Written(line, "", "dev" if random.random() < config.dev_share else "train", "log")
+        for line in map(str.strip, lines)
+        if line
+    ]
+
+
+def _keep_best(
+    queries: list[Written], rounds: Rounds, base: Path, corpus: pa.Table
+) -> tuple[list[Written], list[Dropped]]:
+    """By the writer's probabilities where it gives them, else those that find their passages back."""
+    config = rounds.config
+    free = [query for query in queries if not query.sources]
+    tied = [query for query in queries if query.sources]
+    if any(query.logprob is not None for query in tied):
+        kept, dropped = query_filters.keep_probable(tied, config.keep_share)
+    elif config.round_trip and tied:
+        named = {str(at): query.text for at, query in enumerate(tied)}
+        run = rounds.search(None, base, named, corpus, config.round_trip)
+        places = {(row["query_id"], row["doc_id"]): rank for rank, row in _ranked(run)}
+        ranks = [_worst(places, str(at), query.sources) for at, query in enumerate(tied)]
+        kept, dropped = query_filters.keep_found(tied, ranks, config.round_trip)
+    else:
+        kept, dropped = tied, []
+    return [*free, *kept], dropped
+
+
+def _expert_queries(
+    kept: Sequence[Written], rounds: Rounds, base: Path, llm: LLM, failures: list[Failure]
+) -> list[Written]:
+    config = rounds.config
+    of_domain: dict[str, list[str]] = {}
+    for query in kept:
+        if query.split == "train":
+            of_domain.setdefault(query.domain, []).append(query.text)
+    expert = synthesis.Expert(llm, STAGE, lambda listed: rounds.encoder(base).encode(listed, "query")[:], config.seed)
+    found: list[Written] = []
+    for domain, examples in sorted(of_domain.items()):
+        count = round(config.expert_queries * len(examples))
+        with rounds.progress.bar(-(-count // 5), "calls for expert queries") as advance:
+            found += expert.write(examples, domain, count, failures, advance)
+    return found
+
+
+def _ranked(run: pa.Table) -> list[tuple[int, dict[str, Any]]]:
+    ranks: dict[str, int] = {}
+    listed = []
+    for row in run.to_pylist():
+        ranks[row["query_id"]] = rank = ranks.get(row["query_id"], 0) + 1
+        listed.append((rank, row))
+    return listed
+
+
+def _worst(places: Mapping[tuple[str, str], int], query_id: str, sources: Sequence[str]) -> int | None:
+    ranks = [places.get((query_id, source)) for source in sources]
+    return None if None in ranks else max(rank for rank in ranks if rank is not None)
+
+
+def _check_enough(kept: Sequence[Written]) -> None:
+    for split in ("train", "dev"):
+        count = sum(query.split == split for query in kept)
+        if count < _LEAST:
+            raise InputError(
+                f"{count} {split} querie(s) are left, at least {_LEAST} are needed: raise --passages or --keep-share, "
+                "or see dropped reasons with a smaller --round-trip filter (0 switches it off)"
+            )
+
+
+def _tables(kept: Sequence[Written]) -> tuple[pa.Table, pa.Table]:
+    rows, links = [], []
+    for number, query in enumerate(kept, start=1):
+        query_id = f"s{number}"
+        fields = dataclasses.asdict(query)
+        rows.append(
+            {
+                "query_id": query_id,
+                **{name: fields[name] for name in ("text", "domain", "split", "origin")},
+                "source_doc_id": query.sources[0] if query.sources else None,
+            }
+        )
+        links += [{"query_id": query_id, "doc_id": source, "relevance": 1} for source in query.sources]
+    return rows_table("queries", rows), rows_table("qrels", links)
+
+
+def _dropped_table(dropped: Sequence[Dropped]) -> pa.Table:
+    rows = [
+        {
+            "text": row.query.text,
+            "domain": row.query.domain,
+            "split": row.query.split,
+            "source_doc_id": row.query.sources[0] if row.query.sources else None,
+            "origin": row.query.origin,
+            "reason": row.reason,
+        }
+        for row in dropped
+    ]
+    return rows_table("dropped_queries", rows)
+
+
+def _easiness(
+    kept: Sequence[Written], queries: pa.Table, sources: pa.Table, corpus: pa.Table, passages: Mapping[str, str]
+) -> dict[str, float]:
+    """How far words alone lead from a query to its passage: where BM25 is nearly perfect, so will be any model."""
+    tied = [query for query in kept if query.sources]
+    shares = [query_filters.overlap(query.text, passages[query.sources[0]]) for query in tied]
+    ids = sources["query_id"].unique().to_pylist()
+    if not ids:
+        return {"overlap": 0.0, "bm25_mrr5": 0.0, "queries": 0}
+    text = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
+    run = retrieval.search_bm25(ids, [text[name] for name in ids], corpus["doc_id"].to_pylist(), texts(corpus), 5)
+    means = evaluation.means(evaluation.measure(run, sources, ids))
+    return {"overlap": float(np.mean(shares)), "bm25_mrr5": means["MRR@5"], "queries": len(ids)}
+
+
+def _by_style(kept: Sequence[Written]) -> dict[str, int]:
+    origins = [query.origin for query in kept]
+    return {origin: origins.count(origin) for origin in sorted(set(origins))}
