@@ -158,14 +158,14 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         models = self.server.script.models
         if self.path != "/v1/models" or models is None:
             self._send(404, {"error": {"message": "no such page"}})
         else:
             self._send(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in models]})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path != "/v1/chat/completions":
             self._send(404, {"detail": "Not Found"})

@@ -207,6 +207,40 @@ def audit(  # noqa: PLR0913
         typer.echo("\n".join(audit_lines(found)))
 
 
+def _pool(  # noqa: PLR0913
+    run: Annotated[Path, typer.Argument(help="The folder of a run with a teacher.")],
+    models: Annotated[list[str] | None, typer.Argument(help="What to compare (default: base and result).")] = None,
+    *,
+    judge: Annotated[str, typer.Option(help="The LLM that grades: another one than the teacher.")],
+    judge_endpoint: Annotated[str, typer.Option(help="Its endpoint, where it is not the run's.")] = "",
+    queries: Annotated[int, typer.Option(help="Fresh queries to write for held-out documents.", min=1)] = 200,
+    same_judge: Annotated[bool, typer.Option("--same-judge", help="Let the teacher grade its own student.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+    **settings: Any,
+) -> None:
+    """Compare models without labels: fresh queries on held-out documents, pooled results, another LLM's grades."""
+    _set_debug(debug)
+    from denizen.recipes.pool import pool, pool_lines
+
+    changed = {name: value for name, value in settings.items() if value is not None}
+    found = pool(
+        run,
+        models or [],
+        judge,
+        judge_endpoint=judge_endpoint,
+        queries=queries,
+        same_judge=same_judge,
+        progress=_progress(quiet),
+        **changed,
+    )
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif not quiet:
+        typer.echo("\n".join(pool_lines(found)))
+
+
 def _retry(
     run: Annotated[Path, typer.Argument(help="The folder of a run with a teacher.")],
     *,
@@ -249,6 +283,7 @@ def _with_settings(command: Callable[..., None], names: Collection[str] | None =
 
 
 app.command(name="adapt")(_with_settings(_adapt))
+app.command(name="pool")(_with_settings(_pool, WITHOUT_EFFECT))
 app.command(name="retry")(_with_settings(_retry, WITHOUT_EFFECT))
 
 

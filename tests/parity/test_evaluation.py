@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
+from denizen.core.paired import paired_difference
 from denizen.core.tables import table
-from denizen.stages.evaluation import MEASURES, measure, paired_difference, per_query
+from denizen.stages.evaluation import MEASURES, measure, per_query
 
 pytestmark = pytest.mark.parity
 

@@ -58,7 +58,9 @@ class AdaptConfig:
     positives: int = _setting(1, "Relevant passages of a query that become InfoNCE or GIST rows; 0: all.", least=0)
     easy_per_hard: float = _setting(2.0, "Triplets: at most this many easy ones for each hard one.", least=0, most=1000)
 
-    loss: Literal["infonce", "cached-infonce", "gist", "triplet"] = _setting("infonce", "Training loss.")
+    loss: Literal["infonce", "cached-infonce", "gist", "triplet", "margin-mse"] = _setting(
+        "infonce", "Training loss; margin-mse (GPL) goes with a cross-encoder, whose default it is."
+    )
     guide: str = _setting("", "Guide model of the gist loss; empty: the base model.")
     learning_rate: float = _setting(1e-4, "Peak learning rate of AdamW.", least=1e-9, most=1)
     # short rounds: half an epoch on fresh negatives, then as many steps again on all; see docs/LOG.md
@@ -151,7 +153,9 @@ class AdaptConfig:
             raise InputError(f"unknown settings {unknown}; there are {sorted(known)}")
         if preset not in PRESETS:
             raise InputError(f"preset {preset!r} is unknown; there are {sorted(PRESETS)}")
-        values = {"source": source, "preset": preset, **PRESETS[preset], **given}
+        # soft scores say how much better, and only margins use that
+        own = {"loss": "margin-mse"} if given.get("teacher") == "cross-encoder" else {}
+        values = {"source": source, "preset": preset, **PRESETS[preset], **own, **given}
         hints = get_type_hints(type(self))
         for spec in specs:
             value = values.get(spec.name, spec.default)
@@ -169,6 +173,13 @@ class AdaptConfig:
             raise InputError(f"negatives is {self.negatives}; the gist loss takes 0 or 1 mined negative a row")
         if self.teacher == "cross-encoder" and not self.cross_encoder:
             raise InputError("teacher cross-encoder needs cross_encoder: the folder of a sentence-transformers model")
+        if (self.loss == "margin-mse") != (self.teacher == "cross-encoder"):
+            raise InputError(
+                f"loss {self.loss} does not go with teacher {self.teacher}: margin-mse needs the scores of a "
+                "cross-encoder, and those are used by no other loss"
+            )
+        if self.loss == "margin-mse" and not self.negatives:
+            raise InputError("negatives is 0; margin-mse needs at least 1")
         if self.teacher == "llm" and not self.llm:
             raise InputError("teacher llm needs llm: the name of the model at the endpoint")
         for name in ("hard_positive_ranks", "hard_negative_ranks", "easy_negative_ranks"):

@@ -1,4 +1,4 @@
-"""Training losses by name. InfoNCE masked by known relevance and the triplet loss are ours; GIST is the library's.
+"""Training losses by name. Ours but for GIST, which is the library's.
 
 Known relevance travels with the batch as ids: the `label` of a training row is its number, and `Relevance` says
 which of the batch's documents must not count as a negative of a query. Masking by equal text or by similarity
@@ -8,7 +8,7 @@ cannot do that: the passages of one answer differ, and dropout makes equal texts
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,6 +156,30 @@ class Triplet(nn.Module):
         return {"margin": self.margin}
 
 
+class MarginMSE(nn.Module):
+    """The mean squared error between the teacher's margins and the student's (Hofstaetter et al. 2020, eq. 5; GPL).
+
+    The student's scores are cosines, the teacher's lie in [0, 1].
+    """
+
+    def __init__(self, model: SentenceTransformer, margins: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.margins = margins
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
+        """The mean loss of a batch; `labels` holds the rows' numbers."""
+        queries, positives, *negatives = embed_columns(self.model, list(sentence_features))
+        near = nn.functional.cosine_similarity(queries, positives)
+        far = torch.stack([nn.functional.cosine_similarity(queries, column) for column in negatives], dim=1)
+        wanted = self.margins.to(far.device)[labels]
+        return nn.functional.mse_loss((near[:, None] - far).float(), wanted)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The settings that the trainer writes into its records."""
+        return {}
+
+
 @dataclass(frozen=True)
 class LossInputs:
     """All that any of the losses needs; each takes what concerns it."""
@@ -165,6 +189,8 @@ class LossInputs:
     temperature: float
     margin: float
     load_guide: Callable[[], SentenceTransformer]
+    # shape (rows, negatives): by how much the teacher prefers each row's positive
+    margins: Tensor = field(default_factory=lambda: torch.zeros((0, 0)))
 
 
 @dataclass(frozen=True)
@@ -186,5 +212,6 @@ LOSSES: dict[str, Loss] = {
     "infonce": Loss(lambda given: InfoNCE(given.model, given.relevance, given.temperature), masks=True),
     "cached-infonce": Loss(lambda given: CachedInfoNCE(given.model, given.relevance, given.temperature), masks=True),
     "gist": Loss(lambda given: GISTEmbedLoss(given.model, given.load_guide(), temperature=given.temperature)),
+    "margin-mse": Loss(lambda given: MarginMSE(given.model, given.margins)),
     "triplet": Loss(lambda given: Triplet(given.model, given.margin), triplets=True),
 }

@@ -39,7 +39,7 @@ class _Judged:
     grade: int
 
 
-def audit(
+def audit(  # noqa: PLR0913
     run: Path,
     *,
     sample: int = 200,
@@ -117,9 +117,8 @@ def audit_lines(found: dict[str, Any]) -> list[str]:
             lines.append(f"  {name:<40} {_shown(found[key]['kappa'])}")
     for kind, rate in found["planted"].items():
         if rate:
-            lines.append(
-                f"  planted {kind:<32} {rate['value']:.1%} right [{rate['low']:.1%}, {rate['high']:.1%}] of {rate['count']}"
-            )
+            interval = f"[{rate['low']:.1%}, {rate['high']:.1%}]"
+            lines.append(f"  planted {kind:<32} {rate['value']:.1%} right {interval} of {rate['count']}")
     if "people" in found:
         for kind in ("sensitivity", "specificity"):
             rate = found["people"][kind]

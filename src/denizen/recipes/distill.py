@@ -287,7 +287,11 @@ class _Distillation:
         def work(folder: Path) -> dict[str, Any]:
             run = read_table(self.out / f"round-{number}/run/run.parquet", "run")
             ids = [row["query_id"] for row in found.of("train")]
-            roles = examples.with_roles(self._judgments(range(number + 1)), run, ids, config.depth)
+            judgments = self._judgments(range(number + 1))
+            if config.teacher == "cross-encoder":
+                made = examples.scored_rows(judgments, run, ids, config.negatives)
+                return self._cumulate(folder, number, made)
+            roles = examples.with_roles(judgments, run, ids, config.depth)
             windows = examples.judged_windows(ranks(config.hard_positive_ranks), config.depth)
             home = dict(zip(found.corpus["doc_id"].to_pylist(), found.corpus["parent_id"].to_pylist(), strict=True))
             if LOSSES[config.loss].triplets:
@@ -295,15 +299,20 @@ class _Distillation:
             else:
                 only = home if config.same_document else None
                 made = examples.contrastive_rows(roles, windows, config.negatives, config.positives, only)
-            before = self.out / f"round-{number - 1}/examples/examples.parquet"
-            earlier = [read_table(before, "examples")] if number else []
-            rows = examples.cumulate(earlier, examples.examples_table(made, number))
-            write_table(folder / "examples.parquet", rows)
             asked = len({row["query_id"] for row in roles.to_pylist() if row["role"] == "positive"})
-            self.progress.note(f"{len(rows):,} examples; {asked:,} of {len(ids):,} queries have an answer")
-            return {"examples": len(rows), "new": len(made), "answered_queries": asked}
+            self.progress.note(f"{asked:,} of {len(ids):,} queries have an answer")
+            return {**self._cumulate(folder, number, made), "answered_queries": asked}
 
         self.rounds.stage(f"round-{number}/examples", 2, config.only(*names), inputs, work)
+
+    def _cumulate(self, folder: Path, number: int, made: list[examples.Example]) -> dict[str, Any]:
+        """Writes this round's examples with those of all rounds before."""
+        before = self.out / f"round-{number - 1}/examples/examples.parquet"
+        earlier = [read_table(before, "examples")] if number else []
+        rows = examples.cumulate(earlier, examples.examples_table(made, number))
+        write_table(folder / "examples.parquet", rows)
+        self.progress.note(f"{len(rows):,} examples")
+        return {"examples": len(rows), "new": len(made)}
 
     def train(self, number: int, student: Path, guide: Path, found: Texts) -> Path:
         """Stage round-r/student: student r+1."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 from ir_measures import RR, R, nDCG
 
 from denizen.core.formats import write_trec_run
+from denizen.core.paired import Difference, paired_difference
 from denizen.core.tables import relevant, table, write_table
 
 _Values = np.ndarray[Any, np.dtype[np.float64]]
@@ -21,28 +22,6 @@ _Values = np.ndarray[Any, np.dtype[np.float64]]
 # Names as people write them, and the measure of ir_measures behind each. DCG@5 is ours: ir_measures has none.
 _IR_MEASURES = {"MRR@5": RR @ 5, "Recall@5": R @ 5, "nDCG@10": nDCG @ 10, "Recall@100": R @ 100}
 MEASURES = ("MRR@5", "Recall@5", "DCG@5", "nDCG@10", "Recall@100")
-
-_PERMUTATIONS = 10_000
-_RESAMPLES = 10_000
-# rows of random numbers drawn at a time: bounds the memory at any number of queries
-_CHUNK = 250
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The mean difference of two systems on the same queries.
-
-    Attributes:
-        value: Mean of (system - base) over queries.
-        low: Lower end of the bootstrap 95 % interval.
-        high: Upper end.
-        p: Two-sided p value of the paired randomisation test.
-    """
-
-    value: float
-    low: float
-    high: float
-    p: float
 
 
 def measure(run: pa.Table, qrels: pa.Table, query_ids: Sequence[str]) -> pa.Table:
@@ -108,33 +87,6 @@ def compare(system: pa.Table, base: pa.Table) -> dict[str, Difference]:
     """The difference system - base for each measure, on the same queries in the same order."""
     ours, theirs = per_query(system), per_query(base)
     return {name: paired_difference(ours[name], theirs[name], seed=zlib.crc32(name.encode())) for name in ours}
-
-
-def paired_difference(system: _Values, base: _Values, seed: int = 0) -> Difference:
-    """Mean difference, bootstrap interval and paired randomisation test.
-
-    The test swaps the two systems' values within each query at random (Fisher; Smucker et al. 2007) 10,000 times;
-    p = (1 + number of swaps with a mean difference as large) / (1 + 10,000), so it is never 0. The interval is the
-    percentile bootstrap over queries, 10,000 resamples.
-
-    Args:
-        system: Shape (queries,).
-        base: Shape (queries,).
-        seed: Seed of both.
-    """
-    delta = np.asarray(system, dtype=np.float64) - np.asarray(base, dtype=np.float64)
-    observed = float(delta.mean())
-    random = np.random.default_rng(seed)
-    count = len(delta)
-
-    def draw(total: int, sample: Callable[[int], _Values]) -> _Values:
-        return np.concatenate([sample(min(_CHUNK, total - begin)) for begin in range(0, total, _CHUNK)])
-
-    swapped = draw(_PERMUTATIONS, lambda rows: (random.integers(0, 2, (rows, count), dtype=np.int8) * 2 - 1) @ delta)
-    as_large = int((np.abs(swapped / count) >= abs(observed) - 1e-12).sum())
-    resampled = draw(_RESAMPLES, lambda rows: delta[random.integers(0, count, (rows, count))].mean(axis=1))
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Difference(observed, float(low), float(high), (1 + as_large) / (1 + _PERMUTATIONS))
 
 
 def write_evaluation(

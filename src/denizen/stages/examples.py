@@ -34,6 +34,7 @@ class Example:
     negative_ids: list[str]
     kind: str
     reason: str
+    teacher_scores: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,7 @@ def with_roles(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], dep
     Returns:
         A `candidates` table, by query, positives first, then by rank.
     """
-    places: dict[tuple[str, str], int] = {}
-    seen: Counter[str] = Counter()
-    for query_id, doc_id in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
-        seen[query_id] += 1
-        places[query_id, doc_id] = seen[query_id]
+    places = _places(run)
     judged: dict[str, list[tuple[int, int, str]]] = {}
     for row in judgments.to_pylist():
         if row["grade"] is not None and row["grade"] != _UNSURE:
@@ -151,6 +148,40 @@ def with_roles(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], dep
     return table("candidates", columns)
 
 
+def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], negatives: int) -> list[Example]:
+    """Rows for MarginMSE: the passage that the teacher scores highest, and those that the student ranks best below it.
+
+    Args:
+        judgments: A `judgments` table with scores.
+        run: The current student's `run`; a passage beyond it comes last.
+        query_ids: The queries to train on.
+        negatives: How many negatives a row has; a query with fewer scored passages makes none.
+
+    Returns:
+        A row a query at most, with the teacher's scores of its passages.
+    """
+    places = _places(run)
+    scored: dict[str, list[tuple[float, str]]] = {}
+    for row in judgments.to_pylist():
+        if row["score"] is not None:
+            scored.setdefault(row["query_id"], []).append((row["score"], row["doc_id"]))
+    rows = []
+    for query_id in query_ids:
+        found = sorted(scored.get(query_id, []), key=lambda pair: (-pair[0], pair[1]))
+        best, rest = found[:1], found[1:]
+        rest.sort(key=lambda pair: (places.get((query_id, pair[1]), len(places)), pair[1]))
+        if not best or len(rest) < negatives:
+            continue
+        chosen = rest[:negatives]
+        rank = places.get((query_id, best[0][1]))
+        kind = "easy" if rank == 1 else "hard"
+        place = f"at rank {rank}" if rank else "beyond the run"
+        scores = [best[0][0], *(score for score, _ in chosen)]
+        reason = f"the teacher's best, {place}"
+        rows.append(Example(query_id, best[0][1], [name for _, name in chosen], kind, reason, scores))
+    return rows
+
+
 def judged_windows(hard_positive: tuple[int, int], depth: int) -> Windows:
     """Rank windows where a teacher has looked: any graded negative will do, the best-ranked first."""
     return Windows(hard_positive, (1, depth + 1), (hard_positive[0], depth + 1))
@@ -158,7 +189,7 @@ def judged_windows(hard_positive: tuple[int, int], depth: int) -> Windows:
 
 def examples_table(examples: Sequence[Example], round_number: int) -> pa.Table:
     """Examples as an `examples` table."""
-    names = ("query_id", "positive_id", "negative_ids", "kind", "reason")
+    names = ("query_id", "positive_id", "negative_ids", "kind", "reason", "teacher_scores")
     columns = {name: [getattr(example, name) for example in examples] for name in names}
     return table("examples", {**columns, "round": [round_number] * len(examples)})
 
@@ -173,6 +204,15 @@ def cumulate(earlier: Sequence[pa.Table], new: pa.Table) -> pa.Table:
             seen.add(key)
             kept.append(row)
     return pa.Table.from_pylist(kept, schema=new.schema)
+
+
+def _places(run: pa.Table) -> dict[tuple[str, str], int]:
+    places: dict[tuple[str, str], int] = {}
+    seen: Counter[str] = Counter()
+    for query_id, doc_id in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
+        seen[query_id] += 1
+        places[query_id, doc_id] = seen[query_id]
+    return places
 
 
 def _by_query(candidates: pa.Table) -> Iterator[_Mined]:

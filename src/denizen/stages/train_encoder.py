@@ -10,7 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,13 @@ class TrainingSet:
         columns: anchor, positive, negative_1 ... negative_n, and label (the row's number).
         relevance: What must not be a negative of what.
         dropped: Examples that had to be left out, because the loss needs more negatives than they have.
+        margins: Shape (rows, negatives): the teacher's preference for each positive; empty without teacher scores.
     """
 
     columns: Mapping[str, list[Any]]
     relevance: Relevance
     dropped: int
+    margins: _Vectors = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
 
 def training_set(
@@ -113,7 +115,9 @@ def training_set(
             frozenset(number[doc_id] for doc_id in related[query_id] if doc_id in number) for query_id in query_number
         ],
     )
-    return TrainingSet(columns, relevance, len(examples) - len(kept))
+    scores = [row["teacher_scores"] for row in kept]
+    margins = np.array([[own - other for other in others] for own, *others in scores if others] if all(scores) else [])
+    return TrainingSet(columns, relevance, len(examples) - len(kept), margins.astype(np.float32))
 
 
 def train(
@@ -158,7 +162,14 @@ def train(
     steps = total_steps(rows, config)
     progress(int(resume.name.rpartition("-")[2]) if resume else 0)
     loss = LOSSES[config.loss].make(
-        LossInputs(model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide))
+        LossInputs(
+            model,
+            data.relevance,
+            config.temperature,
+            config.margin,
+            lambda: load_encoder(guide),
+            torch.from_numpy(data.margins),
+        )
     )
     trainer = _Trainer(
         model=model,

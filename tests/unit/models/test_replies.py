@@ -228,3 +228,14 @@ def test_a_writer_waits_for_another(tmp_path: Path) -> None:
     began = time.monotonic()
     store.add(REPLY)
     assert time.monotonic() - began > 0.2
+
+
+def test_opening_waits_while_another_process_sets_the_file_up(tmp_path: Path) -> None:
+    """SQLite does not wait here by itself: who changes the mode of a file that another writes to is refused at once."""
+    path = tmp_path / "r.sqlite"
+    Replies(path, "a").close()
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("PRAGMA journal_mode = DELETE")
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.3, other.execute, ["COMMIT"]).start()
+    assert Replies(path, "a").add(REPLY) == 1

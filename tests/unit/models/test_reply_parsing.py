@@ -102,6 +102,8 @@ def test_no_text_breaks_the_parser(text: str, finish_reason: str) -> None:
     assert isinstance(found, Grade | BadReply)
 
 
-@given(st.text(alphabet=st.characters(exclude_characters="{}<")), st.text(alphabet=st.characters(exclude_characters="{}<")))
+@given(
+    st.text(alphabet=st.characters(exclude_characters="{}<")), st.text(alphabet=st.characters(exclude_characters="{}<"))
+)
 def test_prose_without_braces_never_changes_the_grade(before: str, after: str) -> None:
     assert kind(f'{before}{{"grade": 2}}{after}') == "grade 2"

@@ -26,12 +26,12 @@ from typing import Any, NamedTuple
 from denizen.core.errors import InputError, reason
 from denizen.core.formats.rows import BadRow, require_content
 
-# what each grade says, for people and judges alike
+# what each grade says, in the words of the prompt that judges grade by
 GRADES = {
-    1: "unrelated",
-    2: "a weakly related topic; cannot answer the query",
-    3: "clearly related; a partial answer",
-    4: "directly and fully answers the query",
+    1: "unrelated: the passage is about something else and holds no answer",
+    2: "weakly related: the passage touches the topic, but cannot answer the query",
+    3: "clearly related: the passage gives a part of the answer, or one that has to be guessed at",
+    4: "answers: the passage answers the query directly, explicitly and completely",
 }
 COLUMNS = ("row", "query", "passage", "grade", "query_id", "doc_id")
 
@@ -376,8 +376,7 @@ def _sheet_records(path: Path, book: Any) -> list[_Record]:
     """The records of the first worksheet that has the columns."""
     headers: list[Sequence[Any]] = []
     for sheet in book.worksheets:
-        # the size that the file claims may be wrong, and openpyxl would stop there
-        sheet.reset_dimensions()
+        # without limits openpyxl stops at the size that the file claims, which may be wrong
         rows = sheet.iter_rows(max_row=_LAST_ROW, max_col=_LAST_COLUMN, values_only=True)
         headers.append(next(rows, ()))
         if _complete(headers[-1]):

@@ -224,6 +224,17 @@ def test_no_pairs_equal_pairs_and_unknown_kinds_are_refused(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_sheet_that_cannot_be_written_to_its_end_leaves_nothing_behind(tmp_path, monkeypatch, suffix) -> None:
+    def full(self: Path, target: Path) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(InputError, match="cannot be written: No space left on device; close it elsewhere"):
+        write_sheet(tmp_path / f"a{suffix}", ROWS)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_openpyxl_the_remedy_is_named(tmp_path, monkeypatch) -> None:
     write_sheet(tmp_path / "a.xlsx", ROWS)
     monkeypatch.setitem(sys.modules, "openpyxl", None)

@@ -1,0 +1,186 @@
+"""Without labels against with labels: how much of the gold-label gain a teacher gives, perfect or not, at which price.
+
+The teacher is an oracle (see bench/oracle.py), no language model. A part of a set is taken, because each line is a
+whole run; all runs of a set share it, its corpus and its test queries. Only passages of training and dev topics are
+ever shown to the oracle; a run stops if another is.
+
+    python bench/distill.py [medquad] [financial_qa_10k]
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from denizen.core.config import AdaptConfig
+from denizen.core.formats import read_source
+from denizen.core.progress import Terminal
+from denizen.core.tables import read_table, relevant, texts
+from denizen.recipes.adapt import adapt
+from denizen.stages.evaluation import compare
+from measuring import RUNS, data, keep
+from oracle import Oracle, OracleServer
+
+# column of rows.jsonl that says what belongs together
+_TOPIC = {"medquad": "group", "financial_qa_10k": "ticker"}
+_TRAIN, _DEV, _TEST, _OTHERS = 1200, 150, 600, 1500
+_BUDGETS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+
+
+def main(names: list[str]) -> None:
+    for name in names:
+        folder = RUNS / f"distill-{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        part(data(name), folder / "labels", folder / "documents")
+        keep(f"distill_{name}", measured(name, folder))
+
+
+def measured(name: str, folder: Path) -> dict[str, Any]:
+    """All runs of a set."""
+    gold = run(folder / "gold", AdaptConfig(str(folder / "labels"), drop_leaks=True))
+    result: dict[str, Any] = {"gold labels": gold}
+    full = with_oracle(name, folder, "perfect")
+    result["perfect oracle"] = full
+    result["one round, as many examples"] = with_oracle(name, folder, "one-round", rounds=1, epochs=1.5)
+    result["20 % wrong grades"] = with_oracle(name, folder, "wrong", wrong=0.2)
+    for share in _BUDGETS:
+        calls = full["writing"] + round(share * full["judged"])
+        result[f"{share:.3g} of the grades"] = with_oracle(name, folder, f"budget-{share:.3g}", budget_calls=calls)
+    gain = gold["gain"]
+    for title, found in result.items():
+        found["share_of_gold_gain"] = found["gain"] / gain
+        print(
+            f"{name:<18} {title:<28} MRR@5 {found['base']:.4f} -> {found['adapted']:.4f} "
+            f"[{found['low']:+.4f}, {found['high']:+.4f}]  {found['gain'] / gain:6.1%} of gold  "
+            f"{found.get('judged', 0):>7,} grades  {found['seconds'] / 60:.1f} min",
+            flush=True,
+        )
+    first, second = (metrics(folder / place) for place in ("one-round", "perfect"))
+    two = compare(second, first)["MRR@5"]
+    result["two rounds - one"] = {"value": two.value, "low": two.low, "high": two.high, "p": two.p}
+    print(f"{name:<18} two rounds - one: {two.value:+.4f} [{two.low:+.4f}, {two.high:+.4f}]")
+    return result
+
+
+def metrics(out: Path) -> Any:
+    """Per-query test metrics of a run."""
+    return read_table(out / "test/adapted.metrics.parquet", "metrics")
+
+
+def run(out: Path, config: AdaptConfig) -> dict[str, Any]:
+    """One run and its figures."""
+    began = time.monotonic()
+    report = adapt(config, out, progress=Terminal())
+    found = report["difference"]["MRR@5"]
+    return {
+        "base": report["base"]["MRR@5"],
+        "adapted": report["adapted"]["MRR@5"],
+        "gain": found["value"],
+        "low": found["low"],
+        "high": found["high"],
+        "p": found["p"],
+        "test": report["adapted"],
+        "best_round": report["best_round"],
+        "queries": report["data"]["queries"],
+        "seconds": round(time.monotonic() - began, 1),
+        "spending": report.get("spending", {}),
+    }
+
+
+def with_oracle(name: str, folder: Path, place: str, wrong: float = 0.0, **settings: Any) -> dict[str, Any]:
+    """One run without labels."""
+    oracle = known(name, folder, wrong)
+    with OracleServer(oracle) as server:
+        config = AdaptConfig(
+            str(folder / "documents"),
+            teacher="llm",
+            llm=f"oracle-{wrong:g}",
+            endpoint=server.url,
+            prices="0/0",
+            # the oracle's questions are real ones: all are wanted, once each, and it has no others to invent
+            passages=100_000,
+            dev_share=0.1,
+            keep_share=1.0,
+            round_trip=0,
+            expert_queries=0.0,
+            styles="question",
+            **settings,
+        )
+        found = run(folder / place, config)
+    if oracle.not_to_be_shown:
+        sys.exit(f"{oracle.not_to_be_shown} passages were shown that must not be")
+    by_stage = found["spending"]["by_stage"]
+    found["writing"] = by_stage["synthesis"]["calls"]
+    found["judged"] = sum(value["calls"] for stage, value in by_stage.items() if stage.endswith("judgments"))
+    return found
+
+
+def known(name: str, folder: Path, wrong: float) -> Oracle:
+    """The oracle of a part: its training and dev labels, and all passages that are not of test topics."""
+    source = read_source(str(folder / "labels"))
+    rows = {row["query_id"]: row for row in source.queries.to_pylist()}
+    column = _TOPIC[name]
+    topics = {}
+    with (data(name) / "rows.jsonl").open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            topics[row["corpus_id"]] = str(row[column])
+    labels = [
+        (rows[query_id]["text"], doc_id)
+        for query_id, passages in relevant(source.qrels).items()
+        if rows[query_id]["split"] != "test"
+        for doc_id in passages
+    ]
+    hidden = {
+        doc_id
+        for query_id, passages in relevant(source.qrels).items()
+        if rows[query_id]["split"] == "test"
+        for doc_id in passages
+    }
+    text_of = dict(zip(source.documents["doc_id"].to_pylist(), texts(source.documents), strict=True))
+    shown = {doc_id: text for doc_id, text in text_of.items() if doc_id not in hidden}
+    return Oracle(shown, topics, labels, wrong)
+
+
+def part(source_folder: Path, labels: Path, documents: Path) -> None:
+    """Writes a part of a set twice: with all its labels, and with those of dev (to know their side) and test alone."""
+    source = read_source(str(source_folder))
+    random = np.random.default_rng(0)
+    linked = relevant(source.qrels)
+    rows = source.queries.to_pylist()
+    chosen = []
+    for split, count in (("train", _TRAIN), ("dev", _DEV), ("test", _TEST)):
+        inside = [row for row in rows if row["split"] == split]
+        chosen += [inside[at] for at in random.permutation(len(inside))[:count].tolist()]
+    wanted = {doc_id for row in chosen for doc_id in linked[row["query_id"]]}
+    # of the others none that a query of the test is about
+    of_test = {doc_id for row in rows if row["split"] == "test" for doc_id in linked[row["query_id"]]}
+    rest = [doc_id for doc_id in source.documents["doc_id"].to_pylist() if doc_id not in wanted | of_test]
+    wanted |= {rest[at] for at in random.permutation(len(rest))[:_OTHERS].tolist()}
+    kept = [row for row in source.documents.to_pylist() if row["doc_id"] in wanted]
+    for folder, splits in ((labels, ("train", "dev", "test")), (documents, ("dev", "test"))):
+        (folder / "qrels").mkdir(parents=True)
+        _write(folder / "corpus.jsonl", ({"_id": r["doc_id"], "title": r["title"], "text": r["text"]} for r in kept))
+        _write(folder / "queries.jsonl", ({"_id": row["query_id"], "text": row["text"]} for row in chosen))
+        for split in splits:
+            links = [(r["query_id"], name) for r in chosen if r["split"] == split for name in linked[r["query_id"]]]
+            lines = ["query-id\tcorpus-id\tscore", *(f"{query_id}\t{doc_id}\t1" for query_id, doc_id in links)]
+            (folder / f"qrels/{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _write(path: Path, rows: Iterator[dict[str, str]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(_TOPIC))

@@ -1,0 +1,325 @@
+"""Whole runs without labels, against a scripted endpoint over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from denizen import cli
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import InputError
+from denizen.core.tables import read_table
+from denizen.recipes.adapt import adapt
+from denizen.recipes.audit import audit
+from denizen.recipes.retry import retry
+from tests.llm_server import Reply, ScriptedServer, Status
+
+from .conftest import SETTINGS
+
+Answer = Callable[[dict[str, Any]], Any]
+TEACHER = {
+    **{name: value for name, value in SETTINGS.items() if name != "easy_negative_ranks"},
+    "epochs": 1.0,
+    "teacher": "llm",
+    "llm": "tiny",
+    "prices": "1/2",
+    "passages": 60,
+    "keep_share": 1.0,
+    "round_trip": 0,
+    "expert_queries": 0.2,
+    "styles": "question,keyword",
+    "graded_top": 3,
+}
+
+
+@pytest.fixture(scope="session")
+def documents(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The answers of the pairs as documents without labels."""
+    path = tmp_path_factory.mktemp("documents") / "documents.jsonl"
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    # long enough to be asked about
+    texts = [{"id": f"d{at}", "text": f"{row['answer']} {'And so on. ' * 10}"} for at, row in enumerate(rows)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in texts))
+    return path
+
+
+@pytest.fixture(scope="session")
+def known(pairs: Path) -> dict[str, list[str]]:
+    """The first words of an answer to the words of its question."""
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    return {row["answer"]: row["question"].removeprefix("What is ").rstrip("?").split() for row in rows}
+
+
+@pytest.fixture
+def answer(known: dict[str, list[str]]) -> Answer:
+    """Writes the question that belongs to a passage and grades by whether it shares two of its three words."""
+
+    def reply(body: dict[str, Any]) -> str:
+        system, user = (message["content"] for message in body["messages"])
+        passages = re.findall(r"<(passage(?: \d+)? \w{8})>\n(.*?)\n</\1>", user, re.DOTALL)
+        if '"questions"' in system:
+            words = re.findall(r"^- (.*)$", user, re.MULTILINE)
+            return json.dumps({"questions": [f"{line} or else {len(line)}" for line in words]})
+        if '"question"' in system:
+            words = known[passages[0][1].split(" And so on.")[0]]
+            asked = " ".join(words) if "key words" in system else f"What is {' '.join(words)}?"
+            return json.dumps({"question": asked})
+        query = re.findall(r"<query \w{8}>\n(.*?)\n</query", user, re.DOTALL)[0]
+        grades = [grade(query, text) for _, text in passages]
+        return json.dumps({"grades": grades} if '"grades"' in system else {"grade": grades[0]})
+
+    def grade(query: str, passage: str) -> int:
+        shared = len(set(query.rstrip("?").split()) & set(known[passage.split(" And so on.")[0]]))
+        return {0: 1, 1: 2}.get(shared, 4)
+
+    return reply
+
+
+def config(documents: Path, model: Path, url: str, **settings: Any) -> AdaptConfig:
+    return AdaptConfig(str(documents), **{**TEACHER, "model": str(model), "endpoint": url, **settings})
+
+
+def test_documents_become_an_adapted_model_and_every_query_is_accounted_for(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    out = tmp_path / "run"
+    with ScriptedServer(answer) as server:
+        report = adapt(config(documents, tiny_encoder, server.url), out)
+        paid = len(server.requests)
+        assert adapt(config(documents, tiny_encoder, server.url, concurrency=3), out) == report
+        assert len(server.requests) == paid
+    assert report["judged_by"] == "tiny, the teacher itself"
+    assert set(report["difference"]) == {"MRR@5", "DCG@5"}
+    assert report["spending"]["total"]["calls"] == paid
+    # each call of the script costs 10 tokens at 1 and 5 at 2 a million
+    assert report["spending"]["total"]["money"] == pytest.approx(paid * 20e-6)
+    counts = report["data"]["synthesis"]["by_domain"][""]
+    assert counts["written"] == sum(value for name, value in counts.items() if name != "written")
+    dropped = read_table(out / "synthesis/dropped_queries.parquet", "dropped_queries")
+    assert len(dropped) == counts["written"] - counts["kept"]
+    queries = read_table(out / "synthesis/queries.parquet", "queries")
+    assert {"question", "keyword", "expert"} <= set(queries["origin"].to_pylist())
+    assert (out / "model/modules.json").is_file() and "judged" not in os.listdir(out / "model")
+
+
+def test_no_test_document_is_shown_before_the_test(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    out = tmp_path / "run"
+    with ScriptedServer(answer) as server:
+        adapt(config(documents, tiny_encoder, server.url), out)
+    sides = read_table(out / "corpus/documents.parquet", "documents").to_pylist()
+    hidden = {row["parent_id"] for row in sides if row["split"] == "test"}
+    assert len(hidden) == 24
+    splits = {
+        row["query_id"]: row["split"] for row in read_table(out / "synthesis/queries.parquet", "queries").to_pylist()
+    }
+    for number in (0, 1, 2):
+        rows = read_table(out / f"round-{number}/judgments/judgments.parquet", "judgments").to_pylist()
+        assert not hidden & {row["doc_id"] for row in rows}
+        train = [row["doc_id"] for row in rows if splits[row["query_id"]] == "train"]
+        dev = {row["parent_id"] for row in sides if row["split"] == "dev"}
+        assert not dev & set(train)
+
+
+def test_a_second_run_on_the_same_replies_pays_nothing_in_any_order(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    shared = str(tmp_path / "replies.sqlite")
+    with ScriptedServer(answer) as server:
+        one = adapt(config(documents, tiny_encoder, server.url, replies=shared), tmp_path / "one")
+        paid = len(server.requests)
+        two = adapt(config(documents, tiny_encoder, server.url, replies=shared, concurrency=1), tmp_path / "two")
+        assert len(server.requests) == paid
+    assert two["adapted"] == one["adapted"]
+    assert two["spending"]["total"]["calls"] == 0
+
+
+def test_killed_at_any_moment_no_call_is_paid_twice_but_those_in_flight(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    random.seed(5)
+
+    def slow(body: dict[str, Any]) -> Reply:
+        return Reply(answer(body), seconds=0.01)
+
+    with ScriptedServer(slow) as server:
+        settings = {**TEACHER, "endpoint": server.url, "rounds": 1, "concurrency": 4}
+        options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        command = [sys.executable, "-m", "denizen", "adapt", str(documents), "--model", str(tiny_encoder), *options]
+        kills = 0
+        for out in [str(tmp_path / "run")] * 4:
+            process = subprocess.Popen([*command, "--out", out], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            before = len(server.requests)
+            target = before + random.randint(5, 60)
+            while process.poll() is None and len(server.requests) < target:
+                time.sleep(0.005)
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.wait()
+        subprocess.run([*command, "--out", str(tmp_path / "run")], check=True, capture_output=True)
+        asked = [json.dumps(body, sort_keys=True) for body in server.requests]
+    assert kills >= 3
+    assert len(asked) - len(set(asked)) <= 4 * kills
+
+
+def test_failures_are_rows_and_retry_asks_them_again_and_nothing_else(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    out = tmp_path / "run"
+    broken: set[str] = set()
+
+    def moody(body: dict[str, Any]) -> str:
+        user = body["messages"][1]["content"]
+        if "<query" in user and len(broken) < 6:
+            broken.add(user)
+        return "no idea" if user in broken else answer(body)
+
+    with ScriptedServer(moody) as server:
+        adapt(config(documents, tiny_encoder, server.url, rounds=1), out)
+    failures = read_table(out / "round-0/judgments/failures.parquet", "failures").to_pylist()
+    assert len(failures) == 6 and {row["error"] for row in failures} == {"unparsable"}
+    assert {row["raw"] for row in failures} == {"no idea"}
+    before = read_table(out / "round-0/judgments/judgments.parquet", "judgments")
+    with ScriptedServer(answer) as server:
+        retry(out, endpoint=server.url)
+        again = [body for body in server.requests if body["messages"][1]["content"] in broken]
+        assert len(again) == 6
+    after = read_table(out / "round-0/judgments/judgments.parquet", "judgments")
+    assert len(after) == len(before) + 6
+    with pytest.raises(InputError, match="nothing failed"):
+        retry(out)
+
+
+def test_low_coverage_stops_the_run_and_what_was_paid_stays(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    def useless(body: dict[str, Any]) -> str:
+        return "I'm sorry, I cannot help." if "<query" in body["messages"][1]["content"] else answer(body)
+
+    out = tmp_path / "run"
+    with ScriptedServer(useless) as server:
+        with pytest.raises(InputError, match=r"round-0/judgments: 0\.0% of .* refusal.*denizen retry RUN"):
+            adapt(config(documents, tiny_encoder, server.url), out)
+        paid = len(server.requests)
+        with pytest.raises(InputError, match="round-0/judgments"):
+            adapt(config(documents, tiny_encoder, server.url), out)
+        assert len(server.requests) == paid
+
+
+def test_a_budget_is_kept_and_what_it_cut_off_is_named(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    out = tmp_path / "run"
+    with ScriptedServer(answer) as server:
+        report = adapt(config(documents, tiny_encoder, server.url, rounds=1, budget_calls=400), out)
+        assert len(server.requests) == 400
+    facts = json.loads((out / "round-0/judgments/stage.json").read_text())["facts"]
+    assert facts["cut_off_by_budget"] > 0 and facts["coverage"] == 1
+    assert report["spending"]["total"]["calls"] == 400
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prices": ""}, "price"),
+        ({"styles": "question,haiku"}, r"styles 'question,haiku': \['haiku'\]"),
+        ({"llm": ""}, "teacher llm needs llm"),
+        ({"query_log": "no/such/file"}, "query_log 'no/such/file' does not exist"),
+        ({"teacher": "cross-encoder", "cross_encoder": ""}, "teacher cross-encoder needs cross_encoder"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_read_or_paid(
+    settings: dict[str, Any], message: str, documents: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        adapt(config(documents, tiny_encoder, "http://127.0.0.1:9/v1", **settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_key_is_an_error_at_once_and_exit_code_2(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    with ScriptedServer(lambda body: Status(401, "bad key")) as server:
+        options = ["--teacher", "llm", "--llm", "tiny", "--prices", "0/0", "--endpoint", server.url]
+        command = ["denizen", "adapt", str(documents), "--model", str(tiny_encoder), "--out", str(tmp_path / "run")]
+        monkeypatch.setattr("sys.argv", [*command, *options])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+    told = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert "bad key" in told.err and "sk-very-secret" not in told.err + told.out
+    assert not any(b"sk-very-secret" in path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
+
+
+def test_several_passages_are_graded_in_one_call(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    with ScriptedServer(answer) as server:
+        single = adapt(config(documents, tiny_encoder, server.url, rounds=1), tmp_path / "single")
+        calls = len(server.requests)
+        several = adapt(config(documents, tiny_encoder, server.url, rounds=1, grades_per_call=3), tmp_path / "several")
+        assert len(server.requests) - calls < calls / 2
+    assert several["adapted"] == single["adapted"]
+
+
+def test_an_audit_measures_the_judge_and_people(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    out = tmp_path / "run"
+    with ScriptedServer(answer) as server:
+        adapt(config(documents, tiny_encoder, server.url, rounds=1), out)
+        sheet = tmp_path / "sheet.csv"
+        assert audit(out, sample=60, export=sheet) == {"exported": 60}
+        text = sheet.read_text(encoding="utf-8-sig").splitlines()
+        judged = {
+            (row["query_id"], row["doc_id"]): row["grade"]
+            for path in out.glob("round-*/judgments/judgments.parquet")
+            for row in read_table(path, "judgments").to_pylist()
+        }
+        import csv
+        import io
+
+        rows = list(csv.DictReader(io.StringIO("\n".join(text))))
+        for row in rows:
+            row["grade"] = str(judged[row["query_id"], row["doc_id"]])
+        with sheet.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        found = audit(out, sample=60, people=sheet, second_llm="other")
+    for name in ("again", "together", "reversed", "second_llm", "people"):
+        assert found[name]["kappa"]["value"] == 1, name
+    assert found["planted"]["own passage"]["value"] == 1 and found["planted"]["random passage"]["value"] == 1
+    assert found["headline"].startswith("kappa with people: 1.00 [1.00, 1.00]")
+    assert json.loads((out / "audit.json").read_text()) == found
+
+
+def test_an_audit_sees_a_judge_that_grades_at_random(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    random.seed(1)
+
+    def guess(body: dict[str, Any]) -> str:
+        system = body["messages"][0]["content"]
+        return json.dumps({"grade": random.randint(1, 4)}) if '{"grade": N}' in system else answer(body)
+
+    out = tmp_path / "run"
+    with ScriptedServer(guess) as server:
+        adapt(config(documents, tiny_encoder, server.url, rounds=1), out)
+        found = audit(out, sample=150)
+    assert abs(found["again"]["kappa"]["value"]) < 0.25
+    assert found["planted"]["own passage"]["value"] < 0.6
