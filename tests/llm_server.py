@@ -74,7 +74,7 @@ class ScriptedServer:
 
     Attributes:
         requests: The bodies of the chat requests, in the order in which they came.
-        headers: Their headers.
+        headers: Their headers, by names in lower case.
         times: When they came (time.monotonic).
         most_at_once: How many were being answered at a time.
     """
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         script = self.server.script
         body = json.loads(raw)
         try:
-            self._answer(script.take(body, dict(self.headers)), body)
+            self._answer(script.take(body, {name.lower(): value for name, value in self.headers.items()}), body)
         finally:
             script.done()
 

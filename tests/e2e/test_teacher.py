@@ -323,3 +323,63 @@ def test_an_audit_sees_a_judge_that_grades_at_random(
         found = audit(out, sample=150)
     assert abs(found["again"]["kappa"]["value"]) < 0.25
     assert found["planted"]["own passage"]["value"] < 0.6
+
+
+@pytest.fixture(scope="session")
+def cross_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random cross-encoder with one output."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("cross-encoder")
+    tokenizer = AutoTokenizer.from_pretrained(str(tiny_encoder))
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    made = BertConfig(vocab_size=len(tokenizer), num_labels=1, **sizes)
+    BertForSequenceClassification(made).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_cross_encoder_and_a_log_of_queries_need_no_llm(
+    documents: Path, pairs: Path, tiny_encoder: Path, cross_encoder: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "queries.txt"
+    questions = [json.loads(line)["question"] for line in pairs.read_text().splitlines()]
+    log.write_text("\n".join(questions) + "\n\n")
+    settings = {name: value for name, value in TEACHER.items() if name not in ("llm", "prices", "teacher")}
+    config = AdaptConfig(
+        str(documents),
+        model=str(tiny_encoder),
+        teacher="cross-encoder",
+        cross_encoder=str(cross_encoder),
+        query_log=str(log),
+        **{**settings, "rounds": 1},
+    )
+    assert config.loss == "margin-mse"
+    report = adapt(config, tmp_path / "run")
+    rows = read_table(tmp_path / "run/round-0/judgments/judgments.parquet", "judgments").to_pylist()
+    assert {row["grade"] for row in rows} == {None} and all(0 <= row["score"] <= 1 for row in rows)
+    assert report["judged_by"].startswith("cross-encoder") or report["judged_by"].endswith("the teacher itself")
+    facts = json.loads((tmp_path / "run/round-0/student/stage.json").read_text())["facts"]
+    assert facts["loss"][-1][1] < 1
+
+
+def test_another_llm_compares_base_and_result_and_the_teacher_is_refused(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    from denizen.recipes.pool import pool, pool_lines
+
+    out = tmp_path / "run"
+    with ScriptedServer(answer) as server:
+        adapt(config(documents, tiny_encoder, server.url, rounds=1), out)
+        with pytest.raises(InputError, match="judge is 'tiny', the teacher itself"):
+            pool(out, [], "tiny")
+        found = pool(out, [], "other", queries=30)
+        paid = len(server.requests)
+        assert pool(out, [], "other", queries=30) == found
+        assert len(server.requests) == paid
+    assert found["random"]["pairs"] > 0
+    assert "optimistic" in found["disagreeing"]["note"]
+    assert any("optimistic" in line for line in pool_lines(found))
+    assert json.loads((out / "pool.json").read_text()) == found

@@ -8,12 +8,14 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import (
+    MarginMSELoss,
     MultipleNegativesRankingLoss,
     TripletDistanceMetric,
     TripletLoss,
 )
+from sentence_transformers.util import pairwise_cos_sim
 
-from denizen.models.losses import CachedInfoNCE, InfoNCE, Relevance, Triplet
+from denizen.models.losses import CachedInfoNCE, InfoNCE, MarginMSE, Relevance, Triplet
 
 pytestmark = pytest.mark.parity
 
@@ -81,3 +83,16 @@ def test_triplet_equals_the_librarys_triplet_loss_over_cosine_distances(
     assert values[0][0] == pytest.approx(values[1][0], rel=1e-5)
     for name, gradient in values[1][1].items():
         torch.testing.assert_close(values[0][1][name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("negatives", [1, 2])
+def test_margin_mse_equals_the_librarys_over_cosines(model: SentenceTransformer, negatives: int) -> None:
+    margins = torch.rand((4, negatives), generator=torch.Generator().manual_seed(1))
+    rows = torch.tensor([2, 0, 3, 1])
+    ours = MarginMSE(model, margins)
+    theirs = MarginMSELoss(model, similarity_fct=pairwise_cos_sim)
+    batch = [[column[at] for at in rows.tolist()] for column in COLUMNS[: 2 + negatives]]
+    found = ours([model.preprocess(column) for column in batch], rows)
+    labels = margins[rows] if negatives > 1 else margins[rows][:, 0]
+    expected = theirs([model.preprocess(column) for column in batch], labels)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -29,6 +29,7 @@ from denizen.recipes.write_queries import SETTINGS as QUERY_SETTINGS
 from denizen.recipes.write_queries import write_queries
 from denizen.stages import candidate_sampling, evaluation, examples, judging, mining, retrieval
 from denizen.stages.candidate_sampling import Sampling
+from denizen.stages.examples import Example
 
 _CORPUS_SETTINGS = ("source", "dev_share", "test_share", "seed", "near_duplicate", "passage_chars", "skip_bad_rows")
 # what is measured on dev needs the best five of each student graded
@@ -305,7 +306,7 @@ class _Distillation:
 
         self.rounds.stage(f"round-{number}/examples", 2, config.only(*names), inputs, work)
 
-    def _cumulate(self, folder: Path, number: int, made: list[examples.Example]) -> dict[str, Any]:
+    def _cumulate(self, folder: Path, number: int, made: list[Example]) -> dict[str, Any]:
         """Writes this round's examples with those of all rounds before."""
         before = self.out / f"round-{number - 1}/examples/examples.parquet"
         earlier = [read_table(before, "examples")] if number else []

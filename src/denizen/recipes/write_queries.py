@@ -13,11 +13,12 @@ import pyarrow as pa
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
 from denizen.core.tables import rows_table, texts, write_table
+from denizen.core.written import Written
 from denizen.models.llm import LLM, Failure
 from denizen.recipes import teachers
 from denizen.recipes.rounds import Rounds
 from denizen.stages import evaluation, query_filters, retrieval, synthesis
-from denizen.stages.query_filters import Dropped, Written
+from denizen.stages.query_filters import Dropped
 
 SETTINGS = (
     "llm",

@@ -220,16 +220,22 @@ def judge(
 
 
 def graded_qrels(judgments: pa.Table) -> pa.Table:
-    """What is graded as an answer, as `qrels` with relevance 1, and all else that was judged with 0."""
-    kept = [row for row in judgments.to_pylist() if row["grade"] is not None]
-    return table(
-        "qrels",
-        {
-            "query_id": [row["query_id"] for row in kept],
-            "doc_id": [row["doc_id"] for row in kept],
-            "relevance": [int(row["grade"] >= POSITIVE) for row in kept],
-        },
-    )
+    """What a teacher holds for an answer, as `qrels` with relevance 1, and all else that was judged with 0.
+
+    Of grades, 4 is an answer. Scores have no such line: there the best-scored passage of a query counts as its answer.
+    """
+    rows = judgments.to_pylist()
+    best: dict[str, tuple[float, str]] = {}
+    for row in rows:
+        if row["score"] is not None:
+            found = (-row["score"], row["doc_id"])
+            best[row["query_id"]] = min(found, best.get(row["query_id"], found))
+    answers = [
+        row["grade"] >= POSITIVE if row["grade"] is not None else best[row["query_id"]][1] == row["doc_id"]
+        for row in rows
+    ]
+    columns = {name: [row[name] for row in rows] for name in ("query_id", "doc_id")}
+    return table("qrels", {**columns, "relevance": [int(answer) for answer in answers]})
 
 
 def no_judgments() -> pa.Table:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from denizen.core.near_duplicates import clusters
 from denizen.core.tables import folded
+from denizen.core.written import Written
 
 # a keyword query has two words at least; beyond 60 it is no query any more
 WORDS = (2, 60)
@@ -17,27 +18,6 @@ _CHARS = 500
 # as many words in a row as no one repeats by chance: the query quotes its passage
 COPIED_WORDS = 8
 _WORD = re.compile(r"\w+")
-
-
-@dataclass(frozen=True)
-class Written:
-    """A query that was written.
-
-    Attributes:
-        text: The query.
-        domain: The domain of its passage.
-        split: The side of its documents.
-        origin: Its style, or expert, or log.
-        sources: The passages that it was written for; none for an expert's.
-        logprob: Mean log-probability of its tokens under the model that wrote it, where that is known.
-    """
-
-    text: str
-    domain: str
-    split: str
-    origin: str
-    sources: tuple[str, ...] = ()
-    logprob: float | None = None
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from denizen.core.errors import InputError
+from denizen.core.written import Written
 from denizen.models.backends import Vectors
 from denizen.models.llm import LLM, Answer, Failure, Prompt
 from denizen.models.prompts import messages
-from denizen.stages.query_filters import Written
 
 # what a passage needs to say enough for a question
 _LEAST_CHARS = 100

@@ -161,16 +161,7 @@ def train(
     resume = _last_checkpoint(checkpoints)
     steps = total_steps(rows, config)
     progress(int(resume.name.rpartition("-")[2]) if resume else 0)
-    loss = LOSSES[config.loss].make(
-        LossInputs(
-            model,
-            data.relevance,
-            config.temperature,
-            config.margin,
-            lambda: load_encoder(guide),
-            torch.from_numpy(data.margins),
-        )
-    )
+    loss = LOSSES[config.loss].make(_loss_inputs(model, data, config, guide))
     trainer = _Trainer(
         model=model,
         args=_arguments(checkpoints, prompts_of(model), data, config, steps),
@@ -188,6 +179,11 @@ def train(
     _remove(checkpoints)
     losses = [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
     return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
+
+
+def _loss_inputs(model: SentenceTransformer, data: TrainingSet, config: AdaptConfig, guide: Path) -> LossInputs:
+    margins = torch.from_numpy(data.margins)
+    return LossInputs(model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide), margins)
 
 
 def seconds_of_a_step(student: Path, passages: Sequence[str], config: AdaptConfig) -> float:

@@ -101,7 +101,7 @@ def test_what_is_sent(tmp_path: Path) -> None:
             "response_format": response_format(Grade),
         }
     ]
-    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
 def test_the_schema_is_as_strict_endpoints_want_it() -> None:
@@ -527,7 +527,7 @@ def test_a_key_that_is_wanted_and_not_set_is_told(tmp_path: Path, monkeypatch: p
     with ScriptedServer(lambda body: Status(401)) as server:
         with pytest.raises(InputError, match="it wants a key and MY_KEY is not set"):
             llm(tmp_path, server.url, key_variable="MY_KEY").ask([prompt()], "judge")
-        assert server.headers[0]["Authorization"] == "Bearer none"
+        assert server.headers[0]["authorization"] == "Bearer none"
     with pytest.raises(InputError, match=r"https://api\.openai\.com/v1 needs a key and OPENAI_API_KEY is not set"):
         llm(tmp_path, "").ask([prompt()], "judge")
 
@@ -594,7 +594,7 @@ def test_the_key_is_nowhere_but_in_the_header(tmp_path: Path, caplog: pytest.Log
         found = client.ask(prompts(3), "judge")
         with pytest.raises(InputError, match=r"key \*\*\* is wrong") as caught:
             client.ask([prompt(KEY)], "judge")
-    assert server.headers[0]["Authorization"].endswith(KEY)
+    assert server.headers[0]["authorization"].endswith(KEY)
     shown = [repr(found), str(caught.value), repr(client), repr(vars(client)), repr(vars(client.endpoint)), caplog.text]
     assert caught.value.__cause__ is None
     assert not [text for text in shown if KEY in text]
@@ -690,7 +690,8 @@ from denizen.models.replies import Replies
 from tests.unit.models.test_llm import prompts
 if __name__ == "__main__":
     folder, url = sys.argv[1:]
-    llm = LLM("tiny", Replies(Path(folder) / "r.sqlite", "run"), Budget(allow_unpriced=True), endpoint=url, concurrency=4)
+    replies = Replies(Path(folder) / "r.sqlite", "run")
+    llm = LLM("tiny", replies, Budget(allow_unpriced=True), endpoint=url, concurrency=4)
     print(len(llm.ask(prompts(60), "judge")))
 """
 

@@ -203,7 +203,8 @@ def test_the_cached_loss_without_gradients_has_the_same_value(model: SentenceTra
 
 def inputs_of(model: SentenceTransformer) -> LossInputs:
     relevance = relevance_of([[at, 5 + at] for at in range(5)], [0, 1, 2, 3, 4], [{at} for at in range(5)])
-    return LossInputs(model, relevance, temperature=0.2, margin=0.3, load_guide=lambda: model)
+    margins = torch.full((5, 1), 0.4)
+    return LossInputs(model, relevance, 0.2, 0.3, lambda: model, margins)
 
 
 def test_the_triplet_loss_is_over_cosine_distances_with_the_margin_of_the_settings(

@@ -5,8 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denizen.core.tables import SCHEMAS, table
-from denizen.stages.examples import Example, Windows, contrastive_rows, cumulate, examples_table, triplets
+from denizen.core.tables import SCHEMAS, rows_table, table
+from denizen.stages.examples import (
+    Example,
+    Windows,
+    contrastive_rows,
+    cumulate,
+    examples_table,
+    judged_windows,
+    scored_rows,
+    triplets,
+    with_roles,
+)
 
 WINDOWS = Windows(hard_positive=(6, 100), hard_negative=(1, 15), easy_negative=(16, 100))
 
@@ -182,3 +192,50 @@ def test_the_ratio_of_easy_triplets_is_not_cut_by_rounding() -> None:
     mined = {f"h{at}": ([7], [1]) for at in range(100)} | {f"e{at}": ([1], [16]) for at in range(40)}
     made = triplets(candidates_of(mined), WINDOWS, 0.29, seed=0)
     assert len(made) == 129
+
+
+def judgments_of(*rows: tuple[str, str, int | None]) -> pa.Table:
+    names = ("query_id", "doc_id", "grade")
+    return rows_table("judgments", [dict(zip(names, row, strict=True)) for row in rows])
+
+
+def ranked(**found: str) -> pa.Table:
+    rows = [(name, doc_id, 0.0) for name, ids in found.items() for doc_id in ids]
+    return table("run", {key: [row[at] for row in rows] for at, key in enumerate(("query_id", "doc_id", "score"))})
+
+
+def test_grades_become_roles_and_three_is_left_out() -> None:
+    judged = judgments_of(("q", "a", 1), ("q", "b", 4), ("q", "c", 3), ("q", "d", 2), ("q", "x", 4), ("q", "y", 1))
+    found = with_roles(judged, ranked(q="dcba"), ["q", "r"], depth=4)
+    assert [(row["doc_id"], row["rank"], row["role"]) for row in found.to_pylist()] == [
+        ("b", 3, "positive"),
+        ("x", None, "positive"),
+        ("d", 1, "negative"),
+        ("a", 4, "negative"),
+        ("y", 5, "negative"),
+    ]
+
+
+def test_within_a_document_only_its_own_passages_are_negatives() -> None:
+    judged = judgments_of(("q", "a1", 4), ("q", "b1", 4), ("q", "b2", 1), ("q", "c1", 1))
+    roles = with_roles(judged, ranked(q=["c1", "b2", "a1", "b1"]), ["q"], depth=4)
+    windows = judged_windows((6, 100), 4)
+    home = {name: name[0] for name in ("a1", "b1", "b2", "c1")}
+    assert [(row.positive_id, row.negative_ids) for row in contrastive_rows(roles, windows, 1, 0, home)] == [
+        ("b1", ["b2"])
+    ]
+    assert [(row.positive_id, row.negative_ids) for row in contrastive_rows(roles, windows, 1, 0)] == [
+        ("a1", ["c1"]),
+        ("b1", ["c1"]),
+    ]
+
+
+def test_scored_rows_take_the_teacher_s_best_whatever_it_was_written_for() -> None:
+    names = ("query_id", "doc_id", "score")
+    scores = [("q", "a", 0.2), ("q", "b", 0.9), ("q", "c", 0.5), ("q", "x", 0.1), ("r", "a", 0.4)]
+    judged = rows_table("judgments", [dict(zip(names, row, strict=True)) for row in scores])
+    (row,) = scored_rows(judged, ranked(q="acb"), ["q", "r"], 2)
+    assert (row.positive_id, row.negative_ids, row.kind) == ("b", ["a", "c"], "hard")
+    assert row.teacher_scores == pytest.approx([0.9, 0.2, 0.5])
+    kept = examples_table([row], 0).to_pylist()[0]
+    assert kept["teacher_scores"] == pytest.approx([0.9, 0.2, 0.5])

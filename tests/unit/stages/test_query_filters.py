@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denizen.stages.query_filters import Written, copies, counts, keep_found, keep_probable, keep_usable, overlap
+from denizen.core.written import Written
+from denizen.stages.query_filters import copies, counts, keep_found, keep_probable, keep_usable, overlap
 
 PASSAGES = {
     "p1": "Gout is a form of arthritis that causes sudden and severe pain in the joints of the foot.",

@@ -18,6 +18,7 @@ from denizen.stages.splitting import (
     leak_groups,
     split_by_group,
     split_by_row,
+    split_documents,
     without_leaks,
 )
 
@@ -338,3 +339,50 @@ def test_a_shared_passage_is_not_told_again_as_a_near_duplicate_of_itself() -> N
 
 def test_without_leaks_of_no_queries_is_none() -> None:
     assert len(without_leaks(queries_of([]), qrels_of([]), corpus_of([]), 0.9)[0]) == 0
+
+
+def passages_of(*rows: tuple[str, int, int]) -> pa.Table:
+    """(document, passage cluster, document cluster) of each passage."""
+    return table(
+        "corpus",
+        {
+            "doc_id": [f"p{at}" for at in range(len(rows))],
+            "parent_id": [parent for parent, _, _ in rows],
+            "domain": ["x"] * len(rows),
+            "cluster": [cluster for _, cluster, _ in rows],
+            "parent_cluster": [whole for _, _, whole in rows],
+        },
+    )
+
+
+def sides(corpus: pa.Table, known: dict[str, str], shares: tuple[float, float] = (0.2, 0.2)) -> dict[str, str]:
+    rows = split_documents(corpus, known, *shares, seed=1).to_pylist()
+    return {row["parent_id"]: row["split"] for row in rows}
+
+
+def test_documents_are_dealt_out_whole_by_passages() -> None:
+    corpus = passages_of(*((f"d{at // 2}", at, at // 2) for at in range(40)))
+    found = sides(corpus, {})
+    assert sorted(found.values()) == ["dev"] * 4 + ["test"] * 4 + ["train"] * 12
+    assert found == sides(corpus, {})
+
+
+def test_near_duplicates_of_documents_or_passages_stand_on_one_side() -> None:
+    rows = [(f"d{at}", at, at) for at in range(30)]
+    rows += [("copy", 99, 3), ("quotes", 7, 98)]
+    for known in ({}, {"d3": "test", "d7": "dev"}):
+        found = sides(passages_of(*rows), known)
+        assert found["copy"] == found["d3"] and found["quotes"] == found["d7"]
+
+
+def test_a_known_side_takes_its_whole_group_and_test_comes_before_dev() -> None:
+    rows = [(f"d{at}", at, at) for at in range(10)] + [("both", 0, 1)]
+    found = sides(passages_of(*rows), {"d0": "dev", "d1": "test", "d2": "dev"})
+    # both ties d0 to d1
+    assert found["d0"] == found["d1"] == found["both"] == "test" and found["d2"] == "dev"
+    assert [found[f"d{at}"] for at in range(3, 10)] == ["train"] * 7
+
+
+def test_too_few_groups_of_documents_are_refused() -> None:
+    with pytest.raises(InputError, match=r"2 document\(s\) form 1 group\(s\).*nothing is left for"):
+        sides(passages_of(("a", 1, 1), ("b", 2, 1)), {})

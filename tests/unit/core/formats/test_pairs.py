@@ -126,7 +126,7 @@ def test_a_file_of_bad_rows_only_is_refused_even_when_they_may_be_skipped(tmp_pa
 @pytest.mark.parametrize("name", ["p.txt", "p", "p.csv.gz", "p.xlsx"])
 def test_an_unknown_kind_of_file_is_refused_naming_the_known_ones(tmp_path, name):
     path = file_with(tmp_path, name, "question,answer\nQ?,A.\n")
-    assert refusal(path) == (f"{path} is of an unknown kind; pairs come as .json, .jsonl[.gz], .csv, .tsv or .parquet")
+    assert refusal(path) == (f"{path} is of an unknown kind; rows come as .json, .jsonl[.gz], .csv, .tsv or .parquet")
 
 
 @pytest.mark.parametrize("file", sorted(WRITERS))
