@@ -97,7 +97,8 @@ def test_documents_become_an_adapted_model_and_every_query_is_accounted_for(
     with ScriptedServer(answer) as server:
         report = adapt(config(documents, tiny_encoder, server.url), out)
         paid = len(server.requests)
-        assert adapt(config(documents, tiny_encoder, server.url, concurrency=3), out) == report
+        again = adapt(config(documents, tiny_encoder, server.url, concurrency=3), out)
+        assert {**again, "config": {}} == {**report, "config": {}}
         assert len(server.requests) == paid
     assert report["judged_by"] == "tiny, the teacher itself"
     assert set(report["difference"]) == {"MRR@5", "DCG@5"}
@@ -188,7 +189,8 @@ def test_failures_are_rows_and_retry_asks_them_again_and_nothing_else(
         return "no idea" if user in broken else answer(body)
 
     with ScriptedServer(moody) as server:
-        adapt(config(documents, tiny_encoder, server.url, rounds=1), out)
+        # the same pairs come again on dev, where they are many of a few
+        adapt(config(documents, tiny_encoder, server.url, rounds=1, min_coverage=0.5), out)
     failures = read_table(out / "round-0/judgments/failures.parquet", "failures").to_pylist()
     assert len(failures) == 6 and {row["error"] for row in failures} == {"unparsable"}
     assert {row["raw"] for row in failures} == {"no idea"}
@@ -224,11 +226,13 @@ def test_a_budget_is_kept_and_what_it_cut_off_is_named(
 ) -> None:
     out = tmp_path / "run"
     with ScriptedServer(answer) as server:
-        report = adapt(config(documents, tiny_encoder, server.url, rounds=1, budget_calls=400), out)
-        assert len(server.requests) == 400
+        report = adapt(config(documents, tiny_encoder, server.url, rounds=1, budget_calls=500), out)
+        assert 400 < len(server.requests) <= 500
     facts = json.loads((out / "round-0/judgments/stage.json").read_text())["facts"]
     assert facts["cut_off_by_budget"] > 0 and facts["coverage"] == 1
-    assert report["spending"]["total"]["calls"] == 400
+    assert report["spending"]["total"]["calls"] == len(server.requests)
+    with ScriptedServer(answer) as server, pytest.raises(InputError, match="the budget leaves nothing to train on"):
+        adapt(config(documents, tiny_encoder, server.url, rounds=1, budget_calls=250), tmp_path / "poor")
 
 
 @pytest.mark.parametrize(

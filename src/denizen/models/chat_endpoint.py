@@ -230,11 +230,10 @@ class ChatEndpoint:
                 return f"it wants a key and {self._key_variable} is not set; set it"
             return f"see that the key in {self._key_variable} is valid and may use the model {self.model!r}"
         models = await self._models(client)
-        there = f"it offers {models}" if models else "and that the endpoint is the base URL, which mostly ends in /v1"
+        if models:
+            return f"the model is {self.model!r}, and there are {models}"
         return (
-            f"see that the model {self.model!r} is right: {there}"
-            if models
-            else f"see that the model {self.model!r} is right {there}"
+            f"see that there is a model {self.model!r}, and that the endpoint is a base URL, which mostly ends in /v1"
         )
 
     async def _models(self, client: openai.AsyncOpenAI) -> list[str]:

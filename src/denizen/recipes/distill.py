@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from denizen.core.config import AdaptConfig, ranks
+from denizen.core.errors import InputError
 from denizen.core.formats import read_documents
 from denizen.core.tables import read_table, texts, write_table
 from denizen.models.prompts import prompts_digest
@@ -34,6 +35,7 @@ from denizen.stages.examples import Example
 _CORPUS_SETTINGS = ("source", "dev_share", "test_share", "seed", "near_duplicate", "passage_chars", "skip_bad_rows")
 # what is measured on dev needs the best five of each student graded
 _DEV_TOP = 5
+_PAIR = ("query_id", "doc_id", "rank")
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ class _Distillation:
         )
 
     def _judge(self, number: int, found: Texts) -> None:
-        """Stage round-r/judgments: the candidates that no earlier round has shown."""
+        """Stage round-r/judgments: the candidates that no earlier round has shown, those of dev first."""
         config = self.config
         inputs = {
             **found.digests,
@@ -231,23 +233,21 @@ class _Distillation:
             },
             "prompts": prompts_digest("grade", "grade_several"),
         }
+        stage = f"round-{number}/judgments"
 
         def work(folder: Path) -> dict[str, Any]:
-            candidates = read_table(self.out / f"round-{number}/candidates/candidates.parquet", "candidates")
-            known = {(row["query_id"], row["doc_id"]) for row in self._judgments(range(number)).to_pylist()}
-            text_of = dict(zip(found.corpus["doc_id"].to_pylist(), texts(found.corpus), strict=True))
-            question = {row["query_id"]: row["text"] for row in found.of("train", "dev")}
-            pairs = [
-                judging.Pair(row["query_id"], row["doc_id"], question[row["query_id"]], text_of[row["doc_id"]])
-                for row in candidates.to_pylist()
-                if (row["query_id"], row["doc_id"]) not in known
-            ]
-            stage = f"round-{number}/judgments"
-            teacher = teachers.make_teacher(config, self.llm, stage)
-            calls = -(-len(pairs) // config.grades_per_call) if config.teacher == "llm" else len(pairs)
-            with self.progress.bar(calls, "calls" if config.teacher == "llm" else "pairs") as advance:
-                judgments, failures = judging.judge(pairs, teacher, stage, advance)
-            facts = teachers.check_coverage(stage, len(pairs), failures, config.min_coverage)
+            parts, lost = [], []
+            for split in ("dev", "train"):
+                pairs = self._pairs(number, split, found)
+                most = self._share(number, stage, found) if split == "train" else None
+                teacher = teachers.make_teacher(config, self.llm, stage, most)
+                calls = -(-len(pairs) // config.grades_per_call) if config.teacher == "llm" else len(pairs)
+                with self.progress.bar(calls, f"{split} {'calls' if config.teacher == 'llm' else 'pairs'}") as advance:
+                    judgments, failures = judging.judge(pairs, teacher, stage, advance)
+                parts.append(judgments)
+                lost.append(failures)
+            judgments, failures = pa.concat_tables(parts), pa.concat_tables(lost)
+            facts = teachers.check_coverage(stage, len(judgments) + len(failures), failures, config.min_coverage)
             write_table(folder / "judgments.parquet", judgments)
             write_table(folder / "failures.parquet", failures)
             grades = judgments["grade"].to_pylist()
@@ -258,7 +258,40 @@ class _Distillation:
             return {**facts, "grades": shares}
 
         names = ("teacher", "llm", "cross_encoder", "grades_per_call")
-        self.rounds.stage(f"round-{number}/judgments", 1, config.only(*names), inputs, work)
+        self.rounds.stage(stage, 1, config.only(*names), inputs, work)
+
+    def _pairs(self, number: int, split: str, found: Texts) -> list[judging.Pair]:
+        """What is to be judged: first what queries were written for, then by rank, so that a budget that ends leaves
+        each query with its most telling passages.
+        """
+        candidates = read_table(self.out / f"round-{number}/candidates/candidates.parquet", "candidates")
+        known = {(row["query_id"], row["doc_id"]) for row in self._judgments(range(number)).to_pylist()}
+        text_of = dict(zip(found.corpus["doc_id"].to_pylist(), texts(found.corpus), strict=True))
+        question = {row["query_id"]: row["text"] for row in found.of(split)}
+        sources = {(row["query_id"], row["doc_id"]) for row in found.sources.to_pylist()}
+        rows = [
+            ((query_id, doc_id) not in sources, rank or self.config.depth + 1, query_id, doc_id)
+            for query_id, doc_id, rank in zip(*(candidates[name].to_pylist() for name in _PAIR), strict=True)
+            if query_id in question and (query_id, doc_id) not in known
+        ]
+        return [
+            judging.Pair(query, passage, question[query], text_of[passage]) for _, _, query, passage in sorted(rows)
+        ]
+
+    def _share(self, number: int, stage: str, found: Texts) -> int | None:
+        """How many training calls a round may pay for: dev of this and later rounds and the test come first."""
+        left = self.config.rounds - number
+        later = left * _DEV_TOP * len(found.of("dev"))
+        # three systems, whose best have much in common
+        test = 0 if len(found.labels) else 2 * _DEV_TOP * len(found.of("test"))
+        held_back = later + test + len(self._pairs(number, "dev", found))
+        share = teachers.calls_for(self.llm, stage, max(1, left), held_back)
+        if share == 0 and left:
+            raise InputError(
+                f"the budget leaves nothing to train on: {held_back:,} calls are held back for dev and test; raise it, "
+                "or lower --passages"
+            )
+        return share
 
     def _judgments(self, numbers: range) -> pa.Table:
         parts = [read_table(self.out / f"round-{at}/judgments/judgments.parquet", "judgments") for at in numbers]
@@ -331,6 +364,11 @@ class _Distillation:
         grades = judging.graded_qrels(self._judgments(range(len(students))))
         answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
         ids = [row["query_id"] for row in found.of("dev") if row["query_id"] in answered]
+        if not ids:
+            raise InputError(
+                f"none of {len(found.of('dev'))} dev queries has an answer among what was graded, so no student can be "
+                "chosen: raise --passages or the budget, or look at the judge with denizen audit"
+            )
         dev = []
         for number in range(len(students)):
             run = read_table(self.out / f"round-{number}/run/run.parquet", "run")

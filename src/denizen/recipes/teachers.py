@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
-from denizen.models.budget import Budget, Prices
+from denizen.models.budget import Budget, Prices, Spending
 from denizen.models.encoder import locate
 from denizen.models.llm import LLM, Failure
 from denizen.models.replies import Replies
@@ -70,13 +70,42 @@ def make_llm(config: AdaptConfig, out: Path) -> LLM | None:
     )
 
 
-def make_teacher(config: AdaptConfig, llm: LLM | None, stage: str) -> Teacher:
-    """The teacher of a run."""
+def make_teacher(config: AdaptConfig, llm: LLM | None, stage: str, most: int | None = None) -> Teacher:
+    """The teacher of a run.
+
+    Args:
+        config: The settings.
+        llm: The run's LLM.
+        stage: The stage that asks.
+        most: The most calls that this stage may pay for.
+    """
     if config.teacher == "cross-encoder":
         return CrossEncoderTeacher(locate_cross_encoder(config.cross_encoder))
     if llm is None:
         raise InputError("teacher llm needs llm: the name of the model at the endpoint")
-    return LLMTeacher(llm, stage, config.grades_per_call)
+    return LLMTeacher(llm, stage, config.grades_per_call, most=most)
+
+
+def calls_for(llm: LLM | None, stage: str, rounds_left: int, held_back: int) -> int | None:
+    """How many calls a stage may pay for, so that later rounds and the test have their share of the budget.
+
+    What the stage itself has spent already, before it was stopped, is not counted: it gets the same share again.
+
+    Args:
+        llm: The run's LLM.
+        stage: The stage that asks.
+        rounds_left: Rounds that are to have equal shares, this one included.
+        held_back: Calls without which no student can be chosen or tested.
+
+    Returns:
+        None where there is no limit.
+    """
+    if llm is None:
+        return None
+    total, own = llm.replies.spent(), llm.replies.spent_by_stage().get(stage, Spending())
+    before = Spending(total.calls - own.calls, total.tokens - own.tokens, total.money - own.money)
+    left = llm.budget.calls_left(before)
+    return None if left is None else max(0, left - held_back) // rounds_left
 
 
 def locate_cross_encoder(name: str) -> Path:

@@ -59,12 +59,13 @@ def write_queries(
     """
     config, corpus = rounds.config, tables["corpus"]
     passages = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
-    wrote = read_query_log(config)
+    labelled = len(tables["labels"]) > 0
+    wrote = read_query_log(config, labelled)
     failures: list[Failure] = []
     asked = 0
     if llm is not None:
         styles = synthesis.read_styles(config.styles)
-        counts = query_counts(config, labelled=len(tables["labels"]) > 0)
+        counts = query_counts(config, labelled)
         wanted = synthesis.tasks(corpus, tables["documents"], counts, styles, config.seed)
         with rounds.progress.bar(len(wanted), "calls") as advance:
             replies = llm.ask(synthesis.question_prompts(wanted, passages), STAGE, advance)
@@ -105,8 +106,8 @@ def query_counts(config: AdaptConfig, labelled: bool) -> dict[str, int]:
     return counts if labelled else {**counts, "test": round(config.passages * config.test_share / train)}
 
 
-def read_query_log(config: AdaptConfig) -> list[Written]:
-    """Real queries from a file, one a line; every tenth (by `dev_share`) is for dev."""
+def read_query_log(config: AdaptConfig, labelled: bool) -> list[Written]:
+    """Real queries from a file, one a line, dealt out by the settings' shares; to the test where that has no labels."""
     if not config.query_log:
         return []
     path = Path(config.query_log).expanduser()
@@ -115,11 +116,11 @@ def read_query_log(config: AdaptConfig) -> list[Written]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     random = np.random.default_rng(config.seed)
-    return [
-        Written(line, "", "dev" if random.random() < config.dev_share else "train", "log")
-        for line in map(str.strip, lines)
-        if line
-    ]
+    test = 0.0 if labelled else config.test_share
+    shares = (test, config.dev_share, 1 - test - config.dev_share)
+    texts_of_log = [line for line in map(str.strip, lines) if line]
+    splits = random.choice(_ORDER, size=len(texts_of_log), p=shares)
+    return [Written(line, "", str(split), "log") for line, split in zip(texts_of_log, splits, strict=True)]
 
 
 def _keep_best(

@@ -83,6 +83,7 @@ class LLMTeacher:
             what else is in the call; `denizen audit` measures how much.
         repeat: Another number asks the same again instead of taking the stored reply.
         backwards: Several passages of a call in reversed order, to see whether order matters.
+        most: The most calls that this stage may pay for, the first ones; the rest counts as cut off by the budget.
     """
 
     llm: LLM
@@ -90,6 +91,7 @@ class LLMTeacher:
     together: int = 1
     repeat: int = 0
     backwards: bool = False
+    most: int | None = None
 
     @property
     def name(self) -> str:
@@ -104,11 +106,29 @@ class LLMTeacher:
         """One call for each pair, or for each `together` passages of a query."""
         calls = list(self._calls(pairs))
         found: list[Judgment | Failure | None] = [None] * len(pairs)
-        replies = self.llm.ask([self._prompt(pairs, rows) for rows in calls], self.stage, progress)
+        replies = self._ask([self._prompt(pairs, rows) for rows in calls], progress)
         for rows, reply in zip(calls, replies, strict=True):
             for at, judgment in zip(rows, _judgments(reply, len(rows)), strict=True):
                 found[at] = judgment
         return [judgment for judgment in found if judgment is not None]
+
+    def _ask(self, prompts: Sequence[Prompt], progress: Callable[[int], None]) -> list[Answer | Failure]:
+        if self.most is None:
+            return self.llm.ask(prompts, self.stage, progress)
+        keys = [self.llm.key(prompt) for prompt in prompts]
+        # what others have paid for is free; what this stage has paid for, before it was stopped, counts
+        replies = self.llm.replies
+        own = (replies.run, self.stage)
+        paid_by_others = {key for key, reply in replies.find(keys).items() if (reply.run, reply.stage) != own}
+        allowed = set(paid_by_others)
+        for key in keys:
+            if len(allowed) - len(paid_by_others) >= self.most:
+                break
+            allowed.add(key)
+        asked = [prompt for key, prompt in zip(keys, prompts, strict=True) if key in allowed]
+        found = iter(self.llm.ask(asked, self.stage, progress))
+        left = "left for later rounds and the test"
+        return [next(found) if key in allowed else Failure(key, "budget", left, "") for key in keys]
 
     def _calls(self, pairs: Sequence[Pair]) -> Iterator[list[int]]:
         of_query: dict[str, list[int]] = {}

@@ -58,7 +58,7 @@ def llm(folder: Path, url: str, budget: Budget | None = None, **settings: Any) -
     found = LLM(
         "tiny", Replies(folder / "r.sqlite", "run"), budget or Budget(allow_unpriced=True), endpoint=url, **settings
     )
-    found.backoff = 0.01
+    found.backoff = 0.001
     return found
 
 
@@ -162,7 +162,6 @@ def test_a_fence_or_thinking_is_no_failure(tmp_path: Path, text: str) -> None:
 def test_a_reply_that_was_stored_but_never_read_is_read_later(tmp_path: Path) -> None:
     """As after a kill between the two."""
     _, client = one(tmp_path, "Grade three.")
-    sqlite3.connect(client.replies.path).execute("PRAGMA synchronous").fetchone()
     with sqlite3.connect(client.replies.path) as rows:
         rows.execute("UPDATE replies SET failure = NULL, message = ''")
     failure = llm(tmp_path, "http://127.0.0.1:9/v1").ask([prompt()], "judge")[0]
@@ -640,6 +639,15 @@ def test_tokens_and_money_are_never_exceeded(tmp_path: Path, concurrency: int) -
         assert [isinstance(answer, Answer) for answer in answers] == [True] * 54 + [False] * 26
 
 
+def test_a_prompt_that_waits_for_the_budget_is_not_overtaken(tmp_path: Path) -> None:
+    """Of 700 tokens the first may take 185 (7 bytes + 128 + 50), the second 635, the third 185; each takes 15."""
+    asked = [prompt("a"), prompt("b", max_tokens=500), prompt("c")]
+    with ScriptedServer(lambda body: Reply(GRADE, seconds=0.2)) as server:
+        client = llm(tmp_path, server.url, Budget(tokens=700, allow_unpriced=True))
+        assert all(isinstance(answer, Answer) for answer in client.ask(asked, "judge"))
+    assert server.asked() == ["a", "b", "c"] and server.most_at_once == 1
+
+
 def test_money_is_never_exceeded_whatever_calls_use(tmp_path: Path) -> None:
     """Usage is drawn up to the worst case, and at times not told at all."""
     chance = random.Random(5)
@@ -682,6 +690,7 @@ def test_a_retry_that_no_longer_fits_is_not_made(tmp_path: Path) -> None:
 
 # asks 60 prompts, one after the other of each of 4 workers
 ASKING = """
+import signal
 import sys
 from pathlib import Path
 from denizen.models.budget import Budget
@@ -689,6 +698,8 @@ from denizen.models.llm import LLM
 from denizen.models.replies import Replies
 from tests.unit.models.test_llm import prompts
 if __name__ == "__main__":
+    # ignored where the tests were started in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, url = sys.argv[1:]
     replies = Replies(Path(folder) / "r.sqlite", "run")
     llm = LLM("tiny", replies, Budget(allow_unpriced=True), endpoint=url, concurrency=4)
@@ -755,11 +766,12 @@ def test_ctrl_c_in_a_notebook_leaves_at_once(tmp_path: Path) -> None:
     def interrupt(server: ScriptedServer) -> None:
         while server.calls < 2:
             time.sleep(0.01)
-        signal.raise_signal(signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     async def cell() -> None:
         llm(tmp_path, server.url, concurrency=2).ask(prompts(3), "judge")
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with ScriptedServer(lambda body: Hang()) as server:
         threading.Thread(target=interrupt, args=[server], daemon=True).start()
         loop = asyncio.new_event_loop()
@@ -767,6 +779,7 @@ def test_ctrl_c_in_a_notebook_leaves_at_once(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             loop.run_until_complete(cell())
         loop.close()
+        signal.signal(signal.SIGINT, before)
         assert time.monotonic() - began < 10
     assert llm(tmp_path, server.url).replies.spent().calls == 2
 
