@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import typer
 
-from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
+from denizen.core.config import PANELS, WITHOUT_EFFECT, AdaptConfig
 from denizen.core.errors import DenizenError
 
 if TYPE_CHECKING:
@@ -268,7 +268,9 @@ def _options_of(config: type[AdaptConfig], names: Collection[str] | None = None)
         literal = get_origin(hint) is Literal
         choices = f" One of: {', '.join(get_args(hint))}." if literal else ""
         shown = "" if isinstance(default, bool) or default == "" else f" (default: {default})"
-        option = typer.Option(help=f"{spec.metadata['help']}{choices}{shown}", show_default=False)
+        panel = next(name for name, inside in PANELS.items() if spec.name in inside)
+        text = f"{spec.metadata['help']}{choices}{shown}"
+        option = typer.Option(help=text, show_default=False, rich_help_panel=panel)
         value: Any = str if literal else hint
         kind = Annotated[value | None, option]
         options.append(inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))

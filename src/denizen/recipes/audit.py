@@ -87,8 +87,8 @@ def audit(  # noqa: PLR0913
         found: dict[str, Any] = {"llm": config.llm, "pairs": len(chosen), "seed": seed}
         with progress.working(STAGE):
             found["again"] = _against(chosen, LLMTeacher(llm, STAGE, config.grades_per_call, repeat=1), progress)
-            found |= _order(chosen, llm, config, progress)
-            found["planted"] = _planted(run, chosen, llm, config, seed, progress)
+            found |= _order(pairs, sample, llm, config, seed, progress)
+            found["planted"] = _planted(run, chosen, llm, seed, progress)
             if second_llm:
                 other = _second(config, run, second_llm, second_endpoint)
                 found["second_llm"] = {"llm": second_llm, **_against(chosen, LLMTeacher(other, STAGE), progress)}
@@ -155,35 +155,33 @@ def _against(chosen: Sequence[_Judged], teacher: LLMTeacher, progress: Progress)
     return _agreement([one for one, _ in both], [other for _, other in both], len(chosen) - len(both))
 
 
-def _order(chosen: Sequence[_Judged], llm: LLM, config: AdaptConfig, progress: Progress) -> dict[str, Any]:
-    """What being graded together does, and the order."""
+def _order(
+    pairs: Sequence[_Judged], sample: int, llm: LLM, config: AdaptConfig, seed: int, progress: Progress
+) -> dict[str, Any]:
+    """What being graded together does, and the order: whole queries, since a call is for one query."""
     together = max(_TOGETHER, config.grades_per_call)
-    pairs = [row.pair for row in _by_query(chosen, together)]
-    single = _grades(pairs, LLMTeacher(llm, STAGE), progress)
-    forth = _grades(pairs, LLMTeacher(llm, STAGE, together), progress)
-    back = _grades(pairs, LLMTeacher(llm, STAGE, together, backwards=True), progress)
+    of_query: dict[str, list[Pair]] = {}
+    for row in pairs:
+        of_query.setdefault(row.pair.query_id, []).append(row.pair)
+    several = [found[:together] for found in of_query.values() if len(found) > 1]
+    order = np.random.default_rng(seed).permutation(len(several)).tolist()
+    chosen = [pair for at in order[: max(1, sample // together)] for pair in several[at]]
+    single = _grades(chosen, LLMTeacher(llm, STAGE), progress)
+    forth = _grades(chosen, LLMTeacher(llm, STAGE, together), progress)
+    back = _grades(chosen, LLMTeacher(llm, STAGE, together, backwards=True), progress)
     result = {}
     for name, one, other in (("together", single, forth), ("reversed", forth, back)):
         both = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
-        result[name] = _agreement([a for a, _ in both], [b for _, b in both], len(pairs) - len(both))
+        result[name] = _agreement([a for a, _ in both], [b for _, b in both], len(chosen) - len(both))
     return result
 
 
-def _by_query(chosen: Sequence[_Judged], together: int) -> list[_Judged]:
-    """Pairs in groups that one call can hold: they are given one query's name, since a call is for one query."""
-    rows = sorted(chosen, key=lambda row: row.pair.query_id)
-    groups: dict[str, list[_Judged]] = {}
-    for row in rows:
-        groups.setdefault(row.pair.query_id, []).append(row)
-    return [row for group in groups.values() for row in group[:together] if len(group) > 1]
-
-
-def _planted(
-    run: Path, chosen: Sequence[_Judged], llm: LLM, config: AdaptConfig, seed: int, progress: Progress
-) -> dict[str, Any]:
+def _planted(run: Path, chosen: Sequence[_Judged], llm: LLM, seed: int, progress: Progress) -> dict[str, Any]:
     """Pairs whose grade is known: a query with its own passage (4), and with one of another document (1 or 2)."""
     corpus = read_table(run / "corpus/corpus.parquet", "corpus")
-    rows = corpus.to_pylist()
+    sides = read_table(run / "corpus/documents.parquet", "documents").to_pylist()
+    hidden = {row["parent_id"] for row in sides if row["split"] == "test"}
+    rows = [row for row in corpus.to_pylist() if row["parent_id"] not in hidden]
     text_of = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
     home = {row["doc_id"]: (row["parent_cluster"], row["domain"]) for row in rows}
     sources = {

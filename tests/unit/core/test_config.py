@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denizen.core.config import PRESETS, AdaptConfig, ranks
+from denizen.core.config import PANELS, PRESETS, AdaptConfig, ranks
 from denizen.core.errors import InputError
 
 BOUNDED = [
@@ -200,3 +200,8 @@ def test_a_number_that_is_not_finite_is_refused(name, value):
 def test_a_window_of_digits_that_are_no_number_here_is_refused(window):
     with pytest.raises(InputError, match="rank window"):
         ranks(window)
+
+
+def test_every_setting_stands_in_one_group_of_the_help() -> None:
+    grouped = [name for names in PANELS.values() for name in names]
+    assert sorted(grouped) == sorted({spec.name for spec in dataclasses.fields(AdaptConfig)} - {"source"})
