@@ -9,7 +9,6 @@ Documents of the test side are never shown to the teacher.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from denizen.recipes.plan import make_teacher_plan
 from denizen.recipes.prepare import source_digest, write_unlabelled
 from denizen.recipes.results import metrics_json
 from denizen.recipes.rounds import Rounds
+from denizen.recipes.unlabelled_texts import Texts, visible
 from denizen.recipes.write_queries import SETTINGS as QUERY_SETTINGS
 from denizen.recipes.write_queries import write_queries
 from denizen.stages import candidate_sampling, evaluation, examples, judging, mining, retrieval
@@ -36,40 +36,6 @@ _CORPUS_SETTINGS = ("source", "dev_share", "test_share", "seed", "near_duplicate
 # what is measured on dev needs the best five of each student graded
 _DEV_TOP = 5
 _PAIR = ("query_id", "doc_id", "rank")
-
-
-@dataclass(frozen=True)
-class Texts:
-    """What an unlabelled run works on.
-
-    Attributes:
-        corpus: The passages.
-        documents: The side of each document.
-        queries: Written queries (train, dev and, where the source has no labels, test), and labelled test queries.
-        sources: The passages that queries were written for, as qrels.
-        labels: The source's own qrels of test queries; empty without labels.
-        digests: Digest of each table.
-        facts: Counts.
-    """
-
-    corpus: pa.Table
-    documents: pa.Table
-    queries: pa.Table
-    sources: pa.Table
-    labels: pa.Table
-    digests: dict[str, str]
-    facts: dict[str, Any]
-
-    def of(self, *splits: str) -> list[dict[str, Any]]:
-        """The queries of some splits."""
-        return [row for row in self.queries.to_pylist() if row["split"] in splits]
-
-    def written_for(self) -> dict[str, list[str]]:
-        """Query id to the passages that it was written for."""
-        found: dict[str, list[str]] = {}
-        for row in self.sources.to_pylist():
-            found.setdefault(row["query_id"], []).append(row["doc_id"])
-        return found
 
 
 def stage_names(config: AdaptConfig) -> list[str]:
@@ -162,7 +128,7 @@ class _Distillation:
             vectors = encoder.encode(texts(found.corpus), "document")
             doc_ids = found.corpus["doc_id"].to_pylist()
             parts = []
-            for rows, group in _visible(found, self._splits(number)):
+            for rows, group in visible(found, self._splits(number)):
                 asked = encoder.encode([row["text"] for row in group], "query")[:]
                 ids = [row["query_id"] for row in group]
                 sub = [doc_ids[at] for at in rows]
@@ -325,7 +291,7 @@ class _Distillation:
             if config.teacher == "cross-encoder":
                 made = examples.scored_rows(judgments, run, ids, config.negatives)
                 return self._cumulate(folder, number, made)
-            roles = examples.with_roles(judgments, run, ids, config.depth)
+            roles = examples.with_roles(judgments, run, ids, config.depth, found.written_for())
             windows = examples.judged_windows(ranks(config.hard_positive_ranks), config.depth)
             home = dict(zip(found.corpus["doc_id"].to_pylist(), found.corpus["parent_id"].to_pylist(), strict=True))
             if LOSSES[config.loss].triplets:
@@ -382,24 +348,3 @@ class _Distillation:
         report = metrics_json(self.config, self.out, found.facts, dev, best, facts)
         report |= {"spending": teachers.spending(self.llm), "judged_by": facts.get("judged_by", "labels")}
         return self.rounds.finish(report, students[best])
-
-
-def _visible(found: Texts, splits: tuple[str, ...]) -> list[tuple[list[int], list[dict[str, Any]]]]:
-    """For each domain and split: the positions of the passages that its queries may be shown, and the queries."""
-    sides = {row["parent_id"]: row["split"] for row in found.documents.to_pylist()}
-    places = list(zip(found.corpus["parent_id"].to_pylist(), found.corpus["domain"].to_pylist(), strict=True))
-    shown = {"train": {"train"}, "dev": {"train", "dev"}}
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in found.of(*splits):
-        groups.setdefault((row["split"], row["domain"] or ""), []).append(row)
-    return [
-        (
-            [
-                at
-                for at, (parent, domain) in enumerate(places)
-                if sides[parent] in shown[split] and (not wanted or (domain or "") == wanted)
-            ],
-            rows,
-        )
-        for (split, wanted), rows in sorted(groups.items())
-    ]

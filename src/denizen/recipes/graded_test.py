@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from denizen.core.errors import InputError
 from denizen.core.tables import texts, write_table
@@ -12,10 +12,8 @@ from denizen.models.llm import LLM
 from denizen.models.weights import model_digest
 from denizen.recipes import teachers
 from denizen.recipes.rounds import Rounds
+from denizen.recipes.unlabelled_texts import Texts
 from denizen.stages import evaluation, judging
-
-if TYPE_CHECKING:
-    from denizen.recipes.distill import Texts
 
 _DEPTH = 5
 # what the best five of each system, all graded, can be measured by

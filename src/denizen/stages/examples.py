@@ -120,7 +120,13 @@ def contrastive_rows(
     return rows
 
 
-def with_roles(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], depth: int) -> pa.Table:
+def with_roles(
+    judgments: pa.Table,
+    run: pa.Table,
+    query_ids: Sequence[str],
+    depth: int,
+    written_for: Mapping[str, Sequence[str]] | None = None,
+) -> pa.Table:
     """What a teacher graded, as candidates with roles: grade 4 is a positive, 1 and 2 are negatives, 3 is left out.
 
     Args:
@@ -128,21 +134,25 @@ def with_roles(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], dep
         run: The current student's `run`, which says where it ranks each passage.
         query_ids: The queries to train on.
         depth: Depth of the run: a negative beyond it has rank depth + 1, a positive none.
+        written_for: Query id to the passages that it was written for. Graded 4, they come first: two things speak for
+            them, and for the others only a judge that may be wrong.
 
     Returns:
         A `candidates` table, by query, positives first, then by rank.
     """
     places = _places(run)
-    judged: dict[str, list[tuple[int, int, str]]] = {}
+    known = written_for or {}
+    judged: dict[str, list[tuple[int, bool, int, str]]] = {}
     for row in judgments.to_pylist():
         if row["grade"] is not None and row["grade"] != _UNSURE:
             negative = int(row["grade"] < _UNSURE)
             place = places.get((row["query_id"], row["doc_id"]), depth + 1)
-            judged.setdefault(row["query_id"], []).append((negative, place, row["doc_id"]))
+            other = row["doc_id"] not in known.get(row["query_id"], ())
+            judged.setdefault(row["query_id"], []).append((negative, other, place, row["doc_id"]))
     rows = [
         (query_id, doc_id, None if place > depth and not negative else place, "negative" if negative else "positive")
         for query_id in query_ids
-        for negative, place, doc_id in sorted(judged.get(query_id, []))
+        for negative, _, place, doc_id in sorted(judged.get(query_id, []))
     ]
     columns = {name: [row[at] for row in rows] for at, name in enumerate(("query_id", "doc_id", "rank", "role"))}
     return table("candidates", columns)

@@ -78,6 +78,16 @@ def test_yes_wait_no() -> None:
     assert budget.spent == Spending(1, 55)
 
 
+def test_rounding_errors_do_not_add_up() -> None:
+    """As floats, .44 + .15 + .49 - .44 - .15 - .49 is 1.1e-16, and then 1.09 would not fit into 1.09."""
+    budget = Budget(money=1.09, prices=Prices(1, 1))
+    parts = [Spending(1, 0, money) for money in (0.44, 0.15, 0.49)]
+    assert [budget.reserve(part) for part in parts] == ["yes"] * 3
+    for part in parts:
+        budget.settle(part, Spending())
+    assert budget.reserve(Spending(1, 0, 1.09)) == "yes"
+
+
 def test_what_never_can_fit_does_not_wait() -> None:
     """90 of 100 are spent, 5 reserved; 11 will not fit, whatever the 5 turn out to be."""
     budget = Budget(tokens=100, allow_unpriced=True)

@@ -216,6 +216,14 @@ def test_grades_become_roles_and_three_is_left_out() -> None:
     ]
 
 
+def test_what_a_query_was_written_for_comes_before_what_only_the_judge_calls_an_answer() -> None:
+    judged = judgments_of(("q", "a", 4), ("q", "own", 4), ("r", "own", 1), ("r", "b", 4))
+    run = ranked(q=["a", "b", "own"], r=["b", "own"])
+    found = with_roles(judged, run, ["q", "r"], 3, {"q": ["own"], "r": ["own"]}).to_pylist()
+    assert [(row["query_id"], row["doc_id"]) for row in found] == [("q", "own"), ("q", "a"), ("r", "b"), ("r", "own")]
+    assert found[-1]["role"] == "negative"
+
+
 def test_within_a_document_only_its_own_passages_are_negatives() -> None:
     judged = judgments_of(("q", "a1", 4), ("q", "b1", 4), ("q", "b2", 1), ("q", "c1", 1))
     roles = with_roles(judged, ranked(q=["c1", "b2", "a1", "b1"]), ["q"], depth=4)
