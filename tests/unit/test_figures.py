@@ -26,6 +26,7 @@ def tables() -> ModuleType:
         ("results_table", "README.md"),
         ("encoding_table", "docs/speed.md"),
         ("speed_table", "docs/speed.md"),
+        ("speed_table", "README.md"),
         ("growth_table", "docs/speed.md"),
     ],
 )

@@ -83,7 +83,9 @@ def batched_attention(
         scores = torch.baddbmm(unused, queries, keys.transpose(1, 2), beta=0, alpha=scale)
         middle = None if scores.requires_grad else _middle(scores)
         if attention_mask is not None:
-            _mask(scores.view(batch, heads, length, length), attention_mask)
+            # detached: what is minus infinity has no gradient after the softmax anyway, and autograd would copy all
+            # scores once for each text that is written into
+            _mask(scores.detach().view(batch, heads, length, length), attention_mask)
         if middle is not None:
             weights = scores.sub_(middle).exp_() if middle else scores.exp_()
             found = torch.bmm(weights, values).div_(weights.sum(dim=-1, keepdim=True))

@@ -14,7 +14,9 @@ def test_the_sample_holds_the_shortest_and_the_longest_texts() -> None:
     assert set(texts[:16]) <= set(asis)
     assert set(texts[-16:]) <= set(asis)
     assert len(asis) == 48
-    assert len(queries) == len(documents) == 256
+    # all but the one that has a single word
+    assert len(queries) == len(documents) == 498
+    assert len(sample([f"{at} a b c" for at in range(3000)])[1]) == 1024
 
 
 def test_queries_are_first_words_and_documents_what_follows() -> None:
