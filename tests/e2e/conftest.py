@@ -37,3 +37,15 @@ def finished(pairs: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathF
     out = tmp_path_factory.mktemp("runs") / "finished"
     config = AdaptConfig(str(pairs), model=str(tiny_encoder), **SETTINGS)
     return out, adapt(config, out)
+
+
+def write_beir(folder: Path, count: int) -> Path:
+    """A BEIR folder of passages that each answer one question."""
+    (folder / "qrels").mkdir(parents=True)
+    documents = [{"_id": f"d{at}", "title": "", "text": f"passage about topic {at}0"} for at in range(count)]
+    queries = [{"_id": f"q{at}", "text": f"topic {at}0"} for at in range(count)]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    links = "".join(f"q{at}\td{at}\t1\n" for at in range(count))
+    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + links)
+    return folder

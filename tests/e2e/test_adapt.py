@@ -21,7 +21,7 @@ from denizen.recipes.adapt import adapt
 from denizen.recipes.evaluate import evaluate
 from denizen.recipes.results import BASE_STAYS, model_card
 
-from .conftest import SETTINGS
+from .conftest import SETTINGS, write_beir
 
 MEASURES = ["MRR@5", "Recall@5", "DCG@5", "nDCG@10", "Recall@100"]
 Finished = tuple[Path, dict[str, Any]]
@@ -339,14 +339,7 @@ def test_a_disk_that_is_really_full_is_a_clear_error_and_the_run_continues(
 
 
 def test_evaluate_on_a_full_disk_says_so(tiny_encoder: Path, tmp_path: Path, small_disk: Path) -> None:
-    beir = tmp_path / "beir"
-    (beir / "qrels").mkdir(parents=True)
-    documents = [{"_id": f"d{number}", "title": "", "text": f"passage {number}"} for number in range(120)]
-    queries = [{"_id": f"q{number}", "text": f"question {number}"} for number in range(120)]
-    (beir / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))
-    (beir / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
-    links = "".join(f"q{number}\td{number}\t1\n" for number in range(120))
-    (beir / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + links)
+    beir = write_beir(tmp_path / "beir", 120)
     (small_disk / "filler").write_bytes(bytes((1 << 20) - 16384))
     with pytest.raises(InputError, match="no space is left"):
         evaluate([str(tiny_encoder)], beir, out=small_disk / "results")

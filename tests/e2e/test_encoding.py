@@ -16,7 +16,7 @@ from denizen.models import backends, encoder
 from denizen.recipes.adapt import adapt
 from denizen.recipes.evaluate import evaluate
 
-from .conftest import SETTINGS
+from .conftest import SETTINGS, write_beir
 
 SHORT = {**SETTINGS, "rounds": 1, "epochs": 0.2}
 
@@ -33,17 +33,6 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(encoder, "encode", spy)
     return computed
-
-
-def write_beir(folder: Path) -> Path:
-    (folder / "qrels").mkdir(parents=True)
-    documents = [{"_id": f"d{at}", "title": "", "text": f"passage about topic {at}0"} for at in range(20)]
-    queries = [{"_id": f"q{at}", "text": f"topic {at}0"} for at in range(20)]
-    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))
-    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
-    links = "".join(f"q{at}\td{at}\t1\n" for at in range(20))
-    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + links)
-    return folder
 
 
 def test_two_runs_share_a_store_and_embed_what_they_have_in_common_once(
@@ -122,7 +111,7 @@ def test_a_backend_or_store_that_cannot_be_used_is_known_before_the_corpus_is_re
 def test_evaluate_keeps_embeddings_where_it_is_told_to_and_nowhere_else(
     tiny_encoder: Path, tmp_path: Path, counted: list[str]
 ) -> None:
-    beir = write_beir(tmp_path / "beir")
+    beir = write_beir(tmp_path / "beir", 20)
     kept = str(tmp_path / "store")
     first = evaluate([str(tiny_encoder)], beir, store=kept, backend="torch", precision="fp32", bm25=False)
     assert len(counted) == 40
@@ -133,6 +122,6 @@ def test_evaluate_keeps_embeddings_where_it_is_told_to_and_nowhere_else(
 
 
 def test_evaluate_refuses_a_backend_that_is_not_there(tiny_encoder: Path, tmp_path: Path) -> None:
-    beir = write_beir(tmp_path / "beir")
+    beir = write_beir(tmp_path / "beir", 20)
     with pytest.raises(InputError, match="backend 'tensorflow' is unknown"):
         evaluate([str(tiny_encoder)], beir, backend="tensorflow")

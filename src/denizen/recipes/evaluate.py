@@ -18,7 +18,7 @@ from denizen.core.stage import write_json
 from denizen.core.tables import relevant, texts
 from denizen.models.encoder import Encoder, locate
 from denizen.recipes.results import SCHEMA, versions
-from denizen.recipes.run_folder import check_encoding, writing
+from denizen.recipes.run_folder import check_encoding, probe, writing
 from denizen.stages import corpus as corpus_stage
 from denizen.stages import evaluation, retrieval
 
@@ -125,10 +125,7 @@ def _check_out(out: Path) -> None:
     """Makes sure that results can be written there, before hours of work and not after them."""
     if out.is_dir() and any(out.iterdir()) and not _is_evaluation(out / "metrics.json"):
         raise InputError(f"--out {out} is not empty and holds no evaluation of denizen; give a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    probe = out / ".probe"
-    probe.touch()
-    probe.unlink()
+    probe(out)
 
 
 def _is_evaluation(path: Path) -> bool:

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.core.errors import ChangedError, DenizenError, InputError, reason
@@ -89,7 +88,7 @@ def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
     path = out / "config.json"
     if path.is_file() and (out / "corpus").exists():
         # a run from before a setting was there used its default
-        before = {**_defaults(), **json.loads(path.read_text(encoding="utf-8"))}
+        before = {**AdaptConfig("").as_dict(), **json.loads(path.read_text(encoding="utf-8"))}
         now = config.as_dict()
         for name in WITHOUT_EFFECT:
             del before[name], now[name]
@@ -117,18 +116,23 @@ def check_encoding(backend: str, precision: str, store: str) -> None:
     candidates(backend, precision)
     if not store:
         return
-    folder = Path(store).expanduser()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        probe(Path(store).expanduser())
     except OSError as error:
         raise InputError(f"--store {store} cannot be used: {reason(error)}; give another folder") from error
 
 
-def _defaults() -> dict[str, Any]:
-    return AdaptConfig("").as_dict()
+def probe(folder: Path) -> None:
+    """Makes a folder and writes into it, so that what cannot be written is known before hours of work.
+
+    Raises:
+        OSError: When it cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # several processes may share the folder
+    file = folder / f".probe-{os.getpid()}"
+    file.touch()
+    file.unlink()
 
 
 def _clear(out: Path, whole: bool) -> None:
