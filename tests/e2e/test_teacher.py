@@ -231,8 +231,98 @@ def test_a_budget_is_kept_and_what_it_cut_off_is_named(
     facts = json.loads((out / "round-0/judgments/stage.json").read_text())["facts"]
     assert facts["cut_off_by_budget"] > 0 and facts["coverage"] == 1
     assert report["spending"]["total"]["calls"] == len(server.requests)
-    with ScriptedServer(answer) as server, pytest.raises(InputError, match="the budget leaves nothing to train on"):
-        adapt(config(documents, tiny_encoder, server.url, rounds=1, budget_calls=250), tmp_path / "poor")
+
+
+@pytest.mark.parametrize("limit", [{"budget_calls": 150}, {"budget_money": 150 * 440e-6}])
+def test_a_small_budget_pays_for_a_part_of_everything(
+    limit: dict[str, float], documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    out = tmp_path / "run"
+    # about what prompts of that length come to; a call costs 440 millionths then
+    with ScriptedServer(answer, usage=(400, 20)) as server:
+        report = adapt(config(documents, tiny_encoder, server.url, rounds=2, concurrency=1, **limit), out)
+        assert len(server.requests) <= 150
+    by_stage = {stage: found["calls"] for stage, found in report["spending"]["by_stage"].items()}
+    assert 10 < by_stage["synthesis"] <= 75
+    assert by_stage["round-0/judgments"] > 10 and by_stage["round-1/judgments"] > 10 and by_stage["test"] > 5
+    assert {"train", "dev", "test"} <= set(report["data"]["queries"])
+    assert min(report["data"]["queries"].values()) > 2
+
+
+def test_a_budget_for_next_to_nothing_says_what_it_cut_off(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    with ScriptedServer(answer) as server, pytest.raises(InputError, match="raise the budget, which cut off"):
+        adapt(config(documents, tiny_encoder, server.url, budget_calls=9), tmp_path / "run")
+
+
+def test_a_budget_raised_later_pays_for_what_was_cut_off(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    with ScriptedServer(answer) as server:
+        whole = adapt(config(documents, tiny_encoder, server.url, rounds=1), tmp_path / "whole")
+        cut = adapt(config(documents, tiny_encoder, server.url, rounds=1, budget_calls=150), tmp_path / "cut")
+        again = retry(tmp_path / "cut", budget_calls=0)
+    assert cut["data"]["queries"] != whole["data"]["queries"]
+    for name in ("data", "base", "adapted", "dev"):
+        assert again[name] == whole[name], name
+
+
+def test_fifty_documents_are_enough_and_real_queries_take_part(
+    tiny_encoder: Path, pairs: Path, tmp_path: Path, known: dict[str, list[str]], answer: Answer
+) -> None:
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    for at, row in enumerate(rows[:50]):
+        (folder / f"{at}.txt").write_text(f"{row['answer']} {'And so on. ' * 10}")
+    log = tmp_path / "log.txt"
+    log.write_text("\n".join(row["question"].replace("What is", "Who knows") for row in rows[:20]))
+
+    def expert_or(body: dict[str, Any]) -> str:
+        shown.append(body["messages"][1]["content"])
+        return answer(body)
+
+    shown: list[str] = []
+    with ScriptedServer(expert_or) as server:
+        # the defaults that decide how much there is
+        own = {"passages": 500, "keep_share": 0.4, "round_trip": 20, "expert_queries": 1.0, "graded_top": 5}
+        more = {**own, "styles": "question,keyword,long,conversational", "query_log": str(log), "rounds": 1}
+        report = adapt(config(folder, tiny_encoder, server.url, **more), tmp_path / "run")
+    queries = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()
+    origins = {row["origin"] for row in queries}
+    assert {"log", "expert", "question"} <= origins
+    assert min(report["data"]["queries"].values()) >= 5 and report["data"]["queries"]["train"] >= 25
+    assert any("<examples" in text and "Who knows" in text for text in shown)
+
+
+def test_a_multi_hop_question_has_several_passages_and_parts_of_the_answer_count(
+    tiny_encoder: Path, pairs: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "documents.jsonl"
+    answers = [json.loads(line)["answer"] for line in pairs.read_text().splitlines()]
+    texts = [" ".join(answers[at : at + 6]) for at in range(0, len(answers), 6)]
+    path.write_text("".join(json.dumps({"id": f"d{at}", "text": text}) + "\n" for at, text in enumerate(texts)))
+
+    def reply(body: dict[str, Any]) -> str:
+        system, user = (message["content"] for message in body["messages"])
+        passages = re.findall(r"<(passage(?: \d+)? \w{8})>\n(.*?)\n</\1>", user, re.DOTALL)
+        words = [text.rstrip(".").lower().split() for _, text in passages]
+        if '"question"' in system:
+            return json.dumps({"question": "what are " + " ".join(word for part in words for word in part[:3]) + "?"})
+        asked = set(re.findall(r"<query \w{8}>\n(.*?)\n</query", user, re.DOTALL)[0].rstrip("?").split())
+        return json.dumps({"grade": 3 if len(asked & set(words[0])) >= 3 else 1})
+
+    with ScriptedServer(reply) as server:
+        settings = {"styles": "multi-hop", "expert_queries": 0.0, "passage_chars": 140, "rounds": 1}
+        adapt(config(path, tiny_encoder, server.url, **settings), tmp_path / "run")
+    sources = read_table(tmp_path / "run/synthesis/sources.parquet", "qrels").to_pylist()
+    count = {row["query_id"]: sum(other["query_id"] == row["query_id"] for other in sources) for row in sources}
+    assert set(count.values()) <= {2, 3} and 3 in count.values()
+    own = {(row["query_id"], row["doc_id"]) for row in sources}
+    examples = read_table(tmp_path / "run/round-0/examples/examples.parquet", "examples").to_pylist()
+    assert len(examples) > 20
+    assert all((row["query_id"], row["positive_id"]) in own for row in examples)
 
 
 @pytest.mark.parametrize(

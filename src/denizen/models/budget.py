@@ -120,17 +120,19 @@ class Budget:
         calls, tokens, money = self._spent
         return Spending(calls, tokens, float(money))
 
-    def calls_left(self, spent: Spending) -> int | None:
+    def calls_left(self, spent: Spending, likely: Spending) -> int | None:
         """How many more calls the limits allow if they cost what calls have cost so far; None without limits.
 
         Args:
-            spent: What was spent; without any call, only the limit on calls is known.
+            spent: What was spent.
+            likely: What a call is likely to cost, as long as none was made.
         """
         calls, tokens, money = self._limits
         left = [] if calls is None else [calls - spent.calls]
-        for limit, used in ((tokens, spent.tokens), (money, spent.money)):
-            if limit is not None and used > 0:
-                left.append(math.floor((limit - Fraction(used)) * spent.calls / Fraction(used)))
+        known = spent if spent.calls else likely
+        for limit, used, cost in ((tokens, spent.tokens, known.tokens), (money, spent.money, known.money)):
+            if limit is not None and cost > 0:
+                left.append(math.floor((limit - Fraction(used)) * known.calls / Fraction(cost)))
         return max(0, min(left)) if left else None
 
     def begin(self, spent: Spending) -> None:

@@ -160,7 +160,11 @@ class LLM:
         return [prompt for key, prompt in wanted.items() if key not in stored]
 
     def ask(
-        self, prompts: Sequence[Prompt], stage: str, progress: Callable[[int], None] = _silent
+        self,
+        prompts: Sequence[Prompt],
+        stage: str,
+        progress: Callable[[int], None] = _silent,
+        most: int | None = None,
     ) -> list[Answer | Failure]:
         """Asks what the store does not know, and the same prompt only once.
 
@@ -168,6 +172,8 @@ class LLM:
             prompts: They are started in this order, so it says which are left out when the budget ends.
             stage: The stage that asks.
             progress: Called with the number of prompts that were done.
+            most: The most of these calls that the stage may pay for, whatever the budget has left; those that it has
+                paid for already, before it was stopped, count.
 
         Returns:
             An answer, or the reason why there is none, for each prompt in order.
@@ -186,7 +192,12 @@ class LLM:
             found[key] = outcome
             progress(places[key])
 
-        jobs = [self._job(key, prompt) for key, prompt in wanted.items() if key not in found]
+        open_keys = [key for key in wanted if key not in found]
+        if most is not None:
+            own = sum((reply.run, reply.stage) == (self.replies.run, stage) for reply in stored.values())
+            for key in open_keys[max(0, most - own) :]:
+                ended(key, Failure(key, "budget", "left for later stages", ""))
+        jobs = [self._job(key, wanted[key]) for key in open_keys if key not in found]
         if jobs:
             self.budget.begin(self.replies.spent())
             run_to_end(_asked(self, stage, jobs, ended))

@@ -203,12 +203,11 @@ class _Distillation:
 
         def work(folder: Path) -> dict[str, Any]:
             parts, lost = [], []
-            for split in ("dev", "train"):
+            unit = "calls" if config.teacher == "llm" else "pairs"
+            for split, most in self._shares(number, stage, found).items():
                 pairs = self._pairs(number, split, found)
-                most = self._share(number, stage, found) if split == "train" else None
                 teacher = teachers.make_teacher(config, self.llm, stage, most)
-                calls = -(-len(pairs) // config.grades_per_call) if config.teacher == "llm" else len(pairs)
-                with self.progress.bar(calls, f"{split} {'calls' if config.teacher == 'llm' else 'pairs'}") as advance:
+                with self.progress.bar(teacher.calls(pairs), f"{split} {unit}") as advance:
                     judgments, failures = judging.judge(pairs, teacher, stage, advance)
                 parts.append(judgments)
                 lost.append(failures)
@@ -231,7 +230,7 @@ class _Distillation:
         each query with its most telling passages.
         """
         candidates = read_table(self.out / f"round-{number}/candidates/candidates.parquet", "candidates")
-        known = {(row["query_id"], row["doc_id"]) for row in self._judgments(range(number)).to_pylist()}
+        known = {(row["query_id"], row["doc_id"]) for row in self._judgments(range(number), found).to_pylist()}
         text_of = dict(zip(found.corpus["doc_id"].to_pylist(), texts(found.corpus), strict=True))
         question = {row["query_id"]: row["text"] for row in found.of(split)}
         sources = {(row["query_id"], row["doc_id"]) for row in found.sources.to_pylist()}
@@ -244,24 +243,34 @@ class _Distillation:
             judging.Pair(query, passage, question[query], text_of[passage]) for _, _, query, passage in sorted(rows)
         ]
 
-    def _share(self, number: int, stage: str, found: Texts) -> int | None:
-        """How many training calls a round may pay for: dev of this and later rounds and the test come first."""
-        left = self.config.rounds - number
-        later = left * _DEV_TOP * len(found.of("dev"))
-        # three systems, whose best have much in common
-        test = 0 if len(found.labels) else 2 * _DEV_TOP * len(found.of("test"))
-        held_back = later + test + len(self._pairs(number, "dev", found))
-        share = teachers.calls_for(self.llm, stage, max(1, left), held_back)
-        if share == 0 and left:
-            raise InputError(
-                f"the budget leaves nothing to train on: {held_back:,} calls are held back for dev and test; raise it, "
-                "or lower --passages"
-            )
-        return share
+    def _shares(self, number: int, stage: str, found: Texts) -> dict[str, int | None]:
+        """How many calls of a round dev and train may pay for.
 
-    def _judgments(self, numbers: range) -> pa.Table:
+        What dev, its later rounds and the test need is set aside first, at most half of what the budget has left; the
+        rest is dealt out over the rounds to come.
+        """
+        left = teachers.calls_left(self.llm, stage)
+        if left is None:
+            return {"dev": None, "train": None}
+        rounds = self.config.rounds - number
+        together = -(-_DEV_TOP // self.config.grades_per_call)
+        now = teachers.make_teacher(self.config, self.llm, stage).calls(self._pairs(number, "dev", found))
+        later = rounds * together * len(found.of("dev"))
+        # three systems, whose best have much in common
+        test = 0 if len(found.labels) else 2 * together * len(found.of("test"))
+        wanted = now + later + test
+        set_aside = min(wanted, left // 2 if rounds else left)
+        train = (left - set_aside) // max(1, rounds)
+        if rounds and not train:
+            raise InputError(f"the budget has {left:,} calls left, which is too few to train on; raise it")
+        dev = now if set_aside == wanted else now * set_aside // wanted
+        if dev < now:
+            self.progress.note(f"the budget pays for {dev:,} of {now:,} dev calls and {train:,} train calls")
+        return {"dev": dev, "train": train}
+
+    def _judgments(self, numbers: range, found: Texts) -> pa.Table:
         parts = [read_table(self.out / f"round-{at}/judgments/judgments.parquet", "judgments") for at in numbers]
-        return pa.concat_tables([judging.no_judgments(), *parts])
+        return judging.with_parts(pa.concat_tables([judging.no_judgments(), *parts]), found.written_for())
 
     def examples(self, number: int, found: Texts) -> None:
         """Stage round-r/examples: this round's, together with those of all rounds before."""
@@ -287,11 +296,12 @@ class _Distillation:
         def work(folder: Path) -> dict[str, Any]:
             run = read_table(self.out / f"round-{number}/run/run.parquet", "run")
             ids = [row["query_id"] for row in found.of("train")]
-            judgments = self._judgments(range(number + 1))
+            judgments = self._judgments(range(number + 1), found)
             if config.teacher == "cross-encoder":
                 made = examples.scored_rows(judgments, run, ids, config.negatives)
                 return self._cumulate(folder, number, made)
-            roles = examples.with_roles(judgments, run, ids, config.depth, found.written_for())
+            written_for = found.written_for()
+            roles = examples.with_roles(judgments, run, ids, config.depth, written_for)
             windows = examples.judged_windows(ranks(config.hard_positive_ranks), config.depth)
             home = dict(zip(found.corpus["doc_id"].to_pylist(), found.corpus["parent_id"].to_pylist(), strict=True))
             if LOSSES[config.loss].triplets:
@@ -300,10 +310,14 @@ class _Distillation:
                 only = home if config.same_document else None
                 made = examples.contrastive_rows(roles, windows, config.negatives, config.positives, only)
             asked = len({row["query_id"] for row in roles.to_pylist() if row["role"] == "positive"})
+            disputed = len(examples.disputed_queries(judgments, written_for) & set(ids))
             self.progress.note(f"{asked:,} of {len(ids):,} queries have an answer")
-            return {**self._cumulate(folder, number, made), "answered_queries": asked}
+            if disputed:
+                self.progress.note(f"{disputed:,} left out: their own passage is none by the teacher's grade")
+            counts = {"answered_queries": asked, "disputed_queries": disputed}
+            return {**self._cumulate(folder, number, made), **counts}
 
-        self.rounds.stage(f"round-{number}/examples", 2, config.only(*names), inputs, work)
+        self.rounds.stage(f"round-{number}/examples", 3, config.only(*names), inputs, work)
 
     def _cumulate(self, folder: Path, number: int, made: list[Example]) -> dict[str, Any]:
         """Writes this round's examples with those of all rounds before."""
@@ -319,7 +333,7 @@ class _Distillation:
         tables = {"corpus": found.corpus, "queries": found.queries}
 
         def related(query_ids: list[str]) -> dict[str, frozenset[str]]:
-            judgments = self._judgments(range(number + 1))
+            judgments = self._judgments(range(number + 1), found)
             near = mining.related_passages(judging.graded_qrels(judgments), found.corpus, query_ids)
             return judging.without_judged(near, judgments, query_ids)
 
@@ -327,7 +341,7 @@ class _Distillation:
 
     def finish(self, students: list[Path], found: Texts) -> dict[str, Any]:
         """The choice on dev, stages test and model, and metrics.json."""
-        grades = judging.graded_qrels(self._judgments(range(len(students))))
+        grades = judging.graded_qrels(self._judgments(range(len(students)), found))
         answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
         ids = [row["query_id"] for row in found.of("dev") if row["query_id"] in answered]
         if not ids:

@@ -56,12 +56,12 @@ def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Text
         pool = dict.fromkeys((row["query_id"], row["doc_id"]) for run in runs.values() for row in run.to_pylist())
         pairs = [judging.Pair(query, passage, queries[query], text_of[passage]) for query, passage in pool]
         teacher = teachers.make_teacher(config, llm, "test")
-        with rounds.progress.bar(len(pairs), "calls") as advance:
+        with rounds.progress.bar(teacher.calls(pairs), "grading calls") as advance:
             judgments, failures = judging.judge(pairs, teacher, "test", advance)
         facts = teachers.check_coverage("test", len(pairs), failures, config.min_coverage)
         write_table(folder / "judgments.parquet", judgments)
         write_table(folder / "failures.parquet", failures)
-        grades = judging.graded_qrels(judgments)
+        grades = judging.graded_qrels(judging.with_parts(judgments, found.written_for()))
         answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
         ids = [query_id for query_id in queries if query_id in answered]
         if not ids:

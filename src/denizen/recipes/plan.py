@@ -12,13 +12,11 @@ from denizen.models.budget import Prices
 from denizen.models.encoder import Encoder, encode
 from denizen.models.prompts import prompt_text
 from denizen.recipes.prepare import Data
+from denizen.recipes.teachers import GRADE_TOKENS, QUESTION_TOKENS, TOKEN_CHARS
 from denizen.recipes.write_queries import query_counts
 
 _SAMPLE = 48
 _STEP_TEXTS = 64
-# of English text; only for the estimate
-_TOKEN_CHARS = 4
-_QUESTION_TOKENS, _GRADE_TOKENS = 40, 10
 
 
 def make_plan(config: AdaptConfig, data: Data, encoder: Encoder) -> str:
@@ -79,7 +77,7 @@ def make_teacher_plan(config: AdaptConfig, corpus: pa.Table, documents: pa.Table
     Tokens are estimated at four characters each; grades that earlier rounds or runs have stored cost nothing.
     """
     lengths = [len(text) for text in texts(corpus)]
-    passage = sum(lengths) / len(lengths) / _TOKEN_CHARS
+    passage = sum(lengths) / len(lengths) / TOKEN_CHARS
     domains = len(documents["domain"].unique())
     counts = query_counts(config, labelled)
     writing = min(sum(counts.values()) * domains, len(config.styles.split(",")) * len(corpus)) if config.llm else 0
@@ -90,9 +88,9 @@ def make_teacher_plan(config: AdaptConfig, corpus: pa.Table, documents: pa.Table
     graded = (train + expert) * 3 * config.graded_top * config.rounds + (kept - train) * 5 * (config.rounds + 1)
     shown = graded if config.teacher == "llm" else 0
     grading = -(-shown // config.grades_per_call)
-    words = {name: len(prompt_text(name)) / _TOKEN_CHARS for name in ("question", "grade")}
+    words = {name: len(prompt_text(name)) / TOKEN_CHARS for name in ("question", "grade")}
     into = writing * (words["question"] + passage) + grading * words["grade"] + shown * passage
-    out = writing * _QUESTION_TOKENS + shown * _GRADE_TOKENS
+    out = writing * QUESTION_TOKENS + shown * GRADE_TOKENS
     lines = [
         f"plan  {len(corpus):,} passages of {len(documents):,} documents in {domains} domain(s)",
         f"      at most {writing:,} calls write about {kept:,} queries that are kept and {expert:,} of an expert",

@@ -13,12 +13,15 @@ from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
 from denizen.models.budget import Budget, Prices, Spending
 from denizen.models.encoder import locate
-from denizen.models.llm import LLM, Failure
+from denizen.models.llm import LLM, Failure, Prompt
 from denizen.models.replies import Replies
 from denizen.stages.judging import CrossEncoderTeacher, LLMTeacher, Teacher
 from denizen.stages.synthesis import read_styles
 
 REPLIES = "replies.sqlite"
+# of English text; only for estimates
+TOKEN_CHARS = 4
+QUESTION_TOKENS, GRADE_TOKENS = 40, 10
 
 
 def check(config: AdaptConfig) -> None:
@@ -86,16 +89,13 @@ def make_teacher(config: AdaptConfig, llm: LLM | None, stage: str, most: int | N
     return LLMTeacher(llm, stage, config.grades_per_call, most=most)
 
 
-def calls_for(llm: LLM | None, stage: str, rounds_left: int, held_back: int) -> int | None:
-    """How many calls a stage may pay for, so that later rounds and the test have their share of the budget.
-
-    What the stage itself has spent already, before it was stopped, is not counted: it gets the same share again.
+def calls_left(llm: LLM | None, stage: str, prompts: Sequence[Prompt] = ()) -> int | None:
+    """How many calls the budget has left, those that this stage has paid for already, before it was stopped, included.
 
     Args:
         llm: The run's LLM.
         stage: The stage that asks.
-        rounds_left: Rounds that are to have equal shares, this one included.
-        held_back: Calls without which no student can be chosen or tested.
+        prompts: Some of its calls, from which the cost of one is estimated as long as none was made.
 
     Returns:
         None where there is no limit.
@@ -104,8 +104,11 @@ def calls_for(llm: LLM | None, stage: str, rounds_left: int, held_back: int) -> 
         return None
     total, own = llm.replies.spent(), llm.replies.spent_by_stage().get(stage, Spending())
     before = Spending(total.calls - own.calls, total.tokens - own.tokens, total.money - own.money)
-    left = llm.budget.calls_left(before)
-    return None if left is None else max(0, left - held_back) // rounds_left
+    written = sum(len(text) for prompt in prompts for _, text in prompt.messages)
+    into, out = round(written / TOKEN_CHARS), QUESTION_TOKENS * len(prompts)
+    prices = llm.budget.prices
+    likely = Spending(len(prompts), into + out, prices.cost(into, out) if prices else 0.0)
+    return llm.budget.calls_left(before, likely)
 
 
 def locate_cross_encoder(name: str) -> Path:

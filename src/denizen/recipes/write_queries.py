@@ -14,11 +14,12 @@ from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
 from denizen.core.tables import rows_table, texts, write_table
 from denizen.core.written import Written
-from denizen.models.llm import LLM, Failure
+from denizen.models.llm import LLM, Answer, Failure, Prompt
 from denizen.recipes import teachers
 from denizen.recipes.rounds import Rounds
 from denizen.stages import evaluation, query_filters, retrieval, synthesis
 from denizen.stages.query_filters import Dropped
+from denizen.stages.synthesis import Task
 
 SETTINGS = (
     "llm",
@@ -37,6 +38,8 @@ STAGE = "synthesis"
 # what is measured comes first: of two that say the same, training loses its one
 _ORDER = ("test", "dev", "train")
 _LEAST = 2
+# writing may take at most the budget divided by this
+_WRITING_PART = 3
 
 
 def write_queries(
@@ -61,28 +64,31 @@ def write_queries(
     passages = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
     labelled = len(tables["labels"]) > 0
     wrote = read_query_log(config, labelled)
-    failures: list[Failure] = []
-    asked = 0
+    replies: list[Answer | Failure] = []
+    most = None
     if llm is not None:
         styles = synthesis.read_styles(config.styles)
         counts = query_counts(config, labelled)
         wanted = synthesis.tasks(corpus, tables["documents"], counts, styles, config.seed)
+        prompts = synthesis.question_prompts(wanted, passages)
+        most, for_experts = _shares(llm, wanted, prompts, config)
         with rounds.progress.bar(len(wanted), "calls") as advance:
-            replies = llm.ask(synthesis.question_prompts(wanted, passages), STAGE, advance)
-        asked = len(wanted)
-        failures = [reply for reply in replies if isinstance(reply, Failure)]
+            replies = llm.ask(prompts, STAGE, advance, most)
         wrote += synthesis.written(wanted, replies)
     wrote.sort(key=lambda query: _ORDER.index(query.split))
     kept, dropped = query_filters.keep_usable(wrote, passages, config.near_duplicate)
     kept, lost = _keep_best(kept, rounds, base, corpus)
     dropped += lost
     if llm is not None and config.expert_queries:
-        experts = _expert_queries(kept, rounds, base, llm, failures)
-        asked += -(-len(experts) // 5)
+        experts, answers = _expert_queries(kept, rounds, base, llm, for_experts)
+        replies += answers
         kept, lost = query_filters.keep_usable([*kept, *experts], passages, config.near_duplicate)
         dropped += lost
-    facts = teachers.check_coverage(STAGE, asked, failures, config.min_coverage)
-    _check_enough(kept)
+    failures = [reply for reply in replies if isinstance(reply, Failure)]
+    facts = teachers.check_coverage(STAGE, len(replies), failures, config.min_coverage)
+    if facts["cut_off_by_budget"]:
+        rounds.progress.note(f"{facts['cut_off_by_budget']:,} calls left out, so that the budget pays for grades, too")
+    _check_enough(kept, facts["cut_off_by_budget"])
     queries, sources = _tables(kept)
     write_table(folder / "queries.parquet", queries)
     write_table(folder / "sources.parquet", sources)
@@ -143,9 +149,25 @@ def _keep_best(
     return [*free, *kept], dropped
 
 
+def _shares(
+    llm: LLM, wanted: Sequence[Task], prompts: Sequence[Prompt], config: AdaptConfig
+) -> tuple[int | None, int | None]:
+    """How many calls may be paid for queries from passages and for those of an expert; None: as many as it takes.
+
+    Together at most a third of the budget: a query of which nothing is graded teaches nothing.
+    """
+    left = teachers.calls_left(llm, STAGE, prompts)
+    kept = config.keep_share * sum(task.split == "train" for task in wanted)
+    experts = synthesis.expert_calls(round(kept * config.expert_queries))
+    if left is None or len(wanted) + experts <= left // _WRITING_PART:
+        return None, None
+    from_passages = left // _WRITING_PART * len(wanted) // (len(wanted) + experts)
+    return from_passages, left // _WRITING_PART - from_passages
+
+
 def _expert_queries(
-    kept: Sequence[Written], rounds: Rounds, base: Path, llm: LLM, failures: list[Failure]
-) -> list[Written]:
+    kept: Sequence[Written], rounds: Rounds, base: Path, llm: LLM, most: int | None
+) -> tuple[list[Written], list[Answer | Failure]]:
     config = rounds.config
     of_domain: dict[str, list[str]] = {}
     for query in kept:
@@ -153,11 +175,16 @@ def _expert_queries(
             of_domain.setdefault(query.domain, []).append(query.text)
     expert = synthesis.Expert(llm, STAGE, lambda listed: rounds.encoder(base).encode(listed, "query")[:], config.seed)
     found: list[Written] = []
-    for domain, examples in sorted(of_domain.items()):
+    replies: list[Answer | Failure] = []
+    for place, (domain, examples) in enumerate(sorted(of_domain.items())):
         count = round(config.expert_queries * len(examples))
-        with rounds.progress.bar(-(-count // 5), "calls for expert queries") as advance:
-            found += expert.write(examples, domain, count, failures, advance)
-    return found
+        asked = sum(not (isinstance(reply, Failure) and reply.kind == "budget") for reply in replies)
+        part = None if most is None else (most - asked) // (len(of_domain) - place)
+        with rounds.progress.bar(synthesis.expert_calls(count), "calls for expert queries") as advance:
+            written, answers = expert.write(examples, domain, count, part, advance)
+        found += written
+        replies += answers
+    return found, replies
 
 
 def _ranked(run: pa.Table) -> list[tuple[int, dict[str, Any]]]:
@@ -174,13 +201,14 @@ def _worst(places: Mapping[tuple[str, str], int], query_id: str, sources: Sequen
     return None if None in ranks else max(rank for rank in ranks if rank is not None)
 
 
-def _check_enough(kept: Sequence[Written]) -> None:
+def _check_enough(kept: Sequence[Written], cut_off: int) -> None:
     for split in ("train", "dev"):
         count = sum(query.split == split for query in kept)
         if count < _LEAST:
             raise InputError(
-                f"{count} {split} querie(s) are left, at least {_LEAST} are needed: raise --passages or --keep-share, "
-                "or see dropped reasons with a smaller --round-trip filter (0 switches it off)"
+                f"{count} {split} querie(s) are left, at least {_LEAST} are needed: raise "
+                + (f"the budget, which cut off {cut_off:,} calls" if cut_off else "--passages or --keep-share")
+                + ", or --round-trip (0 switches that filter off)"
             )
 
 

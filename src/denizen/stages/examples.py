@@ -135,16 +135,18 @@ def with_roles(
         query_ids: The queries to train on.
         depth: Depth of the run: a negative beyond it has rank depth + 1, a positive none.
         written_for: Query id to the passages that it was written for. Graded 4, they come first: two things speak for
-            them, and for the others only a judge that may be wrong.
+            them, and for the others only a judge that may be wrong. Where none of them was, writer and judge disagree
+            on the query, and it is left out.
 
     Returns:
         A `candidates` table, by query, positives first, then by rank.
     """
     places = _places(run)
     known = written_for or {}
+    disputed = disputed_queries(judgments, known)
     judged: dict[str, list[tuple[int, bool, int, str]]] = {}
     for row in judgments.to_pylist():
-        if row["grade"] is not None and row["grade"] != _UNSURE:
+        if row["grade"] is not None and row["grade"] != _UNSURE and row["query_id"] not in disputed:
             negative = int(row["grade"] < _UNSURE)
             place = places.get((row["query_id"], row["doc_id"]), depth + 1)
             other = row["doc_id"] not in known.get(row["query_id"], ())
@@ -156,6 +158,13 @@ def with_roles(
     ]
     columns = {name: [row[at] for row in rows] for at, name in enumerate(("query_id", "doc_id", "rank", "role"))}
     return table("candidates", columns)
+
+
+def disputed_queries(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) -> set[str]:
+    """Queries of whose own passages some were graded, and none as an answer."""
+    own = [row for row in judgments.to_pylist() if row["doc_id"] in written_for.get(row["query_id"], ())]
+    graded = {row["query_id"] for row in own if row["grade"] is not None}
+    return graded - {row["query_id"] for row in own if row["grade"] is not None and row["grade"] > _UNSURE}
 
 
 def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], negatives: int) -> list[Example]:

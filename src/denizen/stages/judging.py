@@ -56,6 +56,9 @@ class Teacher(Protocol):
     def name(self) -> str:
         """What to call it in tables."""
 
+    def calls(self, pairs: Sequence[Pair]) -> int:
+        """How much work some pairs are, in the unit of progress."""
+
     def judge(self, pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[Judgment | Failure]:
         """One judgment, or the reason why there is none, for each pair in order."""
 
@@ -102,42 +105,31 @@ class LLMTeacher:
         """The calls for some pairs."""
         return [self._prompt(pairs, rows) for rows in self._calls(pairs)]
 
+    def calls(self, pairs: Sequence[Pair]) -> int:
+        """LLM calls, stored ones included."""
+        return sum(1 for _ in self._calls(pairs))
+
     def judge(self, pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[Judgment | Failure]:
         """One call for each pair, or for each `together` passages of a query."""
         calls = list(self._calls(pairs))
         found: list[Judgment | Failure | None] = [None] * len(pairs)
-        replies = self._ask([self._prompt(pairs, rows) for rows in calls], progress)
+        prompts = [self._prompt(pairs, rows) for rows in calls]
+        replies = self.llm.ask(prompts, self.stage, progress, self.most)
         for rows, reply in zip(calls, replies, strict=True):
             for at, judgment in zip(rows, _judgments(reply, len(rows)), strict=True):
                 found[at] = judgment
         return [judgment for judgment in found if judgment is not None]
 
-    def _ask(self, prompts: Sequence[Prompt], progress: Callable[[int], None]) -> list[Answer | Failure]:
-        if self.most is None:
-            return self.llm.ask(prompts, self.stage, progress)
-        keys = [self.llm.key(prompt) for prompt in prompts]
-        # what others have paid for is free; what this stage has paid for, before it was stopped, counts
-        replies = self.llm.replies
-        own = (replies.run, self.stage)
-        paid_by_others = {key for key, reply in replies.find(keys).items() if (reply.run, reply.stage) != own}
-        allowed = set(paid_by_others)
-        for key in keys:
-            if len(allowed) - len(paid_by_others) >= self.most:
-                break
-            allowed.add(key)
-        asked = [prompt for key, prompt in zip(keys, prompts, strict=True) if key in allowed]
-        found = iter(self.llm.ask(asked, self.stage, progress))
-        left = "left for later rounds and the test"
-        return [next(found) if key in allowed else Failure(key, "budget", left, "") for key in keys]
-
     def _calls(self, pairs: Sequence[Pair]) -> Iterator[list[int]]:
+        """The positions of each call's pairs: first one call for every query, so that a budget leaves none out."""
         of_query: dict[str, list[int]] = {}
         for at, pair in enumerate(pairs):
             of_query.setdefault(pair.query_id, []).append(at)
-        for rows in of_query.values():
-            for begin in range(0, len(rows), self.together):
-                part = rows[begin : begin + self.together]
-                yield part[::-1] if self.backwards else part
+        longest = max(map(len, of_query.values()), default=0)
+        for begin in range(0, longest, self.together):
+            for rows in of_query.values():
+                if part := rows[begin : begin + self.together]:
+                    yield part[::-1] if self.backwards else part
 
     def _prompt(self, pairs: Sequence[Pair], rows: Sequence[int]) -> Prompt:
         query = pairs[rows[0]].query
@@ -164,6 +156,10 @@ class CrossEncoderTeacher:
         """The folder's name."""
         return self.folder.name
 
+    def calls(self, pairs: Sequence[Pair]) -> int:
+        """Pairs."""
+        return len(pairs)
+
     def judge(self, pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[Judgment | Failure]:
         """The score of each pair."""
         model = load_cross_encoder(self.folder)
@@ -186,6 +182,10 @@ class GoldTeacher:
 
     qrels: pa.Table
     name: str = "gold"
+
+    def calls(self, pairs: Sequence[Pair]) -> int:
+        """Pairs."""
+        return len(pairs)
 
     def judge(self, pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[Judgment | Failure]:
         """A look-up for each pair."""
@@ -256,6 +256,19 @@ def graded_qrels(judgments: pa.Table) -> pa.Table:
     ]
     columns = {name: [row[name] for row in rows] for name in ("query_id", "doc_id")}
     return table("qrels", {**columns, "relevance": [int(answer) for answer in answers]})
+
+
+def with_parts(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) -> pa.Table:
+    """Judgments in which a part of the answer counts as one where a query was written for several passages.
+
+    Each of them was asked about because it holds a part (grade 3), and only together do they hold the whole.
+    """
+    rows = judgments.to_pylist()
+    for row in rows:
+        own = written_for.get(row["query_id"], ())
+        if row["grade"] == POSITIVE - 1 and len(own) > 1 and row["doc_id"] in own:
+            row["grade"] = POSITIVE
+    return rows_table("judgments", rows)
 
 
 def no_judgments() -> pa.Table:

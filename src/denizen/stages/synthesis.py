@@ -8,7 +8,7 @@ tied to no passage. Styles differ, because real queries do: a model that trains 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +97,9 @@ def tasks(
         counts: Split to the number of queries for each domain.
         styles: As from `read_styles`.
         seed: Seed of the order.
+
+    Returns:
+        The tasks; the first n of them have their part of every domain and side, whatever n is.
     """
     side = dict(zip(documents["parent_id"].to_pylist(), documents["split"].to_pylist(), strict=True))
     columns = ("doc_id", "text", "domain", "parent_id", "cluster")
@@ -106,18 +109,20 @@ def tasks(
         if len(text) >= _LEAST_CHARS and cluster not in seen:
             seen.add(cluster)
             found.setdefault((side[parent], domain or ""), {}).setdefault(parent, []).append(doc_id)
-    made: list[Task] = []
+    made: list[tuple[float, Task]] = []
     for (split, domain), of_document in sorted(found.items()):
         order = _spread(of_document, np.random.default_rng([seed, len(made)]))
-        for at in range(min(counts.get(split, 0), len(order) * len(styles))):
-            parent, doc_id = order[at % len(order)]
-            style = styles[(at + at // len(order)) % len(styles)]
+        count = min(counts.get(split, 0), len(order) * len(styles))
+        for at in range(count):
+            turn, place = divmod(at, len(order))
+            parent, doc_id = order[place]
+            style = styles[(place + turn) % len(styles)]
             sources: tuple[str, ...] = (doc_id,)
             if style == MULTI_HOP:
                 sources = _neighbours(of_document[parent], doc_id)
                 style = style if len(sources) > 1 else next(iter(STYLES))
-            made.append(Task(sources, style, domain, split))
-    return made
+            made.append(((at + 0.5) / count, Task(sources, style, domain, split)))
+    return [task for _, task in sorted(made, key=lambda pair: pair[0])]
 
 
 def question_prompts(wanted: Sequence[Task], passages: Mapping[str, str]) -> list[Prompt]:
@@ -160,38 +165,43 @@ class Expert:
     seed: int
 
     def write(
-        self, examples: Sequence[str], domain: str, count: int, failures: list[Failure], progress: Callable[[int], None]
-    ) -> Iterator[Written]:
+        self, examples: Sequence[str], domain: str, count: int, most: int | None, progress: Callable[[int], None]
+    ) -> tuple[list[Written], list[Answer | Failure]]:
         """Queries for training until there are `count` different ones, or a few times as many calls were made.
 
         Args:
             examples: Queries of this domain.
             domain: Its name, empty where there is only one.
             count: How many are wanted.
-            failures: Receives the calls that failed.
+            most: The most calls that may be paid for.
             progress: Called with the number of calls that have just ended.
+
+        Returns:
+            The queries, and what every call came to.
         """
+        found: list[Written] = []
+        replies: list[Answer | Failure] = []
         if count < 1 or len(examples) < 2:
-            return
+            return found, replies
         groups = _clusters(self.embed(examples), min(2 * _EXAMPLES, len(examples)), self.seed)
         seen = {text.lower() for text in examples}
-        found = 0
         random = np.random.default_rng(self.seed)
         for _ in range(_EXPERT_TRIES):
-            calls = math.ceil((count - found) / _EXAMPLES)
+            calls = expert_calls(count - len(found))
             prompts = [self._prompt(_pick(examples, groups, random), domain) for _ in range(calls)]
-            for reply in self.llm.ask(prompts, self.stage, progress):
-                if isinstance(reply, Failure):
-                    failures.append(reply)
+            left = None if most is None else most - len(replies)
+            asked = self.llm.ask(prompts, self.stage, progress, left)
+            replies += asked
+            for reply in asked:
+                if not isinstance(reply, Answer) or not isinstance(reply.value, Questions):
                     continue
-                questions = reply.value.questions if isinstance(reply.value, Questions) else []
-                for text in questions:
-                    if text.strip() and text.lower() not in seen and found < count:
+                for text in reply.value.questions:
+                    if text.strip() and text.lower() not in seen and len(found) < count:
                         seen.add(text.lower())
-                        found += 1
-                        yield Written(text, domain, "train", "expert", (), None)
-            if found >= count:
-                return
+                        found.append(Written(text, domain, "train", "expert", (), None))
+            if len(found) >= count or any(isinstance(reply, Failure) and reply.kind == "budget" for reply in asked):
+                break
+        return found, replies
 
     def _prompt(self, examples: Sequence[str], domain: str) -> Prompt:
         about = f" ({domain})" if domain else ""
@@ -199,6 +209,11 @@ class Expert:
         text = messages("expert", {"examples": listed}, domain=about, count=_EXAMPLES)
         # sampled, since the same examples would otherwise give the same questions
         return Prompt(text, Questions, _EXPERT_TOKENS, temperature=1.0)
+
+
+def expert_calls(count: int) -> int:
+    """How many calls it takes at least to write some queries in the voice of an expert."""
+    return math.ceil(count / _EXAMPLES)
 
 
 def _spread(of_document: Mapping[str, Sequence[str]], random: np.random.Generator) -> list[tuple[str, str]]:
@@ -218,7 +233,8 @@ def _neighbours(passages: Sequence[str], doc_id: str) -> tuple[str, ...]:
 def _clusters(vectors: Vectors, count: int, seed: int) -> list[list[int]]:
     from scipy.cluster.vq import kmeans2
 
-    _, labels = kmeans2(np.asarray(vectors, dtype=np.float64), count, seed=seed, minit="++")
+    places = np.asarray(vectors, dtype=np.float64)
+    _, labels = kmeans2(places, min(count, len(np.unique(places, axis=0))), seed=seed, minit="++")
     groups: dict[int, list[int]] = {}
     for at, label in enumerate(labels.tolist()):
         groups.setdefault(label, []).append(at)

@@ -11,6 +11,7 @@ from denizen.stages.examples import (
     Windows,
     contrastive_rows,
     cumulate,
+    disputed_queries,
     examples_table,
     judged_windows,
     scored_rows,
@@ -217,11 +218,21 @@ def test_grades_become_roles_and_three_is_left_out() -> None:
 
 
 def test_what_a_query_was_written_for_comes_before_what_only_the_judge_calls_an_answer() -> None:
-    judged = judgments_of(("q", "a", 4), ("q", "own", 4), ("r", "own", 1), ("r", "b", 4))
+    judged = judgments_of(("q", "a", 4), ("q", "own", 4), ("r", "b", 4))
     run = ranked(q=["a", "b", "own"], r=["b", "own"])
     found = with_roles(judged, run, ["q", "r"], 3, {"q": ["own"], "r": ["own"]}).to_pylist()
-    assert [(row["query_id"], row["doc_id"]) for row in found] == [("q", "own"), ("q", "a"), ("r", "b"), ("r", "own")]
-    assert found[-1]["role"] == "negative"
+    assert [(row["query_id"], row["doc_id"]) for row in found] == [("q", "own"), ("q", "a"), ("r", "b")]
+
+
+@pytest.mark.parametrize(
+    ("grades", "disputed"), [([1], True), ([3], True), ([4], False), ([1, 4], False), ([], False), ([2, 3], True)]
+)
+def test_a_query_on_which_writer_and_judge_disagree_is_left_out(grades: list[int], disputed: bool) -> None:
+    own = [f"own{at}" for at in range(2)]
+    judged = judgments_of(("q", "other", 4), ("q", "wrong", 1), *(("q", f"own{at}", g) for at, g in enumerate(grades)))
+    assert disputed_queries(judged, {"q": own}) == ({"q"} if disputed else set())
+    found = with_roles(judged, ranked(q=["other", "wrong"]), ["q"], 3, {"q": own}).to_pylist()
+    assert bool(found) is not disputed
 
 
 def test_within_a_document_only_its_own_passages_are_negatives() -> None:

@@ -19,6 +19,7 @@ from denizen.stages.judging import (
     Pair,
     graded_qrels,
     judge,
+    with_parts,
     without_judged,
 )
 from tests.llm_server import ScriptedServer
@@ -120,3 +121,22 @@ def test_a_judged_negative_may_be_one_whatever_its_document_and_a_partial_answer
         "q": frozenset({"answer", "copy", "partial"}),
         "r": frozenset(),
     }
+
+
+def test_a_part_of_the_answer_counts_where_a_query_was_written_for_several_passages() -> None:
+    names = ("query_id", "doc_id", "teacher", "grade")
+    grades = [("one", "a", 3), ("two", "a", 3), ("two", "b", 2), ("two", "c", 3), ("two", "d", 4)]
+    judged = rows_table(
+        "judgments", [dict(zip(names, (query, doc, "t", grade), strict=True)) for query, doc, grade in grades]
+    )
+    found = with_parts(judged, {"one": ["a"], "two": ["a", "b"]})
+    assert found["grade"].to_pylist() == [3, 4, 2, 3, 4]
+
+
+def test_calls_begin_with_one_for_every_query(tmp_path: Path) -> None:
+    with ScriptedServer(by_number) as server:
+        teacher = LLMTeacher(client(tmp_path, server.url), "judgments", together=2, most=2)
+        assert teacher.calls(PAIRS) == 4
+        judgments, failures = judge(PAIRS, teacher, "judgments")
+    assert set(judgments["query_id"].to_pylist()) == {"q1", "q2"} and len(judgments) == 3
+    assert failures["error"].to_pylist() == ["budget"] * 3
