@@ -230,7 +230,7 @@ class _Distillation:
         each query with its most telling passages.
         """
         candidates = read_table(self.out / f"round-{number}/candidates/candidates.parquet", "candidates")
-        known = {(row["query_id"], row["doc_id"]) for row in self._judgments(range(number), found).to_pylist()}
+        known = {(row["query_id"], row["doc_id"]) for row in self._judgments(range(number)).to_pylist()}
         text_of = dict(zip(found.corpus["doc_id"].to_pylist(), texts(found.corpus), strict=True))
         question = {row["query_id"]: row["text"] for row in found.of(split)}
         sources = {(row["query_id"], row["doc_id"]) for row in found.sources.to_pylist()}
@@ -261,16 +261,18 @@ class _Distillation:
         wanted = now + later + test
         set_aside = min(wanted, left // 2 if rounds else left)
         train = (left - set_aside) // max(1, rounds)
-        if rounds and not train:
-            raise InputError(f"the budget has {left:,} calls left, which is too few to train on; raise it")
         dev = now if set_aside == wanted else now * set_aside // wanted
         if dev < now:
             self.progress.note(f"the budget pays for {dev:,} of {now:,} dev calls and {train:,} train calls")
         return {"dev": dev, "train": train}
 
-    def _judgments(self, numbers: range, found: Texts) -> pa.Table:
+    def _judgments(self, numbers: range) -> pa.Table:
         parts = [read_table(self.out / f"round-{at}/judgments/judgments.parquet", "judgments") for at in numbers]
-        return judging.with_parts(pa.concat_tables([judging.no_judgments(), *parts]), found.written_for())
+        return pa.concat_tables([judging.no_judgments(), *parts])
+
+    def _known(self, numbers: range, found: Texts) -> pa.Table:
+        """The judgments of some rounds with what the queries were written for."""
+        return judging.with_sources(self._judgments(numbers), found.written_for())
 
     def examples(self, number: int, found: Texts) -> None:
         """Stage round-r/examples: this round's, together with those of all rounds before."""
@@ -296,7 +298,7 @@ class _Distillation:
         def work(folder: Path) -> dict[str, Any]:
             run = read_table(self.out / f"round-{number}/run/run.parquet", "run")
             ids = [row["query_id"] for row in found.of("train")]
-            judgments = self._judgments(range(number + 1), found)
+            judgments = self._known(range(number + 1), found)
             if config.teacher == "cross-encoder":
                 made = examples.scored_rows(judgments, run, ids, config.negatives)
                 return self._cumulate(folder, number, made)
@@ -317,7 +319,7 @@ class _Distillation:
             counts = {"answered_queries": asked, "disputed_queries": disputed}
             return {**self._cumulate(folder, number, made), **counts}
 
-        self.rounds.stage(f"round-{number}/examples", 3, config.only(*names), inputs, work)
+        self.rounds.stage(f"round-{number}/examples", 4, config.only(*names), inputs, work)
 
     def _cumulate(self, folder: Path, number: int, made: list[Example]) -> dict[str, Any]:
         """Writes this round's examples with those of all rounds before."""
@@ -333,7 +335,7 @@ class _Distillation:
         tables = {"corpus": found.corpus, "queries": found.queries}
 
         def related(query_ids: list[str]) -> dict[str, frozenset[str]]:
-            judgments = self._judgments(range(number + 1), found)
+            judgments = self._known(range(number + 1), found)
             near = mining.related_passages(judging.graded_qrels(judgments), found.corpus, query_ids)
             return judging.without_judged(near, judgments, query_ids)
 
@@ -341,7 +343,7 @@ class _Distillation:
 
     def finish(self, students: list[Path], found: Texts) -> dict[str, Any]:
         """The choice on dev, stages test and model, and metrics.json."""
-        grades = judging.graded_qrels(self._judgments(range(len(students)), found))
+        grades = judging.graded_qrels(self._known(range(len(students)), found))
         answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
         ids = [row["query_id"] for row in found.of("dev") if row["query_id"] in answered]
         if not ids:

@@ -61,7 +61,7 @@ def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Text
         facts = teachers.check_coverage("test", len(pairs), failures, config.min_coverage)
         write_table(folder / "judgments.parquet", judgments)
         write_table(folder / "failures.parquet", failures)
-        grades = judging.graded_qrels(judging.with_parts(judgments, found.written_for()))
+        grades = judging.graded_qrels(judging.with_sources(judgments, found.written_for()))
         answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
         ids = [query_id for query_id in queries if query_id in answered]
         if not ids:
@@ -69,7 +69,7 @@ def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Text
         result = evaluation.write_evaluation(folder, runs, grades, ids, _MEASURES)
         return {**result, **facts, **rounds.how(best), "judged_by": f"{teacher.name}, the teacher itself"}
 
-    facts: dict[str, Any] = rounds.stage("test", 3, config.only("teacher", "llm", "grades_per_call"), inputs, work)[
+    facts: dict[str, Any] = rounds.stage("test", 4, config.only("teacher", "llm", "grades_per_call"), inputs, work)[
         "facts"
     ]
     return facts

@@ -162,9 +162,9 @@ def with_roles(
 
 def disputed_queries(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) -> set[str]:
     """Queries of whose own passages some were graded, and none as an answer."""
-    own = [row for row in judgments.to_pylist() if row["doc_id"] in written_for.get(row["query_id"], ())]
-    graded = {row["query_id"] for row in own if row["grade"] is not None}
-    return graded - {row["query_id"] for row in own if row["grade"] is not None and row["grade"] > _UNSURE}
+    rows = judgments.to_pylist()
+    own = [row for row in rows if row["doc_id"] in written_for.get(row["query_id"], ()) and row["grade"] is not None]
+    return {row["query_id"] for row in own} - {row["query_id"] for row in own if row["grade"] > _UNSURE}
 
 
 def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], negatives: int) -> list[Example]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
 POSITIVE = 4
+# the teacher of a judgment that nobody made but the writer of the query
+WRITER = "writer"
 NEGATIVE = 2
 # {"grade": 4} and what a model puts around it
 _GRADE_TOKENS = 32
@@ -258,16 +260,28 @@ def graded_qrels(judgments: pa.Table) -> pa.Table:
     return table("qrels", {**columns, "relevance": [int(answer) for answer in answers]})
 
 
-def with_parts(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) -> pa.Table:
-    """Judgments in which a part of the answer counts as one where a query was written for several passages.
+def with_sources(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) -> pa.Table:
+    """Judgments completed by what is known of the passages that a query was written for.
 
-    Each of them was asked about because it holds a part (grade 3), and only together do they hold the whole.
+    Of several, each was chosen because it holds a part of the answer: a part (grade 3) counts as one. Where none of
+    them was graded, because a budget ended or a call failed, they are answers by their writer's word, as in InPars
+    (arXiv 2202.05144). Nothing is added to scores.
     """
     rows = judgments.to_pylist()
+    judged = set()
     for row in rows:
         own = written_for.get(row["query_id"], ())
-        if row["grade"] == POSITIVE - 1 and len(own) > 1 and row["doc_id"] in own:
-            row["grade"] = POSITIVE
+        if row["doc_id"] in own:
+            judged.add(row["query_id"])
+            if row["grade"] == POSITIVE - 1 and len(own) > 1:
+                row["grade"] = POSITIVE
+    if not any(row["score"] is not None for row in rows):
+        rows += [
+            {"query_id": query_id, "doc_id": doc_id, "teacher": WRITER, "grade": POSITIVE}
+            for query_id, own in written_for.items()
+            if query_id not in judged
+            for doc_id in own
+        ]
     return rows_table("judgments", rows)
 
 

@@ -19,7 +19,7 @@ from denizen.stages.judging import (
     Pair,
     graded_qrels,
     judge,
-    with_parts,
+    with_sources,
     without_judged,
 )
 from tests.llm_server import ScriptedServer
@@ -129,7 +129,7 @@ def test_a_part_of_the_answer_counts_where_a_query_was_written_for_several_passa
     judged = rows_table(
         "judgments", [dict(zip(names, (query, doc, "t", grade), strict=True)) for query, doc, grade in grades]
     )
-    found = with_parts(judged, {"one": ["a"], "two": ["a", "b"]})
+    found = with_sources(judged, {"one": ["a"], "two": ["a", "b"]})
     assert found["grade"].to_pylist() == [3, 4, 2, 3, 4]
 
 
@@ -140,3 +140,19 @@ def test_calls_begin_with_one_for_every_query(tmp_path: Path) -> None:
         judgments, failures = judge(PAIRS, teacher, "judgments")
     assert set(judgments["query_id"].to_pylist()) == {"q1", "q2"} and len(judgments) == 3
     assert failures["error"].to_pylist() == ["budget"] * 3
+
+
+def test_what_nobody_graded_is_an_answer_by_its_writer_s_word() -> None:
+    names = ("query_id", "doc_id", "teacher", "grade", "score")
+    graded = rows_table("judgments", [dict(zip(names, ("q", "a", "t", 2, None), strict=True))])
+    found = with_sources(graded, {"q": ["own", "other"], "r": ["x"]}).to_pylist()
+    assert [(row["query_id"], row["doc_id"], row["teacher"], row["grade"]) for row in found] == [
+        ("q", "a", "t", 2),
+        ("q", "own", "writer", 4),
+        ("q", "other", "writer", 4),
+        ("r", "x", "writer", 4),
+    ]
+    one_graded = rows_table("judgments", [dict(zip(names, ("q", "own", "t", 1, None), strict=True))])
+    assert len(with_sources(one_graded, {"q": ["own", "other"]})) == 1
+    scored = rows_table("judgments", [dict(zip(names, ("q", "a", "t", None, 0.5), strict=True))])
+    assert with_sources(scored, {"q": ["own"]}).equals(scored)
