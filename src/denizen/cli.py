@@ -100,7 +100,10 @@ def _common(
 
 
 def _adapt(
-    source: Annotated[str, typer.Argument(help="BEIR folder, file of question-answer pairs, or data set id.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="BEIR folder, file of question-answer pairs, or data set id; with a teacher, documents."),
+    ],
     *,
     out: Out,
     redo: Redo = None,
@@ -109,7 +112,7 @@ def _adapt(
     debug: Debug = False,
     **settings: Any,
 ) -> None:
-    """Adapt a bi-encoder to documents with questions that are known to belong to them."""
+    """Adapt a bi-encoder to documents: with questions that belong to them, or with a teacher that writes and grades."""
     _set_debug(debug)
     given = {name: value for name, value in settings.items() if value is not None}
     config = AdaptConfig(source, **given)
@@ -295,10 +298,12 @@ def _show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
         return
     if quiet:
         return
-    from denizen.recipes.results import result_lines
+    from denizen.recipes.results import result_lines, teacher_lines
 
     _print_table(result_lines(report))
     typer.echo(f"{report['queries']:,} test queries; intervals by bootstrap, p by paired randomisation")
+    for line in teacher_lines(report):
+        typer.echo(line)
     if report["warning"]:
         typer.echo(report["warning"])
     if report["best_round"] == 0:

@@ -87,6 +87,22 @@ def comparison_lines(report: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+def teacher_lines(report: dict[str, Any]) -> list[str]:
+    """Who graded, and what that cost by stage; nothing for a run with labels."""
+    spending = report.get("spending")
+    if not spending:
+        return []
+    priced = bool(report["config"]["prices"])
+    stages = {**spending["by_stage"], "in all": spending["total"]}
+    lines = [f"test graded by {report['judged_by']}", "calls, tokens" + (", money" if priced else "") + " by stage:"]
+    for stage, spent in stages.items():
+        money = f"  {spent['money']:>10.4f}" if priced else ""
+        lines.append(f"  {stage:<20}  {spent['calls']:>9,}  {spent['tokens']:>12,}{money}")
+    if report["judged_by"] != "labels":
+        lines.append("a teacher is kind to its own student: denizen pool RUN --judge ANOTHER-LLM asks another one")
+    return lines
+
+
 # paths of the user's machine, and what does not change the model
 _NOT_ON_THE_CARD = ("source", "model", "guide", *WITHOUT_EFFECT)
 
@@ -132,6 +148,7 @@ def model_card(report: dict[str, Any]) -> str:
             f"{data['queries']['dev']} dev, {data['queries']['test']} test; split: {data['split']}; "
             f"rows skipped: {data['skipped_rows']}; queries dropped as leaks: {data['queries_dropped_as_leaks']}.",
             "",
+            *([*_taught_by(report), ""] if config["teacher"] != "gold" else []),
             "## Settings",
             "",
             "```yaml",
@@ -154,6 +171,14 @@ def model_card(report: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _taught_by(report: dict[str, Any]) -> list[str]:
+    """What a model card says of the teacher."""
+    config = report["config"]
+    teacher = config["llm"] if config["teacher"] == "llm" else Path(config["cross_encoder"]).name
+    writer = f"queries written by {config['llm']}, " if config["llm"] else ""
+    return ["## Teacher", "", f"No labels: {writer}passages graded by {teacher}; test graded by {report['judged_by']}."]
 
 
 def _base_name(model: str) -> tuple[str, bool]:

@@ -112,7 +112,9 @@ def source_of_pairs(rows: Iterable[PairRow], name: str, bad: BadRows) -> Source:
         for column, value in zip(queries, values, strict=True):
             queries[column].append(value)
     if found and columns is None:
-        raise InputError(f"{name} has the columns {found}; pairs need {_WANTED}")
+        raise InputError(
+            f"{name} has the columns {found}; pairs need {_WANTED}, and documents without questions a --teacher"
+        )
     bad.check()
     if not documents:
         raise InputError(f"{name} holds no usable row")
