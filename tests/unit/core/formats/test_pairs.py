@@ -133,7 +133,8 @@ def test_an_unknown_kind_of_file_is_refused_naming_the_known_ones(tmp_path, name
 def test_missing_columns_are_refused_naming_those_found_and_those_needed(tmp_path, file):
     path = file_with(tmp_path, file, WRITERS[file](rows_of(("question", "reply"))))
     assert refusal(path) == (
-        f"{file} has the columns ['question', 'reply']; pairs need question/answer, query/positive, anchor/positive"
+        f"{file} has the columns ['question', 'reply']; pairs need question/answer, query/positive, anchor/positive, "
+        "and documents without questions a --teacher"
     )
 
 
