@@ -49,35 +49,49 @@ def main(names: list[str]) -> None:
 
 def measured(name: str, folder: Path) -> dict[str, Any]:
     """All runs of a set."""
-    gold = run(folder / "gold", AdaptConfig(str(folder / "labels"), drop_leaks=True, store=str(folder / "store")))
-    result: dict[str, Any] = {"gold labels": gold}
+    store = str(folder / "store")
+    gold = run(folder / "gold", AdaptConfig(str(folder / "labels"), drop_leaks=True, store=store))
     full = with_oracle(name, folder, "perfect")
-    result["perfect oracle"] = full
-    result["one round, as many examples"] = with_oracle(name, folder, "one-round", rounds=1, epochs=1.5)
-    result["20 % wrong grades"] = with_oracle(name, folder, "wrong", wrong=0.2)
+    epochs = epochs_of_one_round(folder / "perfect")
+    runs = {
+        "gold labels": gold,
+        "perfect": full,
+        "perfect, one round with as many examples": with_oracle(name, folder, "one-round", rounds=1, epochs=epochs),
+        "20 % wrong": with_oracle(name, folder, "wrong", wrong=0.2),
+    }
+    curve = [full]
     for title, share in _BUDGETS.items():
         place = f"budget-{share:g}"
         replies = queries_alone(folder / "perfect/replies.sqlite", folder / f"{place}.sqlite")
         limit = {"replies": str(replies), "budget_calls": max(1, round(share * full["grading_calls"]))}
-        result[f"{title} of the grades"] = with_oracle(name, folder, place, **limit)
-    gain = gold["gain"]
-    for title, found in result.items():
-        found["share_of_gold_gain"] = found["gain"] / gain
+        runs[f"perfect, {title} of its grades"] = found = with_oracle(name, folder, place, **limit)
+        curve.append(found)
+    for title, found in runs.items():
+        found["share_of_gold_gain"] = found["gain"] / gold["gain"]
         found["share_of_full_gain"] = found["gain"] / full["gain"]
         print(
-            f"{name:<18} {title:<28} MRR@5 {found['base']:.4f} -> {found['adapted']:.4f} "
-            f"[{found['low']:+.4f}, {found['high']:+.4f}]  {found['gain'] / gain:6.1%} of gold  "
+            f"{name:<18} {title:<42} MRR@5 {found['base']:.4f} -> {found['adapted']:.4f} "
+            f"[{found['low']:+.4f}, {found['high']:+.4f}]  {found['share_of_gold_gain']:6.1%} of gold  "
             f"{found.get('grades', 0):>7,} grades  {found['seconds'] / 60:.1f} min",
             flush=True,
         )
-    curve = [full, *(result[f"{title} of the grades"] for title in _BUDGETS)]
-    enough = [found["grades"] for found in curve if found["share_of_full_gain"] >= _FULL_GAIN]
-    result["fewest grades for 95 % of the full gain"] = min(enough)
-    first, second = (metrics(folder / place) for place in ("one-round", "perfect"))
-    two = compare(second, first)["MRR@5"]
-    result["two rounds - one"] = {"value": two.value, "low": two.low, "high": two.high, "p": two.p}
-    print(f"{name:<18} two rounds - one: {two.value:+.4f} [{two.low:+.4f}, {two.high:+.4f}]")
-    return result
+    enough = min(found["grades"] for found in curve if found["share_of_full_gain"] >= _FULL_GAIN)
+    two = compare(metrics(folder / "perfect"), metrics(folder / "one-round"))["MRR@5"]
+    print(
+        f"{name:<18} two rounds - one: {two.value:+.4f} [{two.low:+.4f}, {two.high:+.4f}]; {enough:,} grades are enough"
+    )
+    return {
+        "teacher": "an oracle that reads the labels, no language model",
+        "runs": runs,
+        "fewest grades for 95 % of the full gain": enough,
+        "two rounds - one": {"value": two.value, "low": two.low, "high": two.high, "p": two.p},
+    }
+
+
+def epochs_of_one_round(out: Path) -> float:
+    """How long to train on the examples of the first round to see as many as a run has seen in both."""
+    counts = [len(read_table(out / f"round-{number}/examples/examples.parquet", "examples")) for number in (0, 1)]
+    return AdaptConfig("").epochs * sum(counts) / counts[0]
 
 
 def metrics(out: Path) -> Any:

@@ -113,6 +113,34 @@ def growth_table(results: Path = RESULTS) -> str:
     return _markdown(rows)
 
 
+def distill_table(results: Path = RESULTS) -> str:
+    """One row a set and a teacher, all of them oracles: what of the gold-label gain is left, at how many grades."""
+    header = ["data", "oracle", "base", "adapted", "gain", "of the gold gain", "grades"]
+    rows = [header, ["---"] * len(header)]
+    for name, title in (("medquad", "MedQuAD"), ("financial_qa_10k", "Financial-QA-10k")):
+        path = results / f"distill_{name}.json"
+        for teacher, found in json.loads(path.read_text(encoding="utf-8"))["runs"].items():
+            gain = f"{found['gain']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+            share = f"{found['share_of_gold_gain']:.0%}"
+            scores = [f"{found[key]:.3f}" for key in ("base", "adapted")]
+            grades = f"{found['grades']:,}" if "grades" in found else ""
+            rows.append([title, f"none: {teacher}" if not grades else teacher, *scores, gain, share, grades])
+    return _markdown(rows)
+
+
+def distill_sentence(results: Path = RESULTS) -> str:
+    """What a second round adds, and how few grades are enough, by set."""
+    parts = []
+    for name, title in (("medquad", "MedQuAD"), ("financial_qa_10k", "Financial-QA-10k")):
+        result = json.loads((results / f"distill_{name}.json").read_text(encoding="utf-8"))
+        two = result["two rounds - one"]
+        parts.append(
+            f"on {title} two rounds give {two['value']:+.3f} [{two['low']:+.3f}, {two['high']:+.3f}] over one with as "
+            f"many examples, and {result['fewest grades for 95 % of the full gain']:,} grades keep 95 % of the gain"
+        )
+    return "; ".join(parts)
+
+
 def _ratio(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
 
@@ -137,5 +165,13 @@ def _cells(result: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    for shown in (results_table, per_row_sentence, encoding_table, speed_table, growth_table):
+    for shown in (
+        results_table,
+        per_row_sentence,
+        encoding_table,
+        speed_table,
+        growth_table,
+        distill_table,
+        distill_sentence,
+    ):
         print(shown(), end="\n\n")
