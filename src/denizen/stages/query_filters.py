@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -124,7 +125,9 @@ def _logprob(query: Written) -> float:
 
 def _length_problem(text: str) -> str:
     words = len(text.split())
-    if words < WORDS[0] or not _WORD.search(text):
+    # scripts that write no spaces: two letters say about as much as a word
+    letters = sum(unicodedata.category(letter) == "Lo" for letter in text)
+    if max(words, letters // 2) < WORDS[0] or not _WORD.search(text):
         return "too short"
     if words > WORDS[1] or len(text) > _CHARS:
         return "too long"

@@ -34,6 +34,12 @@ def test_what_is_dropped_says_why(text: str, reason: str) -> None:
     assert kept == [] and [row.reason for row in dropped] == [reason]
 
 
+@pytest.mark.parametrize("text", ["痛风是怎么引起的?", "โรคเกาต์คืออะไร", "통풍의 원인"])
+def test_a_script_without_spaces_is_not_too_short(text: str) -> None:
+    kept, _ = keep_usable([query(text)], PASSAGES, 0.9)
+    assert [row.text for row in kept] == [text]
+
+
 def test_seven_words_in_a_row_are_no_copy_and_eight_are() -> None:
     assert not copies("is gout a form of arthritis that causes", "gout a form of arthritis that causes sudden pain")
     assert copies("is gout a form of arthritis that causes sudden", "Gout a form of arthritis, that causes sudden pain")
