@@ -219,6 +219,9 @@ def test_low_coverage_stops_the_run_and_what_was_paid_stays(
         with pytest.raises(InputError, match="round-0/judgments"):
             adapt(config(documents, tiny_encoder, server.url), out)
         assert len(server.requests) == paid
+    with ScriptedServer(answer) as server:
+        report = retry(out, endpoint=server.url)
+    assert report["spending"]["by_stage"]["round-0/judgments"]["calls"] > paid / 2
 
 
 def test_a_budget_is_kept_and_what_it_cut_off_is_named(

@@ -159,15 +159,16 @@ class Replies:
         newest = "attempt = (SELECT max(attempt) FROM replies WHERE key = this.key AND NOT superseded)"
         return self._read(f"AS this {where} AND NOT superseded AND failure IS NOT NULL AND {newest}", values)
 
-    def supersede_failures(self, stage: str | None = None) -> int:
-        """Has the failed replies of this run, or of one of its stages, asked again; they stay in the store.
+    def supersede_failures(self) -> int:
+        """Has failed replies asked again where they are wanted again; they stay in the store.
+
+        Those of other runs, too: in a shared store, this run may have taken a failure over from another one.
 
         Returns:
             How many there are.
         """
-        where, values = self._of_run(stage)
-        failed = f"{where} AND NOT superseded AND failure IS NOT NULL AND failure != ?"
-        return len(self._do(f"UPDATE replies SET superseded = 1 {failed} RETURNING key", [*values, TRANSPORT]))
+        failed = "NOT superseded AND failure IS NOT NULL AND failure != ?"
+        return len(self._do(f"UPDATE replies SET superseded = 1 WHERE {failed} RETURNING key", [TRANSPORT]))
 
     def close(self) -> None:
         """Closes the file."""

@@ -41,14 +41,12 @@ def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dic
         if llm is None:
             raise InputError(f"{run} has no LLM whose calls could have failed")
         stages = _with_failures(run)
-        count = llm.replies.supersede_failures()
+        if not stages and (run / "metrics.json").is_file():
+            raise InputError(f"nothing failed in {run}, and no budget cut anything off")
+        llm.replies.supersede_failures()
         llm.replies.close()
-    if not count and not stages:
-        raise InputError(f"nothing failed in {run}, and no budget cut anything off")
     progress = progress or Silent()
-    progress.say(
-        f"asking {count:,} failed call(s) again; stages put together anew: {', '.join(sorted(stages)) or 'none'}"
-    )
+    progress.say(f"stages put together anew: {', '.join(sorted(stages)) or 'none that is done'}")
     return adapt(config, run, refresh=frozenset(stages), progress=progress)
 
 

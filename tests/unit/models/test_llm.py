@@ -149,7 +149,7 @@ def test_a_reply_that_is_of_no_use_is_a_failure_that_is_not_asked_again(
         later = llm(tmp_path, server.url)
         assert later.ask([prompt()], "judge") == [failure] and later.missing([prompt()]) == []
         assert server.calls == 0
-        assert later.replies.supersede_failures("judge") == 1
+        assert later.replies.supersede_failures() == 1
         assert isinstance(later.ask([prompt()], "judge")[0], Answer) and server.calls == 1
 
 
