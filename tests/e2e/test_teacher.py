@@ -19,6 +19,7 @@ import pytest
 from denizen import cli
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
+from denizen.core.progress import Terminal
 from denizen.core.tables import read_table
 from denizen.recipes.adapt import adapt
 from denizen.recipes.audit import audit
@@ -480,3 +481,34 @@ def test_another_llm_compares_base_and_result_and_the_teacher_is_refused(
     assert "optimistic" in found["disagreeing"]["note"]
     assert any("optimistic" in line for line in pool_lines(found))
     assert json.loads((out / "pool.json").read_text()) == found
+
+
+@pytest.mark.parametrize("within", ["documents", "corpus"])
+def test_a_run_asks_for_no_more_than_its_plan_says(
+    within: str, tiny_encoder: Path, pairs: Path, tmp_path: Path, answer: Answer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "documents.jsonl"
+    answers = [json.loads(line)["answer"] for line in pairs.read_text().splitlines()]
+    texts = [
+        " ".join(f"{text} {chr(65 + at % 26) * 40}." for text in answers[at : at + 5])
+        for at in range(0, len(answers), 5)
+    ]
+    path.write_text("".join(json.dumps({"id": f"d{at}", "text": text}) + "\n" for at, text in enumerate(texts)))
+
+    def reply(body: dict[str, Any]) -> str:
+        system, user = (message["content"] for message in body["messages"])
+        words = re.findall(r"<passage \w{8}>\n(.*?)\n</", user, re.DOTALL)[0].lower().split()
+        return json.dumps({"question": f"what is {words[0]} {words[4]}"} if '"question"' in system else {"grade": 4})
+
+    settings = {"mine_within": within, "found_by": 3, "passage_chars": 160, "expert_queries": 0.0, "rounds": 1}
+    with ScriptedServer(reply) as server:
+        adapt(config(path, tiny_encoder, server.url, **settings), tmp_path / "run", progress=Terminal())
+    plan = capsys.readouterr().err
+    graded, calls, written = (
+        int(re.findall(pattern, plan)[0].replace(",", ""))
+        for pattern in (r"at most ([\d,]+) grades", r"grades in .* ([\d,]+) calls", r"at most ([\d,]+) calls write")
+    )
+    facts = json.loads((tmp_path / "run/metrics.json").read_text())["spending"]["by_stage"]
+    judged = facts["round-0/judgments"]["calls"] + facts["round-1/judgments"]["calls"]
+    assert graded / 3 < judged <= graded == calls
+    assert facts["synthesis"]["calls"] <= written

@@ -25,7 +25,7 @@ from denizen.recipes.plan import make_teacher_plan
 from denizen.recipes.prepare import source_digest, write_unlabelled
 from denizen.recipes.results import metrics_json
 from denizen.recipes.rounds import Rounds
-from denizen.recipes.unlabelled_texts import Texts, visible
+from denizen.recipes.unlabelled_texts import Texts, mined_within, visible
 from denizen.recipes.write_queries import SETTINGS as QUERY_SETTINGS
 from denizen.recipes.write_queries import write_queries
 from denizen.stages import candidate_sampling, evaluation, examples, judging, mining, retrieval
@@ -153,9 +153,7 @@ class _Distillation:
             run = read_table(self.out / f"round-{number}/run/run.parquet", "run")
             train = Sampling(config.graded_top, 2 * config.graded_top, config.decay, config.seed, config.found_by)
             wanted = {"train": train, "dev": Sampling(_DEV_TOP, 0, config.decay, config.seed, config.found_by)}
-            within = config.mine_within
-            if within == "auto":
-                within = "documents" if candidate_sampling.has_long_documents(found.corpus) else "corpus"
+            within = mined_within(config, found.corpus)
             parts = []
             for split in self._splits(number):
                 ids = {row["query_id"] for row in found.of(split)}

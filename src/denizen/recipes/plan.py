@@ -13,6 +13,7 @@ from denizen.models.encoder import Encoder, encode
 from denizen.models.prompts import prompt_text
 from denizen.recipes.prepare import Data
 from denizen.recipes.teachers import GRADE_TOKENS, QUESTION_TOKENS, TOKEN_CHARS
+from denizen.recipes.unlabelled_texts import mined_within
 from denizen.recipes.write_queries import query_counts
 
 _SAMPLE = 48
@@ -85,7 +86,8 @@ def make_teacher_plan(config: AdaptConfig, corpus: pa.Table, documents: pa.Table
     train = round(kept * counts["train"] / sum(counts.values()))
     expert = round(train * config.expert_queries)
     writing += -(-expert // 5)
-    graded = (train + expert) * 3 * config.graded_top * config.rounds + (kept - train) * 5 * (config.rounds + 1)
+    of_query = _graded_of_query(config, corpus)
+    graded = (train + expert) * of_query * config.rounds + (kept - train) * 5 * (config.rounds + 1)
     shown = graded if config.teacher == "llm" else 0
     grading = -(-shown // config.grades_per_call)
     words = {name: len(prompt_text(name)) / TOKEN_CHARS for name in ("question", "grade")}
@@ -98,6 +100,15 @@ def make_teacher_plan(config: AdaptConfig, corpus: pa.Table, documents: pa.Table
         f"      about {into / 1e6:.2f} million tokens in, {out / 1e6:.2f} million out{_price(config, into, out)}",
     ]
     return "\n".join(lines)
+
+
+def _graded_of_query(config: AdaptConfig, corpus: pa.Table) -> int:
+    """How many passages a query has graded in a round at most: the best and twice as many below, of each document."""
+    wanted = 3 * config.graded_top
+    if mined_within(config, corpus) == "corpus":
+        return wanted
+    documents = len(corpus["parent_id"].unique())
+    return min(config.found_by, documents) * min(wanted, -(-len(corpus) // documents))
 
 
 def _price(config: AdaptConfig, into: float, out: float) -> str:

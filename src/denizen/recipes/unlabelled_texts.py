@@ -7,6 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from denizen.core.config import AdaptConfig
+from denizen.stages.candidate_sampling import has_long_documents
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -40,6 +43,13 @@ class Texts:
         for row in self.sources.to_pylist():
             found.setdefault(row["query_id"], []).append(row["doc_id"])
         return found
+
+
+def mined_within(config: AdaptConfig, corpus: pa.Table) -> str:
+    """Where candidates are looked for, "documents" or "corpus": as set, else by how long the documents are."""
+    if config.mine_within != "auto":
+        return config.mine_within
+    return "documents" if has_long_documents(corpus) else "corpus"
 
 
 def visible(found: Texts, splits: tuple[str, ...]) -> list[tuple[list[int], list[dict[str, Any]]]]:
