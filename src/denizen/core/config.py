@@ -118,8 +118,9 @@ class AdaptConfig:
     mine_within: Literal["auto", "documents", "corpus"] = _setting(
         "auto", "Candidates to grade: within each found document, or of the whole corpus; auto: by passages a document."
     )
-    found_by: int = _setting(20, "The best passages that name the documents to look into (K).", least=1, most=1000)
-    # k = 5 and 2k below them (arXiv 2512.08088); the paper does not name the decay
+    # 20 asks for four times as many grades and gives no more; see docs/LOG.md
+    found_by: int = _setting(5, "The best passages that name the documents to look into (K).", least=1, most=1000)
+    # k = 5 and 2k below them (arXiv 2512.08088); the paper does not name the decay, and .05 or .5 differ by chance alone
     graded_top: int = _setting(
         5, "Best passages that are graded (k); twice as many are drawn below.", least=1, most=500
     )
