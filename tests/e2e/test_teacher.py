@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,11 +211,12 @@ def test_low_coverage_stops_the_run_and_what_was_paid_stays(
     documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
 ) -> None:
     def useless(body: dict[str, Any]) -> str:
-        return "I'm sorry, I cannot help." if "<query" in body["messages"][1]["content"] else answer(body)
+        user = body["messages"][1]["content"]
+        return "I'm sorry, I cannot help." if "<query" in user and zlib.crc32(user.encode()) % 3 else answer(body)
 
     out = tmp_path / "run"
     with ScriptedServer(useless) as server:
-        with pytest.raises(InputError, match=r"round-0/judgments: 0\.0% of .* refusal.*denizen retry RUN"):
+        with pytest.raises(InputError, match=r"round-0/judgments: 3\d\.\d% of .* refusal.*denizen retry RUN"):
             adapt(config(documents, tiny_encoder, server.url), out)
         paid = len(server.requests)
         with pytest.raises(InputError, match="round-0/judgments"):

@@ -96,6 +96,10 @@ class AdaptConfig:
     budget_money: float = _setting(0.0, "Most money for the LLM, in the unit of prices; 0: no limit.", least=0)
     concurrency: int = _setting(8, "LLM calls at a time.", least=1, most=1024)
     timeout: float = _setting(120.0, "Seconds after which a call that has not ended is tried again.", least=0.1)
+    # what models spend on it is a few hundred tokens for a grade, and those that do not think stop by themselves
+    thinking_tokens: int = _setting(
+        2000, "Tokens that a reply may take besides the answer, for models that think.", least=0, most=1 << 20
+    )
     replies: str = _setting("", "File of LLM replies that several runs share; empty: in the run's folder.")
     min_coverage: float = _setting(0.9, "A stage fails when fewer of its calls were answered.", least=0, most=1)
 
@@ -120,7 +124,8 @@ class AdaptConfig:
     )
     # 20 asks for four times as many grades and gives no more; see docs/LOG.md
     found_by: int = _setting(5, "The best passages that name the documents to look into (K).", least=1, most=1000)
-    # k = 5 and 2k below them (arXiv 2512.08088); the paper does not name the decay, and .05 or .5 differ by chance alone
+    # k = 5 and 2k below them (arXiv 2512.08088); the paper does not name the decay, and 0, .05 and .5 differ
+    # by chance alone
     graded_top: int = _setting(
         5, "Best passages that are graded (k); twice as many are drawn below.", least=1, most=500
     )
@@ -239,6 +244,7 @@ WITHOUT_EFFECT = (
     "budget_money",
     "concurrency",
     "timeout",
+    "thinking_tokens",
     "replies",
     "min_coverage",
 )
@@ -295,6 +301,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "budget_money",
         "concurrency",
         "timeout",
+        "thinking_tokens",
         "replies",
         "min_coverage",
     ),

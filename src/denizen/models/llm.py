@@ -35,6 +35,8 @@ _TRIES = 6
 _LONGEST_BACKOFF = 30.0
 # prompts that were lost one after the other before the endpoint is given up
 _LOST_IN_A_ROW = 10
+# replies of no use, and none of any, before a model is given up
+_USELESS = 20
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Prompt:
     Args:
         messages: (role, content) of each message.
         reply: What the reply must be, as JSON.
-        max_tokens: The most tokens of the reply.
+        max_tokens: The most tokens that the reply itself needs.
         temperature: Sampling temperature.
         logprobs: Ask for the mean token log-probability.
         repeat: Another number is another call of the same prompt (test-retest).
@@ -118,7 +120,7 @@ class LLM:
         InputError: When the endpoint's URL is not of the right form, or a number is out of range.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         model: str,
         replies: Replies,
@@ -128,6 +130,7 @@ class LLM:
         key_variable: str = "OPENAI_API_KEY",
         concurrency: int = 8,
         timeout: float = 120.0,
+        thinking_tokens: int = 0,
     ) -> None:
         if concurrency < 1 or timeout <= 0:
             raise InputError(
@@ -137,27 +140,25 @@ class LLM:
         self.replies = replies
         self.budget = budget
         self.concurrency = concurrency
+        self.thinking_tokens = thinking_tokens
         self.backoff = 0.5
         self.endpoint = ChatEndpoint(model, endpoint, key_variable, timeout)
 
     def key(self, prompt: Prompt) -> str:
-        """SHA-256 over all that the reply depends on; the endpoint's address is not part of it."""
+        """SHA-256 over all that the reply depends on.
+
+        The endpoint's address is not part of it, nor is the limit on tokens: a reply that ends by itself is the same
+        under any limit, and one that was cut is a failure that `retry` asks again under a higher one.
+        """
         asked = [
             self.model,
             [list(message) for message in prompt.messages],
             float(prompt.temperature),
-            prompt.max_tokens,
             prompt.logprobs,
             prompt.repeat,
             _schema_digest(prompt.reply),
         ]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-
-    def missing(self, prompts: Sequence[Prompt]) -> list[Prompt]:
-        """The prompts, each once, that the store has no reply to: what a run has to pay for."""
-        wanted = {self.key(prompt): prompt for prompt in prompts}
-        stored = self.replies.find(wanted)
-        return [prompt for key, prompt in wanted.items() if key not in stored]
 
     def ask(
         self,
@@ -200,7 +201,8 @@ class LLM:
         jobs = [self._job(key, wanted[key]) for key in open_keys if key not in found]
         if jobs:
             self.budget.begin(self.replies.spent())
-            run_to_end(_asked(self, stage, jobs, ended))
+            proven = any(isinstance(outcome, Answer) for outcome in found.values())
+            run_to_end(_asked(self, stage, jobs, ended, proven))
         return [found[key] for key in keys]
 
     def outcome(self, prompt: Prompt, reply: StoredReply) -> Answer | Failure:
@@ -215,17 +217,21 @@ class LLM:
             return Failure(reply.key, value.kind, value.message, reply.text)
         return Answer(reply.key, value, reply.text, reply.logprob, reply.cost)
 
+    def most_tokens(self, prompt: Prompt) -> int:
+        """The limit on the tokens of a reply, thinking included."""
+        return prompt.max_tokens + self.thinking_tokens
+
     def _job(self, key: str, prompt: Prompt) -> _Job:
         body = {
             "model": self.model,
             "messages": [{"role": role, "content": self.endpoint.hidden(content)} for role, content in prompt.messages],
             "temperature": prompt.temperature,
-            "max_tokens": prompt.max_tokens,
+            "max_tokens": self.most_tokens(prompt),
             "response_format": response_format(prompt.reply),
         }
         if prompt.logprobs:
             body["logprobs"] = True
-        return _Job(key, prompt, body, self.budget.worst(prompt.messages, prompt.max_tokens))
+        return _Job(key, prompt, body, self.budget.worst(prompt.messages, self.most_tokens(prompt)))
 
 
 @dataclass
@@ -251,6 +257,8 @@ class _Asking:
     resume_at: float = 0.0
     lost_in_a_row: int = 0
     replied: bool = False
+    proven: bool = False
+    useless: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -262,11 +270,30 @@ class _Asking:
                 outcome = await self._answer(job)
                 if outcome:
                     self.ended(job.key, outcome)
+                    self._check_use(outcome)
             except InputError as error:
                 self.error = self.error or error
                 self.stop.set()
             finally:
                 self._settle(job, Spending())
+
+    def _check_use(self, outcome: Answer | Failure) -> None:
+        """Gives a model up whose first replies are all of no use, before the rest is paid for."""
+        if isinstance(outcome, Answer):
+            self.proven = True
+        elif outcome.kind not in ("budget", TRANSPORT):
+            self.useless += 1
+        if not self.proven and self.useless >= _USELESS:
+            told = outcome.message if isinstance(outcome, Failure) else ""
+            remedy = (
+                "raise --thinking-tokens, or take a model that does not think before it answers"
+                if isinstance(outcome, Failure) and outcome.kind == "truncated"
+                else "see the raw replies in the store, and take a model that keeps to JSON"
+            )
+            raise InputError(
+                f"{self.stage}: the first {self.useless} replies of {self.llm.model} were of no use; the last one: "
+                f"{told}. Then {remedy}; `denizen retry RUN` goes on"
+            )
 
     async def _next(self) -> _Job | None:
         # one at a time, so that a smaller job cannot overtake one that waits for the budget
@@ -343,14 +370,18 @@ class _Asking:
     def _count(self, job: _Job, message: str, began: float) -> None:
         """Stores a call of unknown outcome at its worst case."""
         prompt_tokens = worst_prompt_tokens(job.prompt.messages)
-        row = self._row(job, prompt_tokens, job.prompt.max_tokens, began, failure=TRANSPORT, message=message)
+        most = self.llm.most_tokens(job.prompt)
+        row = self._row(job, prompt_tokens, most, began, failure=TRANSPORT, message=message)
         self.llm.replies.add(row)
         self._settle(job, job.worst)
 
     def _keep(self, job: _Job, reply: Completion, began: float) -> Answer | Failure:
         prompt_tokens, completion_tokens = reply.prompt_tokens, reply.completion_tokens
         if prompt_tokens is None or completion_tokens is None:
-            prompt_tokens, completion_tokens = worst_prompt_tokens(job.prompt.messages), job.prompt.max_tokens
+            prompt_tokens, completion_tokens = (
+                worst_prompt_tokens(job.prompt.messages),
+                self.llm.most_tokens(job.prompt),
+            )
         told = {"text": reply.text, "finish_reason": reply.finish_reason, "refusal": reply.refusal}
         row = self._row(job, prompt_tokens, completion_tokens, began, logprob=reply.logprob, **told)
         attempt = self.llm.replies.add(row)
@@ -361,6 +392,7 @@ class _Asking:
         request = {name: value for name, value in job.sent.items() if name not in ("model", "response_format")}
         # its schema is the one of the key; whether the endpoint was held to it is what is not known otherwise
         request |= {"json_schema": "response_format" in job.sent, "repeat": job.prompt.repeat}
+        request |= {"thinking_tokens": self.llm.thinking_tokens}
         prices = self.llm.budget.prices
         return StoredReply(
             job.key,
@@ -386,9 +418,11 @@ class _Asking:
         return Failure(job.key, "transport", trouble.message, "")
 
 
-async def _asked(llm: LLM, stage: str, jobs: Sequence[_Job], ended: Callable[[str, Answer | Failure], None]) -> None:
+async def _asked(
+    llm: LLM, stage: str, jobs: Sequence[_Job], ended: Callable[[str, Answer | Failure], None], proven: bool
+) -> None:
     async with llm.endpoint.open() as client:
-        asking = _Asking(llm, client, stage, deque(jobs), ended)
+        asking = _Asking(llm, client, stage, deque(jobs), ended, proven=proven)
         workers = [asyncio.create_task(asking.work()) for _ in range(min(llm.concurrency, len(jobs)))]
         try:
             await asyncio.gather(*workers)

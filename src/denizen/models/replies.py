@@ -159,16 +159,22 @@ class Replies:
         newest = "attempt = (SELECT max(attempt) FROM replies WHERE key = this.key AND NOT superseded)"
         return self._read(f"AS this {where} AND NOT superseded AND failure IS NOT NULL AND {newest}", values)
 
-    def supersede_failures(self) -> int:
+    def supersede_failures(self, thinking_tokens: int) -> int:
         """Has failed replies asked again where they are wanted again; they stay in the store.
 
-        Those of other runs, too: in a shared store, this run may have taken a failure over from another one.
+        Those of other runs, too: in a shared store, this run may have taken a failure over from another one. A reply
+        that was cut would be cut again, so it is left unless it may be longer now.
+
+        Args:
+            thinking_tokens: The limit of now.
 
         Returns:
             How many there are.
         """
         failed = "NOT superseded AND failure IS NOT NULL AND failure != ?"
-        return len(self._do(f"UPDATE replies SET superseded = 1 WHERE {failed} RETURNING key", [TRANSPORT]))
+        longer = "(failure != 'truncated' OR json_extract(request, '$.thinking_tokens') < ?)"
+        statement = f"UPDATE replies SET superseded = 1 WHERE {failed} AND {longer} RETURNING key"
+        return len(self._do(statement, [TRANSPORT, thinking_tokens]))
 
     def close(self) -> None:
         """Closes the file."""

@@ -43,7 +43,7 @@ def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dic
         stages = _with_failures(run)
         if not stages and (run / "metrics.json").is_file():
             raise InputError(f"nothing failed in {run}, and no budget cut anything off")
-        llm.replies.supersede_failures()
+        llm.replies.supersede_failures(config.thinking_tokens)
         llm.replies.close()
     progress = progress or Silent()
     progress.say(f"stages put together anew: {', '.join(sorted(stages)) or 'none that is done'}")

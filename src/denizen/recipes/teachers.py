@@ -70,6 +70,7 @@ def make_llm(config: AdaptConfig, out: Path) -> LLM | None:
         endpoint=config.endpoint,
         concurrency=config.concurrency,
         timeout=config.timeout,
+        thinking_tokens=config.thinking_tokens,
     )
 
 

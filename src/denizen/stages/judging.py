@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pyarrow as pa
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, create_model
 
 from denizen.core.errors import InputError, reason
 from denizen.core.tables import relevant, rows_table, table
@@ -72,9 +73,16 @@ class Grade(BaseModel):
 
 
 class Grades(BaseModel):
-    """The reply to grade_several.txt."""
+    """The reply to grade_several.txt; `grades_of` says how many there must be."""
 
     grades: list[Literal[1, 2, 3, 4]]
+
+
+@cache
+def grades_of(count: int) -> type[Grades]:
+    """The reply for a number of passages: one with more or fewer grades is a failed call, which can be asked again."""
+    exactly = Field(min_length=count, max_length=count)
+    return create_model(f"Grades{count}", __base__=Grades, grades=(list[Literal[1, 2, 3, 4]], exactly))
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,8 @@ class LLMTeacher:
         repeat: Another number asks the same again instead of taking the stored reply.
         backwards: Several passages of a call in reversed order, to see whether order matters.
         most: The most calls that this stage may pay for, the first ones; the rest counts as cut off by the budget.
+        by_query: All calls of a query before those of the next one, so that a budget that ends leaves whole queries;
+            else one call of every query first, so that it leaves none out.
     """
 
     llm: LLM
@@ -97,6 +107,7 @@ class LLMTeacher:
     repeat: int = 0
     backwards: bool = False
     most: int | None = None
+    by_query: bool = False
 
     @property
     def name(self) -> str:
@@ -123,15 +134,17 @@ class LLMTeacher:
         return [judgment for judgment in found if judgment is not None]
 
     def _calls(self, pairs: Sequence[Pair]) -> Iterator[list[int]]:
-        """The positions of each call's pairs: first one call for every query, so that a budget leaves none out."""
+        """The positions of each call's pairs."""
         of_query: dict[str, list[int]] = {}
         for at, pair in enumerate(pairs):
             of_query.setdefault(pair.query_id, []).append(at)
-        longest = max(map(len, of_query.values()), default=0)
-        for begin in range(0, longest, self.together):
-            for rows in of_query.values():
-                if part := rows[begin : begin + self.together]:
-                    yield part[::-1] if self.backwards else part
+        parts = [
+            (0 if self.by_query else begin, rows[begin : begin + self.together])
+            for rows in of_query.values()
+            for begin in range(0, len(rows), self.together)
+        ]
+        for _, part in sorted(parts, key=lambda found: found[0]):
+            yield part[::-1] if self.backwards else part
 
     def _prompt(self, pairs: Sequence[Pair], rows: Sequence[int]) -> Prompt:
         query = pairs[rows[0]].query
@@ -140,7 +153,7 @@ class LLMTeacher:
             text = messages("grade", {"query": query, "passage": passages[0]})
             return Prompt(text, Grade, _GRADE_TOKENS, repeat=self.repeat)
         text = messages("grade_several", {"query": query, "passages": passages})
-        return Prompt(text, Grades, _GRADE_TOKENS + 4 * len(rows), repeat=self.repeat)
+        return Prompt(text, grades_of(len(rows)), _GRADE_TOKENS + 4 * len(rows), repeat=self.repeat)
 
 
 @dataclass(frozen=True)
@@ -318,9 +331,9 @@ def _judgments(reply: Answer | Failure, count: int) -> list[Judgment | Failure]:
         return [reply] * count
     if isinstance(reply.value, Grade):
         return [Judgment(reply.value.grade, None, reply.key, reply.cost)]
-    grades = reply.value.grades if isinstance(reply.value, Grades) else []
-    if len(grades) != count:
-        return [Failure(reply.key, "schema", f"{len(grades)} grades for {count} passages", reply.text)] * count
+    if not isinstance(reply.value, Grades):
+        raise TypeError(f"{type(reply.value).__name__} is no reply to a grading")
+    grades = reply.value.grades
     share = None if reply.cost is None else reply.cost / count
     return [Judgment(grade, None, reply.key, share) for grade in grades]
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +48,13 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def prompt(text: str = "gout", **settings: Any) -> Prompt:
     return Prompt((("system", "Grade."), ("user", text)), Grade, **{"max_tokens": 50, **settings})
+
+
+def unpaid(client: LLM, asked: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts, each once, that the store has no reply to."""
+    by_key = {client.key(prompt): prompt for prompt in asked}
+    stored = client.replies.find(by_key)
+    return [prompt for key, prompt in by_key.items() if key not in stored]
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -147,9 +154,9 @@ def test_a_reply_that_is_of_no_use_is_a_failure_that_is_not_asked_again(
     assert [row.failure for row in client.replies.failures("judge")] == [kind]
     with ScriptedServer(lambda body: GRADE) as server:
         later = llm(tmp_path, server.url)
-        assert later.ask([prompt()], "judge") == [failure] and later.missing([prompt()]) == []
+        assert later.ask([prompt()], "judge") == [failure] and unpaid(later, [prompt()]) == []
         assert server.calls == 0
-        assert later.replies.supersede_failures() == 1
+        assert later.replies.supersede_failures(1) == 1
         assert isinstance(later.ask([prompt()], "judge")[0], Answer) and server.calls == 1
 
 
@@ -200,6 +207,7 @@ def test_the_stored_request_says_what_was_sent(tmp_path: Path) -> None:
         "max_tokens": 50,
         "json_schema": True,
         "repeat": 0,
+        "thinking_tokens": 0,
     }
     assert (row.stage, row.model, row.finish_reason, row.prompt_tokens, row.cost) == ("judge", "tiny", "stop", 10, None)
     assert row.created.endswith("+00:00") and 0 < row.seconds < 60
@@ -216,7 +224,6 @@ def test_the_key_is_of_all_that_the_reply_depends_on_and_of_nothing_else(tmp_pat
     others = [
         prompt("fever"),
         prompt(temperature=1.0),
-        prompt(max_tokens=51),
         prompt(logprobs=True),
         prompt(repeat=1),
         Prompt(prompt().messages, Other, 50),
@@ -236,7 +243,7 @@ def test_the_same_prompt_is_asked_once(tmp_path: Path) -> None:
     with ScriptedServer(grade) as server:
         client = llm(tmp_path, server.url)
         asked = [*prompts(3), *prompts(3)]
-        assert client.missing(asked) == prompts(3)
+        assert unpaid(client, asked) == prompts(3)
         answers = client.ask(asked, "judge", done.append)
     assert server.calls == 3 and answers[:3] == answers[3:] and sum(done) == 6
 
@@ -299,7 +306,7 @@ def test_after_six_tries_it_is_a_transport_failure_that_is_asked_again(tmp_path:
         failure = client.ask([prompt()], "judge")[0]
         assert server.calls == 6
     assert failure == Failure(client.key(prompt()), "transport", f"{server.url} answered 502: bad gateway", "")
-    assert client.missing([prompt()]) == [prompt()] and client.replies.spent() == Spending()
+    assert unpaid(client, [prompt()]) == [prompt()] and client.replies.spent() == Spending()
     with ScriptedServer(lambda body: GRADE) as server:
         assert isinstance(llm(tmp_path, server.url).ask([prompt()], "judge")[0], Answer)
 
@@ -352,7 +359,7 @@ def test_a_wait_of_more_than_ten_minutes_is_not_waited_for(tmp_path: Path) -> No
         with pytest.raises(InputError, match=r"asks to wait 90 minutes.*Nothing is lost: run the same command again"):
             client.ask(prompts(6), "judge")
         # the one under way was awaited and is stored, no further one was started
-        assert server.calls == 2 and client.missing(prompts(6)) == prompts(6)[1:]
+        assert server.calls == 2 and unpaid(client, prompts(6)) == prompts(6)[1:]
 
 
 @pytest.mark.parametrize("seconds", ["0", "-5", "soon"])
@@ -476,7 +483,7 @@ def test_a_server_that_dies_in_the_middle_ends_the_run(tmp_path: Path) -> None:
         client = llm(tmp_path, server.url, concurrency=1)
         with pytest.raises(InputError, match="10 prompts in a row"):
             client.ask(prompts(100), "judge")
-        assert server.calls == 5 + 60 and len(client.missing(prompts(100))) == 95
+        assert server.calls == 5 + 60 and len(unpaid(client, prompts(100))) == 95
 
 
 # errors that do not pass
@@ -731,7 +738,7 @@ def test_after_kill_9_only_what_was_under_way_is_asked_again(tmp_path: Path) -> 
         assert stopped(tmp_path, server, 15, signal.SIGKILL) == -signal.SIGKILL
         time.sleep(0.2)
         client = llm(tmp_path, server.url, concurrency=9)
-        missing = {item.messages[-1][1] for item in client.missing(prompts(60))}
+        missing = {item.messages[-1][1] for item in unpaid(client, prompts(60))}
         first = set(server.asked())
         assert len(first) == server.calls >= 15 and len(first & missing) <= 4
         before = server.calls
@@ -747,7 +754,7 @@ def test_ctrl_c_leaves_at_once_and_counts_what_was_under_way(tmp_path: Path) -> 
         assert stopped(tmp_path, server, 14, signal.SIGINT) == -signal.SIGINT
         assert server.calls == 14
     client = llm(tmp_path, server.url)
-    assert len(client.missing(prompts(60))) == 50
+    assert len(unpaid(client, prompts(60))) == 50
     assert client.replies.spent().calls == 14
     assert {row.message for row in client.replies.failures("judge")} == {"interrupted before the reply came"}
 
@@ -837,3 +844,25 @@ def test_two_clients_share_a_budget_one_after_the_other(tmp_path: Path) -> None:
         other = LLM("large", Replies(tmp_path / "r.sqlite", "run"), budget, endpoint=server.url)
         kinds = [type(answer) for answer in other.ask(prompts(3), "judge")]
     assert kinds == [Answer, Answer, Failure] and server.calls == 5
+
+
+def test_a_model_whose_first_replies_are_all_useless_is_given_up_before_the_rest_is_paid_for(tmp_path: Path) -> None:
+    cut = Reply("", finish_reason="length")
+    with ScriptedServer(lambda body: cut) as server:
+        client = llm(tmp_path, server.url, concurrency=4)
+        with pytest.raises(InputError, match=r"first 20 replies of tiny were of no use.*raise --thinking-tokens"):
+            client.ask(prompts(200), "judge")
+        assert 20 <= server.calls < 28
+    with ScriptedServer(lambda body: cut if body["max_tokens"] < 500 else GRADE) as server:
+        later = llm(tmp_path, server.url)
+        assert later.replies.supersede_failures(0) == 0
+        roomy = LLM("tiny", later.replies, Budget(allow_unpriced=True), endpoint=server.url, thinking_tokens=450)
+        assert later.replies.supersede_failures(450) >= 20
+        assert all(isinstance(answer, Answer) for answer in roomy.ask(prompts(200), "judge"))
+        assert server.calls == 200
+
+
+def test_a_model_that_has_answered_once_may_fail_often(tmp_path: Path) -> None:
+    with ScriptedServer(lambda body: "no", faults={3: Reply(GRADE)}) as server:
+        found = llm(tmp_path, server.url, concurrency=1).ask(prompts(60), "judge")
+        assert server.calls == 60 and sum(isinstance(answer, Answer) for answer in found) == 1

@@ -89,7 +89,7 @@ def test_spending_is_of_this_run_with_every_attempt(tmp_path: Path) -> None:
     store.add(REPLY)
     store.add(replace(REPLY, failure="schema"))
     store.add(replace(REPLY, stage="write", key="k2", prompt_tokens=3, completion_tokens=4, cost=None))
-    store.supersede_failures()
+    store.supersede_failures(0)
     other = Replies(path, "b")
     other.add(replace(REPLY, key="k3"))
     assert store.spent_by_stage() == {"judge": Spending(2, 240, 1.0), "write": Spending(1, 7, 0.0)}
@@ -109,8 +109,11 @@ def test_failures_are_superseded_whose_ever_they_are_and_stay(tmp_path: Path) ->
     assert [(row.key, row.failure, row.message) for row in store.failures("judge")] == [("bad", "schema", "is schema")]
     assert {row.key for row in store.failures()} == {"bad", "worse"}
     assert store.find(["bad"])["bad"].failure == "schema"
-    assert store.supersede_failures() == 3
-    assert store.supersede_failures() == 0
+    cut = store.add(replace(REPLY, key="cut", request='{"thinking_tokens": 100}'))
+    store.mark_failed("cut", cut, "truncated", "cut")
+    assert store.supersede_failures(100) == 3
+    assert store.supersede_failures(100) == 0
+    assert store.supersede_failures(101) == 1
     assert set(store.find(["good", "bad", "worse", "other"])) == {"good"}
     assert store.failures() == []
     assert store.add(replace(REPLY, key="bad")) == 2
