@@ -176,18 +176,22 @@ def evaluate(  # noqa: PLR0913
         _print_table(comparison_lines(report))
 
 
-@app.command()
-def audit(  # noqa: PLR0913
+def _audit(  # noqa: PLR0913
     run: Annotated[Path, typer.Argument(help="The folder of a run with --teacher llm.")],
+    *,
     sample: Annotated[int, typer.Option(help="Judged pairs to look at.", min=2)] = 200,
     second_llm: Annotated[str, typer.Option(help="Another LLM that grades the same pairs.")] = "",
-    second_endpoint: Annotated[str, typer.Option(help="Its endpoint, where it is not the run's.")] = "",
+    second_endpoint: Annotated[
+        str, typer.Option(help="Its endpoint, where it is not the run's (key: JUDGE_API_KEY).")
+    ] = "",
+    second_prices: Annotated[str, typer.Option(help="Its prices, as 0.15/0.60.")] = "",
     export: Annotated[Path | None, typer.Option(help="Write a sheet for people to grade (.csv, .xlsx).")] = None,
     people: Annotated[Path | None, typer.Option(help="A sheet that people have graded.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample.", min=0)] = 42,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
+    **settings: Any,
 ) -> None:
     """Measure whether a run's LLM judge can be trusted: kappa against itself, known pairs, a second judge, people."""
     _set_debug(debug)
@@ -199,10 +203,12 @@ def audit(  # noqa: PLR0913
         sample=sample,
         second_llm=second_llm,
         second_endpoint=second_endpoint,
+        second_prices=second_prices,
         export=export,
         people=people,
         seed=seed,
         progress=_progress(quiet),
+        **{name: value for name, value in settings.items() if value is not None},
     )
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -215,7 +221,10 @@ def _pool(  # noqa: PLR0913
     models: Annotated[list[str] | None, typer.Argument(help="What to compare (default: base and result).")] = None,
     *,
     judge: Annotated[str, typer.Option(help="The LLM that grades: another one than the teacher.")],
-    judge_endpoint: Annotated[str, typer.Option(help="Its endpoint, where it is not the run's.")] = "",
+    judge_endpoint: Annotated[
+        str, typer.Option(help="Its endpoint, where it is not the run's (key: JUDGE_API_KEY).")
+    ] = "",
+    judge_prices: Annotated[str, typer.Option(help="Its prices, as 0.15/0.60.")] = "",
     queries: Annotated[int, typer.Option(help="Fresh queries to write for held-out documents.", min=1)] = 200,
     same_judge: Annotated[bool, typer.Option("--same-judge", help="Let the teacher grade its own student.")] = False,
     quiet: Quiet = False,
@@ -233,6 +242,7 @@ def _pool(  # noqa: PLR0913
         models or [],
         judge,
         judge_endpoint=judge_endpoint,
+        judge_prices=judge_prices,
         queries=queries,
         same_judge=same_judge,
         progress=_progress(quiet),
@@ -288,6 +298,7 @@ def _with_settings(command: Callable[..., None], names: Collection[str] | None =
 
 
 app.command(name="adapt")(_with_settings(_adapt))
+app.command(name="audit")(_with_settings(_audit, WITHOUT_EFFECT))
 app.command(name="pool")(_with_settings(_pool, WITHOUT_EFFECT))
 app.command(name="retry")(_with_settings(_retry, WITHOUT_EFFECT))
 

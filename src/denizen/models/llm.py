@@ -112,6 +112,7 @@ class LLM:
         key_variable: The environment variable with the endpoint's key; not needed by a local server.
         concurrency: Calls at a time.
         timeout: Seconds after which a call is given up and tried again.
+        thinking_tokens: What a reply may take besides the tokens that its prompt allows.
 
     Attributes:
         backoff: Seconds before the second try; twice as many before each further one.

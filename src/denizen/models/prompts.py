@@ -1,7 +1,7 @@
 """Every prompt that is ever sent: texts in denizen/prompts, filled in here with fenced material.
 
-A fence is a code that the material cannot contain, since it is a digest of the material: text inside a passage cannot
-close its own marker and speak as if it stood outside.
+A fence is a code that the material does not contain: text inside a passage cannot close its own marker and speak as if
+it stood outside.
 """
 
 from __future__ import annotations
@@ -56,4 +56,8 @@ def _numbered(kind: str, parts: Sequence[str], code: str) -> str:
 
 def _code(material: Mapping[str, str | Sequence[str]]) -> str:
     pieces = [piece for text in material.values() for piece in ([text] if isinstance(text, str) else text)]
-    return hashlib.sha256("\0".join(pieces).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    text = "\0".join(pieces)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    while digest.hexdigest()[:8] in text:
+        digest.update(b".")
+    return digest.hexdigest()[:8]

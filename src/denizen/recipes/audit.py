@@ -8,7 +8,7 @@ in reversed order, on pairs whose grade is known, against a second judge, and ag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,12 @@ def audit(  # noqa: PLR0913
     sample: int = 200,
     second_llm: str = "",
     second_endpoint: str = "",
+    second_prices: str = "",
     export: Path | None = None,
     people: Path | None = None,
     seed: int = 42,
     progress: Progress | None = None,
+    **changed: Any,
 ) -> dict[str, Any]:
     """Measures the agreement of a run's LLM judge, and writes RUN/audit.json.
 
@@ -56,20 +58,22 @@ def audit(  # noqa: PLR0913
         run: The folder of a run with teacher llm.
         sample: How many judged pairs are looked at, drawn at random; as many planted ones come on top.
         second_llm: Another LLM that grades the same pairs.
-        second_endpoint: Its endpoint; empty: that of the run.
+        second_endpoint: Its endpoint, whose key is in JUDGE_API_KEY; empty: that of the run.
+        second_prices: Its prices; empty: as free as those of the run.
         export: Write the sample as a sheet for people to grade (.csv or .xlsx) and stop there.
         people: A sheet that people have graded.
         seed: Seed of the drawing. Another one draws other pairs, and a sheet fits only its own.
         progress: Receives what a person should see.
+        changed: Settings of the run that do not decide results: endpoint, prices, budgets.
 
     Returns:
         Kappas with intervals, raw agreement, sensitivity and specificity; the contents of audit.json.
 
     Raises:
-        InputError: When the run has no judgments of an LLM, or a sheet does not fit it.
+        InputError: When the run has no judgments of an LLM, a sheet does not fit it, or the budget ends.
     """
     progress = progress or Silent()
-    config = read_config(run)
+    config = AdaptConfig(**{**read_config(run).as_dict(), **changed})
     with held(run):
         pairs = _judged_pairs(run)
         if config.teacher != "llm" or not pairs:
@@ -81,19 +85,25 @@ def audit(  # noqa: PLR0913
                 f"{len(chosen)} pairs for people to grade: {export}; then denizen audit {run} --people {export}"
             )
             return {"exported": len(chosen)}
+        # what is wrong with them is said before anything is paid
+        by_people = _with_people(pairs, people) if people is not None else None
         llm = teachers.make_llm(config, run)
         if llm is None:
             raise InputError(f"{run} names no LLM")
+        if second_llm == config.llm:
+            raise InputError(f"second_llm is {second_llm!r}, the run's own judge; name another one")
+        other = teachers.make_judge(config, run, second_llm, second_endpoint, second_prices) if second_llm else None
         found: dict[str, Any] = {"llm": config.llm, "pairs": len(chosen), "seed": seed}
+        calls = len(chosen) * (2 if other else 1) + 3 * sample + 2 * len({row.pair.query_id for row in chosen})
+        progress.say(f"at most {calls:,} calls; those that were made before cost nothing")
         with progress.working(STAGE):
             found["again"] = _against(chosen, LLMTeacher(llm, STAGE, config.grades_per_call, repeat=1), progress)
             found |= _order(pairs, sample, llm, config, seed, progress)
             found["planted"] = _planted(run, chosen, llm, seed, progress)
-            if second_llm:
-                other = _second(config, run, second_llm, second_endpoint)
+            if other is not None:
                 found["second_llm"] = {"llm": second_llm, **_against(chosen, LLMTeacher(other, STAGE), progress)}
-            if people is not None:
-                found["people"] = _with_people(pairs, people)
+            if by_people is not None:
+                found["people"] = by_people
         found |= _headline(found)
         found["spending"] = teachers.spending(llm)["by_stage"].get(STAGE, {})
         write_json(run / "audit.json", found)
@@ -184,15 +194,16 @@ def _planted(run: Path, chosen: Sequence[_Judged], llm: LLM, seed: int, progress
     rows = [row for row in corpus.to_pylist() if row["parent_id"] not in hidden]
     text_of = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
     home = {row["doc_id"]: (row["parent_cluster"], row["domain"]) for row in rows}
-    sources = {
-        row["query_id"]: row["doc_id"] for row in read_table(run / "synthesis/sources.parquet", "qrels").to_pylist()
-    }
+    sources: dict[str, list[str]] = {}
+    for row in read_table(run / "synthesis/sources.parquet", "qrels").to_pylist():
+        sources.setdefault(row["query_id"], []).append(row["doc_id"])
     random = np.random.default_rng(seed)
     own, other = [], []
     for pair in {row.pair.query_id: row.pair for row in chosen}.values():
-        source = sources.get(pair.query_id)
-        if source is None:
+        # of several passages each holds a part of the answer, and no single one is known to be a 4
+        if len(sources.get(pair.query_id, [])) != 1:
             continue
+        (source,) = sources[pair.query_id]
         own.append(Pair(pair.query_id, source, pair.query, text_of[source]))
         for at in random.permutation(len(rows)).tolist():
             if home[rows[at]["doc_id"]][0] != home[source][0]:
@@ -237,6 +248,12 @@ def _grades(pairs: Sequence[Pair], teacher: LLMTeacher, progress: Progress) -> l
         return []
     with progress.bar(len(teacher.prompts(pairs)), "calls") as advance:
         found = teacher.judge(pairs, advance)
+    cut_off = sum(isinstance(judgment, Failure) and judgment.kind == "budget" for judgment in found)
+    if cut_off:
+        raise InputError(
+            f"the budget of the run ended before {cut_off:,} of {len(found):,} grades; raise it with --budget-calls, "
+            "--budget-tokens or --budget-money (what was graded is kept)"
+        )
     return [None if isinstance(judgment, Failure) else judgment.grade for judgment in found]
 
 
@@ -246,15 +263,6 @@ def _agreement(one: Sequence[int], other: Sequence[int], failed: int) -> dict[st
         "weighted_kappa": asdict(agreement.cohen_kappa(one, other, "quadratic")),
         "failed": failed,
     }
-
-
-def _second(config: AdaptConfig, run: Path, llm: str, endpoint: str) -> LLM:
-    if llm == config.llm:
-        raise InputError(f"second_llm is {llm!r}, the run's own judge; name another one")
-    other = teachers.make_llm(replace(config, llm=llm, endpoint=endpoint or config.endpoint), run)
-    if other is None:
-        raise InputError("second_llm is empty")
-    return other
 
 
 def _headline(found: dict[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,13 @@
     round r: student_r -> embeddings -> run -> candidates -> judgments -> examples -> student_{r+1}
     the grades of dev queries choose the round; test: the source's labels if it has some, else a judge's grades
 
-Documents of the test side are never shown to the teacher.
+Documents of the test side are never shown before the test; where the source has no labels, queries are written for
+them, and what the systems find is graded there.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ import pyarrow as pa
 from denizen.core.config import AdaptConfig, ranks
 from denizen.core.errors import InputError
 from denizen.core.formats import read_documents
+from denizen.core.stage import STAGE_FILE, file_digest
 from denizen.core.tables import read_table, texts, write_table
 from denizen.models.prompts import prompts_digest
+from denizen.models.weights import model_digest
 from denizen.recipes import teachers
 from denizen.recipes.graded_test import graded_test
 from denizen.recipes.plan import make_teacher_plan
@@ -81,12 +85,12 @@ class _Distillation:
         config = self.config
 
         def corpus(folder: Path) -> dict[str, Any]:
-            facts = write_unlabelled(folder, read_documents(config.source, config.skip_bad_rows), config)
+            facts = write_unlabelled(folder, read_documents(config.source, config.skip_bad_rows, self.out), config)
             self.progress.note(f"{facts['passages']:,} passages of {facts['documents']:,} documents")
             return facts
 
         inputs = source_digest(config.source, self.out)
-        first = self.rounds.stage("corpus", 3, config.only(*_CORPUS_SETTINGS), inputs, corpus)
+        first = self.rounds.stage("corpus", 4, config.only(*_CORPUS_SETTINGS), inputs, corpus)
         names = {"corpus": "corpus", "documents": "documents", "test_queries": "queries", "labels": "qrels"}
         tables = {name: read_table(self.out / f"corpus/{name}.parquet", schema) for name, schema in names.items()}
         digests = {name: first["files"][f"{name}.parquet"] for name in names}
@@ -98,8 +102,10 @@ class _Distillation:
         def synthesis(folder: Path) -> dict[str, Any]:
             return write_queries(folder, tables, self.rounds, self.base, self.llm)
 
-        prompts = {"prompts": prompts_digest("question", "multi_hop", "expert")}
-        record = self.rounds.stage("synthesis", 1, config.only(*QUERY_SETTINGS), {**digests, **prompts}, synthesis)
+        given = {"prompts": prompts_digest("question", "multi_hop", "expert")}
+        if config.query_log:
+            given["query_log"] = file_digest(Path(config.query_log).expanduser())
+        record = self.rounds.stage("synthesis", 2, config.only(*QUERY_SETTINGS), {**digests, **given}, synthesis)
         queries = read_table(self.out / "synthesis/queries.parquet", "queries")
         sources = read_table(self.out / "synthesis/sources.parquet", "qrels")
         digests |= {name: record["files"][f"{name}.parquet"] for name in ("queries", "sources")}
@@ -197,6 +203,8 @@ class _Distillation:
             },
             "prompts": prompts_digest("grade", "grade_several"),
         }
+        if config.teacher == "cross-encoder":
+            inputs["cross_encoder"] = model_digest(teachers.locate_cross_encoder(config.cross_encoder))
         stage = f"round-{number}/judgments"
 
         def work(folder: Path) -> dict[str, Any]:
@@ -252,10 +260,11 @@ class _Distillation:
             return {"dev": None, "train": None}
         rounds = self.config.rounds - number
         together = -(-_DEV_TOP // self.config.grades_per_call)
+        # three systems, at most all different
+        tested = -(-3 * _DEV_TOP // self.config.grades_per_call)
         now = teachers.make_teacher(self.config, self.llm, stage).calls(self._pairs(number, "dev", found))
         later = rounds * together * len(found.of("dev"))
-        # three systems, whose best have much in common
-        test = 0 if len(found.labels) else 2 * together * len(found.of("test"))
+        test = 0 if len(found.labels) else tested * len(found.of("test"))
         wanted = now + later + test
         set_aside = min(wanted, left // 2 if rounds else left)
         train = (left - set_aside) // max(1, rounds)
@@ -304,10 +313,10 @@ class _Distillation:
             roles = examples.with_roles(judgments, run, ids, config.depth, written_for)
             windows = examples.judged_windows(ranks(config.hard_positive_ranks), config.depth)
             home = dict(zip(found.corpus["doc_id"].to_pylist(), found.corpus["parent_id"].to_pylist(), strict=True))
+            only = home if config.same_document else None
             if LOSSES[config.loss].triplets:
-                made = examples.triplets(roles, windows, config.easy_per_hard, config.seed + number)
+                made = examples.triplets(roles, windows, config.easy_per_hard, config.seed + number, only)
             else:
-                only = home if config.same_document else None
                 made = examples.contrastive_rows(roles, windows, config.negatives, config.positives, only)
             asked = len({row["query_id"] for row in roles.to_pylist() if row["role"] == "positive"})
             disputed = len(examples.disputed_queries(judgments, written_for) & set(ids))
@@ -361,4 +370,16 @@ class _Distillation:
             facts = graded_test(self.rounds, best, students, found, self.llm)
         report = metrics_json(self.config, self.out, found.facts, dev, best, facts)
         report |= {"spending": teachers.spending(self.llm), "judged_by": facts.get("judged_by", "labels")}
+        report |= {"coverage": self._coverage(), "test_queries_left_out": facts.get("queries_left_out", {})}
         return self.rounds.finish(report, students[best])
+
+    def _coverage(self) -> dict[str, dict[str, Any]]:
+        """What became of the calls of each stage that has asked the teacher."""
+        names = ("asked", "coverage", "failures", "cut_off_by_budget")
+        found = {}
+        for stage in stage_names(self.config):
+            path = self.out / stage / STAGE_FILE
+            facts = json.loads(path.read_text(encoding="utf-8"))["facts"] if path.is_file() else {}
+            if "coverage" in facts:
+                found[stage] = {name: facts[name] for name in names}
+        return found

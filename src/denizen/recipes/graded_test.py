@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from denizen.core.errors import InputError
 from denizen.core.tables import texts, write_table
@@ -22,6 +25,8 @@ _MEASURES = ("MRR@5", "DCG@5")
 
 def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Texts, llm: LLM | None) -> dict[str, Any]:
     """Grades the best five passages of base, BM25 and the chosen student for every test query.
+
+    Only queries whose passages were all graded are measured: with holes, the system that was graded last would lose.
 
     The teacher grades its own queries here, which is kinder to its student than another judge would be: the result says
     so, and `denizen pool` grades with another LLM.
@@ -53,9 +58,13 @@ def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Text
             "adapted": rounds.search(best, students[best], queries, found.corpus, _DEPTH, "queries by adapted"),
         }
         text_of = dict(zip(found.corpus["doc_id"].to_pylist(), texts(found.corpus), strict=True))
-        pool = dict.fromkeys((row["query_id"], row["doc_id"]) for run in runs.values() for row in run.to_pylist())
-        pairs = [judging.Pair(query, passage, queries[query], text_of[passage]) for query, passage in pool]
-        teacher = teachers.make_teacher(config, llm, "test")
+        pool = _pool(runs.values(), list(queries))
+        pairs = [
+            judging.Pair(query_id, doc_id, queries[query_id], text_of[doc_id])
+            for query_id, found_by_any in pool.items()
+            for doc_id in found_by_any
+        ]
+        teacher = teachers.make_teacher(config, llm, "test", by_query=True)
         with rounds.progress.bar(teacher.calls(pairs), "grading calls") as advance:
             judgments, failures = judging.judge(pairs, teacher, "test", advance)
         facts = teachers.check_coverage("test", len(pairs), failures, config.min_coverage)
@@ -63,13 +72,31 @@ def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Text
         write_table(folder / "failures.parquet", failures)
         grades = judging.graded_qrels(judging.with_sources(judgments, found.written_for()))
         answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
-        ids = [query_id for query_id in queries if query_id in answered]
+        lost = {row["key"].split(" ", 1)[0] for row in failures.to_pylist()}
+        whole = [query_id for query_id in queries if query_id not in lost]
+        ids = [query_id for query_id in whole if query_id in answered]
         if not ids:
-            raise InputError(f"none of {len(queries)} test queries has an answer graded {judging.POSITIVE}")
+            raise InputError(
+                f"of {len(queries)} test queries {len(whole)} could be graded, and none of them has an answer graded "
+                f"{judging.POSITIVE}; raise the budget or --passages"
+            )
         result = evaluation.write_evaluation(folder, runs, grades, ids, _MEASURES)
-        return {**result, **facts, **rounds.how(best), "judged_by": f"{teacher.name}, the teacher itself"}
+        left_out = {"not_wholly_graded": len(queries) - len(whole), "without_an_answer": len(whole) - len(ids)}
+        judge = f"{teacher.name}, the teacher itself"
+        return {**result, **facts, **rounds.how(best), "judged_by": judge, "queries_left_out": left_out}
 
-    facts: dict[str, Any] = rounds.stage("test", 4, config.only("teacher", "llm", "grades_per_call"), inputs, work)[
-        "facts"
-    ]
+    settings = config.only("teacher", "llm", "grades_per_call")
+    facts: dict[str, Any] = rounds.stage("test", 5, settings, inputs, work)["facts"]
     return facts
+
+
+def _pool(runs: Iterable[pa.Table], query_ids: Sequence[str]) -> dict[str, list[str]]:
+    """For each query what any system found, by rank and not by system, each passage once."""
+    places: dict[str, dict[str, int]] = {query_id: {} for query_id in query_ids}
+    for run in runs:
+        rank: Counter[str] = Counter()
+        for query_id, doc_id in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
+            rank[query_id] += 1
+            of_query = places[query_id]
+            of_query[doc_id] = min(rank[query_id], of_query.get(doc_id, rank[query_id]))
+    return {query_id: sorted(of_query, key=lambda name: of_query[name]) for query_id, of_query in places.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -14,7 +16,8 @@ from denizen.models.prompts import prompt_text
 from denizen.recipes.prepare import Data
 from denizen.recipes.teachers import GRADE_TOKENS, QUESTION_TOKENS, TOKEN_CHARS
 from denizen.recipes.unlabelled_texts import mined_within
-from denizen.recipes.write_queries import query_counts
+from denizen.recipes.write_queries import query_counts, read_query_log
+from denizen.stages import synthesis
 
 _SAMPLE = 48
 _STEP_TEXTS = 64
@@ -73,33 +76,61 @@ def make_plan(config: AdaptConfig, data: Data, encoder: Encoder) -> str:
 
 
 def make_teacher_plan(config: AdaptConfig, corpus: pa.Table, documents: pa.Table, labelled: bool) -> str:
-    """What a run with a teacher is going to ask for and what that costs at most, before the first call.
+    """What a run with a teacher is going to ask for and what that costs, likely and at most, before the first call.
 
-    Tokens are estimated at four characters each; grades that earlier rounds or runs have stored cost nothing.
+    At most: every query that is written is kept. Likely: `keep_share` of them, by the LLM's probabilities, or about as
+    many that lead back to their passage. Tokens are estimated at four characters each; grades that earlier rounds or
+    runs have stored cost nothing.
     """
-    lengths = [len(text) for text in texts(corpus)]
-    passage = sum(lengths) / len(lengths) / TOKEN_CHARS
     domains = len(documents["domain"].unique())
     counts = query_counts(config, labelled)
-    writing = min(sum(counts.values()) * domains, len(config.styles.split(",")) * len(corpus)) if config.llm else 0
-    kept = round(writing * config.keep_share)
-    train = round(kept * counts["train"] / sum(counts.values()))
-    expert = round(train * config.expert_queries)
-    writing += -(-expert // 5)
-    of_query = _graded_of_query(config, corpus)
-    graded = (train + expert) * of_query * config.rounds + (kept - train) * 5 * (config.rounds + 1)
-    shown = graded if config.teacher == "llm" else 0
-    grading = -(-shown // config.grades_per_call)
-    words = {name: len(prompt_text(name)) / TOKEN_CHARS for name in ("question", "grade")}
-    into = writing * (words["question"] + passage) + grading * words["grade"] + shown * passage
-    out = writing * QUESTION_TOKENS + shown * GRADE_TOKENS
+    written = min(sum(counts.values()) * domains, len(config.styles.split(",")) * len(corpus)) if config.llm else 0
+    likely = _asked(config, corpus, labelled, written, config.keep_share)
+    most = _asked(config, corpus, labelled, written, 1.0)
     lines = [
         f"plan  {len(corpus):,} passages of {len(documents):,} documents in {domains} domain(s)",
-        f"      at most {writing:,} calls write about {kept:,} queries that are kept and {expert:,} of an expert",
-        f"      at most {graded:,} grades in {config.rounds} round(s) by {config.teacher}, {grading:,} calls",
-        f"      about {into / 1e6:.2f} million tokens in, {out / 1e6:.2f} million out{_price(config, into, out)}",
+        f"      about {likely.writing:,}, at most {most.writing:,} calls write about {likely.queries:,} queries",
+        f"      about {likely.grades:,}, at most {most.grades:,} grades in {config.rounds} round(s) and the test by "
+        f"{config.teacher}, {likely.calls:,} to {most.calls:,} calls",
+        f"      about {likely.into / 1e6:.2f} million tokens in, {likely.out / 1e6:.2f} million out"
+        f"{_price(config, likely, most)}",
     ]
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a run asks for: queries and grades, calls that write and that grade, tokens in and out."""
+
+    queries: int
+    grades: int
+    writing: int
+    calls: int
+    into: float
+    out: float
+
+
+def _asked(config: AdaptConfig, corpus: pa.Table, labelled: bool, written: int, keep: float) -> _Asked:
+    counts = query_counts(config, labelled)
+    kept = {split: written * count * keep / sum(counts.values()) for split, count in counts.items()}
+    expert = kept["train"] * config.expert_queries if config.llm else 0.0
+    for query in read_query_log(config, labelled):
+        kept[query.split] = kept.get(query.split, 0) + 1
+    # an expert that repeats itself is asked again a few times
+    writing = written + synthesis.expert_calls(math.ceil(expert)) * (3 if keep == 1 else 1)
+    grades = (kept["train"] + expert) * _graded_of_query(config, corpus) * config.rounds
+    grades += kept["dev"] * 5 * (config.rounds + 1) + kept.get("test", 0) * 15
+    shown = math.ceil(grades) if config.teacher == "llm" else 0
+    calls = math.ceil(shown / config.grades_per_call)
+    if config.grades_per_call > 1:
+        # the last call of a query may be for less
+        calls += math.ceil((sum(kept.values()) + expert) * config.rounds)
+    lengths = [len(text) for text in texts(corpus)]
+    passage = sum(lengths) / len(lengths) / TOKEN_CHARS
+    words = {name: len(prompt_text(name)) / TOKEN_CHARS for name in ("question", "grade")}
+    into = writing * (words["question"] + passage) + calls * words["grade"] + shown * passage
+    out = writing * QUESTION_TOKENS + shown * GRADE_TOKENS
+    return _Asked(math.ceil(sum(kept.values()) + expert), math.ceil(grades), writing, calls, into, out)
 
 
 def _graded_of_query(config: AdaptConfig, corpus: pa.Table) -> int:
@@ -111,8 +142,9 @@ def _graded_of_query(config: AdaptConfig, corpus: pa.Table) -> int:
     return min(config.found_by, documents) * min(wanted, -(-len(corpus) // documents))
 
 
-def _price(config: AdaptConfig, into: float, out: float) -> str:
+def _price(config: AdaptConfig, likely: _Asked, most: _Asked) -> str:
     prices = Prices.read(config.prices)
     if prices is None:
         return "; price unknown"
-    return f"; about {(into * prices.input + out * prices.output) / 1e6:.2f} at {config.prices} a million"
+    about, limit = ((found.into * prices.input + found.out * prices.output) / 1e6 for found in (likely, most))
+    return f"; about {about:.2f}, at most {limit:.2f} at {config.prices} a million"

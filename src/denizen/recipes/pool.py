@@ -11,7 +11,7 @@ and an answer is near, tell models apart with fewer grades, and overstate the ga
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,13 @@ class _Unit:
     best: dict[str, list[int]]
 
 
-def pool(
+def pool(  # noqa: PLR0913
     run: Path,
     models: Sequence[str],
     judge: str,
     *,
     judge_endpoint: str = "",
+    judge_prices: str = "",
     queries: int = 200,
     same_judge: bool = False,
     progress: Progress | None = None,
@@ -72,7 +73,8 @@ def pool(
         run: The folder of a run with a teacher.
         models: Folders or ids; none: the run's base and its adapted model. The first is the one compared with.
         judge: The LLM that grades.
-        judge_endpoint: Its endpoint; empty: that of the run.
+        judge_endpoint: Its endpoint, whose key is in JUDGE_API_KEY; empty: that of the run.
+        judge_prices: Its prices; empty: as free as those of the run.
         queries: Fresh queries that are written, by the run's LLM.
         same_judge: Allow the teacher to grade its own student.
         progress: Receives what a person should see.
@@ -93,8 +95,8 @@ def pool(
         )
     with held(run), progress.working(STAGE):
         writer = teachers.make_llm(config, run)
-        grader = teachers.make_llm(replace(config, llm=judge, endpoint=judge_endpoint or config.endpoint), run)
-        if writer is None or grader is None:
+        grader = teachers.make_judge(config, run, judge, judge_endpoint, judge_prices)
+        if writer is None:
             raise InputError(f"{run} names no LLM that could write queries")
         corpus = _held_out(run)
         asked = _fresh_queries(corpus, queries, writer, config, progress)
@@ -102,6 +104,8 @@ def pool(
         views = {name: _view(folder, corpus, asked, config, run, progress) for name, folder in folders.items()}
         units = _units(views, corpus, config.found_by)
         names = list(views)
+        passages = {(unit.query, at) for unit in units for best in unit.best.values() for at in best}
+        progress.say(f"at most {len(passages):,} grades by {judge}, fewer if the figures are sure before")
         random = np.random.default_rng(config.seed)
         order = random.permutation(len(units)).tolist()
         result: dict[str, Any] = {"judge": judge, "teacher": config.llm, "models": names, "queries": len(asked)}
@@ -124,6 +128,7 @@ def pool_lines(found: dict[str, Any]) -> list[str]:
             continue
         part = found[title]
         note = "; optimistic" if title == "disagreeing" else ""
+        note += f"; {part['not_wholly_graded']} failed" if part["not_wholly_graded"] else ""
         lines.append(f"{title} (query, document) pairs: {part['pairs']} graded{note}; {part['ended']}")
         for measure, of_model in part["means"].items():
             for name, value in of_model.items():
@@ -219,31 +224,42 @@ def _drawn(
     """Grades units in their order until the figures are sure enough, or units or budget end."""
     doc_ids, bodies = corpus["doc_id"].to_pylist(), texts(corpus)
     drawing = Drawing(names)
-    teacher = LLMTeacher(grader, STAGE)
+    teacher = LLMTeacher(grader, STAGE, by_query=True)
     ended = "all pairs were graded"
+    failed = 0
     for begin in range(0, len(units), drawing.batch):
         batch = units[begin : begin + drawing.batch]
         pairs = [
-            Pair(f"{unit.query}", doc_ids[at], asked[unit.query], bodies[at])
-            for unit in batch
+            Pair(f"{number} {unit.query}", doc_ids[at], asked[unit.query], bodies[at])
+            for number, unit in enumerate(batch)
             for at in dict.fromkeys(at for best in unit.best.values() for at in best)
         ]
         with progress.bar(len(pairs), "calls") as advance:
             found = teacher.judge(pairs, advance)
-        if any(isinstance(grade, Failure) and grade.kind == "budget" for grade in found):
-            ended = "the budget ended"
-            break
         grade_of = {
-            (pair.query_id, pair.doc_id): grade.grade
+            (pair.query_id, pair.doc_id): grade.grade or 0
             for pair, grade in zip(pairs, found, strict=True)
             if not isinstance(grade, Failure)
         }
-        for unit in batch:
-            ranked = {
-                name: [grade_of.get((f"{unit.query}", doc_ids[at])) for at in best] for name, best in unit.best.items()
-            }
-            drawing.add({name: [bool(grade and grade >= POSITIVE) for grade in rows] for name, rows in ranked.items()})
+        budget_ended = any(isinstance(grade, Failure) and grade.kind == "budget" for grade in found)
+        for number, unit in enumerate(batch):
+            key = f"{number} {unit.query}"
+            ranked = {name: [grade_of.get((key, doc_ids[at])) for at in best] for name, best in unit.best.items()}
+            # what was not graded is unknown, and no wrong answer
+            if any(grade is None for grades in ranked.values() for grade in grades):
+                failed += not budget_ended
+                continue
+            relevant = {name: [(grade or 0) >= POSITIVE for grade in grades] for name, grades in ranked.items()}
+            drawing.add(unit.query, relevant)
+        if budget_ended:
+            ended = "the budget ended"
+            break
         if drawing.sure:
             ended = "every standard error is below 5 % of its mean"
             break
-    return {"ended": ended, **drawing.summary()}
+    if not drawing.count:
+        raise InputError(
+            f"no (query, document) pair was graded as a whole by {grader.model} ({failed:,} failed): {ended}; raise "
+            "the budget, or take another judge"
+        )
+    return {"ended": ended, "not_wholly_graded": failed, **drawing.summary()}

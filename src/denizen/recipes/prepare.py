@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -121,13 +122,8 @@ def write_unlabelled(folder: Path, source: Source, config: AdaptConfig) -> dict[
     corpus = corpus_stage.ordered(corpus_stage.with_clusters(corpus, config.near_duplicate))
     queries = corpus_stage.without_empty(source.queries, qrels)
     split_of = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
-    home = dict(zip(corpus["doc_id"].to_pylist(), corpus["parent_id"].to_pylist(), strict=True))
     labelled = "test" in split_of.values()
-    known: dict[str, str] = {}
-    if labelled:
-        for query_id, passages in relevant(qrels).items():
-            for doc_id in passages:
-                known[home[doc_id]] = min(split_of[query_id], known.get(home[doc_id], "train"), key=_ORDER.index)
+    known = _known_sides(corpus, qrels, split_of) if labelled else {}
     shares = (config.dev_share, config.test_share, config.seed)
     documents = splitting.split_documents(corpus, known, *shares)
     kept = queries.filter(pa.array([labelled and split == "test" for split in split_of.values()], type=pa.bool_()))
@@ -149,6 +145,21 @@ def write_unlabelled(folder: Path, source: Source, config: AdaptConfig) -> dict[
         "queries_dropped_as_leaks": 0,
         "leaks": 0,
     }
+
+
+def _known_sides(corpus: pa.Table, qrels: pa.Table, split_of: Mapping[str, str]) -> dict[str, str]:
+    """The documents of labelled test and dev queries, and those with a near-duplicate of a labelled passage."""
+    clusters = dict(zip(corpus["doc_id"].to_pylist(), corpus["cluster"].to_pylist(), strict=True))
+    wanted: dict[int, str] = {}
+    for query_id, passages in relevant(qrels).items():
+        for doc_id in passages if split_of[query_id] in ("test", "dev") else ():
+            number = clusters[doc_id]
+            wanted[number] = min(split_of[query_id], wanted.get(number, "dev"), key=_ORDER.index)
+    known: dict[str, str] = {}
+    for parent, number in zip(corpus["parent_id"].to_pylist(), corpus["cluster"].to_pylist(), strict=True):
+        if number in wanted:
+            known[parent] = min(wanted[number], known.get(parent, "dev"), key=_ORDER.index)
+    return known
 
 
 def _split(

@@ -98,13 +98,21 @@ def teacher_lines(report: dict[str, Any]) -> list[str]:
     for stage, spent in stages.items():
         money = f"  {spent['money']:>10.4f}" if priced else ""
         lines.append(f"  {stage:<20}  {spent['calls']:>9,}  {spent['tokens']:>12,}{money}")
+    for stage, found in report["coverage"].items():
+        lost = [f"{count:,} {kind}" for kind, count in found["failures"].items()]
+        lost += [f"{found['cut_off_by_budget']:,} cut off by the budget"] if found["cut_off_by_budget"] else []
+        if lost:
+            lines.append(f"  {stage}: of {found['asked']:,} asked for, {', '.join(lost)}")
+    for reason, count in report["test_queries_left_out"].items():
+        if count:
+            lines.append(f"  {count:,} test queries {reason.replace('_', ' ')} are left out")
     if report["judged_by"] != "labels":
         lines.append("a teacher is kind to its own student: denizen pool RUN --judge ANOTHER-LLM asks another one")
     return lines
 
 
 # paths of the user's machine, and what does not change the model
-_NOT_ON_THE_CARD = ("source", "model", "guide", *WITHOUT_EFFECT)
+_NOT_ON_THE_CARD = ("source", "model", "guide", "cross_encoder", "query_log", *WITHOUT_EFFECT)
 
 
 def model_card(report: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from denizen.stages.judging import CrossEncoderTeacher, LLMTeacher, Teacher
 from denizen.stages.synthesis import read_styles
 
 REPLIES = "replies.sqlite"
+# environment variables with the keys of the run's endpoint, and of another one that judges
+KEY, JUDGE_KEY = "OPENAI_API_KEY", "JUDGE_API_KEY"
 # of English text; only for estimates
 TOKEN_CHARS = 4
 QUESTION_TOKENS, GRADE_TOKENS = 40, 10
@@ -56,7 +58,7 @@ def budget(config: AdaptConfig) -> Budget:
     )
 
 
-def make_llm(config: AdaptConfig, out: Path) -> LLM | None:
+def make_llm(config: AdaptConfig, out: Path, key_variable: str = KEY) -> LLM | None:
     """The client of a run's LLM; None where it has none."""
     if not config.llm:
         return None
@@ -71,10 +73,44 @@ def make_llm(config: AdaptConfig, out: Path) -> LLM | None:
         concurrency=config.concurrency,
         timeout=config.timeout,
         thinking_tokens=config.thinking_tokens,
+        key_variable=key_variable,
     )
 
 
-def make_teacher(config: AdaptConfig, llm: LLM | None, stage: str, most: int | None = None) -> Teacher:
+def make_judge(config: AdaptConfig, out: Path, llm: str, endpoint: str, prices: str) -> LLM:
+    """Another LLM than the run's, on the run's budget.
+
+    At another endpoint it has its own key, in `JUDGE_API_KEY`: nobody's key is sent to somebody else's server.
+
+    Args:
+        config: The run's settings.
+        out: The run's folder.
+        llm: Its name.
+        endpoint: Its endpoint; empty: that of the run.
+        prices: Its prices; empty: nothing, at the run's endpoint if that costs nothing either.
+
+    Raises:
+        InputError: When its price is not known.
+    """
+    free = not endpoint and Prices.read(config.prices) == Prices(0, 0)
+    prices = prices or ("0/0" if free else "")
+    if not prices and not config.allow_unpriced:
+        raise InputError(
+            f"the price of {llm} is not known, and need not be that of {config.llm}; give its prices as 0.15/0.60, or "
+            "0/0 for your own server"
+        )
+    if not llm:
+        raise InputError("the other LLM has no name; give it as its endpoint calls it")
+    own = replace(config, llm=llm, endpoint=endpoint or config.endpoint, prices=prices)
+    judge = make_llm(own, out, JUDGE_KEY if endpoint else KEY)
+    if judge is None:
+        raise TypeError("a configuration with an LLM gave none")
+    return judge
+
+
+def make_teacher(
+    config: AdaptConfig, llm: LLM | None, stage: str, most: int | None = None, by_query: bool = False
+) -> Teacher:
     """The teacher of a run.
 
     Args:
@@ -82,12 +118,13 @@ def make_teacher(config: AdaptConfig, llm: LLM | None, stage: str, most: int | N
         llm: The run's LLM.
         stage: The stage that asks.
         most: The most calls that this stage may pay for.
+        by_query: Where a budget ends, leave whole queries.
     """
     if config.teacher == "cross-encoder":
         return CrossEncoderTeacher(locate_cross_encoder(config.cross_encoder))
     if llm is None:
         raise InputError("teacher llm needs llm: the name of the model at the endpoint")
-    return LLMTeacher(llm, stage, config.grades_per_call, most=most)
+    return LLMTeacher(llm, stage, config.grades_per_call, most=most, by_query=by_query)
 
 
 def calls_left(llm: LLM | None, stage: str, prompts: Sequence[Prompt] = ()) -> int | None:

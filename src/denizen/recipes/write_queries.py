@@ -49,7 +49,7 @@ def write_queries(
 
     Args:
         folder: Where to write.
-        tables: corpus, documents and labels (the source's qrels of its test queries).
+        tables: corpus, documents, test_queries and labels (the source's labelled test queries and their qrels).
         rounds: The run.
         base: The model that finds the passages back, where the LLM gives no probabilities.
         llm: Who writes; None: only the query log is used.
@@ -70,25 +70,31 @@ def write_queries(
         styles = synthesis.read_styles(config.styles)
         counts = query_counts(config, labelled)
         wanted = synthesis.tasks(corpus, tables["documents"], counts, styles, config.seed)
+        if not wanted:
+            raise InputError(
+                f"none of {len(corpus):,} passages has the {synthesis.LEAST_CHARS} characters that a question needs; "
+                "give longer documents"
+            )
         prompts = synthesis.question_prompts(wanted, passages)
         most, for_experts = _shares(llm, wanted, prompts, config)
         with rounds.progress.bar(len(wanted), "calls") as advance:
             replies = llm.ask(prompts, STAGE, advance, most)
         wrote += synthesis.written(wanted, replies)
     wrote.sort(key=lambda query: _ORDER.index(query.split))
-    kept, dropped = query_filters.keep_usable(wrote, passages, config.near_duplicate)
+    held_out = tables["test_queries"]["text"].to_pylist()
+    kept, dropped = query_filters.keep_usable(wrote, passages, config.near_duplicate, held_out)
     kept, lost = _keep_best(kept, rounds, base, corpus)
     dropped += lost
     if llm is not None and config.expert_queries:
         experts, answers = _expert_queries(kept, rounds, base, llm, for_experts)
         replies += answers
-        kept, lost = query_filters.keep_usable([*kept, *experts], passages, config.near_duplicate)
+        kept, lost = query_filters.keep_usable([*kept, *experts], passages, config.near_duplicate, held_out)
         dropped += lost
     failures = [reply for reply in replies if isinstance(reply, Failure)]
     facts = teachers.check_coverage(STAGE, len(replies), failures, config.min_coverage)
     if facts["cut_off_by_budget"]:
         rounds.progress.note(f"{facts['cut_off_by_budget']:,} calls left out, so that the budget pays for grades, too")
-    _check_enough(kept, facts["cut_off_by_budget"])
+    _check_enough(kept, labelled, facts["cut_off_by_budget"])
     queries, sources = _tables(kept)
     write_table(folder / "queries.parquet", queries)
     write_table(folder / "sources.parquet", sources)
@@ -108,8 +114,9 @@ def write_queries(
 def query_counts(config: AdaptConfig, labelled: bool) -> dict[str, int]:
     """How many queries are written for each domain, by split: dev and test in proportion to train."""
     train = 1 - config.dev_share - (0 if labelled else config.test_share)
-    counts = {"train": config.passages, "dev": round(config.passages * config.dev_share / train)}
-    return counts if labelled else {**counts, "test": round(config.passages * config.test_share / train)}
+    shares = {"dev": config.dev_share} if labelled else {"dev": config.dev_share, "test": config.test_share}
+    parts = {split: max(_LEAST, round(config.passages * share / train)) for split, share in shares.items()}
+    return {"train": config.passages, **parts}
 
 
 def read_query_log(config: AdaptConfig, labelled: bool) -> list[Written]:
@@ -125,6 +132,8 @@ def read_query_log(config: AdaptConfig, labelled: bool) -> list[Written]:
     test = 0.0 if labelled else config.test_share
     shares = (test, config.dev_share, 1 - test - config.dev_share)
     texts_of_log = [line for line in map(str.strip, lines) if line]
+    if not texts_of_log:
+        raise InputError(f"query_log {path} is empty; give a text file with one query a line")
     splits = random.choice(_ORDER, size=len(texts_of_log), p=shares)
     return [Written(line, "", str(split), "log") for line, split in zip(texts_of_log, splits, strict=True)]
 
@@ -143,6 +152,8 @@ def _keep_best(
         run = rounds.search(None, base, named, corpus, config.round_trip)
         places = {(row["query_id"], row["doc_id"]): rank for rank, row in _ranked(run)}
         ranks = [_worst(places, str(at), query.sources) for at, query in enumerate(tied)]
+        # a test of what the base finds already would hide what is gained
+        ranks = [rank if query.split == "train" else 1 for query, rank in zip(tied, ranks, strict=True)]
         kept, dropped = query_filters.keep_found(tied, ranks, config.round_trip)
     else:
         kept, dropped = tied, []
@@ -201,14 +212,14 @@ def _worst(places: Mapping[tuple[str, str], int], query_id: str, sources: Sequen
     return None if None in ranks else max(rank for rank in ranks if rank is not None)
 
 
-def _check_enough(kept: Sequence[Written], cut_off: int) -> None:
-    for split in ("train", "dev"):
+def _check_enough(kept: Sequence[Written], labelled: bool, cut_off: int) -> None:
+    for split in ("train", "dev") if labelled else ("train", "dev", "test"):
         count = sum(query.split == split for query in kept)
         if count < _LEAST:
             raise InputError(
                 f"{count} {split} querie(s) are left, at least {_LEAST} are needed: raise "
                 + (f"the budget, which cut off {cut_off:,} calls" if cut_off else "--passages or --keep-share")
-                + ", or --round-trip (0 switches that filter off)"
+                + ", give a longer --query-log, or see dropped_queries (--round-trip 0 switches that filter off)"
             )
 
 

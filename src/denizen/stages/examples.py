@@ -46,7 +46,13 @@ class _Mined:
     negatives: list[tuple[str, int]]
 
 
-def triplets(candidates: pa.Table, windows: Windows, easy_per_hard: float, seed: int) -> list[Example]:
+def triplets(
+    candidates: pa.Table,
+    windows: Windows,
+    easy_per_hard: float,
+    seed: int,
+    documents: Mapping[str, str] | None = None,
+) -> list[Example]:
     """At most one hard and one easy triplet a query, as the gold-label recipe makes them.
 
     Hard: the best-ranked relevant passage of the hard window with the best-ranked negative of its window. Easy: the
@@ -59,20 +65,21 @@ def triplets(candidates: pa.Table, windows: Windows, easy_per_hard: float, seed:
         windows: The rank windows.
         easy_per_hard: Limit on easy triplets for each hard one.
         seed: Seed of the sampling.
+        documents: Passage to document, to take only negatives from the positive's document (arXiv 2512.08088).
 
     Returns:
         Hard triplets, then easy ones, each in the order of the candidates.
     """
     hard, easy = [], []
     for mined in _by_query(candidates):
-        hard_negative = _first(mined.negatives, windows.hard_negative)
-        easy_negative = _first(mined.negatives, windows.easy_negative) or hard_negative
         low = _first(mined.positives, windows.hard_positive)
         high = _first(mined.positives, (1, windows.hard_positive[0] - 1))
-        if low and hard_negative:
-            hard.append(_triplet(mined.query_id, "hard", low, hard_negative))
-        if high and easy_negative:
-            easy.append(_triplet(mined.query_id, "easy", high, easy_negative))
+        if low and (negative := _first(_beside(low[0], mined.negatives, documents), windows.hard_negative)):
+            hard.append(_triplet(mined.query_id, "hard", low, negative))
+        if high:
+            near = _beside(high[0], mined.negatives, documents)
+            if negative := _first(near, windows.easy_negative) or _first(near, windows.hard_negative):
+                easy.append(_triplet(mined.query_id, "easy", high, negative))
     limit = math.floor(easy_per_hard * len(hard) + 1e-9)
     if len(easy) > limit:
         chosen = np.random.default_rng(seed).choice(len(easy), size=limit, replace=False)
@@ -108,8 +115,7 @@ def contrastive_rows(
     for mined in _by_query(candidates):
         inside = [(doc_id, rank) for doc_id, rank in mined.negatives if first <= rank <= last]
         for doc_id, rank in mined.positives[: positives_per_query or None]:
-            same = inside if documents is None else [pair for pair in inside if documents[pair[0]] == documents[doc_id]]
-            chosen = same[:negatives]
+            chosen = _beside(doc_id, inside, documents)[:negatives]
             if documents is not None and not chosen:
                 continue
             ranks = ", ".join(str(rank) for _, rank in chosen) or "none"
@@ -245,6 +251,15 @@ def _by_query(candidates: pa.Table) -> Iterator[_Mined]:
         (mined.positives if role == "positive" else mined.negatives).append((doc_id, rank))
     if mined is not None:
         yield mined
+
+
+def _beside(
+    positive: str, negatives: Sequence[tuple[str, int]], documents: Mapping[str, str] | None
+) -> Sequence[tuple[str, int]]:
+    """The negatives that may go with a positive: all, or those of its document."""
+    if documents is None:
+        return negatives
+    return [pair for pair in negatives if documents[pair[0]] == documents[positive]]
 
 
 def _first(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -32,9 +33,11 @@ class Drawing:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.values: dict[str, dict[str, list[float]]] = {measure: {name: [] for name in names} for measure in MEASURES}
+        self.queries: list[int] = []
 
-    def add(self, relevant: Mapping[str, Sequence[bool]]) -> None:
-        """One unit: for each model whether its best passages answer, by rank."""
+    def add(self, query: int, relevant: Mapping[str, Sequence[bool]]) -> None:
+        """One unit: the number of its query, and for each model whether its best passages answer, by rank."""
+        self.queries.append(query)
         for name, ranked in relevant.items():
             gains = np.array(ranked, dtype=np.float64) / np.log2(np.arange(2, len(ranked) + 2))
             first = next((rank for rank, answers in enumerate(ranked, start=1) if answers), None)
@@ -42,39 +45,48 @@ class Drawing:
             self.values["DCG@5"][name].append(float(gains.sum()))
 
     @property
+    def count(self) -> int:
+        """Units so far."""
+        return len(self.queries)
+
+    @property
     def sure(self) -> bool:
         """Whether every standard error is below 5 % of its mean."""
-        found = [moments(values) for of_model in self.values.values() for values in of_model.values()]
-        return all(count >= _LEAST and error < SURE * mean for mean, error, count in found)
+        found = [self._moments(values) for of_model in self.values.values() for values in of_model.values()]
+        return self.count >= _LEAST and all(error < SURE * mean for mean, error in found)
 
     def summary(self) -> dict[str, Any]:
         """Means with standard errors, and the paired differences to the first model."""
-        names = list(self.values[MEASURES[0]])
-        count = len(self.values[MEASURES[0]][names[0]])
-        means = {
-            measure: {
-                name: {"mean": mean, "standard_error": error}
-                for name, (mean, error, _) in ((name, moments(values)) for name, values in of_model.items())
+        means: dict[str, dict[str, Any]] = {}
+        differences: dict[str, dict[str, Any]] = {}
+        for measure, of_model in self.values.items():
+            first, *others = of_model
+            moments = {name: self._moments(values) for name, values in of_model.items()}
+            means[measure] = {name: {"mean": mean, "standard_error": error} for name, (mean, error) in moments.items()}
+            base = np.array(of_model[first])
+            differences[measure] = {
+                name: asdict(paired_difference(np.array(of_model[name]), base, groups=self.queries)) for name in others
             }
-            for measure, of_model in self.values.items()
-        }
-        differences = {
-            measure: {
-                name: asdict(paired_difference(np.array(of_model[name]), np.array(of_model[names[0]])))
-                for name in names[1:]
-            }
-            for measure, of_model in self.values.items()
-            if count
-        }
-        return {"pairs": count, "means": means, "differences": differences}
+        return {"pairs": self.count, "means": means, "differences": differences}
+
+    def _moments(self, values: Sequence[float]) -> tuple[float, float]:
+        return moments(values, self.queries)
 
 
-def moments(values: Sequence[float]) -> tuple[float, float, int]:
-    """Mean, standard error of the mean, and count; zeros without values."""
-    count = len(values)
-    if count < 2:
-        return (float(values[0]) if values else 0.0), 0.0, count
-    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)), count
+def moments(values: Sequence[float], groups: Sequence[int]) -> tuple[float, float]:
+    """Mean and its standard error, where values of one group depend on each other (Liang and Zeger 1986).
+
+    Args:
+        values: At least one.
+        groups: The group of each; where all are different, the error is that of independent values.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    mean = float(found.mean())
+    _, inverse = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(inverse, weights=found - mean)
+    if len(sums) < 2:
+        return mean, math.inf
+    return mean, float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(found))
 
 
 def disagreement(one: Vectors, other: Vectors) -> float:

@@ -30,20 +30,22 @@ class Dropped:
 
 
 def keep_usable(
-    queries: Sequence[Written], passages: Mapping[str, str], near_duplicate: float
+    queries: Sequence[Written], passages: Mapping[str, str], near_duplicate: float, held_out: Sequence[str] = ()
 ) -> tuple[list[Written], list[Dropped]]:
-    """Drops what is too short or too long, quotes its passage, or comes twice.
+    """Drops what is too short or too long, quotes its passage, comes twice, or is a query of the test.
 
     Args:
         queries: What was written.
         passages: The text of each passage that one was written for.
         near_duplicate: Similarity from which two queries say the same.
+        held_out: Labelled test queries; what says the same is dropped.
 
     Returns:
         What is kept and what is dropped, in the order of the queries; together they are all of them.
     """
     tidy = [replace(query, text=" ".join(query.text.split())) for query in queries]
-    alike = clusters([query.text for query in tidy], near_duplicate)
+    every = clusters([*held_out, *(query.text for query in tidy)], near_duplicate)
+    of_test, alike = set(every[: len(held_out)]), every[len(held_out) :]
     seen: set[str] = set()
     taken: set[int] = set()
     kept: list[Written] = []
@@ -52,6 +54,8 @@ def keep_usable(
         reason = _length_problem(query.text)
         if not reason and any(copies(query.text, passages[source]) for source in query.sources):
             reason = "copies its passage"
+        if not reason and cluster in of_test:
+            reason = "says the same as a test query"
         if not reason and folded(query.text) in seen:
             reason = "duplicate"
         if not reason and cluster in taken:

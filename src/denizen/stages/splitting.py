@@ -107,8 +107,9 @@ def split_documents(
 ) -> pa.Table:
     """Puts whole documents on a side where there are no labelled queries to split by.
 
-    Documents that are near-duplicates, or have near-duplicate passages, stand on one side. A document whose side is
-    known (that of a labelled query) takes its whole group there; test comes before dev, dev before train.
+    Documents that are near-duplicates as a whole stand on one side. Near-duplicate passages (a footer, a clause that
+    all contracts have) may stand on several; no query is written for those (`synthesis.tasks`). A document whose side
+    is known (that of a labelled query) takes its whole group there; test comes before dev, dev before train.
 
     Args:
         corpus: A `corpus` table with clusters.
@@ -123,9 +124,9 @@ def split_documents(
     Raises:
         InputError: When a side would stay empty.
     """
-    columns = (corpus[name].to_pylist() for name in ("parent_id", "domain", "cluster", "parent_cluster"))
+    columns = (corpus[name].to_pylist() for name in ("parent_id", "domain", "parent_cluster"))
     rows = list(zip(*columns, strict=True))
-    group = _tied([{parent, ("cluster", cluster), ("document", whole)} for parent, _, cluster, whole in rows])
+    group = _tied([{parent, ("document", whole)} for parent, _, whole in rows])
     side: dict[int, str] = {}
     for number, (parent, *_) in zip(group, rows, strict=True):
         if parent in known:

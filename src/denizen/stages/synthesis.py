@@ -22,7 +22,7 @@ from denizen.models.llm import LLM, Answer, Failure, Prompt
 from denizen.models.prompts import messages
 
 # what a passage needs to say enough for a question
-_LEAST_CHARS = 100
+LEAST_CHARS = 100
 # examples an expert sees, and questions asked for in one call (arXiv 2512.08088)
 _EXAMPLES = 5
 _QUESTION_TOKENS = 200
@@ -38,7 +38,6 @@ STYLES: dict[str, tuple[str, str]] = {
     "conversational": ("question", "Everyday speech, as one would ask a colleague; plain words instead of terms."),
 }
 MULTI_HOP = "multi-hop"
-PROMPTS = ("question", "multi_hop", "expert")
 
 
 class Question(BaseModel):
@@ -88,8 +87,9 @@ def tasks(
 ) -> list[Task]:
     """What is to be written: passages spread evenly over the documents of each domain, with the styles in turn.
 
-    Of near-duplicate passages one is taken. Where a domain has fewer passages than are asked for, each gets further
-    queries in other styles.
+    Of near-duplicate passages one is taken, and none where they stand on several sides: a test query about one of them
+    would be about a passage that training has seen. Where a domain has fewer passages than are asked for, each gets
+    further queries in other styles.
 
     Args:
         corpus: A `corpus` table with clusters.
@@ -104,9 +104,12 @@ def tasks(
     side = dict(zip(documents["parent_id"].to_pylist(), documents["split"].to_pylist(), strict=True))
     columns = ("doc_id", "text", "domain", "parent_id", "cluster")
     found: dict[tuple[str, str], dict[str, list[str]]] = {}
-    seen: set[int] = set()
+    sides_of: dict[int, set[str]] = {}
+    for cluster, parent in zip(corpus["cluster"].to_pylist(), corpus["parent_id"].to_pylist(), strict=True):
+        sides_of.setdefault(cluster, set()).add(side[parent])
+    seen = {cluster for cluster, sides in sides_of.items() if len(sides) > 1}
     for doc_id, text, domain, parent, cluster in zip(*(corpus[name].to_pylist() for name in columns), strict=True):
-        if len(text) >= _LEAST_CHARS and cluster not in seen:
+        if len(text) >= LEAST_CHARS and cluster not in seen:
             seen.add(cluster)
             found.setdefault((side[parent], domain or ""), {}).setdefault(parent, []).append(doc_id)
     made: list[tuple[float, Task]] = []
@@ -204,9 +207,9 @@ class Expert:
         return found, replies
 
     def _prompt(self, examples: Sequence[str], domain: str) -> Prompt:
-        about = f" ({domain})" if domain else ""
-        listed = "\n".join(f"- {text}" for text in examples)
-        text = messages("expert", {"examples": listed}, domain=about, count=_EXAMPLES)
+        # a folder's or a column's name is foreign text, too
+        listed = "\n".join([*([f"domain: {domain}"] if domain else []), *(f"- {text}" for text in examples)])
+        text = messages("expert", {"examples": listed}, count=_EXAMPLES)
         # sampled, since the same examples would otherwise give the same questions
         return Prompt(text, Questions, _EXPERT_TOKENS, temperature=1.0)
 

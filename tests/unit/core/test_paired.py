@@ -71,3 +71,15 @@ def test_the_same_seed_gives_the_same_numbers_and_the_chunks_do_not_matter(
     again = paired_difference(one, other, seed=7)
     assert again.p == pytest.approx(first.p, abs=0.02)
     assert (again.low, again.high) == pytest.approx((first.low, first.high), abs=0.01)
+
+
+def test_values_of_one_group_are_drawn_together() -> None:
+    """The same queries three times over are no more evidence than once."""
+    random = np.random.default_rng(1)
+    system, base = random.random(40), random.random(40)
+    once = paired_difference(system, base)
+    thrice = paired_difference(np.repeat(system, 3), np.repeat(base, 3), groups=np.repeat(np.arange(40), 3).tolist())
+    assert thrice.value == pytest.approx(once.value)
+    assert (thrice.low, thrice.high, thrice.p) == pytest.approx((once.low, once.high, once.p))
+    careless = paired_difference(np.repeat(system, 3), np.repeat(base, 3))
+    assert careless.high - careless.low < 0.7 * (once.high - once.low)

@@ -258,3 +258,18 @@ def test_scored_rows_take_the_teacher_s_best_whatever_it_was_written_for() -> No
     assert row.teacher_scores == pytest.approx([0.9, 0.2, 0.5])
     kept = examples_table([row], 0).to_pylist()[0]
     assert kept["teacher_scores"] == pytest.approx([0.9, 0.2, 0.5])
+
+
+def test_triplets_of_one_document_take_negatives_beside_their_positive() -> None:
+    """Without documents the best negatives; with them those of the positive's own, and none where it has none."""
+    mined = candidates_of({"q": ([2, 8], [1, 3, 17, 18]), "r": ([7], [1])})
+    home = {"p2": "a", "p8": "b", "n1": "c", "n3": "b", "n17": "c", "n18": "a", "p7": "d"}
+    assert [(row.positive_id, row.negative_ids) for row in triplets(mined, WINDOWS, 2.0, 0)] == [
+        ("p8", ["n1"]),
+        ("p7", ["n1"]),
+        ("p2", ["n17"]),
+    ]
+    assert [(row.positive_id, row.negative_ids) for row in triplets(mined, WINDOWS, 2.0, 0, home)] == [
+        ("p8", ["n3"]),
+        ("p2", ["n18"]),
+    ]

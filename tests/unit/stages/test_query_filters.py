@@ -93,3 +93,11 @@ def test_the_counts_add_up(rows: list[tuple[str, str]]) -> None:
     for domain, row in found.items():
         assert row["written"] == sum(other == domain for _, other in rows)
         assert row["written"] == sum(value for name, value in row.items() if name != "written")
+
+
+def test_what_says_the_same_as_a_labelled_test_query_is_dropped() -> None:
+    listed = [query("how lupus is treated", "p2", origin="log"), query("what causes gout"), query("What causes  GOUT?")]
+    kept, dropped = keep_usable(listed, PASSAGES, 0.9, ["How is lupus treated?", "what causes gout?"])
+    assert kept == [] and {row.reason for row in dropped} == {"says the same as a test query"}
+    kept, _ = keep_usable(listed, PASSAGES, 0.9, ["what is a fever?"])
+    assert [row.text for row in kept] == ["how lupus is treated", "what causes gout"]

@@ -120,7 +120,8 @@ def test_an_expert_sees_examples_from_every_group_and_repeats_nothing(tmp_path: 
     with ScriptedServer(reply) as server:
         found, replies = expert(tmp_path, server.url).write(EXAMPLES, "gout", 8, None, lambda count: None)
         shown = [body["messages"][1]["content"] for body in server.requests]
-        assert all("gout" in body["messages"][0]["content"] for body in server.requests)
+        assert not any("gout" in body["messages"][0]["content"] for body in server.requests)
+        assert all("\ndomain: gout\n" in text for text in shown)
     texts = [query.text for query in found]
     assert len(texts) == 8 == len(set(texts)) and all(text.startswith("new") for text in texts)
     assert {query.origin for query in found} == {"expert"} and {query.split for query in found} == {"train"}
@@ -148,3 +149,11 @@ def test_failed_calls_are_returned_beside_what_came(tmp_path: Path) -> None:
         found, replies = expert(tmp_path, server.url).write(EXAMPLES, "", 6, None, lambda count: None)
     assert {query.text for query in found} == {"x", "y"}
     assert sum(isinstance(reply, Failure) for reply in replies) == 1
+
+
+def test_nobody_is_asked_about_what_stands_on_several_sides() -> None:
+    corpus = corpus_of({"a": 2, "b": 2, "c": 1})
+    footers = corpus.set_column(corpus.schema.get_field_index("cluster"), "cluster", pa.array([0, 9, 1, 9, 2]))
+    sides = sides_of({"a": "train", "b": "test", "c": "train"})
+    found = tasks(footers, sides, {"train": 9, "test": 9}, ["long"], 0)
+    assert sorted(task.sources[0] for task in found) == ["a-0", "b-0", "c-0"]

@@ -21,12 +21,18 @@ _OPTIONAL = ("title", "domain")
 _LARGEST = 64 << 20
 
 
-def read_documents(source: str, skip_bad_rows: bool = False) -> Source:
+def read_documents(source: str, skip_bad_rows: bool = False, leave_out: Path | None = None) -> Source:
     """Reads documents; labels that the source has are kept, so that it can be tested with them.
 
-    A folder's text files (.txt, .md, .rst, in subfolders, too) are a document each, their first folder is their domain.
+    A folder's text files (.txt, .md, .rst, in subfolders, too, but not hidden ones) are a document each, their first
+    folder is their domain.
     A table (.jsonl[.gz], .json, .csv, .tsv, .parquet) needs the column `text` and may have `id`, `title` and `domain`.
     A BEIR folder may have queries and qrels, and needs none.
+
+    Args:
+        source: Path of a folder or a table.
+        skip_bad_rows: Skip and count unusable rows instead of stopping.
+        leave_out: A folder within it that does not count, such as that of the run.
 
     Raises:
         InputError: When there is nothing to read, or a row is unusable and may not be skipped.
@@ -40,7 +46,7 @@ def read_documents(source: str, skip_bad_rows: bool = False) -> Source:
             return read_beir(path, skip_bad_rows)
         documents = read_beir_corpus(path, bad)
     elif path.is_dir():
-        documents = _documents(_text_files(path, bad), path.name)
+        documents = _documents(_text_files(path, bad, leave_out), path.name)
     else:
         documents = _documents(_table_rows(path, bad), path.name.partition(".")[0])
     bad.check()
@@ -50,8 +56,16 @@ def read_documents(source: str, skip_bad_rows: bool = False) -> Source:
     return Source(documents, empty["queries"], empty["qrels"], cut=True, bad_rows=bad.rows)
 
 
-def _text_files(folder: Path, bad: BadRows) -> Iterator[dict[str, Any]]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in TEXT_FILES)
+def _text_files(folder: Path, bad: BadRows, leave_out: Path | None) -> Iterator[dict[str, Any]]:
+    own = leave_out.resolve() if leave_out else None
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.suffix.lower() in TEXT_FILES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and own not in path.resolve().parents
+    )
     if not paths:
         raise InputError(f"{folder} has no text file ({', '.join(TEXT_FILES)})")
     for path in paths:

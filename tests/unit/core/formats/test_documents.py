@@ -16,7 +16,10 @@ def test_a_folder_s_text_files_are_documents_and_their_first_folder_the_domain(t
     (tmp_path / "law/old/act.md").write_text("# An act\n", encoding="utf-8")
     (tmp_path / "note.TXT").write_text("\ufeffA note.", encoding="utf-8")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    source = read_documents(str(tmp_path))
+    for own in (".venv/lib/notes.txt", "run/model/README.md", ".hidden.md"):
+        (tmp_path / own).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / own).write_text("none of the user's documents")
+    source = read_documents(str(tmp_path), leave_out=tmp_path / "run")
     rows = {row["doc_id"]: (row["text"], row["domain"]) for row in source.documents.to_pylist()}
     assert rows == {"law/old/act.md": ("# An act\n", "law"), "note.TXT": ("A note.", "")}
     assert source.cut and not len(source.queries) and not len(source.qrels)
