@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def known(pairs: Path) -> dict[str, list[str]]:
     return {row["answer"]: row["question"].removeprefix("What is ").rstrip("?").split() for row in rows}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def answer(known: dict[str, list[str]]) -> Answer:
     """Writes the question that belongs to a passage and grades by whether it shares two of its three words."""
 
@@ -87,6 +88,21 @@ def answer(known: dict[str, list[str]]) -> Answer:
         return {0: 1, 1: 2}.get(shared, 4)
 
     return reply
+
+
+@pytest.fixture(scope="session")
+def finished_run(documents: Path, tiny_encoder: Path, answer: Answer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one round; its endpoint is gone."""
+    out = tmp_path_factory.mktemp("taught") / "run"
+    with ScriptedServer(answer) as server:
+        adapt(config(documents, tiny_encoder, server.url, rounds=1), out)
+    return out
+
+
+@pytest.fixture
+def taught(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 def config(documents: Path, model: Path, url: str, **settings: Any) -> AdaptConfig:
@@ -377,14 +393,15 @@ def test_several_passages_are_graded_in_one_call(
     assert several["adapted"] == single["adapted"]
 
 
-def test_an_audit_measures_the_judge_and_people(
-    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
-) -> None:
-    out = tmp_path / "run"
+def test_an_audit_measures_the_judge_and_people(taught: Path, tmp_path: Path, answer: Answer) -> None:
+    out = taught
     with ScriptedServer(answer) as server:
-        adapt(config(documents, tiny_encoder, server.url, rounds=1), out)
+        at = {"endpoint": server.url}
+        spent = sum(
+            row["calls"] for row in json.loads((out / "metrics.json").read_text())["spending"]["by_stage"].values()
+        )
         sheet = tmp_path / "sheet.csv"
-        assert audit(out, sample=60, export=sheet) == {"exported": 60}
+        assert audit(out, sample=60, export=sheet, **at) == {"exported": 60}
         text = sheet.read_text(encoding="utf-8-sig").splitlines()
         judged = {
             (row["query_id"], row["doc_id"]): row["grade"]
@@ -401,15 +418,15 @@ def test_an_audit_measures_the_judge_and_people(
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-        found = audit(out, sample=60, people=sheet, second_llm="other", second_prices="0/0")
+        found = audit(out, sample=60, people=sheet, second_llm="other", second_prices="0/0", **at)
         paid = len(server.requests)
         with pytest.raises(InputError, match="does not exist"):
-            audit(out, sample=70, people=tmp_path / "nowhere.csv")
+            audit(out, sample=70, people=tmp_path / "nowhere.csv", **at)
         with pytest.raises(InputError, match="the price of third is not known"):
-            audit(out, sample=70, second_llm="third")
+            audit(out, sample=70, second_llm="third", **at)
         assert len(server.requests) == paid
         with pytest.raises(InputError, match=r"the budget of the run ended before .* raise it with --budget-calls"):
-            audit(out, sample=70, seed=1, budget_calls=paid + 10)
+            audit(out, sample=70, seed=1, budget_calls=spent + paid + 10, **at)
         assert len(server.requests) == paid + 10
     for name in ("again", "together", "reversed", "second_llm", "people"):
         assert found[name]["kappa"]["value"] == 1, name
@@ -483,19 +500,16 @@ def test_a_cross_encoder_and_a_log_of_queries_need_no_llm(
     assert all(row["teacher_scores"][0] == max(row["teacher_scores"]) for row in examples) and len(examples) > 20
 
 
-def test_another_llm_compares_base_and_result_and_the_teacher_is_refused(
-    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
-) -> None:
+def test_another_llm_compares_base_and_result_and_the_teacher_is_refused(taught: Path, answer: Answer) -> None:
     from denizen.recipes.pool import pool, pool_lines
 
-    out = tmp_path / "run"
+    out = taught
+    with pytest.raises(InputError, match="judge is 'tiny', the teacher itself"):
+        pool(out, [], "tiny")
     with ScriptedServer(answer) as server:
-        adapt(config(documents, tiny_encoder, server.url, rounds=1), out)
-        with pytest.raises(InputError, match="judge is 'tiny', the teacher itself"):
-            pool(out, [], "tiny")
-        found = pool(out, [], "other", queries=30, judge_prices="1/2")
+        found = pool(out, [], "other", queries=30, judge_prices="1/2", endpoint=server.url)
         paid = len(server.requests)
-        assert pool(out, [], "other", queries=30, judge_prices="1/2") == found
+        assert pool(out, [], "other", queries=30, judge_prices="1/2", endpoint=server.url) == found
         assert len(server.requests) == paid
     assert found["random"]["pairs"] > 0
     for name, value in found["random"]["means"]["MRR@5"].items():
@@ -538,20 +552,18 @@ def test_a_run_asks_for_no_more_than_its_plan_says(
     assert facts["synthesis"]["calls"] <= written
 
 
-def test_a_failing_judge_and_an_ended_budget_are_no_wrong_answers(
-    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
-) -> None:
+def test_a_failing_judge_and_an_ended_budget_are_no_wrong_answers(taught: Path, answer: Answer) -> None:
     from denizen.recipes.pool import pool
 
     def moody(body: dict[str, Any]) -> str:
         user = body["messages"][1]["content"]
         return "no" if body["model"] == "moody" and zlib.crc32(user.encode()) % 20 == 0 else answer(body)
 
-    out = tmp_path / "run"
+    out = taught
+    before = json.loads((out / "metrics.json").read_text())["spending"]["total"]["calls"]
     with ScriptedServer(moody) as server:
-        adapt(config(documents, tiny_encoder, server.url, rounds=1), out)
-        whole = pool(out, [], "steady", judge_prices="0/0", queries=30)["random"]
-        spoilt = pool(out, [], "moody", judge_prices="0/0", queries=30)["random"]
+        whole = pool(out, [], "steady", judge_prices="0/0", queries=30, endpoint=server.url)["random"]
+        spoilt = pool(out, [], "moody", judge_prices="0/0", queries=30, endpoint=server.url)["random"]
         assert spoilt["not_wholly_graded"] > 0 and spoilt["pairs"] + spoilt["not_wholly_graded"] == whole["pairs"]
         # with the failures as wrong answers it would be below two thirds
         for name, value in spoilt["means"]["DCG@5"].items():
@@ -559,11 +571,13 @@ def test_a_failing_judge_and_an_ended_budget_are_no_wrong_answers(
         spent = json.loads((out / "pool.json").read_text())
         assert spent["judge"] == "moody"
         calls = len(server.requests)
-        cut = pool(out, [], "thrifty", judge_prices="0/0", queries=30, budget_calls=calls + 60)["random"]
+        cut = pool(
+            out, [], "thrifty", judge_prices="0/0", queries=30, endpoint=server.url, budget_calls=before + calls + 60
+        )["random"]
         assert len(server.requests) <= calls + 60
         assert cut["ended"] == "the budget ended" and 3 <= cut["pairs"] < whole["pairs"]
         with pytest.raises(InputError, match=r"no .query, document. pair was graded as a whole"):
-            pool(out, [], "late", judge_prices="0/0", queries=30, budget_calls=calls + 61)
+            pool(out, [], "late", judge_prices="0/0", queries=30, endpoint=server.url, budget_calls=before + calls + 61)
 
 
 def test_labelled_test_queries_never_come_into_training(
@@ -613,17 +627,16 @@ def test_a_wrong_number_of_grades_is_asked_again(
 
 
 def test_nobody_s_key_is_sent_to_somebody_else_s_server(
-    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch
+    taught: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from denizen.recipes.pool import pool
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-run")
-    out = tmp_path / "run"
     with ScriptedServer(answer) as server, ScriptedServer(answer) as other:
-        adapt(config(documents, tiny_encoder, server.url, rounds=1), out)
-        pool(out, [], "other", judge_endpoint=other.url, judge_prices="0/0", queries=10)
+        places = {"endpoint": server.url, "judge_endpoint": other.url, "judge_prices": "0/0"}
+        pool(taught, [], "other", queries=10, **places)
         monkeypatch.setenv("JUDGE_API_KEY", "sk-of-the-judge")
-        pool(out, [], "another", judge_endpoint=other.url, judge_prices="0/0", queries=10)
+        pool(taught, [], "another", queries=10, **places)
     assert {row["authorization"] for row in server.headers} == {"Bearer sk-of-the-run"}
     assert {row["authorization"] for row in other.headers} == {"Bearer none", "Bearer sk-of-the-judge"}
 
