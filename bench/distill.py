@@ -1,8 +1,8 @@
 """Without labels against with labels: how much of the gold-label gain a teacher gives, perfect or not, at which price.
 
-The teacher is an oracle (see bench/oracle.py), no language model. A part of a set is taken, because each line is a
-whole run; all runs of a set share it, its corpus and its test queries. Only passages of training and dev topics are
-ever shown to the oracle; a run stops if another is.
+The teacher is an oracle (see bench/oracle.py), no language model. Of a set's training queries a part is taken, because
+each line is a whole run, or three of them with other seeds; all runs of a set share it, its corpus and all its test
+queries. Only passages of training and dev topics are ever shown to the oracle; a run stops if another is.
 
     python bench/distill.py [medquad] [financial_qa_10k]
 """
@@ -16,23 +16,26 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
 
 from denizen.core.config import AdaptConfig
 from denizen.core.formats import read_source
+from denizen.core.paired import paired_difference
 from denizen.core.progress import Terminal
 from denizen.core.tables import read_table, relevant, texts
 from denizen.recipes.adapt import adapt
-from denizen.stages.evaluation import compare
-from measuring import RUNS, data, keep
+from measuring import RUNS, data, keep, shown
 from oracle import Oracle, OracleServer
 
 # column of rows.jsonl that says what belongs together
 _TOPIC = {"medquad": "group", "financial_qa_10k": "ticker"}
-_TRAIN, _DEV, _TEST, _OTHERS = 1200, 150, 600, 1500
+_TRAIN, _DEV, _OTHERS = 1200, 150, 1500
+_SEEDS = (42, 43, 44)
 # shares of the calls that the perfect oracle's grades took; the queries are the same and cost nothing again
 _BUDGETS = {"1/2": 1 / 2, "1/4": 1 / 4, "1/8": 1 / 8, "1/16": 1 / 16, "none": 0.0}
 _FULL_GAIN = 0.95
@@ -50,53 +53,76 @@ def main(names: list[str]) -> None:
 def measured(name: str, folder: Path) -> dict[str, Any]:
     """All runs of a set."""
     store = str(folder / "store")
-    gold = run(folder / "gold", AdaptConfig(str(folder / "labels"), drop_leaks=True, store=store))
-    full = with_oracle(name, folder, "perfect")
-    epochs = epochs_of_one_round(folder / "perfect")
-    runs = {
-        "gold labels": gold,
-        "perfect": full,
-        "perfect, one round with as many examples": with_oracle(name, folder, "one-round", rounds=1, epochs=epochs),
-        "20 % wrong": with_oracle(name, folder, "wrong", wrong=0.2),
-    }
-    curve = [full]
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for seed in _SEEDS:
+        gold = AdaptConfig(str(folder / "labels"), drop_leaks=True, store=store, seed=seed)
+        runs.setdefault("gold labels", []).append(run(folder / f"gold-{seed}", gold))
+        runs.setdefault("perfect", []).append(with_oracle(name, folder, f"perfect-{seed}", seed=seed))
+        epochs = epochs_of_one_round(folder / f"perfect-{seed}")
+        one = with_oracle(name, folder, f"one-round-{seed}", rounds=1, epochs=epochs, seed=seed)
+        runs.setdefault("perfect, one round with as many examples", []).append(one)
+        runs.setdefault("20 % wrong", []).append(with_oracle(name, folder, f"wrong-{seed}", wrong=0.2, seed=seed))
+    full = runs["perfect"][0]
     for title, share in _BUDGETS.items():
         place = f"budget-{share:g}"
-        replies = queries_alone(folder / "perfect/replies.sqlite", folder / f"{place}.sqlite")
+        replies = queries_alone(folder / f"perfect-{_SEEDS[0]}/replies.sqlite", folder / f"{place}.sqlite")
         limit = {"replies": str(replies), "budget_calls": max(1, round(share * full["grading_calls"]))}
-        runs[f"perfect, {title} of its grades"] = found = with_oracle(name, folder, place, **limit)
-        curve.append(found)
-    for title, found in runs.items():
-        found["share_of_gold_gain"] = found["gain"] / gold["gain"]
-        found["share_of_full_gain"] = found["gain"] / full["gain"]
+        runs[f"perfect, {title} of its grades"] = [with_oracle(name, folder, place, seed=_SEEDS[0], **limit)]
+    gains = {title: mean(found["gain"] for found in listed) for title, listed in runs.items()}
+    lines = {}
+    for title, listed in runs.items():
+        lines[title] = line = {
+            "base": listed[0]["base"],
+            "adapted": mean(found["adapted"] for found in listed),
+            "gain": gains[title],
+            "gains": [found["gain"] for found in listed],
+            "share_of_gold_gain": gains[title] / gains["gold labels"],
+            "share_of_full_gain": gains[title] / gains["perfect"],
+            "grades": round(mean(found.get("grades", 0) for found in listed)),
+            "runs": listed,
+        }
         print(
-            f"{name:<18} {title:<42} MRR@5 {found['base']:.4f} -> {found['adapted']:.4f} "
-            f"[{found['low']:+.4f}, {found['high']:+.4f}]  {found['share_of_gold_gain']:6.1%} of gold  "
-            f"{found.get('grades', 0):>7,} grades  {found['seconds'] / 60:.1f} min",
+            f"{name:<18} {title:<42} MRR@5 {line['base']:.4f} -> {line['adapted']:.4f}  gains "
+            f"{', '.join(f'{gain:+.4f}' for gain in line['gains'])}  {line['share_of_gold_gain']:6.1%} of gold  "
+            f"{line['grades']:>7,} grades  {sum(found['seconds'] for found in listed) / 60:.1f} min",
             flush=True,
         )
-    enough = min(found["grades"] for found in curve if found["share_of_full_gain"] >= _FULL_GAIN)
-    two = compare(metrics(folder / "perfect"), metrics(folder / "one-round"))["MRR@5"]
-    print(
-        f"{name:<18} two rounds - one: {two.value:+.4f} [{two.low:+.4f}, {two.high:+.4f}]; {enough:,} grades are enough"
-    )
+    two = difference(folder, "perfect", "one-round")
+    print(f"{name:<18} two rounds - one: {shown(two)}")
+    curve = [lines["perfect"], *(lines[f"perfect, {title} of its grades"] for title in _BUDGETS)]
     return {
         "teacher": "an oracle that reads the labels, no language model",
-        "runs": runs,
-        "fewest grades for 95 % of the full gain": enough,
-        "two rounds - one": {"value": two.value, "low": two.low, "high": two.high, "p": two.p},
+        "runs": lines,
+        "fewest grades for 95 % of the full gain": min(
+            found["grades"] for found in curve if found["share_of_full_gain"] >= _FULL_GAIN
+        ),
+        "perfect - gold": difference(folder, "perfect", "gold"),
+        "20 % wrong - gold": difference(folder, "wrong", "gold"),
+        "two rounds - one": two,
     }
+
+
+def difference(folder: Path, one: str, other: str) -> dict[str, float]:
+    """MRR@5 of one kind of run minus that of another, over queries, each with the mean of its seeds."""
+    means = []
+    for kind in (one, other):
+        of_query: dict[str, list[float]] = {}
+        for seed in _SEEDS:
+            for row in read_table(folder / f"{kind}-{seed}/test/adapted.metrics.parquet", "metrics").to_pylist():
+                if row["measure"] == "MRR@5":
+                    of_query.setdefault(row["query_id"], []).append(row["value"])
+        means.append({query_id: mean(values) for query_id, values in of_query.items()})
+    shared = sorted(means[0].keys() & means[1].keys())
+    if len(shared) < max(map(len, means)):
+        sys.exit(f"{one} and {other} were not measured on the same queries")
+    first, second = (np.array([found[query_id] for query_id in shared]) for found in means)
+    return asdict(paired_difference(first, second))
 
 
 def epochs_of_one_round(out: Path) -> float:
     """How long to train on the examples of the first round to see as many as a run has seen in both."""
     counts = [len(read_table(out / f"round-{number}/examples/examples.parquet", "examples")) for number in (0, 1)]
     return AdaptConfig("").epochs * sum(counts) / counts[0]
-
-
-def metrics(out: Path) -> Any:
-    """Per-query test metrics of a run."""
-    return read_table(out / "test/adapted.metrics.parquet", "metrics")
 
 
 def run(out: Path, config: AdaptConfig) -> dict[str, Any]:
@@ -194,7 +220,7 @@ def part(source_folder: Path, labels: Path, documents: Path) -> None:
     linked = relevant(source.qrels)
     rows = source.queries.to_pylist()
     chosen = []
-    for split, count in (("train", _TRAIN), ("dev", _DEV), ("test", _TEST)):
+    for split, count in (("train", _TRAIN), ("dev", _DEV), ("test", len(rows))):
         inside = [row for row in rows if row["split"] == split]
         chosen += [inside[at] for at in random.permutation(len(inside))[:count].tolist()]
     wanted = {doc_id for row in chosen for doc_id in linked[row["query_id"]]}

@@ -120,23 +120,27 @@ def distill_table(results: Path = RESULTS) -> str:
     for name, title in (("medquad", "MedQuAD"), ("financial_qa_10k", "Financial-QA-10k")):
         path = results / f"distill_{name}.json"
         for teacher, found in json.loads(path.read_text(encoding="utf-8"))["runs"].items():
-            gain = f"{found['gain']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+            gains = ", ".join(f"{gain:+.3f}" for gain in found["gains"])
             share = f"{found['share_of_gold_gain']:.0%}"
             scores = [f"{found[key]:.3f}" for key in ("base", "adapted")]
-            grades = f"{found['grades']:,}" if "grades" in found else ""
-            rows.append([title, f"none: {teacher}" if not grades else teacher, *scores, gain, share, grades])
+            grades = f"{found['grades']:,}" if found["grades"] else ""
+            rows.append([title, teacher if grades else f"none: {teacher}", *scores, gains, share, grades])
     return _markdown(rows)
 
 
 def distill_sentence(results: Path = RESULTS) -> str:
-    """What a second round adds, and how few grades are enough, by set."""
+    """How far a teacher is from labels, what a second round adds, and how few grades are enough, by set."""
     parts = []
     for name, title in (("medquad", "MedQuAD"), ("financial_qa_10k", "Financial-QA-10k")):
         result = json.loads((results / f"distill_{name}.json").read_text(encoding="utf-8"))
-        two = result["two rounds - one"]
+        apart = {
+            key: f"{result[key]['value']:+.3f} [{result[key]['low']:+.3f}, {result[key]['high']:+.3f}]"
+            for key in ("perfect - gold", "20 % wrong - gold", "two rounds - one")
+        }
         parts.append(
-            f"on {title} two rounds give {two['value']:+.3f} [{two['low']:+.3f}, {two['high']:+.3f}] over one with as "
-            f"many examples, and {result['fewest grades for 95 % of the full gain']:,} grades keep 95 % of the gain"
+            f"on {title} the perfect oracle is {apart['perfect - gold']} from the labels and the poor one "
+            f"{apart['20 % wrong - gold']}, two rounds give {apart['two rounds - one']} over one with as many "
+            f"examples, and {result['fewest grades for 95 % of the full gain']:,} grades keep 95 % of the gain"
         )
     return "; ".join(parts)
 

@@ -19,11 +19,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from denizen.core.errors import InputError
+from denizen.models.answer import Answer, Failure, Prompt
 from denizen.models.budget import Budget, Spending, worst_prompt_tokens
 from denizen.models.chat_endpoint import ChatEndpoint, Completion, Trouble, response_format
 from denizen.models.event_loop import run_to_end
 from denizen.models.replies import TRANSPORT, Replies, StoredReply
-from denizen.models.reply_parsing import BadReply, Kind, parse_reply
+from denizen.models.reply_parsing import BadReply, parse_reply
 
 if TYPE_CHECKING:
     import openai
@@ -37,64 +38,6 @@ _LONGEST_BACKOFF = 30.0
 _LOST_IN_A_ROW = 10
 # replies of no use, and none of any, before a model is given up
 _USELESS = 20
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What is asked.
-
-    Args:
-        messages: (role, content) of each message.
-        reply: What the reply must be, as JSON.
-        max_tokens: The most tokens that the reply itself needs.
-        temperature: Sampling temperature.
-        logprobs: Ask for the mean token log-probability.
-        repeat: Another number is another call of the same prompt (test-retest).
-    """
-
-    messages: tuple[tuple[str, str], ...]
-    reply: type[pydantic.BaseModel]
-    max_tokens: int
-    temperature: float = 0.0
-    logprobs: bool = False
-    repeat: int = 0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A valid reply.
-
-    Args:
-        key: Digest of what was asked.
-        value: The reply as the object that was asked for.
-        text: The reply as it came.
-        logprob: Mean log-probability of its tokens, None where the endpoint gives none.
-        cost: What the call cost when it was made, None when the price was not known.
-    """
-
-    key: str
-    value: pydantic.BaseModel
-    text: str
-    logprob: float | None
-    cost: float | None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why there is no valid reply.
-
-    Args:
-        key: Digest of what was asked.
-        kind: refusal, empty, truncated, unparsable or schema (a reply that is of no use), transport (no reply came) or
-            budget (not asked).
-        message: What is wrong.
-        raw: The reply as it came, or nothing.
-    """
-
-    key: str
-    kind: Kind
-    message: str
-    raw: str
 
 
 def _silent(count: int) -> None:

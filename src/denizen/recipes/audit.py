@@ -20,7 +20,8 @@ from denizen.core.formats.grading_sheet import SheetRow, read_sheet, row_key, wr
 from denizen.core.progress import Progress, Silent
 from denizen.core.stage import write_json
 from denizen.core.tables import read_table, texts
-from denizen.models.llm import LLM, Failure
+from denizen.models.answer import Failure
+from denizen.models.llm import LLM
 from denizen.recipes import teachers
 from denizen.recipes.run_folder import held, read_config
 from denizen.stages import agreement
@@ -87,15 +88,10 @@ def audit(  # noqa: PLR0913
             return {"exported": len(chosen)}
         # what is wrong with them is said before anything is paid
         by_people = _with_people(pairs, people) if people is not None else None
-        llm = teachers.make_llm(config, run)
-        if llm is None:
-            raise InputError(f"{run} names no LLM")
-        if second_llm == config.llm:
-            raise InputError(f"second_llm is {second_llm!r}, the run's own judge; name another one")
-        other = teachers.make_judge(config, run, second_llm, second_endpoint, second_prices) if second_llm else None
+        llm = teachers.run_llm(config, run)
+        other = _second(config, run, second_llm, second_endpoint, second_prices)
         found: dict[str, Any] = {"llm": config.llm, "pairs": len(chosen), "seed": seed}
-        calls = len(chosen) * (2 if other else 1) + 3 * sample + 2 * len({row.pair.query_id for row in chosen})
-        progress.say(f"at most {calls:,} calls; those that were made before cost nothing")
+        progress.say(_plan(chosen, sample, other is not None))
         with progress.working(STAGE):
             found["again"] = _against(chosen, LLMTeacher(llm, STAGE, config.grades_per_call, repeat=1), progress)
             found |= _order(pairs, sample, llm, config, seed, progress)
@@ -263,6 +259,18 @@ def _agreement(one: Sequence[int], other: Sequence[int], failed: int) -> dict[st
         "weighted_kappa": asdict(agreement.cohen_kappa(one, other, "quadratic")),
         "failed": failed,
     }
+
+
+def _plan(chosen: Sequence[_Judged], sample: int, second: bool) -> str:
+    again = len(chosen) * (2 if second else 1)
+    calls = again + 3 * sample + 2 * len({row.pair.query_id for row in chosen})
+    return f"at most {calls:,} calls; those that were made before cost nothing"
+
+
+def _second(config: AdaptConfig, run: Path, llm: str, endpoint: str, prices: str) -> LLM | None:
+    if llm == config.llm:
+        raise InputError(f"second_llm is {llm!r}, the run's own judge; name another one")
+    return teachers.make_judge(config, run, llm, endpoint, prices) if llm else None
 
 
 def _headline(found: dict[str, Any]) -> dict[str, Any]:

@@ -23,9 +23,10 @@ from denizen.core.errors import InputError
 from denizen.core.progress import Progress, Silent
 from denizen.core.stage import write_json
 from denizen.core.tables import read_table, table, texts
+from denizen.models.answer import Failure
 from denizen.models.backends import Vectors
 from denizen.models.encoder import Encoder, locate
-from denizen.models.llm import LLM, Failure
+from denizen.models.llm import LLM
 from denizen.recipes import teachers
 from denizen.recipes.run_folder import held, read_config, store_of
 from denizen.stages import candidate_sampling, query_filters, synthesis
@@ -94,10 +95,8 @@ def pool(  # noqa: PLR0913
             f"judge is {judge!r}, the teacher itself, which would reward its own taste; name another LLM, or same_judge"
         )
     with held(run), progress.working(STAGE):
-        writer = teachers.make_llm(config, run)
+        writer = teachers.run_llm(config, run)
         grader = teachers.make_judge(config, run, judge, judge_endpoint, judge_prices)
-        if writer is None:
-            raise InputError(f"{run} names no LLM that could write queries")
         corpus = _held_out(run)
         asked = _fresh_queries(corpus, queries, writer, config, progress)
         folders = {name: locate(name) for name in models or (config.model, str(run / "model"))}

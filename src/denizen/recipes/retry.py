@@ -37,9 +37,7 @@ def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dic
         raise InputError(f"retry cannot change {', '.join(fixed)}; it may change {', '.join(WITHOUT_EFFECT)}")
     config = AdaptConfig(**{**read_config(run).as_dict(), **changed})
     with held(run):
-        llm = teachers.make_llm(config, run)
-        if llm is None:
-            raise InputError(f"{run} has no LLM whose calls could have failed")
+        llm = teachers.run_llm(config, run)
         stages = _with_failures(run)
         if not stages and (run / "metrics.json").is_file():
             raise InputError(f"nothing failed in {run}, and no budget cut anything off")

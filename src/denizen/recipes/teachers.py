@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
+from denizen.models.answer import Failure, Prompt
 from denizen.models.budget import Budget, Prices, Spending
 from denizen.models.encoder import locate
-from denizen.models.llm import LLM, Failure, Prompt
+from denizen.models.llm import LLM
 from denizen.models.replies import Replies
 from denizen.stages.judging import CrossEncoderTeacher, LLMTeacher, Teacher
 from denizen.stages.synthesis import read_styles
@@ -77,6 +78,18 @@ def make_llm(config: AdaptConfig, out: Path, key_variable: str = KEY) -> LLM | N
     )
 
 
+def run_llm(config: AdaptConfig, run: Path, key_variable: str = KEY) -> LLM:
+    """The client of a finished run's LLM.
+
+    Raises:
+        InputError: When it has none.
+    """
+    llm = make_llm(config, run, key_variable)
+    if llm is None:
+        raise InputError(f"{run} has no LLM; give the folder of a run with --llm")
+    return llm
+
+
 def make_judge(config: AdaptConfig, out: Path, llm: str, endpoint: str, prices: str) -> LLM:
     """Another LLM than the run's, on the run's budget.
 
@@ -102,10 +115,7 @@ def make_judge(config: AdaptConfig, out: Path, llm: str, endpoint: str, prices: 
     if not llm:
         raise InputError("the other LLM has no name; give it as its endpoint calls it")
     own = replace(config, llm=llm, endpoint=endpoint or config.endpoint, prices=prices)
-    judge = make_llm(own, out, JUDGE_KEY if endpoint else KEY)
-    if judge is None:
-        raise TypeError("a configuration with an LLM gave none")
-    return judge
+    return run_llm(own, out, JUDGE_KEY if endpoint else KEY)
 
 
 def make_teacher(

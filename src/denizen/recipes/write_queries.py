@@ -14,7 +14,8 @@ from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
 from denizen.core.tables import rows_table, texts, write_table
 from denizen.core.written import Written
-from denizen.models.llm import LLM, Answer, Failure, Prompt
+from denizen.models.answer import Answer, Failure, Prompt
+from denizen.models.llm import LLM
 from denizen.recipes import teachers
 from denizen.recipes.rounds import Rounds
 from denizen.stages import evaluation, query_filters, retrieval, synthesis
@@ -65,16 +66,9 @@ def write_queries(
     labelled = len(tables["labels"]) > 0
     wrote = read_query_log(config, labelled)
     replies: list[Answer | Failure] = []
-    most = None
+    for_experts = None
     if llm is not None:
-        styles = synthesis.read_styles(config.styles)
-        counts = query_counts(config, labelled)
-        wanted = synthesis.tasks(corpus, tables["documents"], counts, styles, config.seed)
-        if not wanted:
-            raise InputError(
-                f"none of {len(corpus):,} passages has the {synthesis.LEAST_CHARS} characters that a question needs; "
-                "give longer documents"
-            )
+        wanted = _wanted(config, tables, labelled)
         prompts = synthesis.question_prompts(wanted, passages)
         most, for_experts = _shares(llm, wanted, prompts, config)
         with rounds.progress.bar(len(wanted), "calls") as advance:
@@ -109,6 +103,17 @@ def write_queries(
         f"BM25 finds it with MRR@5 {easy['bm25_mrr5']:.3f}"
     )
     return {**facts, "by_domain": found, "by_style": _by_style(kept), "easiness": easy}
+
+
+def _wanted(config: AdaptConfig, tables: Mapping[str, pa.Table], labelled: bool) -> list[Task]:
+    styles, counts = synthesis.read_styles(config.styles), query_counts(config, labelled)
+    wanted = synthesis.tasks(tables["corpus"], tables["documents"], counts, styles, config.seed)
+    if not wanted:
+        raise InputError(
+            f"none of {len(tables['corpus']):,} passages has the {synthesis.LEAST_CHARS} characters that a question "
+            "needs; give longer documents"
+        )
+    return wanted
 
 
 def query_counts(config: AdaptConfig, labelled: bool) -> dict[str, int]:

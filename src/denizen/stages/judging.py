@@ -18,7 +18,8 @@ from pydantic import BaseModel, Field, create_model
 
 from denizen.core.errors import InputError, reason
 from denizen.core.tables import relevant, rows_table, table
-from denizen.models.llm import LLM, Answer, Failure, Prompt
+from denizen.models.answer import Answer, Failure, Prompt
+from denizen.models.llm import LLM
 from denizen.models.prompts import messages
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 from denizen.core.errors import InputError
 from denizen.core.written import Written
+from denizen.models.answer import Answer, Failure, Prompt
 from denizen.models.backends import Vectors
-from denizen.models.llm import LLM, Answer, Failure, Prompt
+from denizen.models.llm import LLM
 from denizen.models.prompts import messages
 
 # what a passage needs to say enough for a question

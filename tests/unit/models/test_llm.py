@@ -21,9 +21,10 @@ import pytest
 from pydantic import BaseModel
 
 from denizen.core.errors import InputError
+from denizen.models.answer import Answer, Failure, Prompt
 from denizen.models.budget import Budget, Prices, Spending
 from denizen.models.chat_endpoint import ChatEndpoint, response_format, retry_after
-from denizen.models.llm import LLM, Answer, Failure, Prompt
+from denizen.models.llm import LLM
 from denizen.models.replies import Replies
 from tests.llm_server import Cut, Fault, Hang, Page, Reply, ScriptedServer, Status, Trickle
 

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from denizen.core.errors import InputError
 from denizen.core.tables import table
+from denizen.models.answer import Failure
 from denizen.models.backends import Vectors
 from denizen.models.budget import Budget
-from denizen.models.llm import LLM, Failure
+from denizen.models.llm import LLM
 from denizen.models.replies import Replies
 from denizen.stages.synthesis import STYLES, Expert, expert_calls, read_styles, tasks
 from tests.llm_server import ScriptedServer, Status
