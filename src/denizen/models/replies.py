@@ -153,12 +153,6 @@ class Replies:
         )
         return {stage: Spending(calls, tokens, money) for stage, calls, tokens, money in rows}
 
-    def failures(self, stage: str | None = None) -> list[StoredReply]:
-        """The keys of this run, or of one of its stages, whose newest row is a failure, as these rows."""
-        where, values = self._of_run(stage)
-        newest = "attempt = (SELECT max(attempt) FROM replies WHERE key = this.key AND NOT superseded)"
-        return self._read(f"AS this {where} AND NOT superseded AND failure IS NOT NULL AND {newest}", values)
-
     def supersede_failures(self, thinking_tokens: int) -> int:
         """Has failed replies asked again where they are wanted again; they stay in the store.
 

@@ -106,28 +106,22 @@ def test_failures_are_superseded_whose_ever_they_are_and_stay(tmp_path: Path) ->
         if failure:
             store.mark_failed(key, attempt, failure, f"is {failure}")
     Replies(path, "b").add(replace(REPLY, key="other", failure="schema"))
-    assert [(row.key, row.failure, row.message) for row in store.failures("judge")] == [("bad", "schema", "is schema")]
-    assert {row.key for row in store.failures()} == {"bad", "worse"}
-    assert store.find(["bad"])["bad"].failure == "schema"
+    found = store.find(["good", "bad", "worse"])
+    assert {key: (row.failure, row.message) for key, row in found.items()} == {
+        "good": (None, ""),
+        "bad": ("schema", "is schema"),
+        "worse": ("empty", "is empty"),
+    }
     cut = store.add(replace(REPLY, key="cut", request='{"thinking_tokens": 100}'))
     store.mark_failed("cut", cut, "truncated", "cut")
     assert store.supersede_failures(100) == 3
     assert store.supersede_failures(100) == 0
     assert store.supersede_failures(101) == 1
     assert set(store.find(["good", "bad", "worse", "other"])) == {"good"}
-    assert store.failures() == []
     assert store.add(replace(REPLY, key="bad")) == 2
     assert store.find(["bad"])["bad"].failure is None
     rows = sqlite3.connect(path).execute("SELECT attempt, failure, superseded, text FROM replies WHERE key = 'bad'")
     assert rows.fetchall() == [(1, "schema", 1, REPLY.text), (2, None, 0, REPLY.text)]
-
-
-def test_a_failure_that_was_answered_later_is_none(tmp_path: Path) -> None:
-    store = Replies(tmp_path / "r.sqlite", "a")
-    store.add(replace(REPLY, failure="transport"))
-    assert [row.failure for row in store.failures("judge")] == ["transport"]
-    store.add(REPLY)
-    assert store.failures("judge") == []
 
 
 @pytest.mark.parametrize("content", ["no database", "x" * 5000, "{}\n"])
