@@ -174,9 +174,6 @@ class Replies:
         """Closes the file."""
         self._rows.close()
 
-    def _of_run(self, stage: str | None) -> tuple[str, list[str]]:
-        return ("WHERE run = ?", [self.run]) if stage is None else ("WHERE run = ? AND stage = ?", [self.run, stage])
-
     def _read(self, where: str, values: Sequence[Any]) -> list[StoredReply]:
         rows = (dict(zip(_COLUMNS, row, strict=True)) for row in self._do(f"{_SELECT} {where}", values))
         return [StoredReply(**{**row, "superseded": bool(row["superseded"])}) for row in rows]
