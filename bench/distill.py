@@ -1,7 +1,8 @@
 """Without labels against with labels: how much of the gold-label gain a teacher gives, perfect or not, at which price.
 
-The teacher is an oracle (see bench/oracle.py), no language model. A part of a set is taken, because each line is
-a whole run, or three of them with other seeds; all runs of a set share it, its corpus and its test queries. Only passages of training and dev topics are ever shown to the oracle; a run stops if another is.
+The teacher is an oracle (see bench/oracle.py), no language model. A part of a set is taken, because each line is a
+whole run, or three of them with other seeds; all runs of a set share it, its corpus and its test queries. Only passages
+of training and dev topics are ever shown to the oracle; a run stops if another is.
 
     python bench/distill.py [medquad] [financial_qa_10k]
 """
