@@ -114,8 +114,7 @@ def _adapt(
 ) -> None:
     """Adapt a bi-encoder to documents: with questions that belong to them, or with a teacher that writes and grades."""
     _set_debug(debug)
-    given = {name: value for name, value in settings.items() if value is not None}
-    config = AdaptConfig(source, **given)
+    config = AdaptConfig(source, **_given(settings))
     from denizen.recipes.adapt import adapt
 
     _show(adapt(config, out, redo=redo, progress=_progress(quiet)), quiet, as_json)
@@ -208,7 +207,7 @@ def _audit(  # noqa: PLR0913
         people=people,
         seed=seed,
         progress=_progress(quiet),
-        **{name: value for name, value in settings.items() if value is not None},
+        **_given(settings),
     )
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -236,7 +235,6 @@ def _pool(  # noqa: PLR0913
     _set_debug(debug)
     from denizen.recipes.pool import pool, pool_lines
 
-    changed = {name: value for name, value in settings.items() if value is not None}
     found = pool(
         run,
         models or [],
@@ -246,7 +244,7 @@ def _pool(  # noqa: PLR0913
         queries=queries,
         same_judge=same_judge,
         progress=_progress(quiet),
-        **changed,
+        **_given(settings),
     )
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
@@ -266,8 +264,11 @@ def _retry(
     _set_debug(debug)
     from denizen.recipes.retry import retry
 
-    changed = {name: value for name, value in settings.items() if value is not None}
-    _show(retry(run, progress=_progress(quiet), **changed), quiet, as_json)
+    _show(retry(run, progress=_progress(quiet), **_given(settings)), quiet, as_json)
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _options_of(config: type[AdaptConfig], names: Collection[str] | None = None) -> list[inspect.Parameter]:

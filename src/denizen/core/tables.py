@@ -168,6 +168,11 @@ def texts(corpus: pa.Table) -> list[str]:
     return [f"{title} {body}".strip() if title else body for title, body in zip(titles, bodies, strict=True)]
 
 
+def texts_by_id(corpus: pa.Table) -> dict[str, str]:
+    """`texts` by doc_id."""
+    return dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
+
+
 def folded(text: str) -> str:
     """A text without differences of case and white space: what makes two queries the same."""
     return " ".join(text.lower().split())
@@ -181,6 +186,24 @@ def relevant(qrels: pa.Table) -> dict[str, dict[str, int]]:
         if grade > 0:
             found.setdefault(query_id, {})[doc_id] = grade
     return found
+
+
+def rankings(run: pa.Table) -> dict[str, list[tuple[str, float]]]:
+    """A `run` as query_id -> (doc_id, score), best first."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    columns = (run[name].to_pylist() for name in ("query_id", "doc_id", "score"))
+    for query_id, doc_id, score in zip(*columns, strict=True):
+        found.setdefault(query_id, []).append((doc_id, score))
+    return found
+
+
+def run_ranks(run: pa.Table) -> dict[tuple[str, str], int]:
+    """A `run` as (query_id, doc_id) -> rank, from 1."""
+    return {
+        (query_id, doc_id): rank
+        for query_id, ranking in rankings(run).items()
+        for rank, (doc_id, _) in enumerate(ranking, start=1)
+    }
 
 
 def _check_names(name: str, columns: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,3 +68,8 @@ class Failure:
     kind: Kind
     message: str
     raw: str
+
+
+def cut_off(outcomes: Iterable[object]) -> int:
+    """How many of some answers, judgments and failures a budget cut off."""
+    return sum(isinstance(outcome, Failure) and outcome.kind == "budget" for outcome in outcomes)

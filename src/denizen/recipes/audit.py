@@ -19,8 +19,8 @@ from denizen.core.errors import InputError
 from denizen.core.formats.grading_sheet import SheetRow, read_sheet, row_key, write_sheet
 from denizen.core.progress import Progress, Silent
 from denizen.core.stage import write_json
-from denizen.core.tables import read_table, texts
-from denizen.models.answer import Failure
+from denizen.core.tables import read_table, relevant, texts_by_id
+from denizen.models.answer import Failure, cut_off
 from denizen.models.llm import LLM
 from denizen.recipes import teachers
 from denizen.recipes.run_folder import held, read_config
@@ -74,7 +74,7 @@ def audit(  # noqa: PLR0913
         InputError: When the run has no judgments of an LLM, a sheet does not fit it, or the budget ends.
     """
     progress = progress or Silent()
-    config = AdaptConfig(**{**read_config(run).as_dict(), **changed})
+    config = read_config(run, **changed)
     with held(run):
         pairs = _judged_pairs(run)
         if config.teacher != "llm" or not pairs:
@@ -141,7 +141,7 @@ def _judged_pairs(run: Path) -> list[_Judged]:
         return []
     corpus = read_table(run / "corpus/corpus.parquet", "corpus")
     queries = read_table(run / "synthesis/queries.parquet", "queries")
-    text_of = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
+    text_of = texts_by_id(corpus)
     question = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
     return [
         _Judged(Pair(row["query_id"], row["doc_id"], question[row["query_id"]], text_of[row["doc_id"]]), row["grade"])
@@ -188,11 +188,9 @@ def _planted(run: Path, chosen: Sequence[_Judged], llm: LLM, seed: int, progress
     sides = read_table(run / "corpus/documents.parquet", "documents").to_pylist()
     hidden = {row["parent_id"] for row in sides if row["split"] == "test"}
     rows = [row for row in corpus.to_pylist() if row["parent_id"] not in hidden]
-    text_of = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
+    text_of = texts_by_id(corpus)
     home = {row["doc_id"]: (row["parent_cluster"], row["domain"]) for row in rows}
-    sources: dict[str, list[str]] = {}
-    for row in read_table(run / "synthesis/sources.parquet", "qrels").to_pylist():
-        sources.setdefault(row["query_id"], []).append(row["doc_id"])
+    sources = relevant(read_table(run / "synthesis/sources.parquet", "qrels"))
     random = np.random.default_rng(seed)
     own, other = [], []
     for pair in {row.pair.query_id: row.pair for row in chosen}.values():
@@ -242,12 +240,11 @@ def _with_people(pairs: Sequence[_Judged], path: Path) -> dict[str, Any]:
 def _grades(pairs: Sequence[Pair], teacher: LLMTeacher, progress: Progress) -> list[int | None]:
     if not pairs:
         return []
-    with progress.bar(len(teacher.prompts(pairs)), "calls") as advance:
+    with progress.bar(teacher.calls(pairs), "calls") as advance:
         found = teacher.judge(pairs, advance)
-    cut_off = sum(isinstance(judgment, Failure) and judgment.kind == "budget" for judgment in found)
-    if cut_off:
+    if lost := cut_off(found):
         raise InputError(
-            f"the budget of the run ended before {cut_off:,} of {len(found):,} grades; raise it with --budget-calls, "
+            f"the budget of the run ended before {lost:,} of {len(found):,} grades; raise it with --budget-calls, "
             "--budget-tokens or --budget-money (what was graded is kept)"
         )
     return [None if isinstance(judgment, Failure) else judgment.grade for judgment in found]

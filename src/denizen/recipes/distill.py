@@ -10,7 +10,7 @@ them, and what the systems find is graded there.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ import pyarrow as pa
 from denizen.core.config import AdaptConfig, ranks
 from denizen.core.errors import InputError
 from denizen.core.formats import read_documents
-from denizen.core.stage import STAGE_FILE, file_digest
-from denizen.core.tables import read_table, texts, write_table
+from denizen.core.stage import file_digest
+from denizen.core.tables import read_table, texts, texts_by_id, write_table
 from denizen.models.prompts import prompts_digest
 from denizen.models.weights import model_digest
 from denizen.recipes import teachers
@@ -210,8 +210,9 @@ class _Distillation:
         def work(folder: Path) -> dict[str, Any]:
             parts, lost = [], []
             unit = "calls" if config.teacher == "llm" else "pairs"
-            for split, most in self._shares(number, stage, found).items():
-                pairs = self._pairs(number, split, found)
+            of_split = {split: self._pairs(number, split, found) for split in ("dev", "train")}
+            for split, most in self._shares(number, stage, found, of_split["dev"]).items():
+                pairs = of_split[split]
                 teacher = teachers.make_teacher(config, self.llm, stage, most)
                 with self.progress.bar(teacher.calls(pairs), f"{split} {unit}") as advance:
                     judgments, failures = judging.judge(pairs, teacher, stage, advance)
@@ -237,7 +238,7 @@ class _Distillation:
         """
         candidates = read_table(self.out / f"round-{number}/candidates/candidates.parquet", "candidates")
         known = {(row["query_id"], row["doc_id"]) for row in self._judgments(range(number)).to_pylist()}
-        text_of = dict(zip(found.corpus["doc_id"].to_pylist(), texts(found.corpus), strict=True))
+        text_of = texts_by_id(found.corpus)
         question = {row["query_id"]: row["text"] for row in found.of(split)}
         sources = {(row["query_id"], row["doc_id"]) for row in found.sources.to_pylist()}
         rows = [
@@ -249,7 +250,7 @@ class _Distillation:
             judging.Pair(query, passage, question[query], text_of[passage]) for _, _, query, passage in sorted(rows)
         ]
 
-    def _shares(self, number: int, stage: str, found: Texts) -> dict[str, int | None]:
+    def _shares(self, number: int, stage: str, found: Texts, of_dev: Sequence[judging.Pair]) -> dict[str, int | None]:
         """How many calls of a round dev and train may pay for.
 
         What dev, its later rounds and the test need is set aside first, at most half of what the budget has left; the
@@ -262,7 +263,7 @@ class _Distillation:
         together = -(-_DEV_TOP // self.config.grades_per_call)
         # three systems, at most all different
         tested = -(-3 * _DEV_TOP // self.config.grades_per_call)
-        now = teachers.make_teacher(self.config, self.llm, stage).calls(self._pairs(number, "dev", found))
+        now = teachers.make_teacher(self.config, self.llm, stage).calls(of_dev)
         later = rounds * together * len(found.of("dev"))
         test = 0 if len(found.labels) else tested * len(found.of("test"))
         wanted = now + later + test
@@ -376,10 +377,5 @@ class _Distillation:
     def _coverage(self) -> dict[str, dict[str, Any]]:
         """What became of the calls of each stage that has asked the teacher."""
         names = ("asked", "coverage", "failures", "cut_off_by_budget")
-        found = {}
-        for stage in stage_names(self.config):
-            path = self.out / stage / STAGE_FILE
-            facts = json.loads(path.read_text(encoding="utf-8"))["facts"] if path.is_file() else {}
-            if "coverage" in facts:
-                found[stage] = {name: facts[name] for name in names}
-        return found
+        asked = {stage: facts for stage, facts in self.rounds.facts.items() if "coverage" in facts}
+        return {stage: {name: facts[name] for name in names} for stage, facts in asked.items()}

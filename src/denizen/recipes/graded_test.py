@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from denizen.core.errors import InputError
-from denizen.core.tables import texts, write_table
+from denizen.core.tables import run_ranks, texts_by_id, write_table
 from denizen.models.llm import LLM
 from denizen.models.weights import model_digest
 from denizen.recipes import teachers
@@ -57,7 +56,7 @@ def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Text
             "bm25": rounds.search_bm25(queries, found.corpus, _DEPTH),
             "adapted": rounds.search(best, students[best], queries, found.corpus, _DEPTH, "queries by adapted"),
         }
-        text_of = dict(zip(found.corpus["doc_id"].to_pylist(), texts(found.corpus), strict=True))
+        text_of = texts_by_id(found.corpus)
         pool = _pool(runs.values(), list(queries))
         pairs = [
             judging.Pair(query_id, doc_id, queries[query_id], text_of[doc_id])
@@ -72,8 +71,8 @@ def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Text
         write_table(folder / "failures.parquet", failures)
         grades = judging.graded_qrels(judging.with_sources(judgments, found.written_for()))
         answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
-        lost = {row["key"].split(" ", 1)[0] for row in failures.to_pylist()}
-        whole = [query_id for query_id in queries if query_id not in lost]
+        graded = {(row["query_id"], row["doc_id"]) for row in judgments.to_pylist()}
+        whole = [query_id for query_id in queries if all((query_id, name) in graded for name in pool[query_id])]
         ids = [query_id for query_id in whole if query_id in answered]
         if not ids:
             raise InputError(
@@ -92,11 +91,8 @@ def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Text
 
 def _pool(runs: Iterable[pa.Table], query_ids: Sequence[str]) -> dict[str, list[str]]:
     """For each query what any system found, by rank and not by system, each passage once."""
-    places: dict[str, dict[str, int]] = {query_id: {} for query_id in query_ids}
+    best: dict[str, dict[str, int]] = {query_id: {} for query_id in query_ids}
     for run in runs:
-        rank: Counter[str] = Counter()
-        for query_id, doc_id in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
-            rank[query_id] += 1
-            of_query = places[query_id]
-            of_query[doc_id] = min(rank[query_id], of_query.get(doc_id, rank[query_id]))
-    return {query_id: sorted(of_query, key=lambda name: of_query[name]) for query_id, of_query in places.items()}
+        for (query_id, doc_id), rank in run_ranks(run).items():
+            best[query_id][doc_id] = min(rank, best[query_id].get(doc_id, rank))
+    return {query_id: sorted(ranks, key=lambda name: ranks[name]) for query_id, ranks in best.items()}

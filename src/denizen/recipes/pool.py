@@ -22,8 +22,8 @@ from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
 from denizen.core.progress import Progress, Silent
 from denizen.core.stage import write_json
-from denizen.core.tables import read_table, table, texts
-from denizen.models.answer import Failure
+from denizen.core.tables import read_table, table, texts, texts_by_id
+from denizen.models.answer import Failure, cut_off
 from denizen.models.backends import Vectors
 from denizen.models.encoder import Encoder, locate
 from denizen.models.llm import LLM
@@ -89,7 +89,7 @@ def pool(  # noqa: PLR0913
         InputError: When the judge is the teacher and same_judge is not set, or the run has no held-out documents.
     """
     progress = progress or Silent()
-    config = AdaptConfig(**{**read_config(run).as_dict(), **changed})
+    config = read_config(run, **changed)
     if judge == config.llm and not same_judge:
         raise InputError(
             f"judge is {judge!r}, the teacher itself, which would reward its own taste; name another LLM, or same_judge"
@@ -153,7 +153,7 @@ def _fresh_queries(corpus: pa.Table, count: int, llm: LLM, config: AdaptConfig, 
     sides = table("documents", {"parent_id": names, "split": ["test"] * len(names)})
     styles = synthesis.read_styles(config.styles)
     wanted = synthesis.tasks(corpus, sides, {"test": count}, styles, config.seed + 1)[:count]
-    passages = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
+    passages = texts_by_id(corpus)
     with progress.bar(len(wanted), "calls") as advance:
         replies = llm.ask(synthesis.question_prompts(wanted, passages), STAGE, advance)
     failures = [reply for reply in replies if isinstance(reply, Failure)]
@@ -233,14 +233,14 @@ def _drawn(
             for number, unit in enumerate(batch)
             for at in dict.fromkeys(at for best in unit.best.values() for at in best)
         ]
-        with progress.bar(len(pairs), "calls") as advance:
+        with progress.bar(teacher.calls(pairs), "calls") as advance:
             found = teacher.judge(pairs, advance)
         grade_of = {
             (pair.query_id, pair.doc_id): grade.grade or 0
             for pair, grade in zip(pairs, found, strict=True)
             if not isinstance(grade, Failure)
         }
-        budget_ended = any(isinstance(grade, Failure) and grade.kind == "budget" for grade in found)
+        budget_ended = bool(cut_off(found))
         for number, unit in enumerate(batch):
             key = f"{number} {unit.query}"
             ranked = {name: [grade_of.get((key, doc_ids[at])) for at in best] for name, best in unit.best.items()}

@@ -14,7 +14,7 @@ import pyarrow as pa
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
 from denizen.core.formats import Source
-from denizen.core.formats.source import SPLITS
+from denizen.core.formats.source import SPLITS, source_files
 from denizen.core.stage import file_digest, write_json
 from denizen.core.tables import relevant, rows_table, write_table
 from denizen.stages import corpus as corpus_stage
@@ -187,14 +187,7 @@ def source_digest(source: str, out: Path) -> dict[str, str]:
     path = Path(source)
     if path.is_file():
         return {path.name: file_digest(path)}
-    own = out.resolve()
-    return {
-        found.relative_to(path).as_posix(): file_digest(found)
-        for found in sorted(path.rglob("*"))
-        if found.is_file()
-        and not any(part.startswith(".") for part in found.relative_to(path).parts)
-        and own not in found.resolve().parents
-    }
+    return {found.relative_to(path).as_posix(): file_digest(found) for found in source_files(path, out)}
 
 
 def content_digest(source: Source) -> dict[str, str]:

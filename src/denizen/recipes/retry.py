@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.core.errors import InputError
 from denizen.core.progress import Progress, Silent
 from denizen.core.stage import STAGE_FILE
@@ -32,10 +31,7 @@ def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dic
     Raises:
         InputError: When the run has no LLM, nothing failed, or a setting is changed that decides results.
     """
-    fixed = sorted(set(changed) - set(WITHOUT_EFFECT))
-    if fixed:
-        raise InputError(f"retry cannot change {', '.join(fixed)}; it may change {', '.join(WITHOUT_EFFECT)}")
-    config = AdaptConfig(**{**read_config(run).as_dict(), **changed})
+    config = read_config(run, **changed)
     with held(run):
         llm = teachers.run_llm(config, run)
         stages = _with_failures(run)

@@ -39,6 +39,7 @@ class Rounds:
         self.progress = runner.progress
         self.training_arithmetic = "bf16" if use_bf16(config.precision) else "fp32"
         self.files: dict[str, dict[str, str]] = {}
+        self.facts: dict[str, dict[str, Any]] = {}
         self._encoder: Encoder | None = None
 
     def stage(
@@ -50,12 +51,12 @@ class Rounds:
         work: Callable[[Path], dict[str, Any] | None],
         resumable: bool = False,
     ) -> dict[str, Any]:
-        """Does a stage unless it is done already, and remembers the digests of its files."""
+        """Does a stage unless it is done already, and remembers its facts and the digests of its files."""
         if self.runner.redo == name or self.runner.refresh is not None:
             # what follows will not be what the old result was made from
             (self.out / "metrics.json").unlink(missing_ok=True)
         record = self.runner.run(Stage(self.out / name, version, settings, inputs, resumable), work)
-        self.files[name] = record["files"]
+        self.files[name], self.facts[name] = record["files"], record["facts"]
         return record
 
     def encoder(self, student: Path, number: int | None = None) -> Encoder:

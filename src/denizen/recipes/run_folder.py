@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.core.errors import ChangedError, DenizenError, InputError, reason
@@ -67,16 +68,25 @@ def writing(out: Path) -> Iterator[None]:
         raise
 
 
-def read_config(run: Path) -> AdaptConfig:
+def read_config(run: Path, **changed: Any) -> AdaptConfig:
     """The settings of a run.
 
+    Args:
+        run: Its folder.
+        changed: Other values for settings that do not decide results, such as endpoint, prices, the budgets.
+
     Raises:
-        InputError: When the folder holds no run.
+        InputError: When the folder holds no run, or a setting is changed that decides results.
     """
+    fixed = sorted(set(changed) - set(WITHOUT_EFFECT))
+    if fixed:
+        raise InputError(
+            f"{', '.join(fixed)} cannot change in a finished run; there {', '.join(WITHOUT_EFFECT)} may change"
+        )
     path = run / "config.json"
     if not path.is_file():
         raise InputError(f"{run} holds no run of denizen (it has no config.json)")
-    return AdaptConfig(**json.loads(path.read_text(encoding="utf-8")))
+    return AdaptConfig(**{**json.loads(path.read_text(encoding="utf-8")), **changed})
 
 
 def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from denizen.core.config import AdaptConfig
+from denizen.core.tables import relevant
 from denizen.stages.candidate_sampling import has_long_documents
 
 
@@ -39,10 +40,7 @@ class Texts:
 
     def written_for(self) -> dict[str, list[str]]:
         """Query id to the passages that it was written for."""
-        found: dict[str, list[str]] = {}
-        for row in self.sources.to_pylist():
-            found.setdefault(row["query_id"], []).append(row["doc_id"])
-        return found
+        return {query_id: list(passages) for query_id, passages in relevant(self.sources).items()}
 
 
 def mined_within(config: AdaptConfig, corpus: pa.Table) -> str:

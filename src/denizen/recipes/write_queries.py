@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
-from denizen.core.tables import rows_table, texts, write_table
+from denizen.core.tables import rows_table, run_ranks, texts, texts_by_id, write_table
 from denizen.core.written import Written
-from denizen.models.answer import Answer, Failure, Prompt
+from denizen.models.answer import Answer, Failure, Prompt, cut_off
 from denizen.models.llm import LLM
 from denizen.recipes import teachers
 from denizen.recipes.rounds import Rounds
@@ -62,7 +62,7 @@ def write_queries(
         InputError: When too few calls were answered, or too few queries are left.
     """
     config, corpus = rounds.config, tables["corpus"]
-    passages = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
+    passages = texts_by_id(corpus)
     labelled = len(tables["labels"]) > 0
     wrote = read_query_log(config, labelled)
     replies: list[Answer | Failure] = []
@@ -155,7 +155,7 @@ def _keep_best(
     elif config.round_trip and tied:
         named = {str(at): query.text for at, query in enumerate(tied)}
         run = rounds.search(None, base, named, corpus, config.round_trip)
-        places = {(row["query_id"], row["doc_id"]): rank for rank, row in _ranked(run)}
+        places = run_ranks(run)
         ranks = [_worst(places, str(at), query.sources) for at, query in enumerate(tied)]
         # a test of what the base finds already would hide what is gained
         ranks = [rank if query.split == "train" else 1 for query, rank in zip(tied, ranks, strict=True)]
@@ -194,7 +194,7 @@ def _expert_queries(
     replies: list[Answer | Failure] = []
     for place, (domain, examples) in enumerate(sorted(of_domain.items())):
         count = round(config.expert_queries * len(examples))
-        asked = sum(not (isinstance(reply, Failure) and reply.kind == "budget") for reply in replies)
+        asked = len(replies) - cut_off(replies)
         part = None if most is None else (most - asked) // (len(of_domain) - place)
         with rounds.progress.bar(synthesis.expert_calls(count), "calls for expert queries") as advance:
             written, answers = expert.write(examples, domain, count, part, advance)
@@ -203,27 +203,18 @@ def _expert_queries(
     return found, replies
 
 
-def _ranked(run: pa.Table) -> list[tuple[int, dict[str, Any]]]:
-    ranks: dict[str, int] = {}
-    listed = []
-    for row in run.to_pylist():
-        ranks[row["query_id"]] = rank = ranks.get(row["query_id"], 0) + 1
-        listed.append((rank, row))
-    return listed
-
-
 def _worst(places: Mapping[tuple[str, str], int], query_id: str, sources: Sequence[str]) -> int | None:
     ranks = [places.get((query_id, source)) for source in sources]
     return None if None in ranks else max(rank for rank in ranks if rank is not None)
 
 
-def _check_enough(kept: Sequence[Written], labelled: bool, cut_off: int) -> None:
+def _check_enough(kept: Sequence[Written], labelled: bool, lost: int) -> None:
     for split in ("train", "dev") if labelled else ("train", "dev", "test"):
         count = sum(query.split == split for query in kept)
         if count < _LEAST:
             raise InputError(
                 f"{count} {split} querie(s) are left, at least {_LEAST} are needed: raise "
-                + (f"the budget, which cut off {cut_off:,} calls" if cut_off else "--passages or --keep-share")
+                + (f"the budget, which cut off {lost:,} calls" if lost else "--passages or --keep-share")
                 + ", give a longer --query-log, or see dropped_queries (--round-trip 0 switches that filter off)"
             )
 

@@ -8,13 +8,13 @@ Looking costs money, so few passages are shown for a query, most of them where t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from denizen.core.tables import table
+from denizen.core.tables import rankings, table
 from denizen.models.backends import Vectors
 from denizen.models.embedding_store import StoredVectors
 
@@ -78,7 +78,7 @@ def from_corpus(run: pa.Table, sampling: Sampling, always: Mapping[str, Iterable
         A `candidates` table without roles, by query, then by rank; what `always` adds from beyond the run has none.
     """
     rows: list[_Row] = []
-    for query_id, ranking in _rankings(run):
+    for query_id, ranking in rankings(run).items():
         ranks = set(sampling.ranks(len(ranking), query_id))
         wanted = dict.fromkeys(always.get(query_id, ()))
         for rank, (doc_id, score) in enumerate(ranking, start=1):
@@ -118,7 +118,7 @@ def from_documents(
     for at, parent in enumerate(parents):
         members.setdefault(parent, []).append(at)
     rows: list[_Row] = []
-    for query_id, ranking in _rankings(run):
+    for query_id, ranking in rankings(run).items():
         wanted = dict.fromkeys(always.get(query_id, ()))
         found = dict.fromkeys(home[doc_id] for doc_id, _ in ranking[: sampling.found_by])
         for parent in [*found, *(home[doc_id] for doc_id in wanted if home[doc_id] not in found)]:
@@ -131,14 +131,6 @@ def from_documents(
                 if rank in ranks or doc_id in wanted:
                     rows.append((query_id, doc_id, rank, float(scores[at])))
     return _candidates(rows, retriever)
-
-
-def _rankings(run: pa.Table) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-    ranked: dict[str, list[tuple[str, float]]] = {}
-    columns = (run[name].to_pylist() for name in ("query_id", "doc_id", "score"))
-    for query_id, doc_id, score in zip(*columns, strict=True):
-        ranked.setdefault(query_id, []).append((doc_id, score))
-    yield from ranked.items()
 
 
 def _candidates(rows: Sequence[_Row], retriever: str) -> pa.Table:

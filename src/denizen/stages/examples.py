@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from denizen.core.tables import table
+from denizen.core.tables import run_ranks, table
 
 # a partial answer: neither relevant nor irrelevant
 _UNSURE = 3
@@ -147,7 +146,7 @@ def with_roles(
     Returns:
         A `candidates` table, by query, positives first, then by rank.
     """
-    places = _places(run)
+    places = run_ranks(run)
     known = written_for or {}
     disputed = disputed_queries(judgments, known)
     judged: dict[str, list[tuple[int, bool, int, str]]] = {}
@@ -185,7 +184,7 @@ def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], ne
     Returns:
         A row a query at most, with the teacher's scores of its passages.
     """
-    places = _places(run)
+    places = run_ranks(run)
     scored: dict[str, list[tuple[float, str]]] = {}
     for row in judgments.to_pylist():
         if row["score"] is not None:
@@ -229,15 +228,6 @@ def cumulate(earlier: Sequence[pa.Table], new: pa.Table) -> pa.Table:
             seen.add(key)
             kept.append(row)
     return pa.Table.from_pylist(kept, schema=new.schema)
-
-
-def _places(run: pa.Table) -> dict[tuple[str, str], int]:
-    places: dict[tuple[str, str], int] = {}
-    seen: Counter[str] = Counter()
-    for query_id, doc_id in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
-        seen[query_id] += 1
-        places[query_id, doc_id] = seen[query_id]
-    return places
 
 
 def _by_query(candidates: pa.Table) -> Iterator[_Mined]:

@@ -115,10 +115,6 @@ class LLMTeacher:
         """The LLM's name."""
         return self.llm.model
 
-    def prompts(self, pairs: Sequence[Pair]) -> list[Prompt]:
-        """The calls for some pairs."""
-        return [self._prompt(pairs, rows) for rows in self._calls(pairs)]
-
     def calls(self, pairs: Sequence[Pair]) -> int:
         """LLM calls, stored ones included."""
         return sum(1 for _ in self._calls(pairs))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from denizen.core.tables import relevant, table
+from denizen.core.tables import rankings, relevant, table
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,7 @@ def mine(
     """
     known = relevant(qrels)
     related = related_passages(qrels, corpus, query_ids)
-    ranked: dict[str, list[tuple[str, float]]] = {}
-    columns = (run[name].to_pylist() for name in ("query_id", "doc_id", "score"))
-    for query_id, doc_id, score in zip(*columns, strict=True):
-        ranked.setdefault(query_id, []).append((doc_id, score))
+    ranked = rankings(run)
     counts: Counter[str] = Counter(relevant=0, related=0, above_ceiling=0)
     rows: list[Candidate] = []
     places = sorted({rank for first, last in windows for rank in range(first, last + 1)})

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from denizen.core.errors import InputError
 from denizen.core.written import Written
-from denizen.models.answer import Answer, Failure, Prompt
+from denizen.models.answer import Answer, Failure, Prompt, cut_off
 from denizen.models.backends import Vectors
 from denizen.models.llm import LLM
 from denizen.models.prompts import messages
@@ -203,7 +203,7 @@ class Expert:
                     if text.strip() and text.lower() not in seen and len(found) < count:
                         seen.add(text.lower())
                         found.append(Written(text, domain, "train", "expert", (), None))
-            if len(found) >= count or any(isinstance(reply, Failure) and reply.kind == "budget" for reply in asked):
+            if len(found) >= count or cut_off(asked):
                 break
         return found, replies
 

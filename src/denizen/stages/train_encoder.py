@@ -27,7 +27,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 
 from denizen.core.config import AdaptConfig
 from denizen.core.errors import InputError
-from denizen.core.tables import texts
+from denizen.core.tables import texts_by_id
 from denizen.models.attention import use_batched_attention
 from denizen.models.backends import use_bf16
 from denizen.models.batch_embedding import embed_columns
@@ -97,7 +97,7 @@ def training_set(
         fill: Whether the loss masks by relevance.
     """
     width = max((len(ids) for ids in examples["negative_ids"].to_pylist()), default=0)
-    text_of = dict(zip(corpus["doc_id"].to_pylist(), texts(corpus), strict=True))
+    text_of = texts_by_id(corpus)
     question = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
     kept = [row for row in examples.to_pylist() if fill or len(row["negative_ids"]) == width]
     rows = [[row["positive_id"], *row["negative_ids"]] for row in kept]

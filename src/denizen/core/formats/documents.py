@@ -11,7 +11,7 @@ import pyarrow as pa
 from denizen.core.errors import InputError
 from denizen.core.formats.beir import is_beir_folder, read_beir, read_beir_corpus
 from denizen.core.formats.rows import BadRows, table_rows
-from denizen.core.formats.source import Source
+from denizen.core.formats.source import Source, source_files
 from denizen.core.tables import SCHEMAS, table
 
 TEXT_FILES = (".txt", ".md", ".markdown", ".rst")
@@ -57,15 +57,7 @@ def read_documents(source: str, skip_bad_rows: bool = False, leave_out: Path | N
 
 
 def _text_files(folder: Path, bad: BadRows, leave_out: Path | None) -> Iterator[dict[str, Any]]:
-    own = leave_out.resolve() if leave_out else None
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.suffix.lower() in TEXT_FILES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and own not in path.resolve().parents
-    )
+    paths = [path for path in source_files(folder, leave_out) if path.suffix.lower() in TEXT_FILES]
     if not paths:
         raise InputError(f"{folder} has no text file ({', '.join(TEXT_FILES)})")
     for path in paths:

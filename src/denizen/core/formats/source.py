@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
 from denizen.core.formats.rows import BadRow
 
 SPLITS = ("train", "dev", "test")
+
+
+def source_files(folder: Path, leave_out: Path | None) -> list[Path]:
+    """The files of a folder and its subfolders in order, without hidden ones and those of the folder to leave out."""
+    own = leave_out.resolve() if leave_out else None
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and own not in path.resolve().parents
+    ]
 
 
 @dataclass(frozen=True)
