@@ -53,7 +53,7 @@ def test_where_no_round_beats_the_base_the_card_and_the_last_line_say_so(
     finished: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, report = finished
-    unchanged = {**report, "best_round": 0}
+    unchanged = {**report, "best_round": 0, "chosen": "base"}
     assert "adapted with Denizen" in model_card(report) and BASE_STAYS not in model_card(report)
     assert "adapted with Denizen" not in model_card(unchanged) and BASE_STAYS in model_card(unchanged)
     monkeypatch.setattr("denizen.recipes.adapt.adapt", lambda *arguments, **settings: unchanged)
@@ -66,7 +66,16 @@ def test_where_no_round_beats_the_base_the_card_and_the_last_line_say_so(
 def test_the_card_names_every_setting_and_no_path(finished: Finished, pairs: Path, tiny_encoder: Path) -> None:
     _, report = finished
     card = model_card(report)
-    for name in set(report["config"]) - {"source", "model", "guide", "cross_encoder", "query_log", *WITHOUT_EFFECT}:
+    for name in set(report["config"]) - {
+        "source",
+        "model",
+        "guide",
+        "cross_encoder",
+        "query_log",
+        "general",
+        "neighbour",
+        *WITHOUT_EFFECT,
+    }:
         assert f"{name}: {report['config'][name]}" in card
     assert str(pairs.parent) not in card and str(tiny_encoder.parent) not in card
 

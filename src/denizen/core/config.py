@@ -133,6 +133,18 @@ class AdaptConfig:
     grades_per_call: int = _setting(1, "Passages that are graded in one call.", least=1, most=50)
     same_document: bool = _setting(False, "Both passages of an example come from one document (arXiv 2512.08088).")
 
+    baselines: bool = _setting(True, "Measure plain fine-tuning and the average of base and adapted, too.")
+    general: tuple[str, ...] = _setting((), "BEIR folder of a general set on which the model may not get worse.")
+    neighbour: tuple[str, ...] = _setting((), "BEIR folder of a neighbour: the same field, other questions.")
+    # half a point is what a reader of a leaderboard would not call a loss, and about what 500 queries can show
+    forgetting_limit: float = _setting(
+        0.005, "How far the mean nDCG@10 of the general sets, and of the neighbours, may fall.", least=0, most=1
+    )
+    # four halvings find the weight to a sixteenth, four more try the other methods there
+    merge_evaluations: int = _setting(
+        8, "Merges with the base that are measured where the limit is broken; 0: none.", least=0, most=1000
+    )
+
     memory_mb: int = _setting(512, "Memory of one block of scores in exact search.", least=8, most=1 << 22)
     precision: Literal["auto", "fp32", "bf16", "int8"] = _setting(
         "auto", "bf16 where the processor has it, else fp32. int8: encoding with the onnx backend."
@@ -165,6 +177,8 @@ class AdaptConfig:
         hints = get_type_hints(type(self))
         for spec in specs:
             value = values.get(spec.name, spec.default)
+            # JSON has lists only
+            value = tuple(value) if isinstance(value, list) else value
             _check(spec, hints[spec.name], value)
             object.__setattr__(self, spec.name, value)
         self._check_together()
@@ -196,11 +210,13 @@ class AdaptConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON keeps them."""
-        return dataclasses.asdict(self)
+        found = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
     def only(self, *names: str) -> dict[str, Any]:
         """The named settings, for a stage's fingerprint."""
-        return {name: getattr(self, name) for name in names}
+        found = self.as_dict()
+        return {name: found[name] for name in names}
 
 
 def ranks(window: str) -> tuple[int, int]:
@@ -219,6 +235,10 @@ def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise InputError(f"{spec.name} is {value!r}; it must be one of {list(get_args(hint))}")
+        return
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+            raise InputError(f"{spec.name} is {value!r}; it must be a list of texts")
         return
     fits = (int, float) if hint is float else hint
     if not isinstance(value, fits) or (isinstance(value, bool) and hint is not bool):
@@ -320,6 +340,13 @@ PANELS: dict[str, tuple[str, ...]] = {
         "decay",
         "grades_per_call",
         "same_document",
+    ),
+    "Proof": (
+        "baselines",
+        "general",
+        "neighbour",
+        "forgetting_limit",
+        "merge_evaluations",
     ),
     "Machine": (
         "memory_mb",

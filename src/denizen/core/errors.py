@@ -29,6 +29,12 @@ class LeakError(DenizenError):
     exit_code = 3
 
 
+class GateError(DenizenError):
+    """The adapted model has forgotten more than the limit allows."""
+
+    exit_code = 4
+
+
 def reason(error: BaseException) -> str:
     """The first line of another library's message, or the error's type where it has none."""
     lines = str(error).strip().splitlines()

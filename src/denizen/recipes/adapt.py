@@ -6,6 +6,7 @@ disk; running the same command again continues where the last run stopped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from denizen.core.progress import Progress, Silent
 from denizen.core.stage import StageRunner
 from denizen.models.encoder import load_encoder, locate
 from denizen.recipes import distill, labelled, teachers
+from denizen.recipes.retrieval_sets import Parts, read_parts
 from denizen.recipes.rounds import Rounds
 from denizen.recipes.run_folder import check_config, check_encoding, held
+from denizen.stages.merge import is_available
 
 
 def adapt(
@@ -28,6 +31,7 @@ def adapt(
     refresh: frozenset[str] | None = None,
     progress: Progress | None = None,
     source: Source | None = None,
+    sets: Sequence[Parts] | None = None,
 ) -> dict[str, Any]:
     """Adapts a bi-encoder to documents.
 
@@ -38,6 +42,7 @@ def adapt(
         refresh: Stages to put together anew; those after them are done anew where what they read has changed.
         progress: Receives what a person should see.
         source: Documents and queries that are read already (the demo's); `config.source` only names them then.
+        sets: General and neighbour sets that are read already, instead of `config.general` and `config.neighbour`.
 
     Returns:
         The contents of `metrics.json`.
@@ -53,6 +58,12 @@ def adapt(
     base = locate(config.model)
     guide = locate(config.guide) if config.guide else base
     check_encoding(config.backend, config.precision, config.store)
+    sets = read_parts(config.general, config.neighbour, config.seed) if sets is None else sets
+    if sets and config.merge_evaluations and not is_available():
+        raise InputError(
+            "a merge that keeps the limit on forgetting needs mergekit: pip install 'denizen[merge]', or set "
+            "merge_evaluations to 0"
+        )
     if not gold:
         teachers.check(config)
     with held(out):
@@ -62,5 +73,5 @@ def adapt(
             load_encoder(base)
         rounds = Rounds(config, out, StageRunner(out, redo, progress or Silent(), refresh))
         if gold:
-            return labelled.adapt_with_labels(rounds, base, guide, source)
-        return distill.adapt_with_teacher(rounds, base, guide)
+            return labelled.adapt_with_labels(rounds, base, guide, sets, source)
+        return distill.adapt_with_teacher(rounds, base, guide, sets)

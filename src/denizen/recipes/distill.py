@@ -23,12 +23,14 @@ from denizen.core.stage import file_digest
 from denizen.core.tables import read_table, texts, texts_by_id, write_table
 from denizen.models.prompts import prompts_digest
 from denizen.models.weights import model_digest
-from denizen.recipes import teachers
+from denizen.recipes import proof, teachers
 from denizen.recipes.graded_test import graded_test
 from denizen.recipes.plan import make_teacher_plan
 from denizen.recipes.prepare import source_digest, write_unlabelled
+from denizen.recipes.proof import Learned
 from denizen.recipes.results import metrics_json
-from denizen.recipes.rounds import Rounds
+from denizen.recipes.retrieval_sets import Parts
+from denizen.recipes.rounds import LAST_STAGES, Rounds
 from denizen.recipes.unlabelled_texts import Texts, mined_within, visible
 from denizen.recipes.write_queries import SETTINGS as QUERY_SETTINGS
 from denizen.recipes.write_queries import write_queries
@@ -39,6 +41,7 @@ from denizen.stages.examples import Example
 _CORPUS_SETTINGS = ("source", "dev_share", "test_share", "seed", "near_duplicate", "passage_chars", "skip_bad_rows")
 # what is measured on dev needs the best five of each student graded
 _DEV_TOP = 5
+_WINDOWS = ("hard_positive_ranks", "negatives", "positives", "easy_per_hard")
 _PAIR = ("query_id", "doc_id", "rank")
 
 
@@ -47,16 +50,17 @@ def stage_names(config: AdaptConfig) -> list[str]:
     mined = ("embeddings", "run", "candidates", "judgments", "examples", "student")
     rounds = [f"round-{number}/{name}" for number in range(config.rounds) for name in mined]
     last = [f"round-{config.rounds}/{name}" for name in mined[:4]]
-    return ["corpus", "synthesis", *rounds, *last, "test", "model"]
+    return ["corpus", "synthesis", *rounds, *last, *LAST_STAGES]
 
 
-def adapt_with_teacher(rounds: Rounds, base: Path, guide: Path) -> dict[str, Any]:
+def adapt_with_teacher(rounds: Rounds, base: Path, guide: Path, sets: Sequence[Parts]) -> dict[str, Any]:
     """All stages, from the documents to metrics.json.
 
     Args:
         rounds: The run.
         base: The model to adapt.
         guide: The guide of the gist loss.
+        sets: Where the model must not get worse.
     """
     run = _Distillation(rounds, base)
     found = run.texts()
@@ -66,7 +70,7 @@ def adapt_with_teacher(rounds: Rounds, base: Path, guide: Path) -> dict[str, Any
         run.examples(number, found)
         students.append(run.train(number, students[-1], guide, found))
     run.look(rounds.config.rounds, students[-1], found)
-    return run.finish(students, found)
+    return run.finish(students, found, sets)
 
 
 class _Distillation:
@@ -287,16 +291,6 @@ class _Distillation:
         from denizen.models.losses import LOSSES
 
         config = self.config
-        names = (
-            "hard_positive_ranks",
-            "negatives",
-            "positives",
-            "easy_per_hard",
-            "loss",
-            "seed",
-            "same_document",
-            "depth",
-        )
         judged = {
             f"judgments-{at}": self.rounds.files[f"round-{at}/judgments"]["judgments.parquet"]
             for at in range(number + 1)
@@ -327,7 +321,13 @@ class _Distillation:
             counts = {"answered_queries": asked, "disputed_queries": disputed}
             return {**self._cumulate(folder, number, made), **counts}
 
-        self.rounds.stage(f"round-{number}/examples", 4, config.only(*names), inputs, work)
+        self.rounds.stage(
+            f"round-{number}/examples",
+            4,
+            config.only(*_WINDOWS, "loss", "seed", "same_document", "depth"),
+            inputs,
+            work,
+        )
 
     def _cumulate(self, folder: Path, number: int, made: list[Example]) -> dict[str, Any]:
         """Writes this round's examples with those of all rounds before."""
@@ -349,8 +349,8 @@ class _Distillation:
 
         return self.rounds.train(number, student, guide, tables, found.digests, related)
 
-    def finish(self, students: list[Path], found: Texts) -> dict[str, Any]:
-        """The choice on dev, stages test and model, and metrics.json."""
+    def finish(self, students: list[Path], found: Texts, sets: Sequence[Parts]) -> dict[str, Any]:
+        """The choice on dev, stages gate, baselines, test, forgetting and model, and metrics.json."""
         grades = judging.graded_qrels(self._known(range(len(students)), found))
         answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
         ids = [row["query_id"] for row in found.of("dev") if row["query_id"] in answered]
@@ -363,16 +363,33 @@ class _Distillation:
         for number in range(len(students)):
             run = read_table(self.out / f"round-{number}/run/run.parquet", "run")
             dev.append(evaluation.means(evaluation.measure(run, grades, ids)))
-        best = self.rounds.choose(dev)
+        rounds, inside = self.rounds, set(ids)
+        judged = {
+            f"judged-{at}": rounds.files[f"round-{at}/judgments"]["judgments.parquet"] for at in range(len(students))
+        }
+        learned = Learned(
+            students=students,
+            best=rounds.choose(dev),
+            corpus=found.corpus,
+            queries=found.queries,
+            pairs=found.sources,
+            dev=grades.filter(pa.array([name in inside for name in grades["query_id"].to_pylist()])),
+            digests={**found.digests, **judged},
+            related=lambda asked: mining.related_passages(found.sources, found.corpus, asked),
+        )
+        choice = proof.choose(rounds, learned, sets)
+        # without labels the baselines would ask the teacher for grades of what they find
+        systems = proof.systems(rounds, learned, choice, with_baselines=len(found.labels) > 0)
         if len(found.labels):
             tables = {"corpus": found.corpus, "queries": found.queries, "qrels": found.labels}
-            facts = self.rounds.test(best, students, tables, found.digests)
+            facts = rounds.test(systems, learned.best, tables, found.digests)
         else:
-            facts = graded_test(self.rounds, best, students, found, self.llm)
-        report = metrics_json(self.config, self.out, found.facts, dev, best, facts)
+            facts = graded_test(rounds, learned.best, students[0], choice.folder, found, self.llm)
+        lost = proof.forgetting(rounds, learned, choice, sets, systems)
+        report = metrics_json(self.config, self.out, found.facts, dev, learned.best, {**facts, **lost})
         report |= {"spending": teachers.spending(self.llm), "judged_by": facts.get("judged_by", "labels")}
         report |= {"coverage": self._coverage(), "test_queries_left_out": facts.get("queries_left_out", {})}
-        return self.rounds.finish(report, students[best])
+        return rounds.finish(report, choice.folder)
 
     def _coverage(self) -> dict[str, dict[str, Any]]:
         """What became of the calls of each stage that has asked the teacher."""

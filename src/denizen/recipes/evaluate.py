@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from denizen.core.errors import InputError
 from denizen.core.formats import Source, is_beir_folder, read_beir
 from denizen.core.progress import Progress, Silent
 from denizen.core.stage import write_json
-from denizen.core.tables import relevant, texts
+from denizen.core.tables import relevant
 from denizen.models.encoder import Encoder, locate
 from denizen.recipes.results import SCHEMA, versions
 from denizen.recipes.run_folder import check_encoding, probe, writing
+from denizen.recipes.searching import search_bm25, search_with
 from denizen.stages import corpus as corpus_stage
-from denizen.stages import evaluation, retrieval
+from denizen.stages import evaluation
 
 _DEPTH = 100
 
@@ -67,24 +68,23 @@ def evaluate(  # noqa: PLR0913
         _check_out(out)
     source = read_beir(data, skip_bad_rows, split)
     corpus = corpus_stage.ordered(corpus_stage.keep_whole(source.documents))
-    query_ids, queries = _linked_queries(source, f"split {split!r} of {data}")
+    queries = _linked_queries(source, f"split {split!r} of {data}")
     runs, backends = dict[str, pa.Table](), dict[str, str]()
     for name, folder in folders.items():
         with progress.working(name), _folder_of(store) as kept:
             encoder = Encoder(folder, kept, backend=backend, precision=precision)
-            runs[name] = _retrieve(encoder, query_ids, queries, corpus, progress)
+            runs[name] = _retrieve(encoder, queries, corpus, progress)
             backends[name] = str(encoder.backend)
     if bm25:
-        with progress.working("bm25"), progress.bar(len(queries), "queries") as advance:
-            doc_ids = corpus["doc_id"].to_pylist()
-            runs["bm25"] = retrieval.search_bm25(query_ids, queries, doc_ids, texts(corpus), _DEPTH, advance)
+        with progress.working("bm25"):
+            runs["bm25"] = search_bm25(queries, corpus, _DEPTH, progress)
     with writing(out) if out is not None else nullcontext():
         report = {
             "schema": SCHEMA,
             "data": data.name,
             "split": split,
             "skipped_rows": len(source.bad_rows),
-            **evaluation.write_evaluation(out, runs, source.qrels, query_ids),
+            **evaluation.write_evaluation(out, runs, source.qrels, list(queries)),
             "versions": versions(),
             "backends": backends,
         }
@@ -93,12 +93,12 @@ def evaluate(  # noqa: PLR0913
     return report
 
 
-def _linked_queries(source: Source, name: str) -> tuple[list[str], list[str]]:
+def _linked_queries(source: Source, name: str) -> dict[str, str]:
     known = relevant(source.qrels)
     rows = [row for row in source.queries.to_pylist() if row["query_id"] in known]
     if not rows:
         raise InputError(f"{name} has no query with a relevant document")
-    return [row["query_id"] for row in rows], [row["text"] for row in rows]
+    return {row["query_id"]: row["text"] for row in rows}
 
 
 @contextmanager
@@ -110,15 +110,11 @@ def _folder_of(store: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _retrieve(
-    encoder: Encoder, query_ids: list[str], queries: list[str], corpus: pa.Table, progress: Progress
-) -> pa.Table:
-    with progress.bar(len(corpus) + len(queries), "texts") as advance:
-        vectors = encoder.encode(texts(corpus), "document", advance)
-        asked = encoder.encode(queries, "query", advance)
+def _retrieve(encoder: Encoder, queries: Mapping[str, str], corpus: pa.Table, progress: Progress) -> pa.Table:
+    run = search_with(encoder, queries, corpus, _DEPTH, progress)
     for note in (f"by {encoder.backend}", *encoder.notes):
         progress.note(note)
-    return retrieval.search(query_ids, asked[:], corpus["doc_id"].to_pylist(), vectors, _DEPTH)
+    return run
 
 
 def _check_out(out: Path) -> None:

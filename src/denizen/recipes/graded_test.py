@@ -14,6 +14,7 @@ from denizen.models.llm import LLM
 from denizen.models.weights import model_digest
 from denizen.recipes import teachers
 from denizen.recipes.rounds import Rounds
+from denizen.recipes.searching import search_bm25
 from denizen.recipes.unlabelled_texts import Texts
 from denizen.stages import evaluation, judging
 
@@ -22,8 +23,8 @@ _DEPTH = 5
 _MEASURES = ("MRR@5", "DCG@5")
 
 
-def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Texts, llm: LLM | None) -> dict[str, Any]:
-    """Grades the best five passages of base, BM25 and the chosen student for every test query.
+def graded_test(rounds: Rounds, best: int, base: Path, adapted: Path, found: Texts, llm: LLM | None) -> dict[str, Any]:
+    """Grades the best five passages of base, BM25 and adapted for every test query.
 
     Only queries whose passages were all graded are measured: with holes, the system that was graded last would lose.
 
@@ -33,7 +34,8 @@ def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Text
     Args:
         rounds: The run.
         best: The chosen round.
-        students: Base and all students.
+        base: The model that was adapted.
+        adapted: What came out.
         found: The run's texts.
         llm: The run's LLM.
 
@@ -46,15 +48,15 @@ def graded_test(rounds: Rounds, best: int, students: Sequence[Path], found: Text
     inputs = {
         **found.digests,
         "base": rounds.files["round-0/embeddings"]["encoder.json"],
-        "base_model": model_digest(students[0]),
-        "adapted_model": model_digest(students[best]),
+        "base_model": model_digest(base),
+        "adapted_model": model_digest(adapted),
     }
 
     def work(folder: Path) -> dict[str, Any]:
         runs = {
-            "base": rounds.search(0, students[0], queries, found.corpus, _DEPTH, "queries by base"),
-            "bm25": rounds.search_bm25(queries, found.corpus, _DEPTH),
-            "adapted": rounds.search(best, students[best], queries, found.corpus, _DEPTH, "queries by adapted"),
+            "base": rounds.search(0, base, queries, found.corpus, _DEPTH, "queries by base"),
+            "bm25": search_bm25(queries, found.corpus, _DEPTH, rounds.progress),
+            "adapted": rounds.search(best, adapted, queries, found.corpus, _DEPTH, "queries by adapted"),
         }
         text_of = texts_by_id(found.corpus)
         pool = _pool(runs.values(), list(queries))

@@ -2,22 +2,29 @@
 
 source -> corpus, queries, qrels (split, guarded)
 round r: student_r -> embeddings -> run -> candidates -> examples -> student_{r+1}
-dev chooses the round; test is read once: base, BM25, adapted -> metrics.json, model/
+dev chooses the round, the gate perhaps a merge; test is read once: base, BM25, baselines, adapted
+-> metrics.json, model/
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from denizen.core.config import AdaptConfig, ranks
 from denizen.core.formats import Source, read_source
 from denizen.core.tables import read_table, write_table
+from denizen.recipes import proof
 from denizen.recipes.plan import make_plan
 from denizen.recipes.prepare import SETTINGS as PREPARE_SETTINGS
 from denizen.recipes.prepare import Data, content_digest, source_digest, write_data
+from denizen.recipes.proof import Learned
 from denizen.recipes.results import metrics_json
-from denizen.recipes.rounds import Rounds
+from denizen.recipes.retrieval_sets import Parts
+from denizen.recipes.rounds import LAST_STAGES, Rounds
 from denizen.stages import evaluation, examples, mining
 from denizen.stages.examples import Windows
 
@@ -27,16 +34,19 @@ def stage_names(config: AdaptConfig) -> list[str]:
     mined = ("embeddings", "run", "candidates", "examples", "student")
     rounds = [f"round-{number}/{name}" for number in range(config.rounds) for name in mined]
     last = [f"round-{config.rounds}/{name}" for name in mined[:2]]
-    return ["corpus", *rounds, *last, "test", "model"]
+    return ["corpus", *rounds, *last, *LAST_STAGES]
 
 
-def adapt_with_labels(rounds: Rounds, base: Path, guide: Path, source: Source | None) -> dict[str, Any]:
+def adapt_with_labels(
+    rounds: Rounds, base: Path, guide: Path, sets: Sequence[Parts], source: Source | None
+) -> dict[str, Any]:
     """All stages, from the source to metrics.json.
 
     Args:
         rounds: The run.
         base: The model to adapt.
         guide: The guide of the gist loss.
+        sets: Where the model must not get worse.
         source: The source where it is read already.
     """
     run, config = _Labelled(rounds), rounds.config
@@ -52,7 +62,7 @@ def adapt_with_labels(rounds: Rounds, base: Path, guide: Path, source: Source | 
         students.append(run.train(number, students[-1], guide, data))
     run.embed(config.rounds, students[-1], data)
     run.retrieve(config.rounds, students[-1], data)
-    return run.finish(students, data)
+    return run.finish(students, data, sets)
 
 
 class _Labelled:
@@ -184,15 +194,28 @@ class _Labelled:
 
         return self.rounds.train(number, student, guide, tables, data.digests, related)
 
-    def finish(self, students: list[Path], data: Data) -> dict[str, Any]:
-        """The choice on dev, stages test and model, and metrics.json."""
+    def finish(self, students: list[Path], data: Data, sets: Sequence[Parts]) -> dict[str, Any]:
+        """The choice on dev, stages gate, baselines, test, forgetting and model, and metrics.json."""
         paths = (self.out / f"round-{number}/run/dev_metrics.parquet" for number in range(len(students)))
         dev = [evaluation.means(read_table(path, "metrics")) for path in paths]
-        best = self.rounds.choose(dev)
+        inside = set(data.split("dev")[0])
+        learned = Learned(
+            students=students,
+            best=self.rounds.choose(dev),
+            corpus=data.corpus,
+            queries=data.queries,
+            pairs=data.qrels,
+            dev=data.qrels.filter(pa.array([name in inside for name in data.qrels["query_id"].to_pylist()])),
+            digests=data.digests,
+            related=lambda ids: mining.related_passages(data.qrels, data.corpus, ids),
+        )
+        choice = proof.choose(self.rounds, learned, sets)
+        systems = proof.systems(self.rounds, learned, choice)
         tables = {"corpus": data.corpus, "queries": data.queries, "qrels": data.qrels}
-        facts = self.rounds.test(best, students, tables, data.digests)
-        report = metrics_json(self.config, self.out, data.facts, dev, best, facts)
-        return self.rounds.finish(report, students[best])
+        facts = self.rounds.test(systems, learned.best, tables, data.digests)
+        lost = proof.forgetting(self.rounds, learned, choice, sets, systems)
+        report = metrics_json(self.config, self.out, data.facts, dev, learned.best, {**facts, **lost})
+        return self.rounds.finish(report, choice.folder)
 
     def _windows(self) -> Windows:
         config = self.config

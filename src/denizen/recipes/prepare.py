@@ -182,7 +182,7 @@ def _split(
     return inside, "the source's own"
 
 
-def source_digest(source: str, out: Path) -> dict[str, str]:
+def source_digest(source: str, out: Path | None = None) -> dict[str, str]:
     """Digests of the files of a source on disk, without hidden ones and those that the run itself writes."""
     path = Path(source)
     if path.is_file():

@@ -14,6 +14,9 @@ from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 SCHEMA = 1
 _PACKAGES = ("torch", "sentence-transformers", "transformers", "bm25s", "ir-measures")
 BASE_STAYS = "No round beat the base on dev: this is the unchanged base model."
+GATE_LEAVES_BASE = (
+    "No student, and no merge of one with the base, kept the limit on forgetting: this is the base model."
+)
 LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
 
 
@@ -40,6 +43,8 @@ def metrics_json(
         **test["means"],
         "difference": test["differences"]["adapted"],
         "difference_bm25": test["differences"]["bm25"],
+        "differences": test["differences"],
+        "advantages": test["advantages"],
         "queries": test["queries"],
         "missing_queries": test["missing_queries"],
         "best_round": best,
@@ -52,6 +57,8 @@ def metrics_json(
         "versions": test["versions"],
         "backends": test["backends"],
         "arithmetic": test["arithmetic"],
+        "chosen": test["chosen"],
+        "gate": test["gate"],
     }
 
 
@@ -71,6 +78,55 @@ def result_lines(report: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+# what people call the systems of a test besides base, BM25 and adapted
+_BASELINES = {
+    "plain": "plain fine-tuning",
+    "average": "average with the base",
+    "ungated": "before the gate",
+    "hybrid": "adapted + BM25 (RRF)",
+}
+_BASELINE_MEASURES = ("MRR@5", "nDCG@10")
+
+
+def baseline_lines(report: dict[str, Any]) -> list[list[str]]:
+    """What else was measured on the same queries, and by how much adapted is better."""
+    rows = [["beside it", *(text for name in _BASELINE_MEASURES for text in (name, "adapted is better by"))]]
+    for system, title in _BASELINES.items():
+        if system not in report:
+            continue
+        cells = []
+        for name in _BASELINE_MEASURES:
+            cells += [f"{report[system][name]:.3f}", _change(report["advantages"][system][name])]
+        rows.append([title, *cells])
+    return rows if len(rows) > 1 else []
+
+
+def gate_lines(gate: dict[str, Any]) -> list[list[str]]:
+    """The table of the forgetting gate: a row a set."""
+    measure = gate["measure"]
+    rows = [["forgetting", "role", "queries", f"base {measure}", "adapted", "change"]]
+    for name, found in gate["sets"].items():
+        values = [f"{found['means'][system][measure]:.3f}" for system in ("base", "adapted")]
+        change = _change(found["differences"]["adapted"][measure])
+        rows.append([name, found["role"], f"{found['queries']:,}", *values, change])
+    return rows
+
+
+def gate_sentence(report: dict[str, Any]) -> str:
+    """What the gate says, in one sentence."""
+    gate = report["gate"]
+    if gate is None:
+        return "forgetting was not measured: give --general FOLDER and --neighbour FOLDER"
+    verdict = "met" if gate["met"] else "NOT MET"
+    merges = sum(point["merge"] is not None for point in gate["points"])
+    searched = f" ({merges} merge{'s' if merges > 1 else ''} measured)" if merges else ""
+    return f"gate {verdict}: {report['chosen']} is taken{searched}; a mean may fall by {gate['limit']:g} at most"
+
+
+def _change(found: dict[str, float]) -> str:
+    return f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+
+
 def comparison_lines(report: dict[str, Any]) -> list[list[str]]:
     """The table of `evaluate`: a row a system with its means, and the difference to the first where there is one."""
     names = list(next(iter(report["means"].values())))
@@ -79,10 +135,7 @@ def comparison_lines(report: dict[str, Any]) -> list[list[str]]:
         rows.append([system, *(f"{values[name]:.3f}" for name in names)])
     first = next(iter(report["means"]))
     for system, found in report["differences"].items():
-        cells = [
-            f"{found[name]['value']:+.3f} [{found[name]['low']:+.3f}, {found[name]['high']:+.3f}]" for name in names
-        ]
-        rows.append([f"{system} - {first}", *cells])
+        rows.append([f"{system} - {first}", *(_change(found[name]) for name in names)])
         rows.append(["  p", *(f"{found[name]['p']:.4f}" for name in names)])
     return rows
 
@@ -112,23 +165,22 @@ def teacher_lines(report: dict[str, Any]) -> list[str]:
 
 
 # paths of the user's machine, and what does not change the model
-_NOT_ON_THE_CARD = ("source", "model", "guide", "cross_encoder", "query_log", *WITHOUT_EFFECT)
+_NOT_ON_THE_CARD = ("source", "model", "guide", "cross_encoder", "query_log", "general", "neighbour", *WITHOUT_EFFECT)
 
 
 def model_card(report: dict[str, Any]) -> str:
     """The README.md of the adapted model: data, settings, and the figures with their intervals."""
-    header, *rows = result_lines(report)
-    table = [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]]
     config, data = report["config"], report["data"]
     source = Path(config["source"]).name
     base, on_hub = _base_name(report["base_model"])
-    adapted = report["best_round"] > 0
+    adapted = report["chosen"] != "base"
     title = f"{base}, adapted to {source}" if adapted else f"{base}, unchanged after an attempt to adapt it to {source}"
     how = (
         f"A sentence-transformers model adapted with Denizen {report['versions']['denizen']} by iterative mining "
-        f"(round {report['best_round']} of {config['rounds']} was best on dev)."
+        f"({report['chosen']} was taken, of {config['rounds']} rounds)."
         if adapted
-        else f"{BASE_STAYS} (Denizen {report['versions']['denizen']}, {config['rounds']} rounds)"
+        else f"{GATE_LEAVES_BASE if report['best_round'] else BASE_STAYS} "
+        f"(Denizen {report['versions']['denizen']}, {config['rounds']} rounds)"
     )
     return "\n".join(
         [
@@ -146,9 +198,12 @@ def model_card(report: dict[str, Any]) -> str:
             *([f"**{report['warning']}**", ""] if report["warning"] else []),
             f"On {report['queries']} held-out test queries, read once:",
             "",
-            *table,
-            "",
+            *_markdown(result_lines(report)),
             "Intervals: bootstrap over queries; p: paired randomisation test.",
+            "",
+            *_markdown(baseline_lines(report)),
+            *(_markdown(gate_lines(report["gate"])) if report["gate"] else []),
+            f"{gate_sentence(report).capitalize()}.",
             "",
             "## Data",
             "",
@@ -179,6 +234,13 @@ def model_card(report: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _markdown(lines: list[list[str]]) -> list[str]:
+    if not lines:
+        return []
+    header, *rows = lines
+    return [*(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]), ""]
 
 
 def _taught_by(report: dict[str, Any]) -> list[str]:

@@ -20,7 +20,11 @@ from denizen.models.encoder import Encoder, Kind
 from denizen.models.weights import model_digest
 from denizen.recipes.results import model_card, versions
 from denizen.recipes.run_folder import store_of
+from denizen.recipes.searching import search_bm25, search_with
 from denizen.stages import evaluation, retrieval
+
+# the stages after the rounds, in order
+LAST_STAGES = ("gate", "baselines/plain", "baselines/average", "test", "forgetting", "model")
 
 
 class Rounds:
@@ -116,26 +120,8 @@ class Rounds:
     ) -> pa.Table:
         """What student r (None: before the first round) finds for queries (id to text) in a corpus: a `run`."""
         encoder = self.encoder(student, number)
-        with self.progress.bar(len(corpus) + len(queries), "texts") as advance:
-            found = encoder.encode(texts(corpus), "document", advance)
-            vectors = encoder.encode(list(queries.values()), "query", advance)
-        with self.progress.bar(len(queries), unit) as advance:
-            return retrieval.search(
-                list(queries),
-                vectors[:],
-                corpus["doc_id"].to_pylist(),
-                found,
-                depth,
-                memory_mb=self.config.memory_mb,
-                progress=advance,
-            )
-
-    def search_bm25(self, queries: Mapping[str, str], corpus: pa.Table, depth: int) -> pa.Table:
-        """What BM25 finds: a `run`."""
-        with self.progress.bar(len(queries), "queries by BM25") as advance:
-            return retrieval.search_bm25(
-                list(queries), list(queries.values()), corpus["doc_id"].to_pylist(), texts(corpus), depth, advance
-            )
+        memory = self.config.memory_mb
+        return search_with(encoder, queries, corpus, depth, self.progress, memory_mb=memory, unit=unit)
 
     def train(
         self,
@@ -195,31 +181,23 @@ class Rounds:
         return best
 
     def test(
-        self,
-        best: int,
-        students: Sequence[Path],
-        tables: Mapping[str, pa.Table],
-        digests: Mapping[str, str],
-        version: int = 2,
+        self, systems: Mapping[str, Path], best: int, tables: Mapping[str, pa.Table], digests: Mapping[str, str]
     ) -> dict[str, Any]:
-        """Stage test, the only place where labelled test queries are read: base, BM25 and the chosen student.
+        """Stage test, the only place where labelled test queries are read: models, BM25, and both together.
 
         Args:
-            best: The chosen round.
-            students: Base and all students.
+            systems: Name to model; "base" first, "adapted" among them.
+            best: The round whose backend the others than the base go on with.
             tables: corpus, queries (those of split test count) and qrels.
             digests: Of the tables.
-            version: Of the stage.
 
         Returns:
             Means, differences, what embedded and in which arithmetic.
         """
         inputs = {
             **digests,
-            "base": self.files["round-0/embeddings"]["encoder.json"],
-            "adapted": self.files[f"round-{best}/embeddings"]["encoder.json"],
-            "base_model": model_digest(students[0]),
-            "adapted_model": model_digest(students[best]),
+            "backends": f"{self.backend(0)}, {self.backend(best)}",
+            **{f"model-{name}": model_digest(folder) for name, folder in systems.items()},
         }
         depth = self.config.depth
 
@@ -227,15 +205,17 @@ class Rounds:
             rows = [row for row in tables["queries"].to_pylist() if row["split"] == "test"]
             queries = {row["query_id"]: row["text"] for row in rows}
             corpus = tables["corpus"]
-            runs = {
-                "base": self.search(0, students[0], queries, corpus, depth, "queries by base"),
-                "bm25": self.search_bm25(queries, corpus, depth),
-                "adapted": self.search(best, students[best], queries, corpus, depth, "queries by adapted"),
-            }
+            runs = {}
+            for name, model in systems.items():
+                number = 0 if name == "base" else best
+                runs[name] = self.search(number, model, queries, corpus, depth, f"queries by {name}")
+                if name == "base":
+                    runs["bm25"] = search_bm25(queries, corpus, depth, self.progress)
+            runs["hybrid"] = retrieval.fuse([runs["bm25"], runs["adapted"]], depth)
             found = evaluation.write_evaluation(folder, runs, tables["qrels"], list(queries))
             return {**found, **self.how(best)}
 
-        facts: dict[str, Any] = self.stage("test", version, self.config.only("depth"), inputs, work)["facts"]
+        facts: dict[str, Any] = self.stage("test", 3, self.config.only("depth"), inputs, work)["facts"]
         return facts
 
     def how(self, best: int) -> dict[str, Any]:

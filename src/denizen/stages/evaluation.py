@@ -106,7 +106,8 @@ def write_evaluation(
         measures: Those that the labels allow: what was judged to depth 5 says nothing about Recall@100.
 
     Returns:
-        Means, differences to the first system, and how many queries each run does not have.
+        Means, differences of each system to the first, advantages of `adapted` (if there is one) over each, and how
+        many queries each run does not have.
     """
     metrics = {}
     for name, run in runs.items():
@@ -123,6 +124,11 @@ def write_evaluation(
             name: {spec: asdict(found) for spec, found in compare(values, metrics[first]).items()}
             for name, values in metrics.items()
             if name != first
+        },
+        "advantages": {
+            name: {spec: asdict(found) for spec, found in compare(metrics["adapted"], values).items()}
+            for name, values in metrics.items()
+            if "adapted" in metrics and name not in (first, "adapted")
         },
         "missing_queries": {name: len(missing_queries(run, query_ids)) for name, run in runs.items()},
         "queries": len(query_ids),

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from denizen.core.errors import InputError
-from denizen.core.tables import SCHEMAS
+from denizen.core.tables import SCHEMAS, rows_table, run_ranks
 from denizen.models.exact_top_k import Rows, exact_top_k, top_k
 
 if TYPE_CHECKING:
@@ -152,6 +152,31 @@ def search_bm25(
             yield scores.masked_fill(scores <= 0, -torch.inf), positions
 
     return _run_table(query_ids, doc_ids, blocks())
+
+
+def fuse(runs: Sequence[pa.Table], depth: int, constant: int = 60) -> pa.Table:
+    """Reciprocal rank fusion (Cormack et al. 2009): a passage scores the sum of 1 / (constant + rank) over the runs.
+
+    Args:
+        runs: `run` tables on the same corpus.
+        depth: How many passages a query keeps.
+        constant: As in the paper.
+
+    Returns:
+        A `run` table.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    for run in runs:
+        for (query_id, doc_id), rank in run_ranks(run).items():
+            of_query = scores.setdefault(query_id, {})
+            of_query[doc_id] = of_query.get(doc_id, 0.0) + 1 / (constant + rank)
+    rows = [
+        {"query_id": query_id, "doc_id": doc_id, "score": score}
+        for query_id, found in scores.items()
+        # as 32-bit floats, as the table keeps them: what is equal there must be ordered by id
+        for doc_id, score in sorted(found.items(), key=lambda pair: (-np.float32(pair[1]), pair[0]))[:depth]
+    ]
+    return rows_table("run", rows)
 
 
 def _inverted_file(corpus: Rows) -> Any:

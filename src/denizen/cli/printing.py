@@ -1,0 +1,69 @@
+"""What the commands print: tables and closing lines to standard output, progress to standard error."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from denizen.core.errors import GateError
+
+if TYPE_CHECKING:
+    from denizen.core.progress import Progress
+
+
+def show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
+    """The contents of metrics.json, for people or as JSON."""
+    if as_json:
+        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        return
+    if quiet:
+        return
+    from denizen.recipes.results import baseline_lines, gate_lines, gate_sentence, result_lines, teacher_lines
+
+    print_table(result_lines(report))
+    print_table(baseline_lines(report))
+    typer.echo(f"{report['queries']:,} test queries; intervals by bootstrap, p by paired randomisation")
+    for line in teacher_lines(report):
+        typer.echo(line)
+    if report["gate"]:
+        print_table(gate_lines(report["gate"]))
+    typer.echo(gate_sentence(report))
+    if report["warning"]:
+        typer.echo(report["warning"])
+    if report["chosen"] == "base":
+        from denizen.recipes.results import BASE_STAYS, GATE_LEAVES_BASE
+
+        typer.echo(GATE_LEAVES_BASE if report["best_round"] else BASE_STAYS)
+    typer.echo(f"{'adapted ' if report['chosen'] != 'base' else ''}model: {report['model']}")
+
+
+def print_table(lines: list[list[str]]) -> None:
+    """Rows of cells in columns; the first is set left, the others right."""
+    if not lines:
+        return
+    widths = [max(len(row[at]) for row in lines) for at in range(len(lines[0]))]
+    for row in lines:
+        first, *rest = (
+            text.ljust(width) if at == 0 else text.rjust(width)
+            for at, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        typer.echo("  ".join([first, *rest]))
+
+
+def make_progress(quiet: bool) -> Progress:
+    """What draws on standard error, or nothing."""
+    from denizen.core.progress import Silent, Terminal
+
+    return Silent() if quiet else Terminal()
+
+
+def check_gate(gate: dict[str, Any] | None) -> None:
+    """Ends with exit code 4 where a gate was measured and is not met."""
+    if gate is not None and not gate["met"]:
+        changes = ", ".join(f"{role} {change:+.4f}" for role, change in gate["change"].items())
+        raise GateError(
+            f"the gate is not met: {gate['measure']} changes by {changes}, the limit is {-gate['limit']:+.4f}. Merge "
+            "with the base, train less, or raise --forgetting-limit"
+        )

@@ -1,0 +1,162 @@
+"""Sets on which forgetting is measured: general ones, and neighbours (the same field, other questions)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from denizen.core.errors import InputError
+from denizen.core.formats import Source, is_beir_folder, read_beir
+from denizen.core.tables import rankings, relevant
+from denizen.recipes.prepare import content_digest, source_digest
+from denizen.stages import corpus as corpus_stage
+
+ROLES = ("general", "neighbour")
+# a mean over 500 queries has a standard error of about half a point of nDCG@10; more cost time in every measurement
+_SEARCH_QUERIES = 500
+# beyond it, the relevant passages and a sample of the others are searched
+_PASSAGES = 20_000
+# nDCG@10 sees ten ranks; a merge may bring up what stands a little below
+_NARROWED = 20
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+    """A corpus with queries and what is relevant to them.
+
+    Attributes:
+        name: The folder's name.
+        role: general or neighbour.
+        corpus: A `corpus` table in the order of doc_id.
+        queries: Query id to text.
+        qrels: A `qrels` table.
+    """
+
+    name: str
+    role: str
+    corpus: pa.Table
+    queries: Mapping[str, str]
+    qrels: pa.Table
+
+    def narrowed(self, runs: Sequence[pa.Table]) -> RetrievalSet:
+        """The same queries on a smaller corpus: what is relevant, and what the runs rank first."""
+        known = relevant(self.qrels)
+        inside = {doc_id for query_id in self.queries for doc_id in known[query_id]}
+        for run in runs:
+            inside |= {doc_id for ranking in rankings(run).values() for doc_id, _ in ranking[:_NARROWED]}
+        return self._within(inside)
+
+    def _within(self, inside: set[str]) -> RetrievalSet:
+        kept = self.corpus.filter(pa.array([doc_id in inside for doc_id in self.corpus["doc_id"].to_pylist()]))
+        return replace(self, corpus=kept)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A set in two parts that share its corpus.
+
+    Attributes:
+        search: The queries that may decide on a model: those of train and dev, at most 500.
+        test: The queries on which the decision is measured: those of test.
+        digest: Of all that both come from.
+    """
+
+    search: RetrievalSet
+    test: RetrievalSet
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The name of the set."""
+        return self.search.name
+
+    @property
+    def role(self) -> str:
+        """Its role, general or neighbour."""
+        return self.search.role
+
+
+def read_parts(general: Sequence[str], neighbour: Sequence[str], seed: int) -> list[Parts]:
+    """Reads BEIR folders and parts their queries into those that may decide and those that measure.
+
+    Raises:
+        InputError: When a folder is none, is given twice, or has too few queries.
+    """
+    given = {**dict.fromkeys(general, ROLES[0]), **dict.fromkeys(neighbour, ROLES[1])}
+    folders = [(Path(path).expanduser(), role) for path, role in given.items()]
+    names = unique_names([path for path, _ in folders])
+    found = []
+    for name, (path, role) in zip(names, folders, strict=True):
+        digest = hashlib.sha256(repr(sorted(source_digest(str(path)).items())).encode()).hexdigest()
+        found.append(parts_of(read_folder(path), name, role, seed, digest))
+    return found
+
+
+def unique_names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names.
+
+    Raises:
+        InputError: When a folder is no BEIR folder, or two have one name.
+    """
+    names: list[str] = []
+    for path in folders:
+        if not is_beir_folder(path):
+            raise InputError(f"{path} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
+        if path.resolve().name in names:
+            raise InputError(f"two of the sets are called {path.resolve().name}; each needs a name of its own")
+        names.append(path.resolve().name)
+    return names
+
+
+def read_folder(path: Path, split: str | None = None) -> Source:
+    """A BEIR folder with its equal ids told apart; unusable rows stop it."""
+    return read_beir(path, split=split)
+
+
+def parts_of(source: Source, name: str, role: str, seed: int, digest: str | None = None) -> Parts:
+    """Parts a source that is read already; one without a test split, or with nothing else, is halved by its queries.
+
+    Raises:
+        InputError: When a part would have no query.
+    """
+    known = relevant(source.qrels)
+    rows = [row for row in source.queries.to_pylist() if row["query_id"] in known]
+    test = {row["query_id"] for row in rows if row["split"] == "test"}
+    if not test or len(test) == len(rows):
+        test = {row["query_id"] for row in rows if _draw(row["text"], 0) % 2}
+    search = [row for row in rows if row["query_id"] not in test]
+    # equal questions of both parts would let the decision see the measurement
+    asked = {row["text"] for row in rows if row["query_id"] in test}
+    search = sorted((row for row in search if row["text"] not in asked), key=lambda row: _draw(row["query_id"], seed))
+    measured = [row for row in rows if row["query_id"] in test]
+    if not search or not measured:
+        raise InputError(
+            f"{role} set {name} has {len(rows)} usable queries; at least 2 with different texts are needed"
+        )
+    corpus = corpus_stage.ordered(corpus_stage.keep_whole(source.documents))
+    whole = [
+        _limited(RetrievalSet(name, role, corpus, {row["query_id"]: row["text"] for row in part}, source.qrels), seed)
+        for part in (search[:_SEARCH_QUERIES], measured)
+    ]
+    if digest is None:
+        digest = hashlib.sha256(repr(sorted(content_digest(source).items())).encode()).hexdigest()
+    return Parts(whole[0], whole[1], digest)
+
+
+def _limited(found: RetrievalSet, seed: int) -> RetrievalSet:
+    if len(found.corpus) <= _PASSAGES:
+        return found
+    known = relevant(found.qrels)
+    inside = {doc_id for query_id in found.queries for doc_id in known[query_id]}
+    others = np.random.default_rng(seed).permutation(found.corpus["doc_id"].to_pylist())
+    inside |= set(others[: max(0, _PASSAGES - len(inside))].tolist())
+    return found._within(inside)
+
+
+def _draw(text: str, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{text}".encode()).digest()[:8], "big")
