@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import sys
 import time
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 from denizen.core.config import AdaptConfig
 from denizen.core.progress import Terminal
 from denizen.recipes.adapt import adapt
+from denizen.recipes.results import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -45,21 +44,6 @@ def timed_adapt(name: str, source: Path, **settings: Any) -> dict[str, Any]:
         "seconds_by_stage": stages,
         "seconds": round(sum(stages.values()), 1),
         "wall_seconds_of_this_call": round(time.monotonic() - began, 1),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """The machine that the figures are from."""
-    import torch
-
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
-    return {
-        "processor": next((line.split(":")[1].strip() for line in text.splitlines() if "model name" in line), ""),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "flags": sorted({"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & set(flags)),
-        "python": platform.python_version(),
     }
 
 

@@ -1,4 +1,4 @@
-"""The commands that measure: evaluate, gate, audit, pool."""
+"""The commands that measure and show: evaluate, gate, report, explain, audit, pool."""
 
 from __future__ import annotations
 
@@ -99,6 +99,35 @@ def gate(  # noqa: PLR0913
     elif not quiet:
         print_table(gate_lines(report))
     check_gate(report)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    out: Annotated[Path | None, typer.Option(help="The page (default: report.html in the run's folder).")] = None,
+    debug: Debug = False,
+) -> None:
+    """Write a run's report: one HTML page, no script, nothing loaded from outside."""
+    set_debug(debug)
+    from denizen.recipes.report import report as write_report
+
+    typer.echo(write_report(run, out).as_posix())
+
+
+@app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    query_id: Annotated[str, typer.Argument(help="A query of any split.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show where a query and what was trained on it come from: passage, document, origin, judge's reply, price."""
+    set_debug(debug)
+    from denizen.recipes.explain import explain as run_explain
+    from denizen.recipes.explain import explain_lines
+
+    found = run_explain(run, query_id)
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else "\n".join(explain_lines(found)))
 
 
 def _audit(  # noqa: PLR0913

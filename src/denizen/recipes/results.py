@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,9 @@ from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 # raised when a key changes its meaning; new keys do not raise it
 SCHEMA = 1
 _PACKAGES = ("torch", "sentence-transformers", "transformers", "bm25s", "ir-measures")
+_SIGNIFICANT = 0.05
 BASE_STAYS = "No round beat the base on dev: this is the unchanged base model."
-GATE_LEAVES_BASE = (
-    "No student, and no merge of one with the base, kept the limit on forgetting: this is the base model."
-)
+GATE_LEAVES_BASE = "No student, and no merge of one with the base, kept the limit on forgetting: this is the base."
 LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
 
 
@@ -57,6 +57,7 @@ def metrics_json(
         "versions": test["versions"],
         "backends": test["backends"],
         "arithmetic": test["arithmetic"],
+        "machine": test["machine"],
         "chosen": test["chosen"],
         "gate": test["gate"],
     }
@@ -66,6 +67,25 @@ def versions() -> dict[str, str]:
     """The versions of what decides the result."""
     installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"python": platform.python_version(), "denizen": __version__, **installed}
+
+
+def machine() -> dict[str, Any]:
+    """The machine that the figures are from."""
+    import torch
+
+    path = Path("/proc/cpuinfo")
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    of = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    values = {name.strip(): value.strip() for name, value in of.items()}
+    flags = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & set(values.get("flags", "").split())
+    return {
+        "processor": values.get("model name", platform.processor()),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "flags": sorted(flags),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+    }
 
 
 def result_lines(report: dict[str, Any]) -> list[list[str]]:
@@ -78,26 +98,30 @@ def result_lines(report: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-# what people call the systems of a test besides base, BM25 and adapted
-_BASELINES = {
+# what people call the systems of a test
+SYSTEMS = {
+    "base": "base",
+    "bm25": "BM25",
     "plain": "plain fine-tuning",
     "average": "average with the base",
     "ungated": "before the gate",
+    "adapted": "adapted",
     "hybrid": "adapted + BM25 (RRF)",
 }
+_BASELINES = ("plain", "average", "ungated", "hybrid")
 _BASELINE_MEASURES = ("MRR@5", "nDCG@10")
 
 
 def baseline_lines(report: dict[str, Any]) -> list[list[str]]:
     """What else was measured on the same queries, and by how much adapted is better."""
     rows = [["beside it", *(text for name in _BASELINE_MEASURES for text in (name, "adapted is better by"))]]
-    for system, title in _BASELINES.items():
+    for system in _BASELINES:
         if system not in report:
             continue
         cells = []
         for name in _BASELINE_MEASURES:
             cells += [f"{report[system][name]:.3f}", _change(report["advantages"][system][name])]
-        rows.append([title, *cells])
+        rows.append([SYSTEMS[system], *cells])
     return rows if len(rows) > 1 else []
 
 
@@ -168,13 +192,38 @@ def teacher_lines(report: dict[str, Any]) -> list[str]:
 _NOT_ON_THE_CARD = ("source", "model", "guide", "cross_encoder", "query_log", "general", "neighbour", *WITHOUT_EFFECT)
 
 
+def title(report: dict[str, Any]) -> str:
+    """What a run was, as a title."""
+    base, source = _base_name(report["base_model"])[0], Path(report["config"]["source"]).name
+    if report["chosen"] == "base":
+        return f"{base}, unchanged after an attempt to adapt it to {source}"
+    return f"{base}, adapted to {source}"
+
+
+def headline(report: dict[str, Any]) -> str:
+    """The result in a sentence that somebody who does not code can repeat."""
+    found, queries = report["difference"]["MRR@5"], f"{report['queries']:,}"
+    if report["chosen"] == "base":
+        return f"On {queries} held-out questions there is no gain: this is the base, with an MRR@5 of {_mean(report)}."
+    sure = "that is more than chance" if found["p"] < _SIGNIFICANT else "that may be chance"
+    p = f"p {found['p']:.4f}" if found["p"] >= 0.0001 else "p < 0.0001"
+    verb = "rises" if found["value"] >= 0 else "falls"
+    return (
+        f"On {queries} held-out questions MRR@5 {verb} from {report['base']['MRR@5']:.3f} to {_mean(report)}: "
+        f"{found['value']:+.3f}, 95 % interval {found['low']:+.3f} to {found['high']:+.3f}; {sure} ({p}). "
+        f"BM25 has {report['bm25']['MRR@5']:.3f}."
+    )
+
+
+def _mean(report: dict[str, Any]) -> str:
+    return f"{report['adapted']['MRR@5']:.3f}"
+
+
 def model_card(report: dict[str, Any]) -> str:
     """The README.md of the adapted model: data, settings, and the figures with their intervals."""
     config, data = report["config"], report["data"]
-    source = Path(config["source"]).name
     base, on_hub = _base_name(report["base_model"])
     adapted = report["chosen"] != "base"
-    title = f"{base}, adapted to {source}" if adapted else f"{base}, unchanged after an attempt to adapt it to {source}"
     how = (
         f"A sentence-transformers model adapted with Denizen {report['versions']['denizen']} by iterative mining "
         f"({report['chosen']} was taken, of {config['rounds']} rounds)."
@@ -191,7 +240,7 @@ def model_card(report: dict[str, Any]) -> str:
             "tags:\n- sentence-transformers\n- sentence-similarity\n- feature-extraction\n- denizen",
             "---",
             "",
-            f"# {title}",
+            f"# {title(report)}",
             "",
             how,
             "",

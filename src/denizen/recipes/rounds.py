@@ -18,7 +18,7 @@ from denizen.models.backends import use_bf16
 from denizen.models.embedding_store import StoredVectors
 from denizen.models.encoder import Encoder, Kind
 from denizen.models.weights import model_digest
-from denizen.recipes.results import model_card, versions
+from denizen.recipes.results import machine, model_card, versions
 from denizen.recipes.run_folder import store_of
 from denizen.recipes.searching import search_bm25, search_with
 from denizen.stages import evaluation, retrieval
@@ -221,7 +221,8 @@ class Rounds:
     def how(self, best: int) -> dict[str, Any]:
         """Versions, backends and arithmetic behind a result."""
         backends = {"base": self.backend(0), "adapted": self.backend(best)}
-        return {"versions": versions(), "backends": backends, "arithmetic": self.training_arithmetic}
+        how = {"versions": versions(), "machine": machine()}
+        return {**how, "backends": backends, "arithmetic": self.training_arithmetic}
 
     def finish(self, report: dict[str, Any], adapted: Path) -> dict[str, Any]:
         """Stage model and metrics.json."""

@@ -59,11 +59,16 @@ def budget(config: AdaptConfig) -> Budget:
     )
 
 
+def replies_path(config: AdaptConfig, out: Path) -> Path:
+    """Where a run keeps its LLM's replies."""
+    return Path(config.replies).expanduser() if config.replies else out / REPLIES
+
+
 def make_llm(config: AdaptConfig, out: Path, key_variable: str = KEY) -> LLM | None:
     """The client of a run's LLM; None where it has none."""
     if not config.llm:
         return None
-    path = Path(config.replies).expanduser() if config.replies else out / REPLIES
+    path = replies_path(config, out)
     # a store of its own may move with its folder; in a shared one, the folder says whose calls are whose
     replies = Replies(path, out.resolve().as_posix() if config.replies else "run")
     return LLM(

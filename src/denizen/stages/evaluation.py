@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from ir_measures import RR, R, nDCG
 
-from denizen.core.formats import write_trec_run
+from denizen.core.formats import write_trec_qrels, write_trec_run
 from denizen.core.paired import Difference, paired_difference
 from denizen.core.tables import relevant, table, write_table
 
@@ -96,7 +96,7 @@ def write_evaluation(
     query_ids: list[str],
     measures: Sequence[str] = MEASURES,
 ) -> dict[str, Any]:
-    """Measures runs on the same queries and writes per-query metrics, runs, and TREC run files.
+    """Measures runs on the same queries and writes per-query metrics and TREC files: a run a system, and qrels.
 
     Args:
         folder: Where to write; None: nowhere.
@@ -117,6 +117,10 @@ def write_evaluation(
             folder.mkdir(parents=True, exist_ok=True)
             write_table(folder / f"{name}.metrics.parquet", metrics[name])
             write_trec_run(folder / f"{name}.trec", run, name)
+    if folder is not None:
+        inside = set(query_ids)
+        kept = qrels.filter(pa.array([name in inside for name in qrels["query_id"].to_pylist()], type=pa.bool_()))
+        write_trec_qrels(folder / "qrels.trec", kept)
     first = next(iter(runs))
     return {
         "means": {name: means(values) for name, values in metrics.items()},

@@ -10,7 +10,7 @@ from denizen.core.formats.beir import is_beir_folder, read_beir
 from denizen.core.formats.documents import read_documents
 from denizen.core.formats.pairs import read_dataset, read_pairs
 from denizen.core.formats.source import SPLITS, Source
-from denizen.core.formats.trec import write_trec_run
+from denizen.core.formats.trec import read_trec_qrels, read_trec_run, write_trec_qrels, write_trec_run
 
 __all__ = [
     "SPLITS",
@@ -20,6 +20,9 @@ __all__ = [
     "read_documents",
     "read_pairs",
     "read_source",
+    "read_trec_qrels",
+    "read_trec_run",
+    "write_trec_qrels",
     "write_trec_run",
 ]
 

@@ -1,7 +1,13 @@
-import pytest
+import tempfile
+from pathlib import Path
 
-from denizen.core.formats.trec import write_trec_run
-from denizen.core.tables import table
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denizen.core.errors import InputError
+from denizen.core.formats.trec import read_trec_qrels, read_trec_run, write_trec_qrels, write_trec_run
+from denizen.core.tables import rows_table, table
 
 
 def test_ranks_count_from_one_within_each_query(tmp_path):
@@ -31,3 +37,55 @@ def test_scores_that_differ_in_the_run_differ_in_the_file(tmp_path):
     write_trec_run(tmp_path / "run.trec", run, "base")
     written = [line.split()[4] for line in (tmp_path / "run.trec").read_text().splitlines()]
     assert float(written[0]) > float(written[1])
+
+
+_ids = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=8)
+
+
+@given(st.dictionaries(_ids, st.dictionaries(_ids, st.floats(-4, 4, width=32), min_size=1, max_size=4), max_size=4))
+def test_a_run_survives_the_file_whatever_its_ids(found):
+    rows = [
+        {"query_id": query_id, "doc_id": doc_id, "score": score}
+        for query_id, scores in found.items()
+        for doc_id, score in sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
+    run = rows_table("run", rows)
+    with tempfile.TemporaryDirectory() as folder:
+        write_trec_run(Path(folder) / "x.trec", run, "x")
+        assert read_trec_run(Path(folder) / "x.trec").to_pylist() == run.to_pylist()
+
+
+@given(st.lists(st.tuples(_ids, _ids, st.integers(-5, 5)), max_size=6))
+def test_qrels_survive_the_file(found):
+    qrels = rows_table("qrels", [{"query_id": one, "doc_id": other, "relevance": grade} for one, other, grade in found])
+    with tempfile.TemporaryDirectory() as folder:
+        write_trec_qrels(Path(folder) / "x.qrels", qrels)
+        assert read_trec_qrels(Path(folder) / "x.qrels").to_pylist() == qrels.to_pylist()
+
+
+def test_the_order_is_by_score_and_then_by_id_whatever_the_ranks_say(tmp_path):
+    (tmp_path / "x").write_text("q Q0 b 1 0.5 t\nq Q0 a 2 0.5 t\nq Q0 c 3 0.9 t\n\n")
+    assert read_trec_run(tmp_path / "x")["doc_id"].to_pylist() == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("q Q0 d 1 0.5", "x:1 has 5 fields; a line has 6"),
+        ("q Q0 d 1 high t", "x:1: 'high' is not a number"),
+        ("q Q0 d 1 nan t", "'nan' is not a number"),
+        ("q Q0 d 1 1 t\nq Q0 d 2 .5 t", "x:2: passage 'd' stands twice in query 'q'"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path, line, message):
+    (tmp_path / "x").write_text(line)
+    with pytest.raises(InputError, match=message):
+        read_trec_run(tmp_path / "x")
+
+
+def test_broken_qrels_are_named(tmp_path):
+    (tmp_path / "x").write_text("q 0 d 0.5\n")
+    with pytest.raises(InputError, match=r"x:1: relevance 0\.5 is not a whole number"):
+        read_trec_qrels(tmp_path / "x")
+    with pytest.raises(InputError, match="does not exist"):
+        read_trec_qrels(tmp_path / "y")
