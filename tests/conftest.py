@@ -17,7 +17,30 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 settings.register_profile("denizen", derandomize=True, deadline=None, database=None)
 settings.load_profile("denizen")
 
-_WORDS = "what which how is are the a of and in for with symptom treat cause gout lupus fever pain child drug dose"
+WORDS = [
+    "what",
+    "which",
+    "how",
+    "is",
+    "are",
+    "the",
+    "a",
+    "of",
+    "and",
+    "in",
+    "for",
+    "with",
+    "symptom",
+    "treat",
+    "cause",
+    "gout",
+    "lupus",
+    "fever",
+    "pain",
+    "child",
+    "drug",
+    "dose",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,7 +73,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny_encoder")
     pieces = [*string.ascii_lowercase, *string.digits]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces, *(f"##{piece}" for piece in pieces)]
-    vocabulary += [*string.punctuation, "##s", *_WORDS.split()]
+    vocabulary += [*string.punctuation, "##s", *WORDS]
     numbers = {piece: at for at, piece in enumerate(dict.fromkeys(vocabulary))}
     config = BertConfig(
         vocab_size=len(numbers),

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from denizen.core.config import AdaptConfig
+from tests.conftest import WORDS
+
 SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "easy_negative_ranks": "16-20"}
-SETTINGS |= {"hard_positive_ranks": "6-20", "precision": "fp32", "learning_rate": 1e-3}
+SETTINGS |= {"hard_positive_ranks": "6-20", "precision": "fp32", "learning_rate": 1e-3, "baselines": False}
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +34,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished(pairs: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The folder and the report of a finished run."""
-    from denizen.core.config import AdaptConfig
     from denizen.recipes.adapt import adapt
 
     out = tmp_path_factory.mktemp("runs") / "finished"
@@ -39,13 +41,43 @@ def finished(pairs: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathF
     return out, adapt(config, out)
 
 
-def write_beir(folder: Path, count: int) -> Path:
-    """A BEIR folder of passages that each answer one question."""
+@pytest.fixture(scope="session")
+def forgettable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A general set of the words that the tiny encoder knows whole, which training on syllables spoils."""
+    random.seed(7)
+    folder = tmp_path_factory.mktemp("sets") / "forgettable"
+    passages = [random.sample(WORDS, 6) for _ in range(80)]
+    write_beir(folder, 80, [" ".join(words) for words in passages], [" ".join(words[::2]) for words in passages])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gated(
+    pairs: Path, tiny_encoder: Path, forgettable: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """The folder and the report of a finished run whose student forgets too much, with two seeds and all baselines."""
+    pytest.importorskip("mergekit", reason="merging is an extra")
+    from denizen.recipes.adapt import adapt
+
+    out = tmp_path_factory.mktemp("runs") / "gated"
+    return out, adapt(gated_config(pairs, tiny_encoder, forgettable), out)
+
+
+def gated_config(pairs: Path, tiny_encoder: Path, forgettable: Path, **changed: Any) -> AdaptConfig:
+    """The settings of the run `gated`."""
+    settings = {**SETTINGS, "learning_rate": 3e-3, "merge_evaluations": 6, "seeds": 2, "baselines": True, **changed}
+    return AdaptConfig(str(pairs), model=str(tiny_encoder), general=(str(forgettable),), **settings)
+
+
+def write_beir(folder: Path, count: int, passages: list[str] | None = None, queries: list[str] | None = None) -> Path:
+    """A BEIR folder of passages that each answer one question, by default about a number."""
     (folder / "qrels").mkdir(parents=True)
-    documents = [{"_id": f"d{at}", "title": "", "text": f"passage about topic {at}0"} for at in range(count)]
-    queries = [{"_id": f"q{at}", "text": f"topic {at}0"} for at in range(count)]
-    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents))
-    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    passages = passages or [f"passage about topic {at}0" for at in range(count)]
+    queries = queries or [f"topic {at}0" for at in range(count)]
+    rows = [{"_id": f"d{at}", "title": "", "text": passages[at]} for at in range(count)]
+    asked = [{"_id": f"q{at}", "text": queries[at]} for at in range(count)]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
     links = "".join(f"q{at}\td{at}\t1\n" for at in range(count))
     (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + links)
     return folder

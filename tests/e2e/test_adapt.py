@@ -19,7 +19,8 @@ from denizen.core.errors import ChangedError, InputError, LeakError
 from denizen.core.tables import SCHEMAS, read_table, relevant
 from denizen.recipes.adapt import adapt
 from denizen.recipes.evaluate import evaluate
-from denizen.recipes.results import BASE_STAYS, model_card
+from denizen.recipes.model_card import model_card
+from denizen.recipes.results import BASE_STAYS
 
 from .conftest import SETTINGS, write_beir
 

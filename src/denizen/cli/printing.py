@@ -20,10 +20,18 @@ def show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
         return
     if quiet:
         return
-    from denizen.recipes.results import baseline_lines, gate_lines, gate_sentence, result_lines, teacher_lines
+    from denizen.recipes.results import (
+        baseline_lines,
+        gate_lines,
+        gate_sentence,
+        result_lines,
+        seed_lines,
+        teacher_lines,
+    )
 
     print_table(result_lines(report))
     print_table(baseline_lines(report))
+    print_table(seed_lines(report))
     typer.echo(f"{report['queries']:,} test queries; intervals by bootstrap, p by paired randomisation")
     for line in teacher_lines(report):
         typer.echo(line)

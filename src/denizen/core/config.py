@@ -134,6 +134,7 @@ class AdaptConfig:
     same_document: bool = _setting(False, "Both passages of an example come from one document (arXiv 2512.08088).")
 
     baselines: bool = _setting(True, "Measure plain fine-tuning and the average of base and adapted, too.")
+    seeds: int = _setting(1, "Do all after the corpus with this many seeds, and report the spread.", least=1, most=20)
     general: tuple[str, ...] = _setting((), "BEIR folder of a general set on which the model may not get worse.")
     neighbour: tuple[str, ...] = _setting((), "BEIR folder of a neighbour: the same field, other questions.")
     # half a point is what a reader of a leaderboard would not call a loss, and about what 500 queries can show
@@ -200,6 +201,11 @@ class AdaptConfig:
             )
         if self.loss == "margin-mse" and not self.negatives:
             raise InputError("negatives is 0; margin-mse needs at least 1")
+        if self.seeds > 1 and self.teacher != "gold":
+            raise InputError(
+                f"seeds is {self.seeds}; only runs with labels are repeated, since each repetition would pay a teacher "
+                "for grades of its own"
+            )
         if self.teacher == "llm" and not self.llm:
             raise InputError("teacher llm needs llm: the name of the model at the endpoint")
         for name in ("hard_positive_ranks", "hard_negative_ranks", "easy_negative_ranks"):
@@ -343,6 +349,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     ),
     "Proof": (
         "baselines",
+        "seeds",
         "general",
         "neighbour",
         "forgetting_limit",

@@ -11,8 +11,8 @@ import ast
 import hashlib
 import importlib.util
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,14 @@ from denizen.core.formats import Source
 from denizen.core.progress import Progress
 from denizen.core.tables import table
 from denizen.recipes.adapt import adapt
+from denizen.recipes.retrieval_sets import Parts, parts_of
 
 PACKAGES = ("numpy", "scipy", "sklearn", "torch")
+# not adapted to: far from numbers, and near
+GENERAL = ("transformers", "huggingface_hub", "datasets", "pydantic")
+NEIGHBOURS = ("sympy", "networkx", "pandas")
+# enough to see a fall of a few points, and a minute a model
+_PAIRS_BESIDE = 400
 
 # two rounds on this many pairs take about four minutes on two cores with bf16
 DEMO_PAIRS = 2000
@@ -44,19 +50,20 @@ class Docstring:
     body: str
 
 
-def docstring_source(limit: int | None = DEMO_PAIRS) -> Source:
+def docstring_source(limit: int | None = DEMO_PAIRS, packages: Sequence[str] = PACKAGES) -> Source:
     """The demo's documents and queries, split by module.
 
     Args:
         limit: How many pairs to take, evenly over the modules' order; None: all there are.
+        packages: Whose docstrings.
 
     Raises:
         InputError: When too few of the packages are installed.
     """
-    found = list(_distinct(pair for package in PACKAGES for pair in _package_docstrings(package)))
+    found = list(_distinct(pair for package in packages for pair in _package_docstrings(package)))
     if len(found) < 200:
         raise InputError(
-            f"{len(found)} documented objects were found in {', '.join(PACKAGES)}; at least 200 are needed. "
+            f"{len(found)} documented objects were found in {', '.join(packages)}; at least 200 are needed. "
             "Install denizen[demo]"
         )
     if limit is not None and len(found) > limit:
@@ -109,7 +116,16 @@ def run_demo(
     # packages copy docstrings from one another (numpy.ma from numpy, scipy.fftpack from scipy.fft): those leave train
     config = AdaptConfig("docstrings, all" if full else "docstrings", drop_leaks=True)
     source = docstring_source(None if full else DEMO_PAIRS)
-    return adapt(config, out, redo=redo, progress=progress, source=source)
+    beside = {"general": GENERAL, "neighbour": NEIGHBOURS}
+    sets = [_beside(role, packages, config.seed) for role, packages in beside.items()]
+    return adapt(config, out, redo=redo, progress=progress, source=source, sets=sets)
+
+
+def _beside(role: str, packages: Sequence[str], seed: int) -> Parts:
+    found = docstring_source(_PAIRS_BESIDE, packages)
+    # their modules say nothing here: half of the queries decide, half measure
+    queries = table("queries", {name: found.queries[name].to_pylist() for name in ("query_id", "text")})
+    return parts_of(replace(found, queries=queries), f"{role}_docstrings", role, seed)
 
 
 def _package_docstrings(package: str) -> Iterator[Docstring]:

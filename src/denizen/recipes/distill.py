@@ -387,7 +387,7 @@ class _Distillation:
             facts = graded_test(rounds, learned.best, students[0], choice.folder, found, self.llm)
         lost = proof.forgetting(rounds, learned, choice, sets, systems)
         report = metrics_json(self.config, self.out, found.facts, dev, learned.best, {**facts, **lost})
-        report |= {"spending": teachers.spending(self.llm), "judged_by": facts.get("judged_by", "labels")}
+        report |= {"seeds": [], "spending": teachers.spending(self.llm), "judged_by": facts.get("judged_by", "labels")}
         report |= {"coverage": self._coverage(), "test_queries_left_out": facts.get("queries_left_out", {})}
         return rounds.finish(report, choice.folder)
 

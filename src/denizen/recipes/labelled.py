@@ -18,6 +18,7 @@ from denizen.core.config import AdaptConfig, ranks
 from denizen.core.formats import Source, read_source
 from denizen.core.tables import read_table, write_table
 from denizen.recipes import proof
+from denizen.recipes.forgetting import Choice
 from denizen.recipes.plan import make_plan
 from denizen.recipes.prepare import SETTINGS as PREPARE_SETTINGS
 from denizen.recipes.prepare import Data, content_digest, source_digest, write_data
@@ -53,16 +54,20 @@ def adapt_with_labels(
     data = run.data(source)
     if not (rounds.out / "metrics.json").is_file():
         rounds.progress.say(make_plan(config, data, rounds.encoder(base)))
-    students = [base]
-    for number in range(config.rounds):
-        run.embed(number, students[-1], data)
-        run.retrieve(number, students[-1], data)
-        run.mine(number, data)
-        run.examples(number)
-        students.append(run.train(number, students[-1], guide, data))
-    run.embed(config.rounds, students[-1], data)
-    run.retrieve(config.rounds, students[-1], data)
-    return run.finish(students, data, sets)
+    report, choice = run.proved(run.students(base, guide, data), data, sets)
+    report |= {"seeds": [_of_seed(config.seed, report)]}
+    for seed in range(config.seed + 1, config.seed + config.seeds):
+        rounds.progress.say(f"seed {seed}")
+        again = _Labelled(rounds.repeated(seed))
+        report["seeds"].append(_of_seed(seed, again.proved(again.students(base, guide, data), data, sets)[0]))
+    return rounds.finish(report, choice.folder)
+
+
+def _of_seed(seed: int, report: dict[str, Any]) -> dict[str, Any]:
+    """What of a repetition goes into the report of the run."""
+    changes = report["gate"]["change"] if report["gate"] else {}
+    names = ("chosen", "adapted", "difference")
+    return {"seed": seed, **{name: report[name] for name in names}, "change": changes}
 
 
 class _Labelled:
@@ -97,6 +102,19 @@ class _Labelled:
         }
         digests = {name: record["files"][f"{name}.parquet"] for name in tables}
         return Data(**tables, digests=digests, facts=record["facts"])
+
+    def students(self, base: Path, guide: Path, data: Data) -> list[Path]:
+        """The rounds: base and all students."""
+        students = [base]
+        for number in range(self.config.rounds):
+            self.embed(number, students[-1], data)
+            self.retrieve(number, students[-1], data)
+            self.mine(number, data)
+            self.examples(number)
+            students.append(self.train(number, students[-1], guide, data))
+        self.embed(self.config.rounds, students[-1], data)
+        self.retrieve(self.config.rounds, students[-1], data)
+        return students
 
     def embed(self, number: int, student: Path, data: Data) -> None:
         """Stage round-r/embeddings: the corpus and the train and dev queries."""
@@ -194,8 +212,8 @@ class _Labelled:
 
         return self.rounds.train(number, student, guide, tables, data.digests, related)
 
-    def finish(self, students: list[Path], data: Data, sets: Sequence[Parts]) -> dict[str, Any]:
-        """The choice on dev, stages gate, baselines, test, forgetting and model, and metrics.json."""
+    def proved(self, students: list[Path], data: Data, sets: Sequence[Parts]) -> tuple[dict[str, Any], Choice]:
+        """The choice on dev, stages gate, baselines, test and forgetting: the contents of metrics.json."""
         paths = (self.out / f"round-{number}/run/dev_metrics.parquet" for number in range(len(students)))
         dev = [evaluation.means(read_table(path, "metrics")) for path in paths]
         inside = set(data.split("dev")[0])
@@ -215,7 +233,7 @@ class _Labelled:
         facts = self.rounds.test(systems, learned.best, tables, data.digests)
         lost = proof.forgetting(self.rounds, learned, choice, sets, systems)
         report = metrics_json(self.config, self.out, data.facts, dev, learned.best, {**facts, **lost})
-        return self.rounds.finish(report, choice.folder)
+        return report, choice
 
     def _windows(self) -> Windows:
         config = self.config

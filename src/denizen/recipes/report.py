@@ -15,6 +15,7 @@ from denizen.core.paired import paired_difference
 from denizen.core.tables import read_table, relevant
 from denizen.recipes.audit import audit_lines
 from denizen.recipes.finished_run import FinishedRun
+from denizen.recipes.model_card import title
 from denizen.recipes.results import (
     BASE_STAYS,
     GATE_LEAVES_BASE,
@@ -24,7 +25,7 @@ from denizen.recipes.results import (
     gate_sentence,
     headline,
     result_lines,
-    title,
+    seed_lines,
 )
 from denizen.stages import charts, gains
 
@@ -120,7 +121,7 @@ def _gain(run: FinishedRun) -> dict[str, Any]:
         "queries": f"{metrics['queries']:,}",
         "charts": found,
         "baselines": baseline_lines(metrics),
-        "seeds": [],
+        "seeds": seed_lines(metrics),
     }
 
 

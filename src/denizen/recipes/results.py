@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import statistics
 from pathlib import Path
 from typing import Any
 
 from denizen import __version__
-from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
+from denizen.core.config import AdaptConfig
 
 # raised when a key changes its meaning; new keys do not raise it
 SCHEMA = 1
@@ -125,6 +126,42 @@ def baseline_lines(report: dict[str, Any]) -> list[list[str]]:
     return rows if len(rows) > 1 else []
 
 
+def seed_lines(report: dict[str, Any]) -> list[list[str]]:
+    """What every seed gives, and mean and standard deviation over them; nothing for one seed."""
+    seeds = report["seeds"]
+    if len(seeds) < 2:
+        return []
+    names = list(report["difference"])
+    rows = [["seed", *names, "taken"]]
+    rows += [
+        [str(found["seed"]), *(f"{found['adapted'][name]:.3f}" for name in names), found["chosen"]] for found in seeds
+    ]
+    columns = [[found["adapted"][name] for found in seeds] for name in names]
+    spread = [f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" for values in columns]
+    return [*rows, ["mean ± sd", *spread, ""]]
+
+
+def records(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """All figures of a run as rows: `pandas.read_json("RUN/results.json")` is a table of them.
+
+    A row is a system's mean of a measure on a set, with its difference to the base, interval and p value.
+    """
+    tested = {name: report[name] for name in SYSTEMS if name in report}
+    sets = {"test": {"role": "domain", "queries": report["queries"], "means": tested}}
+    sets["test"]["differences"] = report["differences"]
+    if report["gate"]:
+        sets |= report["gate"]["sets"]
+    rows = []
+    for name, found in sets.items():
+        for system, means in found["means"].items():
+            for measure, value in means.items():
+                row = {"set": name, "role": found["role"], "queries": found["queries"], "system": system}
+                change = found["differences"].get(system, {}).get(measure, {})
+                numbers = {key: change.get(key) for key in ("low", "high", "p")}
+                rows.append({**row, "measure": measure, "value": value, "difference": change.get("value"), **numbers})
+    return rows
+
+
 def gate_lines(gate: dict[str, Any]) -> list[list[str]]:
     """The table of the forgetting gate: a row a set."""
     measure = gate["measure"]
@@ -188,18 +225,6 @@ def teacher_lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-# paths of the user's machine, and what does not change the model
-_NOT_ON_THE_CARD = ("source", "model", "guide", "cross_encoder", "query_log", "general", "neighbour", *WITHOUT_EFFECT)
-
-
-def title(report: dict[str, Any]) -> str:
-    """What a run was, as a title."""
-    base, source = _base_name(report["base_model"])[0], Path(report["config"]["source"]).name
-    if report["chosen"] == "base":
-        return f"{base}, unchanged after an attempt to adapt it to {source}"
-    return f"{base}, adapted to {source}"
-
-
 def headline(report: dict[str, Any]) -> str:
     """The result in a sentence that somebody who does not code can repeat."""
     found, queries = report["difference"]["MRR@5"], f"{report['queries']:,}"
@@ -217,91 +242,3 @@ def headline(report: dict[str, Any]) -> str:
 
 def _mean(report: dict[str, Any]) -> str:
     return f"{report['adapted']['MRR@5']:.3f}"
-
-
-def model_card(report: dict[str, Any]) -> str:
-    """The README.md of the adapted model: data, settings, and the figures with their intervals."""
-    config, data = report["config"], report["data"]
-    base, on_hub = _base_name(report["base_model"])
-    adapted = report["chosen"] != "base"
-    how = (
-        f"A sentence-transformers model adapted with Denizen {report['versions']['denizen']} by iterative mining "
-        f"({report['chosen']} was taken, of {config['rounds']} rounds)."
-        if adapted
-        else f"{GATE_LEAVES_BASE if report['best_round'] else BASE_STAYS} "
-        f"(Denizen {report['versions']['denizen']}, {config['rounds']} rounds)"
-    )
-    return "\n".join(
-        [
-            "---",
-            *([f"base_model: {base}"] if on_hub else []),
-            "library_name: sentence-transformers",
-            "pipeline_tag: sentence-similarity",
-            "tags:\n- sentence-transformers\n- sentence-similarity\n- feature-extraction\n- denizen",
-            "---",
-            "",
-            f"# {title(report)}",
-            "",
-            how,
-            "",
-            *([f"**{report['warning']}**", ""] if report["warning"] else []),
-            f"On {report['queries']} held-out test queries, read once:",
-            "",
-            *_markdown(result_lines(report)),
-            "Intervals: bootstrap over queries; p: paired randomisation test.",
-            "",
-            *_markdown(baseline_lines(report)),
-            *(_markdown(gate_lines(report["gate"])) if report["gate"] else []),
-            f"{gate_sentence(report).capitalize()}.",
-            "",
-            "## Data",
-            "",
-            f"{data['passages']} passages of {data['documents']} documents; queries: {data['queries']['train']} train, "
-            f"{data['queries']['dev']} dev, {data['queries']['test']} test; split: {data['split']}; "
-            f"rows skipped: {data['skipped_rows']}; queries dropped as leaks: {data['queries_dropped_as_leaks']}.",
-            "",
-            *([*_taught_by(report), ""] if config["teacher"] != "gold" else []),
-            "## Settings",
-            "",
-            "```yaml",
-            *(f"{name}: {value}" for name, value in config.items() if name not in _NOT_ON_THE_CARD),
-            f"training arithmetic: {report['arithmetic']}",
-            f"encoding backend: {report['backends']['adapted']}",
-            *(f"{name}: {version}" for name, version in report["versions"].items()),
-            "```",
-            "",
-            "## Use",
-            "",
-            "```python",
-            "from sentence_transformers import SentenceTransformer",
-            "",
-            'model = SentenceTransformer("path/to/this/folder")',
-            'queries = model.encode_query(["a question"])',
-            'documents = model.encode_document(["a passage"])',
-            "scores = model.similarity(queries, documents)",
-            "```",
-            "",
-        ]
-    )
-
-
-def _markdown(lines: list[list[str]]) -> list[str]:
-    if not lines:
-        return []
-    header, *rows = lines
-    return [*(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]), ""]
-
-
-def _taught_by(report: dict[str, Any]) -> list[str]:
-    """What a model card says of the teacher."""
-    config = report["config"]
-    teacher = config["llm"] if config["teacher"] == "llm" else Path(config["cross_encoder"]).name
-    writer = f"queries written by {config['llm']}, " if config["llm"] else ""
-    return ["## Teacher", "", f"No labels: {writer}passages graded by {teacher}; test graded by {report['judged_by']}."]
-
-
-def _base_name(model: str) -> tuple[str, bool]:
-    """What to call the base model, and whether that is its name on the hub."""
-    if Path(model).expanduser().exists():
-        return Path(model).expanduser().resolve().name, False
-    return (model if "/" in model else f"sentence-transformers/{model}"), True

@@ -18,7 +18,8 @@ from denizen.models.backends import use_bf16
 from denizen.models.embedding_store import StoredVectors
 from denizen.models.encoder import Encoder, Kind
 from denizen.models.weights import model_digest
-from denizen.recipes.results import machine, model_card, versions
+from denizen.recipes.model_card import model_card
+from denizen.recipes.results import machine, records, versions
 from denizen.recipes.run_folder import store_of
 from denizen.recipes.searching import search_bm25, search_with
 from denizen.stages import evaluation, retrieval
@@ -45,6 +46,14 @@ class Rounds:
         self.files: dict[str, dict[str, str]] = {}
         self.facts: dict[str, dict[str, Any]] = {}
         self._encoder: Encoder | None = None
+
+    def repeated(self, seed: int) -> Rounds:
+        """The same rounds with another seed, in a folder of their own below this one; embeddings are shared."""
+        store = str(store_of(self.config, self.out))
+        kept = {**self.config.as_dict(), "seed": seed, "baselines": False, "store": store}
+        out = self.out / f"seed-{seed}"
+        # what it reads is the run's, which may be done anew
+        return Rounds(AdaptConfig(**kept), out, StageRunner(out, None, self.progress, frozenset()))
 
     def stage(
         self,
@@ -234,5 +243,6 @@ class Rounds:
         card = hashlib.sha256(model_card(report).encode()).hexdigest()
         self.stage("model", 1, {}, {"card": card, "adapted": model_digest(adapted)}, model)
         write_json(self.out / "config.json", self.config.as_dict())
+        write_json(self.out / "results.json", records(report))
         write_json(self.out / "metrics.json", report)
         return report
