@@ -17,30 +17,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 settings.register_profile("denizen", derandomize=True, deadline=None, database=None)
 settings.load_profile("denizen")
 
-WORDS = [
-    "what",
-    "which",
-    "how",
-    "is",
-    "are",
-    "the",
-    "a",
-    "of",
-    "and",
-    "in",
-    "for",
-    "with",
-    "symptom",
-    "treat",
-    "cause",
-    "gout",
-    "lupus",
-    "fever",
-    "pain",
-    "child",
-    "drug",
-    "dose",
-]
+_WORDS = "what which how is are the a an of and in for with symptom treat cause gout lupus fever pain child drug dose"
+WORDS = _WORDS.split()
 
 
 @pytest.fixture(scope="session", autouse=True)

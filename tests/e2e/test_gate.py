@@ -193,11 +193,11 @@ def test_what_cannot_be_measured_is_refused(tiny_encoder: Path, forgettable: Pat
         gate(model, model)
     with pytest.raises(InputError, match="no BEIR folder"):
         gate(model, model, general=[str(tmp_path)])
+    shutil.copytree(forgettable, tmp_path / "forgettable")
     with pytest.raises(InputError, match="two of the sets are called forgettable"):
-        shutil.copytree(forgettable, tmp_path / "forgettable")
         gate(model, model, general=[str(forgettable)], neighbour=[str(tmp_path / "forgettable")])
+    one = write_beir(tmp_path / "one", 1)
     with pytest.raises(InputError, match="it needs 2 or more"):
-        one = write_beir(tmp_path / "one", 1)
         adapt(gated_config(pairs, tiny_encoder, one), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match=r"0\.3,0\.2"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -44,6 +45,7 @@ def show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
         from denizen.recipes.results import BASE_STAYS, GATE_LEAVES_BASE
 
         typer.echo(GATE_LEAVES_BASE if report["best_round"] else BASE_STAYS)
+    typer.echo(f"report: {Path(report['model']).parent.as_posix()}/report.html")
     typer.echo(f"{'adapted ' if report['chosen'] != 'base' else ''}model: {report['model']}")
 
 

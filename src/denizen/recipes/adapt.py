@@ -17,6 +17,7 @@ from denizen.core.progress import Progress, Silent
 from denizen.core.stage import StageRunner
 from denizen.models.encoder import load_encoder, locate
 from denizen.recipes import distill, labelled, teachers
+from denizen.recipes.report import report
 from denizen.recipes.retrieval_sets import Parts, read_parts
 from denizen.recipes.rounds import Rounds
 from denizen.recipes.run_folder import check_config, check_encoding, held
@@ -45,7 +46,7 @@ def adapt(
         sets: General and neighbour sets that are read already, instead of `config.general` and `config.neighbour`.
 
     Returns:
-        The contents of `metrics.json`.
+        The contents of `metrics.json`; the page that people read is `report.html` beside it.
 
     Raises:
         InputError: On wrong input or settings, or when `out` holds another run.
@@ -73,5 +74,8 @@ def adapt(
             load_encoder(base)
         rounds = Rounds(config, out, StageRunner(out, redo, progress or Silent(), refresh))
         if gold:
-            return labelled.adapt_with_labels(rounds, base, guide, sets, source)
-        return distill.adapt_with_teacher(rounds, base, guide, sets)
+            found = labelled.adapt_with_labels(rounds, base, guide, sets, source)
+        else:
+            found = distill.adapt_with_teacher(rounds, base, guide, sets)
+        report(out)
+        return found

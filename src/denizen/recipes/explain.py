@@ -31,11 +31,15 @@ def explain(run: Path, query_id: str) -> dict[str, Any]:
     Raises:
         InputError: When the folder holds no finished run, or the run has no such query.
     """
-    found = FinishedRun(run)
+    return lineage_of(FinishedRun(run), query_id)
+
+
+def lineage_of(found: FinishedRun, query_id: str) -> dict[str, Any]:
+    """As `explain`, for a run that is read already."""
     row = found.queries.get(query_id)
     if row is None:
         known = ", ".join(list(found.queries)[:3])
-        raise InputError(f"{run} has no query {query_id!r}; it has {len(found.queries):,}, such as {known}")
+        raise InputError(f"{found.folder} has no query {query_id!r}; it has {len(found.queries):,}, such as {known}")
     judged = _judgments(found, query_id)
     replies = _replies(found, judged)
     passages = {passage["doc_id"]: passage for passage in found.corpus.to_pylist()}
@@ -48,7 +52,7 @@ def explain(run: Path, query_id: str) -> dict[str, Any]:
             "positive": lineage.of(example["positive_id"]),
             "negatives": [lineage.of(doc_id) for doc_id in example["negative_ids"]],
         }
-        for example in _examples(found)
+        for example in found.examples
         if example["query_id"] == query_id
     ]
     source = row["source_doc_id"]
@@ -111,13 +115,6 @@ class _Lineage:
             names = ("grade", "score", "teacher", "prompt_hash", "cost", "stage")
             found["judgment"] = {**{name: judgment[name] for name in names}, "reply": said}
         return found
-
-
-def _examples(run: FinishedRun) -> list[dict[str, Any]]:
-    """Those of the last round, which are those of all rounds."""
-    paths = sorted(run.folder.glob("round-*/examples/examples.parquet"), key=lambda path: int(path.parts[-3][6:]))
-    rows: list[dict[str, Any]] = read_table(paths[-1], "examples").to_pylist() if paths else []
-    return rows
 
 
 def _judgments(run: FinishedRun, query_id: str) -> dict[str, dict[str, Any]]:

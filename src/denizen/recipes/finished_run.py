@@ -56,6 +56,13 @@ class FinishedRun:
         """What the test was measured by."""
         return read_trec_qrels(self.folder / "test/qrels.trec")
 
+    @cached_property
+    def examples(self) -> list[dict[str, Any]]:
+        """What the last round was trained on, which has the examples of all rounds."""
+        last = self.folder / f"round-{self.metrics['config']['rounds'] - 1}/examples/examples.parquet"
+        rows: list[dict[str, Any]] = read_table(last, "examples").to_pylist()
+        return rows
+
     def run(self, system: str) -> pa.Table:
         """What a system found for the test queries."""
         return read_trec_run(self.folder / f"test/{system}.trec")

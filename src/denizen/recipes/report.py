@@ -14,6 +14,7 @@ from markupsafe import Markup
 from denizen.core.paired import paired_difference
 from denizen.core.tables import read_table, relevant
 from denizen.recipes.audit import audit_lines
+from denizen.recipes.explain import explain_lines, lineage_of
 from denizen.recipes.finished_run import FinishedRun
 from denizen.recipes.model_card import title
 from denizen.recipes.results import (
@@ -30,6 +31,7 @@ from denizen.recipes.results import (
 from denizen.stages import charts, gains
 
 _MOVED = 8
+_TRAINED = 6
 _TEXT_CHARS = 900
 _SECTIONS = {
     "gain": "Gain",
@@ -39,6 +41,7 @@ _SECTIONS = {
     "scores": "Scores",
     "moved": "Queries",
     "data": "Data",
+    "lineage": "Trained on",
     "teacher": "Teacher",
     "cost": "Time",
     "settings": "Settings",
@@ -78,6 +81,7 @@ def report(run: Path, out: Path | None = None) -> Path:
         scores=_scores(found),
         moved=_moved(found),
         data=_data(found),
+        lineage=_lineage(found),
         teacher=teacher,
         cost=_cost(found),
         settings=_settings(found),
@@ -302,6 +306,17 @@ def _teacher(run: FinishedRun) -> dict[str, Any] | None:
         "tables": tables,
         "audit": "\n".join(audit_lines(audit)) if audit else "not measured: denizen audit RUN",
     }
+
+
+def _lineage(run: FinishedRun) -> dict[str, Any]:
+    ids = list(dict.fromkeys(example["query_id"] for example in run.examples))
+    drawn = ids[:: max(1, len(ids) // _TRAINED)][:_TRAINED]
+    rows = [
+        {"query": run.queries[query_id]["text"], "text": "\n".join(explain_lines(lineage_of(run, query_id)))}
+        for query_id in drawn
+    ]
+    text = f"{len(run.examples):,} examples of {len(ids):,} queries; {len(rows)} of them with all that they come from. "
+    return {"rows": rows, "text": f"{text}For any other: denizen explain {run.folder} QUERY_ID"}
 
 
 def _cost(run: FinishedRun) -> dict[str, Any]:
