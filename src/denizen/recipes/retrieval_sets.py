@@ -153,8 +153,9 @@ def _limited(found: RetrievalSet, seed: int) -> RetrievalSet:
         return found
     known = relevant(found.qrels)
     inside = {doc_id for query_id in found.queries for doc_id in known[query_id]}
-    others = np.random.default_rng(seed).permutation(found.corpus["doc_id"].to_pylist())
-    inside |= set(others[: max(0, _PASSAGES - len(inside))].tolist())
+    others = [doc_id for doc_id in found.corpus["doc_id"].to_pylist() if doc_id not in inside]
+    room = max(0, _PASSAGES - len(inside))
+    inside |= set(np.random.default_rng(seed).permutation(others)[:room].tolist())
     return found._within(inside)
 
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denizen.core.errors import InputError
-from denizen.core.tables import SCHEMAS
+from denizen.core.tables import SCHEMAS, rows_table
 from denizen.stages import retrieval
-from denizen.stages.retrieval import search, search_bm25, top_k
+from denizen.stages.retrieval import fuse, search, search_bm25, top_k
 
 
 def ids(count: int, letter: str = "d") -> list[str]:
@@ -249,3 +249,18 @@ def test_peak_memory_follows_the_setting_and_not_queries_times_corpus(tmp_path: 
     command = [sys.executable, "-c", _PEAK, str(tmp_path / "corpus.npy")]
     grown = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert grown < 120
+
+
+def test_reciprocal_rank_fusion_by_hand():
+    one = rows_table("run", [{"query_id": "q", "doc_id": name, "score": 1.0} for name in "abc"])
+    other = rows_table("run", [{"query_id": "q", "doc_id": name, "score": 1.0} for name in "cd"])
+    fused = fuse([one, other], 3)
+    # c: 1/63 + 1/61; a: 1/61; b and d: 1/62 each, so b comes first by its id
+    assert fused["doc_id"].to_pylist() == ["c", "a", "b"]
+    np.testing.assert_allclose(fused["score"].to_pylist(), [1 / 63 + 1 / 61, 1 / 61, 1 / 62], rtol=1e-6)
+
+
+def test_fusion_keeps_queries_that_one_run_alone_has():
+    one = rows_table("run", [{"query_id": "q", "doc_id": "a", "score": 1.0}])
+    other = rows_table("run", [{"query_id": "r", "doc_id": "b", "score": 1.0}])
+    assert fuse([one, other], 5)["query_id"].to_pylist() == ["q", "r"]
