@@ -66,7 +66,8 @@ class Terminal:
 
         self.console = Console(stderr=True, highlight=False)
         self._stage = ""
-        self._notes: list[str] = []
+        # facts, and units with how many of them the stage's bars have counted
+        self._notes: dict[str, int | None] = {}
         self._bars: RichProgress | None = None
 
     def say(self, text: str) -> None:
@@ -80,22 +81,22 @@ class Terminal:
     @contextlib.contextmanager
     def working(self, stage: str) -> Iterator[None]:
         """Shows that the stage works, where there is a terminal, and prints its line when it is finished."""
-        self._stage, self._notes = stage, []
+        self._stage, self._notes = stage, {}
         began = time.monotonic()
         with self._live(stage):
             yield
-        notes = "; ".join(self._notes)
+        notes = "; ".join(text if count is None else f"{count:,} {text}" for text, count in self._notes.items())
         line = f"{stage:<22} {_duration(time.monotonic() - began):>8}  {notes}"
         self.console.print(line, soft_wrap=True, markup=False)
 
     def note(self, text: str) -> None:
         """Keeps the fact until the stage's line is printed."""
-        self._notes.append(text)
+        self._notes[text] = None
 
     @contextlib.contextmanager
     def bar(self, total: int, unit: str) -> Iterator[Advance]:
         """Turns the stage's moving bar into one with a count and the time left until this part is finished."""
-        self.note(f"{total:,} {unit}")
+        self._notes[unit] = (self._notes.get(unit) or 0) + total
         bars = self._bars
         if bars is None:
             yield lambda count: None

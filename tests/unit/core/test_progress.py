@@ -47,7 +47,7 @@ def test_a_long_line_is_not_wrapped(capsys):
 def test_the_line_of_a_stage_lists_its_own_work_and_not_that_of_the_stage_before(capsys):
     terminal = Terminal()
     with terminal.working("first"):
-        for total, unit in ((12345, "texts"), (2, "blocks")):
+        for total, unit in ((12000, "texts"), (2, "blocks"), (345, "texts")):
             with terminal.bar(total, unit) as advance:
                 advance(total)
         terminal.note("7 dropped")
