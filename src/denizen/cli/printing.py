@@ -73,7 +73,8 @@ def check_gate(gate: dict[str, Any] | None) -> None:
     """Ends with exit code 4 where a gate was measured and is not met."""
     if gate is not None and not gate["met"]:
         changes = ", ".join(f"{role} {change:+.4f}" for role, change in gate["change"].items())
+        what = f"{gate['measure']} changes by {changes}" if any(gate["change"].values()) else "nothing keeps the limit"
         raise GateError(
-            f"the gate is not met: {gate['measure']} changes by {changes}, the limit is {-gate['limit']:+.4f}. Merge "
-            "with the base, train less, or raise --forgetting-limit"
+            f"the gate is not met: {what}, and a mean may fall by {gate['limit']:g} at most. Train less, merge with the "
+            "base, or raise --forgetting-limit"
         )

@@ -12,6 +12,8 @@ from html import escape
 WIDTH = 340
 _ROW = 38
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 34
+# where a chart with a name above its axis begins
+_NAME = 40
 
 
 @dataclass(frozen=True)
@@ -138,28 +140,30 @@ def scatter(marks: Sequence[Mark], x_name: str, y_name: str, alt: str, limit: fl
     def place(x: float, y: float) -> tuple[float, float]:
         return (
             _LEFT + (WIDTH - _LEFT - _RIGHT) * (x - low_x) / (high_x - low_x),
-            _TOP + (height - _TOP - _BOTTOM) * (high_y - y) / (high_y - low_y),
+            _NAME + (height - _NAME - _BOTTOM) * (high_y - y) / (high_y - low_y),
         )
 
-    parts = [_y_axis(low_y, high_y, height)]
+    parts = [_y_axis(low_y, high_y, height, _NAME)]
     for value in (low_x, (low_x + high_x) / 2, high_x):
         x = place(value, low_y)[0]
         anchor = "end" if value == high_x else "middle"
         parts.append(f'<text class="faint" x="{x:.1f}" y="{height - 20}" text-anchor="{anchor}">{value:+.3f}</text>')
     parts.append(f'<text x="{WIDTH - _RIGHT}" y="{height - 5}" class="end">{escape(x_name)}</text>')
-    parts.append(f'<text x="{_LEFT + 4}" y="{_TOP + 8}">{escape(y_name)}</text>')
+    parts.append(f'<text x="0" y="{_TOP}">{escape(y_name)}</text>')
     if limit is not None:
         x = place(limit, low_y)[0]
         parts.append(
-            f'<path class="limit" d="M{x:.1f} {_TOP}V{height - _BOTTOM}"/>'
-            f'<text class="faint" x="{x + 3:.1f}" y="{height - _BOTTOM - 4}">limit</text>'
+            f'<path class="limit" d="M{x:.1f} {_NAME - 8}V{height - _BOTTOM}"/>'
+            f'<text class="faint" x="{x:.1f}" y="{_NAME - 12}" text-anchor="middle">limit</text>'
         )
     for mark in sorted(marks, key=lambda mark: mark.kind == "chosen"):
         x, y = place(mark.x, mark.y)
         label = ""
         if mark.kind != "merge":
             anchor = ' class="end"' if x > WIDTH / 2 else ""
-            label = f'<text x="{x + (-8 if anchor else 8):.1f}" y="{y + 15:.1f}"{anchor}>{escape(mark.name)}</text>'
+            # within the frame, also at its lower end
+            below = min(y + 15, height - _BOTTOM - 4) if mark.kind != "base" else y - 9
+            label = f'<text x="{x + (-8 if anchor else 8):.1f}" y="{below:.1f}"{anchor}>{escape(mark.name)}</text>'
         parts.append(
             f'<g class="{mark.kind}"><circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if mark.kind == "chosen" else 4}">'
             f"<title>{escape(mark.name)}: {mark.x:+.4f}, {mark.y:.3f}</title></circle>{label}</g>"
@@ -207,10 +211,10 @@ def histogram(series: Sequence[tuple[str, str, Sequence[float]]], alt: str, bins
     return _svg(height, alt, "".join(parts))
 
 
-def _y_axis(low: float, high: float, height: int) -> str:
+def _y_axis(low: float, high: float, height: int, top: int = _TOP) -> str:
     parts = []
     for value in (low, (low + high) / 2, high):
-        y = _TOP + (height - _TOP - _BOTTOM) * (high - value) / (high - low)
+        y = top + (height - top - _BOTTOM) * (high - value) / (high - low)
         parts.append(
             f'<path class="axis" d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}"/>'
             f'<text class="faint end" x="{_LEFT - 6}" y="{y + 4:.1f}">{value:.3f}</text>'
