@@ -75,6 +75,6 @@ def check_gate(gate: dict[str, Any] | None) -> None:
         changes = ", ".join(f"{role} {change:+.4f}" for role, change in gate["change"].items())
         what = f"{gate['measure']} changes by {changes}" if any(gate["change"].values()) else "nothing keeps the limit"
         raise GateError(
-            f"the gate is not met: {what}, and a mean may fall by {gate['limit']:g} at most. Train less, merge with the "
-            "base, or raise --forgetting-limit"
+            f"the gate is not met: {what}, and a mean may fall by {gate['limit']:g} at most. Train less, merge with "
+            "the base, or raise --forgetting-limit"
         )
