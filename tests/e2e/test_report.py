@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,27 @@ def test_other_programs_read_the_figures(gated: Gated) -> None:
     qrels = read_trec_qrels(out / "test/qrels.trec")
     assert len(set(qrels["query_id"].to_pylist())) == found["queries"]
     assert len(read_trec_run(out / "test/hybrid.trec")) > 0
+
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_BROWSER = next((path for name in _BROWSERS if (path := shutil.which(name))), "")
+
+
+@pytest.mark.skipif(not _BROWSER, reason="no Chromium is installed")
+def test_a_real_browser_has_nothing_to_complain_of(gated: Gated, tmp_path: Path) -> None:
+    """The page forbids itself to load anything (its content security policy), and a browser complains of each try."""
+
+    def complaints(page: Path, wide: int) -> list[str]:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
+        flags += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={wide},900", "--enable-logging=stderr"]
+        command = [_BROWSER, *flags, "--virtual-time-budget=2000", page.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        assert "What was forgotten" in done.stdout
+        return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+    page = report(gated[0], tmp_path / "page.html")
+    assert complaints(page, 1100) == []
+    assert complaints(page, 390) == []
+    other = tmp_path / "other.html"
+    other.write_text(page.read_text().replace("</main>", '<img src="http://127.0.0.1:9/x.png"></main>'))
+    assert len(complaints(other, 1100)) == 1
