@@ -25,6 +25,8 @@ from denizen.core.progress import Terminal
 from denizen.core.tables import read_table
 from denizen.recipes.adapt import adapt
 from denizen.recipes.audit import audit
+from denizen.recipes.explain import explain, explain_lines
+from denizen.recipes.report import report
 from denizen.recipes.retry import retry
 from denizen.stages.judging import load_cross_encoder
 from tests.llm_server import Reply, ScriptedServer, Status
@@ -653,3 +655,18 @@ def test_a_changed_query_log_is_noticed(documents: Path, tiny_encoder: Path, tmp
         log.write_text("\n \n")
         with pytest.raises(InputError, match="is empty; give a text file"):
             adapt(config(documents, tiny_encoder, server.url, **settings), tmp_path / "empty")
+
+
+def test_explain_and_the_report_lead_to_the_judge_s_reply_and_its_price(taught: Path) -> None:
+    example = read_table(taught / "round-1/examples/examples.parquet", "examples").to_pylist()[0]
+    found = explain(taught, example["query_id"])
+    assert found["query"]["origin"] and found["query"]["source"]["document"]["parent_id"]
+    judged = {passage["doc_id"]: passage["judgment"] for passage in found["judgments"]}
+    negative = judged[example["negative_ids"][0]]
+    assert negative["grade"] <= 2 and json.loads(negative["reply"]["text"]) == {"grade": negative["grade"]}
+    assert negative["cost"] > 0 and negative["reply"]["model"] == "tiny"
+    lines = "\n".join(explain_lines(found))
+    assert f"grade {negative['grade']} by tiny in round-" in lines and "its reply (" in lines
+    page = report(taught, taught / "page.html").read_text(encoding="utf-8")
+    for text in ("Teacher", "spent by stage", "not measured: denizen audit RUN", "written for", "its reply ("):
+        assert text in page
