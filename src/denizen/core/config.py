@@ -77,6 +77,13 @@ class AdaptConfig:
     temperature: float = _setting(0.05, "Temperature of InfoNCE and GIST.", least=0.001, most=10)
     # the library's default of 5 can never be met by a cosine distance
     margin: float = _setting(0.1, "Margin of the triplet loss (arXiv 2512.08088).", least=0, most=2)
+    # keeps nearly all of the gain and loses a fifth as much elsewhere; see docs/LOG.md
+    near_base: float = _setting(
+        8.0,
+        "Weight of the penalty for moving embeddings of the general and neighbour sets away from the base's; 0: off.",
+        least=0,
+        most=1000,
+    )
     dropout: bool = _setting(False, "Keep the model's dropout during training.")
     # half the cost of 256; what a passage is about stands in its first sentences (mining and search see all of it)
     max_tokens: int = _setting(
@@ -312,6 +319,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "weight_decay",
         "temperature",
         "margin",
+        "near_base",
         "dropout",
         "max_tokens",
     ),

@@ -18,7 +18,7 @@ from denizen.core.stage import StageRunner
 from denizen.models.encoder import load_encoder, locate
 from denizen.recipes import distill, labelled, teachers
 from denizen.recipes.report import report
-from denizen.recipes.retrieval_sets import Parts, read_parts
+from denizen.recipes.retrieval_sets import Parts, kept_texts, read_parts
 from denizen.recipes.rounds import Rounds
 from denizen.recipes.run_folder import check_config, check_encoding, held
 from denizen.stages.merge import is_available
@@ -72,7 +72,8 @@ def adapt(
         if not (out / "corpus").exists():
             # a model that cannot be used is better known before the corpus is read
             load_encoder(base)
-        rounds = Rounds(config, out, StageRunner(out, redo, progress or Silent(), refresh))
+        runner = StageRunner(out, redo, progress or Silent(), refresh)
+        rounds = Rounds(config, out, runner, base, kept_texts(sets))
         if gold:
             found = labelled.adapt_with_labels(rounds, base, guide, sets, source)
         else:

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from denizen.core.errors import InputError
 from denizen.core.formats import Source, is_beir_folder, read_beir
-from denizen.core.tables import rankings, relevant
+from denizen.core.tables import rankings, relevant, texts_by_id
+from denizen.models.encoder import Kind
 from denizen.recipes.prepare import content_digest, source_digest
 from denizen.stages import corpus as corpus_stage
 
@@ -21,6 +22,8 @@ ROLES = ("general", "neighbour")
 _SEARCH_QUERIES = 500
 # beyond it, the relevant passages and a sample of the others are searched
 _PASSAGES = 20_000
+# about what training sees of a text
+_KEPT_CHARS = 500
 # nDCG@10 sees ten ranks; a merge may bring up what stands a little below
 _NARROWED = 20
 
@@ -95,6 +98,23 @@ def read_parts(general: Sequence[str], neighbour: Sequence[str], seed: int) -> l
         digest = hashlib.sha256(repr(sorted(source_digest(str(path)).items())).encode()).hexdigest()
         found.append(parts_of(read_folder(path), name, role, seed, digest))
     return found
+
+
+def kept_texts(sets: Sequence[Parts]) -> dict[Kind, list[str]]:
+    """Queries and passages that a student should keep near the base: those that may decide, and none that measures.
+
+    Passages that are relevant to a test query are left out, so that the test says something about texts that were not
+    kept.
+    """
+    queries: list[str] = []
+    passages: list[str] = []
+    for part in sets:
+        known, texts = relevant(part.search.qrels), texts_by_id(part.search.corpus)
+        measured = {doc_id for query_id in part.test.queries for doc_id in known[query_id]}
+        own = dict.fromkeys(doc_id for query_id in part.search.queries for doc_id in known[query_id])
+        queries += part.search.queries.values()
+        passages += [texts[doc_id][:_KEPT_CHARS] for doc_id in own if doc_id not in measured]
+    return {"query": queries, "document": passages}
 
 
 def unique_names(folders: Sequence[Path]) -> list[str]:

@@ -6,8 +6,9 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -16,13 +17,16 @@ from denizen.core.stage import Stage, StageRunner, write_json
 from denizen.core.tables import read_table, texts
 from denizen.models.backends import use_bf16
 from denizen.models.embedding_store import StoredVectors
-from denizen.models.encoder import Encoder, Kind
+from denizen.models.encoder import Encoder, Kind, load_encoder, prompts_of
 from denizen.models.weights import model_digest
 from denizen.recipes.model_card import model_card
 from denizen.recipes.results import machine, records, versions
 from denizen.recipes.run_folder import store_of
 from denizen.recipes.searching import search_bm25, search_with
 from denizen.stages import evaluation, retrieval
+
+if TYPE_CHECKING:
+    from denizen.models.near_base import Kept
 
 # the stages after the rounds, in order
 LAST_STAGES = ("gate", "baselines/plain", "baselines/average", "test", "forgetting", "model")
@@ -35,12 +39,18 @@ class Rounds:
         config: The settings.
         out: The run's folder.
         runner: Runs stages once.
+        base: The model that is adapted.
+        kept: By kind, texts whose embeddings training should keep near the base's.
     """
 
-    def __init__(self, config: AdaptConfig, out: Path, runner: StageRunner) -> None:
+    def __init__(
+        self, config: AdaptConfig, out: Path, runner: StageRunner, base: Path, kept: Mapping[Kind, Sequence[str]]
+    ) -> None:
         self.config = config
         self.out = out
         self.runner = runner
+        self.base = base
+        self.kept = kept if config.near_base else {}
         self.progress = runner.progress
         self.training_arithmetic = "bf16" if use_bf16(config.precision) else "fp32"
         self.files: dict[str, dict[str, str]] = {}
@@ -53,7 +63,8 @@ class Rounds:
         kept = {**self.config.as_dict(), "seed": seed, "baselines": False, "store": store}
         out = self.out / f"seed-{seed}"
         # what it reads is the run's, which may be done anew
-        return Rounds(AdaptConfig(**kept), out, StageRunner(out, None, self.progress, frozenset()))
+        runner = StageRunner(out, None, self.progress, frozenset())
+        return Rounds(AdaptConfig(**kept), out, runner, self.base, self.kept)
 
     def stage(
         self,
@@ -161,6 +172,9 @@ class Rounds:
             "arithmetic": self.training_arithmetic,
             **({"guide": model_digest(guide)} if self.config.loss == "gist" else {}),
         }
+        if any(self.kept.values()):
+            inputs["kept"] = hashlib.sha256(json.dumps(self.kept).encode()).hexdigest()
+            inputs["base"] = model_digest(self.base)
 
         def work(folder: Path) -> dict[str, Any]:
             rows = read_table(self.out / f"round-{number}/examples/examples.parquet", "examples")
@@ -169,6 +183,7 @@ class Rounds:
             training = train_encoder.training_set(rows, tables["corpus"], tables["queries"], near, fill=masks)
             if training.dropped:
                 self.progress.note(f"{training.dropped:,} examples without enough negatives left out")
+            training = replace(training, kept=self._kept())
             anchors = training.columns["anchor"]
             # embedded already, so these come from the store
             vectors = (
@@ -180,6 +195,15 @@ class Rounds:
         name = f"round-{number}/student"
         self.stage(name, 1, self.config.only(*train_encoder.SETTINGS), inputs, work, resumable=True)
         return self.out / name
+
+    def _kept(self) -> list[Kept]:
+        if not any(self.kept.values()):
+            return []
+        from denizen.models.near_base import Kept
+
+        encoder = self.encoder(self.base, 0)
+        prompts = asdict(prompts_of(load_encoder(self.base)))
+        return [Kept(texts, encoder.encode(texts, kind)[:], prompts[kind]) for kind, texts in self.kept.items()]
 
     def choose(self, dev: Sequence[Mapping[str, float]]) -> int:
         """The student with the highest dev MRR@5; the base itself is one of them."""

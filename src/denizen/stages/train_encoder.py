@@ -33,6 +33,7 @@ from denizen.models.backends import use_bf16
 from denizen.models.batch_embedding import embed_columns
 from denizen.models.encoder import Prompts, load_encoder, prompts_of
 from denizen.models.losses import LOSSES, LossInputs, Relevance
+from denizen.models.near_base import Kept, NearBase
 from denizen.models.training_batches import EpochBatches, length_batches, similar_batches
 
 _CHECKPOINTS = 10
@@ -51,6 +52,7 @@ SETTINGS = (
     "weight_decay",
     "temperature",
     "margin",
+    "near_base",
     "dropout",
     "max_tokens",
     "precision",
@@ -68,12 +70,14 @@ class TrainingSet:
         relevance: What must not be a negative of what.
         dropped: Examples that had to be left out, because the loss needs more negatives than they have.
         margins: Shape (rows, negatives): the teacher's preference for each positive; empty without teacher scores.
+        kept: Texts whose embeddings should stay near the base's.
     """
 
     columns: Mapping[str, list[Any]]
     relevance: Relevance
     dropped: int
     margins: _Vectors = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    kept: Sequence[Kept] = ()
 
 
 def training_set(
@@ -162,6 +166,8 @@ def train(
     steps = total_steps(rows, config)
     progress(int(resume.name.rpartition("-")[2]) if resume else 0)
     loss = LOSSES[config.loss].make(_loss_inputs(model, data, config, guide))
+    if config.near_base and data.kept:
+        loss = NearBase(model, loss, data.kept, config.near_base)
     trainer = _Trainer(
         model=model,
         args=_arguments(checkpoints, prompts_of(model), data, config, steps),
