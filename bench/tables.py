@@ -140,9 +140,15 @@ def distill_sentence(results: Path = RESULTS) -> str:
         parts.append(
             f"on {title} the perfect oracle is {apart['perfect - gold']} from the labels and the poor one "
             f"{apart['20 % wrong - gold']}, two rounds give {apart['two rounds - one']} over one with as many "
-            f"examples, and {result['fewest grades for 95 % of the full gain']:,} grades keep 95 % of the gain"
+            f"examples, and {_fewest(result)} 95 % of the gain"
         )
     return "; ".join(parts)
+
+
+def _fewest(result: dict[str, Any]) -> str:
+    grades = result["fewest grades for 95 % of the full gain"]
+    none = next(found["grades"] for teacher, found in result["runs"].items() if "none of its grades" in teacher)
+    return "training without any grade keeps" if grades == none else f"{grades:,} grades keep"
 
 
 def _ratio(values: list[float]) -> str:

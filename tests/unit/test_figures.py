@@ -28,6 +28,7 @@ def tables() -> ModuleType:
         ("speed_table", "docs/speed.md"),
         ("speed_table", "README.md"),
         ("growth_table", "docs/speed.md"),
+        ("distill_table", "docs/teacher.md"),
     ],
 )
 def test_a_table_on_a_page_is_the_one_of_the_results(table: str, page: str, tables: ModuleType) -> None:
@@ -40,3 +41,8 @@ def test_a_table_on_a_page_is_the_one_of_the_results(table: str, page: str, tabl
 def test_the_sentence_of_published_figures_is_the_one_of_the_results(tables: ModuleType) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert tables.per_row_sentence() in " ".join(readme.split())
+
+
+def test_the_sentence_on_teachers_is_the_one_of_the_results(tables: ModuleType) -> None:
+    page = (ROOT / "docs/teacher.md").read_text(encoding="utf-8")
+    assert tables.distill_sentence() in " ".join(page.split())
