@@ -16,6 +16,18 @@ SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "easy_n
 SETTINGS |= {"hard_positive_ranks": "6-20", "precision": "fp32", "learning_rate": 1e-3, "baselines": False}
 
 
+def flags(settings: dict[str, Any]) -> list[str]:
+    """Settings as the command line has them."""
+    found = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            found.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            found += [f"--{flag}", str(value)]
+    return found
+
+
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 questions with answers; each pair shares made-up words that no other pair has."""
@@ -46,8 +58,9 @@ def forgettable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A general set of the words that the tiny encoder knows whole, which training on syllables spoils."""
     random.seed(7)
     folder = tmp_path_factory.mktemp("sets") / "forgettable"
-    passages = [random.sample(WORDS, 6) for _ in range(80)]
-    write_beir(folder, 80, [" ".join(words) for words in passages], [" ".join(words[::2]) for words in passages])
+    passages = [random.sample(WORDS, 5) for _ in range(200)]
+    queries = [" ".join(sorted(words[:4])) for words in passages]
+    write_beir(folder, 200, [" ".join(words) for words in passages], queries)
     return folder
 
 
@@ -65,7 +78,8 @@ def gated(
 
 def gated_config(pairs: Path, tiny_encoder: Path, forgettable: Path, **changed: Any) -> AdaptConfig:
     """The settings of the run `gated`."""
-    settings = {**SETTINGS, "learning_rate": 3e-3, "merge_evaluations": 6, "seeds": 2, "baselines": True, **changed}
+    settings = {**SETTINGS, "learning_rate": 3e-3, "near_base": 0.0, "merge_evaluations": 6, "seeds": 2}
+    settings |= {"baselines": True, "forgetting_limit": 0.1, **changed}
     return AdaptConfig(str(pairs), model=str(tiny_encoder), general=(str(forgettable),), **settings)
 
 

@@ -22,7 +22,7 @@ from denizen.recipes.evaluate import evaluate
 from denizen.recipes.model_card import model_card
 from denizen.recipes.results import BASE_STAYS
 
-from .conftest import SETTINGS, write_beir
+from .conftest import SETTINGS, flags, write_beir
 
 MEASURES = ["MRR@5", "Recall@5", "DCG@5", "nDCG@10", "Recall@100"]
 Finished = tuple[Path, dict[str, Any]]
@@ -298,7 +298,7 @@ def test_the_command_line_ends_with_the_table_and_the_path(
 ) -> None:
 
     options = {**SETTINGS, "rounds": 1, "epochs": 0.2, "model": str(tiny_encoder), "out": str(tmp_path / "run")}
-    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    words = flags(options)
     monkeypatch.setattr("sys.argv", ["denizen", "adapt", str(pairs), *words])
     with pytest.raises(SystemExit) as stop:
         cli.main()

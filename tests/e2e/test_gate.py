@@ -59,17 +59,18 @@ def test_a_merge_inside_the_limit_is_taken(gated: Gated, tiny_encoder: Path) -> 
                 share = weight / len(folders)
                 expected = (1 - weight) * states[0][name] + sum(share * state[name] for state in states[1:])
                 np.testing.assert_allclose(values.numpy(), expected.numpy(), atol=1e-5)
-    assert not (out / "gate/candidate").exists() and not (out / "gate/measured.jsonl").exists()
+    assert not (out / "gate/candidate").exists() and not (out / "gate/measured.json").exists()
 
 
 def test_what_was_forgotten_is_measured_on_queries_that_did_not_decide(gated: Gated, forgettable: Path) -> None:
     _, report = gated
     (found,) = report["gate"]["sets"].values()
     assert set(found["means"]) == {"base", "ungated", "adapted"}
-    assert found["queries"] < 80
+    assert found["queries"] < 200
     change = found["means"]["adapted"]["nDCG@10"] - found["means"]["base"]["nDCG@10"]
     assert report["gate"]["change"]["general"] == pytest.approx(change)
-    assert report["gate"]["met"] == (change >= -0.005)
+    # a merge that was inside the limit on the queries that decide may be outside on these
+    assert report["gate"]["met"] == (change >= -0.1)
 
 
 def test_baselines_stand_beside_the_result(gated: Gated) -> None:
@@ -105,13 +106,13 @@ def test_where_no_merge_is_inside_the_base_comes_back_with_exit_code_4(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config = gated_config(pairs, tiny_encoder, forgettable, merge_evaluations=1, seeds=1)
+    config = gated_config(pairs, tiny_encoder, forgettable, merge_evaluations=1, forgetting_limit=0.0, seeds=1)
     report = adapt(config, copy, redo="gate")
     assert report["chosen"] == "base" and report["gate"]["met"] is False
     assert report["difference"]["MRR@5"]["value"] == 0
     assert "kept the limit on forgetting" in (copy / "model/README.md").read_text()
     names = ("general", "learning_rate", "merge_evaluations", "epochs", "batch_size", "easy_negative_ranks")
-    names += ("hard_positive_ranks", "precision", "rounds", "model")
+    names += ("hard_positive_ranks", "precision", "rounds", "model", "near_base", "forgetting_limit")
     given = {**config.as_dict(), "general": str(forgettable)}
     options = [part for name in names for part in (f"--{name.replace('_', '-')}", given[name])]
     assert _run(monkeypatch, "adapt", pairs, "--out", copy, *options, "--quiet") == 4
@@ -147,9 +148,6 @@ def test_a_search_that_was_stopped_measures_no_merge_twice(
     monkeypatch.setattr(forgetting, "merge", stopping)
     with pytest.raises(KeyboardInterrupt):
         adapt(config, copy)
-    # a line that it was stopped in does not count
-    with (copy / ".gate.partial/measured.jsonl").open("a") as file:
-        file.write('{"name": "linear')
     adapt(config, copy)
     assert json.loads((copy / "gate/points.json").read_text()) == expected
     merges = [point for point in expected if point["merge"]]
@@ -166,7 +164,7 @@ def test_gate_and_merge_as_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out, _ = gated
-    student = out / "round-0/student"
+    student = out / "round-1/student"
     sets = ("--general", forgettable, "--base", tiny_encoder)
     assert _run(monkeypatch, "gate", student, *sets, "--out", tmp_path / "gate", "--quiet") == 4
     error = capsys.readouterr().err
@@ -197,7 +195,7 @@ def test_what_cannot_be_measured_is_refused(tiny_encoder: Path, forgettable: Pat
     with pytest.raises(InputError, match="two of the sets are called forgettable"):
         gate(model, model, general=[str(forgettable)], neighbour=[str(tmp_path / "forgettable")])
     one = write_beir(tmp_path / "one", 1)
-    with pytest.raises(InputError, match="it needs 2 or more"):
+    with pytest.raises(InputError, match="at least 2 with different texts"):
         adapt(gated_config(pairs, tiny_encoder, one), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match=r"0\.3,0\.2"):

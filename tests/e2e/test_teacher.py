@@ -31,7 +31,7 @@ from denizen.recipes.retry import retry
 from denizen.stages.judging import load_cross_encoder
 from tests.llm_server import Reply, ScriptedServer, Status
 
-from .conftest import SETTINGS
+from .conftest import SETTINGS, flags
 
 Answer = Callable[[dict[str, Any]], Any]
 TEACHER = {
@@ -178,7 +178,7 @@ def test_killed_at_any_moment_no_call_is_paid_twice_but_those_in_flight(
 
     with ScriptedServer(slow) as server:
         settings = {**TEACHER, "endpoint": server.url, "rounds": 1, "concurrency": 4}
-        options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        options = flags(settings)
         command = [sys.executable, "-m", "denizen", "adapt", str(documents), "--model", str(tiny_encoder), *options]
         kills = 0
         for out in [str(tmp_path / "run")] * 4:
@@ -658,7 +658,7 @@ def test_a_changed_query_log_is_noticed(documents: Path, tiny_encoder: Path, tmp
 
 
 def test_explain_and_the_report_lead_to_the_judge_s_reply_and_its_price(taught: Path) -> None:
-    example = read_table(taught / "round-1/examples/examples.parquet", "examples").to_pylist()[0]
+    example = read_table(taught / "round-0/examples/examples.parquet", "examples").to_pylist()[0]
     found = explain(taught, example["query_id"])
     assert found["query"]["origin"] and found["query"]["source"]["document"]["parent_id"]
     judged = {passage["doc_id"]: passage["judgment"] for passage in found["judgments"]}

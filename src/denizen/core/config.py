@@ -383,6 +383,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "epochs": 2.0,
         "max_tokens": 128,
+        "near_base": 0.0,
         "rounds": 2,
         "batches": "length",
         "warmup_steps": 100.0,

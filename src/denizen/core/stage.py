@@ -71,6 +71,8 @@ class Stage:
         settings: The settings that change what it writes.
         inputs: Name to digest of everything it reads: tables, model weights, prompt texts.
         resumable: Keep a partial folder with the same fingerprint, because the work in it knows how to go on.
+        derived: What it reads may change: it is put together in no time, and then done anew instead of stopping the
+            run, unless somebody has changed its files.
     """
 
     folder: Path
@@ -78,6 +80,7 @@ class Stage:
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
     resumable: bool = False
+    derived: bool = False
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -166,17 +169,17 @@ class StageRunner:
         record: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
         kept = {part: record.get(part) for part in stage.fingerprint}
         changed = differences(kept, stage.fingerprint)
-        changed += [
+        edited = [
             f"{file}: its content is not what the stage wrote"
             for file, digest in record["files"].items()
             if not (stage.folder / file).is_file() or file_digest(stage.folder / file) != digest
         ]
-        if not changed:
+        if not changed and not edited:
             return record
-        if self.refresh is not None:
+        if self.refresh is not None or (stage.derived and not edited):
             return None
         raise ChangedError(
-            f"stage '{name}' in {self.root} was made with something else: {'; '.join(changed)}. "
+            f"stage '{name}' in {self.root} was made with something else: {'; '.join([*changed, *edited])}. "
             f"Use another --out, or --redo {name} to replace it and what follows."
         )
 

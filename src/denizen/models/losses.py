@@ -201,17 +201,20 @@ class Loss:
         make: Builds it.
         masks: Whether it masks by known relevance, so that a row may be filled up with what is masked.
         triplets: Whether it trains on triplets; else on rows of a query, a positive and negatives.
+        gradient: About how large its gradient is beside that of InfoNCE at a temperature of .05, by which cosines are
+            divided there; what is added to a loss counts by this much.
     """
 
     make: Callable[[LossInputs], nn.Module]
     masks: bool = False
     triplets: bool = False
+    gradient: float = 1.0
 
 
 LOSSES: dict[str, Loss] = {
     "infonce": Loss(lambda given: InfoNCE(given.model, given.relevance, given.temperature), masks=True),
     "cached-infonce": Loss(lambda given: CachedInfoNCE(given.model, given.relevance, given.temperature), masks=True),
     "gist": Loss(lambda given: GISTEmbedLoss(given.model, given.load_guide(), temperature=given.temperature)),
-    "margin-mse": Loss(lambda given: MarginMSE(given.model, given.margins)),
-    "triplet": Loss(lambda given: Triplet(given.model, given.margin), triplets=True),
+    "margin-mse": Loss(lambda given: MarginMSE(given.model, given.margins), gradient=0.05),
+    "triplet": Loss(lambda given: Triplet(given.model, given.margin), triplets=True, gradient=0.05),
 }

@@ -141,7 +141,7 @@ class _Search:
         self.students = students
         self.backend = gate.rounds.backend(best)
         # what a stopped run has measured
-        self.log = folder / "measured.jsonl"
+        self.log = folder / "measured.json"
         self.sets = [dev]
         for part in gate.sets:
             found = [self._of_run(number, part.search) for number in (0, best)]
@@ -167,8 +167,9 @@ class _Search:
         return [{**point.as_dict(), "chosen": point is taken} for point in (base, student, *merged)]
 
     def _measure(self, candidate: Candidate) -> Point:
-        known = self._measured().get(candidate.name)
-        if known is None:
+        measured = json.loads(self.log.read_text(encoding="utf-8")) if self.log.is_file() else {}
+        known = [np.array(part) for part in measured.get(candidate.name, [])]
+        if not known:
             folder = self.folder / "candidate"
             shutil.rmtree(folder, ignore_errors=True)
             self._merged(candidate).save_pretrained(str(folder / "model"), create_model_card=False)
@@ -177,19 +178,10 @@ class _Search:
                 self._values(search_with(encoder, found.queries, found.corpus, _DEPTH, self.gate.progress), found)
                 for found in self.sets
             ]
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"name": candidate.name, "values": [part.tolist() for part in known]}) + "\n")
+            write_json(self.log, {**measured, candidate.name: [part.tolist() for part in known]})
         point = self._point(candidate.name, known, candidate)
         self._note(point)
         return point
-
-    def _measured(self) -> dict[str, list[_Values]]:
-        """What a stopped run has measured; a line that it was stopped in does not count."""
-        found = {}
-        for line in self.log.read_text(encoding="utf-8").split("\n")[:-1] if self.log.is_file() else []:
-            row = json.loads(line)
-            found[row["name"]] = [np.array(part) for part in row["values"]]
-        return found
 
     def _merged(self, candidate: Candidate) -> SentenceTransformer:
         return merge(self.students[0], [self.students[number] for number in candidate.rounds], candidate.recipe)

@@ -100,8 +100,9 @@ def _front_matter(report: dict[str, Any], base: str | None) -> str:
         EvalResult(
             task_type="information-retrieval",
             task_name="Information Retrieval",
-            dataset_type=source,
-            dataset_name=f"{row['set']} of {source}" if row["set"] == "test" else row["set"],
+            # results are grouped by it
+            dataset_type=source if row["set"] == "test" else row["set"],
+            dataset_name=f"test of {source}" if row["set"] == "test" else row["set"],
             metric_type=row["measure"].lower(),
             metric_name=row["measure"],
             metric_value=round(row["value"], 4),

@@ -74,12 +74,13 @@ class Rounds:
         inputs: Mapping[str, str],
         work: Callable[[Path], dict[str, Any] | None],
         resumable: bool = False,
+        derived: bool = False,
     ) -> dict[str, Any]:
         """Does a stage unless it is done already, and remembers its facts and the digests of its files."""
         if self.runner.redo == name or self.runner.refresh is not None:
             # what follows will not be what the old result was made from
             (self.out / "metrics.json").unlink(missing_ok=True)
-        record = self.runner.run(Stage(self.out / name, version, settings, inputs, resumable), work)
+        record = self.runner.run(Stage(self.out / name, version, settings, inputs, resumable, derived), work)
         self.files[name], self.facts[name] = record["files"], record["facts"]
         return record
 
@@ -265,7 +266,7 @@ class Rounds:
             (folder / "README.md").write_text(model_card(report), encoding="utf-8")
 
         card = hashlib.sha256(model_card(report).encode()).hexdigest()
-        self.stage("model", 1, {}, {"card": card, "adapted": model_digest(adapted)}, model)
+        self.stage("model", 1, {}, {"card": card, "adapted": model_digest(adapted)}, model, derived=True)
         write_json(self.out / "config.json", self.config.as_dict())
         write_json(self.out / "results.json", records(report))
         write_json(self.out / "metrics.json", report)

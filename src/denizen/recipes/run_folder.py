@@ -100,7 +100,8 @@ def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
         # a run from before a setting was there used its default
         before = {**AdaptConfig("").as_dict(), **json.loads(path.read_text(encoding="utf-8"))}
         now = config.as_dict()
-        for name in WITHOUT_EFFECT:
+        # other seeds are done beside what is there
+        for name in (*WITHOUT_EFFECT, "seeds"):
             del before[name], now[name]
         changed = differences(before, now)
         if changed and redo is None:

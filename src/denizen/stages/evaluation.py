@@ -15,7 +15,7 @@ from ir_measures import RR, R, nDCG
 
 from denizen.core.formats import write_trec_qrels, write_trec_run
 from denizen.core.paired import Difference, paired_difference
-from denizen.core.tables import relevant, table, write_table
+from denizen.core.tables import rankings, relevant, table, write_table
 
 _Values = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -37,7 +37,7 @@ def measure(run: pa.Table, qrels: pa.Table, query_ids: Sequence[str]) -> pa.Tabl
     Returns:
         A `metrics` table, by measure in the order of `MEASURES`, then in the order of `query_ids`.
     """
-    ranked = _ranking(run)
+    ranked = {query_id: [doc_id for doc_id, _ in found] for query_id, found in rankings(run).items()}
     known = relevant(qrels)
     judged = {query_id: known[query_id] for query_id in query_ids}
     # trec_eval sorts by score and breaks ties its own way; falling whole numbers make it keep our order
@@ -143,10 +143,3 @@ def missing_queries(run: pa.Table, query_ids: Sequence[str]) -> list[str]:
     """The queries for which the run has nothing."""
     present = set(run["query_id"].unique().to_pylist())
     return [query_id for query_id in query_ids if query_id not in present]
-
-
-def _ranking(run: pa.Table) -> dict[str, list[str]]:
-    ranked: dict[str, list[str]] = {}
-    for query_id, doc_id in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
-        ranked.setdefault(query_id, []).append(doc_id)
-    return ranked

@@ -167,7 +167,7 @@ def train(
     progress(int(resume.name.rpartition("-")[2]) if resume else 0)
     loss = LOSSES[config.loss].make(_loss_inputs(model, data, config, guide))
     if config.near_base and data.kept:
-        loss = NearBase(model, loss, data.kept, config.near_base)
+        loss = NearBase(model, loss, data.kept, config.near_base * LOSSES[config.loss].gradient)
     trainer = _Trainer(
         model=model,
         args=_arguments(checkpoints, prompts_of(model), data, config, steps),

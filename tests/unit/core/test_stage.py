@@ -119,6 +119,17 @@ def test_a_stage_made_with_something_else_is_refused_naming_only_what_changed(tm
     assert (tmp_path / "mining" / "table.txt").read_text() == "old"
 
 
+def test_a_derived_stage_is_made_anew_where_it_has_changed_unless_somebody_has_edited_it(tmp_path):
+    runner = StageRunner(tmp_path)
+    runner.run(stage_in(tmp_path, derived=True), writes("old"))
+    runner.run(stage_in(tmp_path, derived=True, inputs={"corpus": "cc"}), writes("new"))
+    assert (tmp_path / "mining/table.txt").read_text() == "new"
+    (tmp_path / "mining/table.txt").write_text("by hand")
+    with pytest.raises(ChangedError, match=r"table\.txt: its content is not what the stage wrote"):
+        runner.run(stage_in(tmp_path, derived=True, inputs={"corpus": "dd"}), writes("newer"))
+    assert (tmp_path / "mining/table.txt").read_text() == "by hand"
+
+
 def test_all_changes_are_named_together(tmp_path):
     StageRunner(tmp_path).run(stage_in(tmp_path), writes())
     changed = stage_in(tmp_path, version=2, settings={"depth": 1, "seed": 42})

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from denizen.models.losses import LOSSES, CachedInfoNCE, InfoNCE, LossInputs, Relevance, info_nce
+from denizen.models.near_base import Kept, NearBase
 
 ANCHORS = ["what is gout", "how is lupus treated", "causes of fever", "a child with pain", "dose of the drug"]
 POSITIVES = [
@@ -190,6 +191,25 @@ def test_the_cached_loss_has_the_value_and_the_gradients_of_the_plain_one(
     assert max(gradient.abs().max() for gradient in wanted.values()) > 1e-2
     for name, gradient in wanted.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_the_cached_loss_with_the_penalty_for_leaving_the_base_has_the_gradients_of_the_plain_one(
+    model: SentenceTransformer,
+) -> None:
+    relevance = relevance_of([[at, 5 + at] for at in range(5)], [0, 1, 2, 3, 4], [{at} for at in range(5)])
+    elsewhere = np.random.default_rng(0).normal(size=model.encode(POSITIVES).shape).astype(np.float32)
+    kept = [Kept(POSITIVES, elsewhere, "")]
+    found = []
+    for loss, weight in ((InfoNCE, 8.0), (CachedInfoNCE, 8.0), (InfoNCE, 0.0)):
+        model.zero_grad()
+        torch.manual_seed(3)
+        inner = loss(model, relevance, 0.05)
+        NearBase(model, inner, kept, weight)(features(model, ANCHORS, POSITIVES, NEGATIVES), torch.arange(5)).backward()
+        found.append(gradients(model))
+    plain, cached, without = found
+    for name, gradient in plain.items():
+        torch.testing.assert_close(cached[name], gradient, rtol=1e-3, atol=1e-4, msg=name)
+    assert any((plain[name] - without[name]).abs().max() > 1e-2 for name in plain)
 
 
 def test_the_cached_loss_without_gradients_has_the_same_value(model: SentenceTransformer) -> None:

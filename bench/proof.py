@@ -1,0 +1,125 @@
+"""What prevention and the gate keep of a gain, and what they save elsewhere.
+
+default: the run of bench/domains.py, which knows nothing of other sets, beside a run that is given them, on whole data
+sets. gold-triplet: a part of a set (as in bench/distill.py), since the recipe is slow; it has no prevention, so that
+one run gives both figures, its student and what the gate makes of it. All figures are from test questions.
+
+    python bench/domains.py medquad && python bench/proof.py [default:medquad] [gold-triplet:medquad] ...
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from typing import Any
+
+from denizen.core.progress import Terminal
+from denizen.recipes.forgetting import MEASURE
+from denizen.recipes.gate import gate
+from distill import part
+from measuring import RUNS, data, keep, shown, timed_adapt
+
+NEIGHBOURS = {"obliqa": "policyqa", "financial_qa_10k": "tatqa", "medquad": "pubmedqa"}
+_DOMAIN = "MRR@5"
+# settings that the reference of the default has otherwise, or that have nothing to do with what comes out
+_OTHERWISE = {"source", "general", "neighbour", "near_base", "baselines", "store"}
+_KEPT_SHARE = 0.85
+_LIMIT = 0.005
+
+
+def main(wanted: list[str]) -> None:
+    for preset, name in (item.split(":") for item in wanted):
+        result = with_default(name) if preset == "default" else with_gold_triplet(name)
+        show(name, preset, result)
+        keep(f"proof_{preset.replace('-', '_')}_{name}", result)
+
+
+def with_default(name: str) -> dict[str, Any]:
+    """The run of bench/domains.py beside one with the sets, both on the whole of a set."""
+    reference = RUNS / name
+    if not (reference / "metrics.json").is_file():
+        sys.exit(f"{reference} is not there; run `python bench/domains.py {name}` first")
+    sets = given_sets(name)
+    result = timed_adapt(f"proof-{name}", data(name), drop_leaks=True, baselines=name != "medquad", **sets)
+    check_same(json.loads((reference / "config.json").read_text(encoding="utf-8")), result["settings"])
+    before = json.loads((reference / "metrics.json").read_text(encoding="utf-8"))
+    store = str(RUNS / f"proof-{name}/embeddings")
+    lost = gate(str(reference / "model"), "all-MiniLM-L6-v2", **sets, store=store, progress=Terminal())
+    ungated = {"domain": before["difference"][_DOMAIN], **elsewhere(lost["sets"], "adapted")}
+    return compared(result, ungated)
+
+
+def with_gold_triplet(name: str) -> dict[str, Any]:
+    """One run on a part of a set: its student, and what the gate makes of it."""
+    folder = RUNS / f"proof-gold-{name}"
+    if not (folder / "labels").is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+        part(data(name), folder / "labels", folder / "documents")
+    sets = given_sets(name)
+    place = f"proof-gold-{name}/run"
+    result = timed_adapt(place, folder / "labels", preset="gold-triplet", drop_leaks=True, baselines=False, **sets)
+    metrics = result["metrics"]
+    # where the student itself was inside the limits, it is what was adapted
+    student = "ungated" if "ungated" in metrics["differences"] else "adapted"
+    ungated = {"domain": metrics["differences"][student][_DOMAIN], **elsewhere(metrics["gate"]["sets"], student)}
+    return compared(result, ungated)
+
+
+def given_sets(name: str) -> dict[str, tuple[str, ...]]:
+    """nq_general and the neighbour of a set."""
+    return {"general": (str(data("nq_general")),), "neighbour": (str(data(NEIGHBOURS[name])),)}
+
+
+def check_same(reference: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Leaves unless both runs have the same settings otherwise."""
+    other = {
+        name: (value, settings[name])
+        for name, value in reference.items()
+        if name not in _OTHERWISE and settings[name] != value
+    }
+    if other:
+        sys.exit(f"the run of bench/domains.py has other settings: {other}; run it again")
+
+
+def elsewhere(sets: dict[str, Any], system: str) -> dict[str, Any]:
+    """Role to the difference of a system to the base in nDCG@10."""
+    return {found["role"]: found["differences"][system][MEASURE] for found in sets.values()}
+
+
+def compared(result: dict[str, Any], ungated: dict[str, Any]) -> dict[str, Any]:
+    """Both lines of a table, and what was asked for."""
+    metrics = result["metrics"]
+    gated = {"domain": metrics["difference"][_DOMAIN], **elsewhere(metrics["gate"]["sets"], "adapted")}
+    share = gated["domain"]["value"] / ungated["domain"]["value"]
+    return {
+        "chosen": metrics["chosen"],
+        "base": metrics["base"][_DOMAIN],
+        "ungated": ungated,
+        "gated": gated,
+        "share_of_gain_kept": share,
+        "asked": {
+            "85 % of the gain": share >= _KEPT_SHARE,
+            "general within .005": gated["general"]["value"] >= -_LIMIT,
+            "neighbour not below base": gated["neighbour"]["value"] >= 0,
+        },
+        "curve": metrics["gate"]["points"],
+        **result,
+    }
+
+
+def show(name: str, preset: str, result: dict[str, Any]) -> None:
+    """The table of one set."""
+    print(f"\n{name}, {preset}: base {_DOMAIN} {result['base']:.3f}; taken: {result['chosen']}")
+    for line in ("ungated", "gated"):
+        print(f"  {line:<8}" + "".join(f"  {column} {shown(found)}" for column, found in result[line].items()))
+    kept = ", ".join(f"{asked}: {'met' if met else 'MISSED'}" for asked, met in result["asked"].items())
+    print(f"  {result['share_of_gain_kept']:.1%} of the gain kept; {kept}", flush=True)
+
+
+if __name__ == "__main__":
+    every = [f"{preset}:{name}" for preset in ("default", "gold-triplet") for name in NEIGHBOURS]
+    chosen = sys.argv[1:] or every
+    if set(chosen) - set(every):
+        sys.exit(f"unknown in {chosen}; there are {every}")
+    main(chosen)
