@@ -89,7 +89,8 @@ def log_resumption(path: Path) -> None:
 
 def main() -> None:
     pairs, model, out, settings, *points = sys.argv[1:]
-    config = AdaptConfig(pairs, model=model, **json.loads(settings))
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(settings).items()}
+    config = AdaptConfig(pairs, model=model, **given)
     log_resumption(Path(f"{out}.resumed"))
     for point in [*points, ""]:
         child = os.fork()

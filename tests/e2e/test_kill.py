@@ -34,6 +34,20 @@ def _points() -> list[str]:
     return [*points, "round-2/run@write:2", "test@write:3", "test@rename:1", "model@open:1", "model@rename:1"]
 
 
+def test_a_training_that_stays_near_its_base_goes_on_where_it_was_killed(
+    pairs: Path, tiny_encoder: Path, forgettable: Path, tmp_path: Path
+) -> None:
+    """Each step draws the texts that it keeps: a resumed training must draw those of the uninterrupted one."""
+    settings = {**SETTINGS, "rounds": 1, "general": [str(forgettable)], "merge_evaluations": 0}
+    trained = []
+    for name, points in (("whole", []), ("killed", ["round-0/student@step:7", "round-0/student@step:4"])):
+        command = [sys.executable, str(Path(__file__).with_name("killer.py")), str(pairs), str(tiny_encoder)]
+        subprocess.run([*command, str(tmp_path / name), json.dumps(settings), *points], check=True)
+        trained.append((tmp_path / name / "round-0/student/model.safetensors").read_bytes())
+    assert trained[0] == trained[1]
+    assert "checkpoint-" in (tmp_path / "killed.resumed").read_text()
+
+
 def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(
     finished: tuple[Path, dict[str, Any]], pairs: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
