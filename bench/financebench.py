@@ -2,7 +2,9 @@
 
 The paper calls a chunk relevant if it overlaps an evidence span by a third of the shorter; the data set at hand has
 such labels made already (chunks of evidence pages, 70 % of whose tokens stand in the evidence; its README has more).
-MRR and nDCG are over the whole ranking of a document.
+MRR and nDCG are over the whole ranking of a document. Questions of all splits are measured, since nothing here was
+trained on them; those whose document is missing but for its evidence pages are not, since nothing is there to rank
+them against.
 
     python bench/financebench.py MODEL [MODEL ...]
 """
@@ -40,9 +42,11 @@ def main(models: list[str]) -> None:
     meta = {}
     for line in (folder / "query_meta.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        meta[row["query_id"]] = row["doc_name"]
+        meta[row["query_id"]] = "" if row["pdf_missing"] else row["doc_name"]
     known = relevant(source.qrels)
-    queries = {row["query_id"]: row["text"] for row in source.queries.to_pylist() if row["query_id"] in known}
+    asked = {row["query_id"]: row["text"] for row in source.queries.to_pylist() if row["query_id"] in known}
+    queries = {query_id: text for query_id, text in asked.items() if meta[query_id]}
+    print(f"{len(queries)} questions; {len(asked) - len(queries)} left out, whose documents are not there")
     values = {name: measure(model, corpus, queries, known, meta) for name, model in named(models).items()}
     classes = {query_id: class_of(meta[query_id]) for query_id in queries}
     first = next(iter(values))
@@ -59,7 +63,8 @@ def main(models: list[str]) -> None:
             change = row["differences"].get(model)
             beside = "  ".join(shown(change[key]) for key in _MEASURES) if change else ""
             print(f"{name:<9} {len(inside):>4}  {model:<30} {means['MRR']:.3f} {means['nDCG']:.3f}  {beside}")
-    keep("financebench", {"models": list(values), "classes": result})
+    counts = {"questions": len(queries), "left_out": len(asked) - len(queries)}
+    keep("financebench", {"models": list(values), **counts, "classes": result})
 
 
 def named(models: list[str]) -> dict[str, str]:
@@ -99,7 +104,10 @@ def of_ranking(ranked: list[str], known: dict[str, int]) -> tuple[float, float]:
 
 def class_of(document: str) -> str:
     """The paper's class of a document, from its name."""
-    return next((title for part, title in _CLASSES.items() if part in document.upper().split("_")), "10-K")
+    found = next((title for part, title in _CLASSES.items() if part in document.upper().split("_")), None)
+    if found is None:
+        sys.exit(f"{document} is of no class; there are {', '.join(_CLASSES)}")
+    return found
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def test_where_no_merge_is_inside_the_base_comes_back_with_exit_code_4(
     report = adapt(config, copy, redo="gate")
     assert report["chosen"] == "base" and report["gate"]["met"] is False
     assert report["difference"]["MRR@5"]["value"] == 0
-    assert "kept the limit on forgetting" in (copy / "model/README.md").read_text()
+    assert "broke the limit on forgetting" in (copy / "model/README.md").read_text()
     names = ("general", "learning_rate", "merge_evaluations", "epochs", "batch_size", "easy_negative_ranks")
     names += ("hard_positive_ranks", "precision", "rounds", "model", "near_base", "forgetting_limit")
     given = {**config.as_dict(), "general": str(forgettable)}

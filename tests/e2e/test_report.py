@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -13,10 +14,12 @@ import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
 
+from denizen import cli
 from denizen.core.errors import InputError
 from denizen.core.formats import read_trec_qrels, read_trec_run
 from denizen.core.tables import read_table, write_table
 from denizen.recipes.explain import explain, explain_lines
+from denizen.recipes.finished_run import FinishedRun
 from denizen.recipes.report import report
 
 Gated = tuple[Path, dict[str, Any]]
@@ -85,8 +88,50 @@ def test_without_sets_it_says_that_forgetting_was_not_measured(finished: Gated, 
     assert "Forgetting was not measured" in text
 
 
+def test_report_and_explain_as_commands(
+    gated: Gated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, found = gated
+    query_id = read_table(out / "test/base.metrics.parquet", "metrics")["query_id"][0].as_py()
+
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr("sys.argv", ["denizen", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return int(left.value.code or 0)
+
+    assert run("report", out, "--out", tmp_path / "new/page.html") == 0
+    assert capsys.readouterr().out.strip() == (tmp_path / "new/page.html").as_posix()
+    assert run("report", out, "--out", tmp_path) == 2
+    assert "is a folder; give a file" in capsys.readouterr().err
+    assert list(tmp_path.rglob("*.partial")) == []
+    assert run("explain", out, query_id) == 0
+    assert query_id in capsys.readouterr().out
+    assert run("explain", out, "nobody") == 2
+    assert found["queries"] < 50 and "test questions are few" in (tmp_path / "new/page.html").read_text()
+
+
+def test_it_shows_what_the_chosen_model_was_trained_on(gated: Gated, tmp_path: Path) -> None:
+    """Of a merge the last of its rounds, of the base nothing."""
+    run = tmp_path / "run"
+    shutil.copytree(gated[0], run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    counts = [len(read_table(run / f"round-{at}/examples/examples.parquet", "examples")) for at in (0, 1)]
+    assert counts[0] < counts[1]
+    for chosen, best, expected in (("round 1", 1, counts[0]), ("round 2", 2, counts[1]), ("base", 0, 0)):
+        gate = {**metrics["gate"], "points": []}
+        (run / "metrics.json").write_text(json.dumps({**metrics, "chosen": chosen, "best_round": best, "gate": gate}))
+        assert len(FinishedRun(run).examples) == expected
+        text = report(run, tmp_path / "page.html").read_text(encoding="utf-8")
+        _Page(text)
+        assert (f"{expected:,} examples of" if expected else "this is the unchanged base model") in text
+
+
 def test_it_needs_a_finished_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no metrics\.json"):
+        report(tmp_path)
+    (tmp_path / "metrics.json").write_text('{"means": {}}')
+    with pytest.raises(InputError, match="is an evaluation; a report needs a run"):
         report(tmp_path)
 
 

@@ -67,7 +67,6 @@ def gate(  # noqa: PLR0913
     forgetting_limit: Annotated[
         float, typer.Option(help="How far the mean nDCG@10 of the general sets, and of the neighbours, may fall.")
     ] = 0.005,
-    split: Annotated[str, typer.Option(help="Which qrels to measure on.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Write gate.json into this folder.")] = None,
     backend: Annotated[str, typer.Option(help="What encodes: auto, torch, openvino or onnx.")] = "auto",
     precision: Annotated[str, typer.Option(help="Its arithmetic: auto, fp32, bf16 or int8.")] = "auto",
@@ -87,7 +86,6 @@ def gate(  # noqa: PLR0913
         general=general or (),
         neighbour=neighbour or (),
         forgetting_limit=forgetting_limit,
-        split=split,
         out=out,
         backend=backend,
         precision=precision,

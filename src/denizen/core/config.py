@@ -77,7 +77,7 @@ class AdaptConfig:
     temperature: float = _setting(0.05, "Temperature of InfoNCE and GIST.", least=0.001, most=10)
     # the library's default of 5 can never be met by a cosine distance
     margin: float = _setting(0.1, "Margin of the triplet loss (arXiv 2512.08088).", least=0, most=2)
-    # keeps nearly all of the gain and loses a fifth as much elsewhere; see docs/LOG.md
+    # on MedQuAD dev all of the gain and a fifth of the loss; elsewhere it costs some gain: see docs/LOG.md
     near_base: float = _setting(
         8.0,
         "Weight of the penalty for moving embeddings of the general and neighbour sets away from the base's; 0: off.",
@@ -148,9 +148,9 @@ class AdaptConfig:
     forgetting_limit: float = _setting(
         0.005, "How far the mean nDCG@10 of the general sets, and of the neighbours, may fall.", least=0, most=1
     )
-    # four halvings find the weight to a sixteenth, four more try the other methods there
+    # four halvings find the weight to a sixteenth, five more try the other methods
     merge_evaluations: int = _setting(
-        8, "Merges with the base that are measured where the limit is broken; 0: none.", least=0, most=1000
+        9, "Merges with the base that are measured where the limit is broken; 0: none.", least=0, most=1000
     )
 
     memory_mb: int = _setting(512, "Memory of one block of scores in exact search.", least=8, most=1 << 22)

@@ -36,6 +36,17 @@ class Kept:
     prompt: str
 
 
+def first_tokens(model: SentenceTransformer, texts: Sequence[str], limit: int) -> list[str]:
+    """Texts cut to what a training that sees `limit` tokens sees of them; 0: as they are."""
+    tokenizer = model.tokenizer
+    # tokenizers written in Python do not say where a token stands
+    if not limit or not texts or not tokenizer.is_fast:
+        return list(texts)
+    found = tokenizer(list(texts), truncation=True, max_length=limit, return_offsets_mapping=True)
+    ends = (max((end for _, end in offsets), default=0) for offsets in found["offset_mapping"])
+    return [text[:end] for text, end in zip(texts, ends, strict=True)]
+
+
 class NearBase(nn.Module):
     """A training loss plus `weight` times the mean of 1 - cos(student(x), base(x)) over a draw of the kept texts.
 

@@ -21,7 +21,7 @@ from denizen.recipes.report import report
 from denizen.recipes.retrieval_sets import Parts, kept_texts, read_parts
 from denizen.recipes.rounds import Rounds
 from denizen.recipes.run_folder import check_config, check_encoding, held
-from denizen.stages.merge import is_available
+from denizen.stages.merge import check_base, is_available
 
 
 def adapt(
@@ -65,6 +65,10 @@ def adapt(
             "a merge that keeps the limit on forgetting needs mergekit: pip install 'denizen[merge]', or set "
             "merge_evaluations to 0"
         )
+    if redo == "gate" and not sets:
+        raise InputError("there is no gate to redo: no general and no neighbour set is given")
+    if redo in ("baselines/plain", "baselines/average") and not config.baselines:
+        raise InputError(f"there is no {redo} to redo: baselines is off")
     if not gold:
         teachers.check(config)
     with held(out):
@@ -72,6 +76,8 @@ def adapt(
         if not (out / "corpus").exists():
             # a model that cannot be used is better known before the corpus is read
             load_encoder(base)
+            if sets and config.merge_evaluations:
+                check_base(base)
         runner = StageRunner(out, redo, progress or Silent(), refresh)
         rounds = Rounds(config, out, runner, base, kept_texts(sets))
         if gold:

@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from denizen.core.config import AdaptConfig
+from denizen.core.errors import ChangedError, InputError
 from denizen.core.tables import relevant, rows_table
 from denizen.models.weights import model_digest
+from denizen.recipes.results import installed
 from denizen.recipes.rounds import Rounds
 from denizen.stages import merge
 
@@ -67,7 +69,7 @@ def average(rounds: Rounds, base: Path, student: Path) -> Path | None:
     """Stage baselines/average: halfway between the base and the student by weights (LM-Cocktail, arXiv 2311.13534).
 
     Returns:
-        The folder of the model; None where mergekit is not installed.
+        The folder of the model; None where mergekit is not installed or does not know the model's architecture.
     """
     if not merge.is_available():
         rounds.progress.say("the average of base and adapted is not measured: pip install 'denizen[merge]'")
@@ -77,6 +79,13 @@ def average(rounds: Rounds, base: Path, student: Path) -> Path | None:
         merged = merge.merge(base, [student], merge.Merge("linear", (0.5,)))
         merged.save_pretrained(str(folder), create_model_card=False)
 
-    inputs = {"base": model_digest(base), "student": model_digest(student)}
-    rounds.stage("baselines/average", 1, {}, inputs, work)
+    inputs = {"base": model_digest(base), "student": model_digest(student), "merging": installed("mergekit")}
+    try:
+        rounds.stage("baselines/average", 1, {}, inputs, work)
+    except ChangedError:
+        raise
+    except InputError as error:
+        # a baseline is no reason to lose a training
+        rounds.progress.say(f"the average of base and adapted is not measured: {error}")
+        return None
     return rounds.out / "baselines/average"

@@ -351,7 +351,8 @@ class _Distillation:
 
     def finish(self, students: list[Path], found: Texts, sets: Sequence[Parts]) -> dict[str, Any]:
         """The choice on dev, stages gate, baselines, test, forgetting and model, and metrics.json."""
-        grades = judging.graded_qrels(self._known(range(len(students)), found))
+        graded = self._known(range(len(students)), found)
+        grades = judging.graded_qrels(graded)
         answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
         ids = [row["query_id"] for row in found.of("dev") if row["query_id"] in answered]
         if not ids:
@@ -375,6 +376,7 @@ class _Distillation:
             pairs=found.sources,
             dev=grades.filter(pa.array([name in inside for name in grades["query_id"].to_pylist()])),
             digests={**found.digests, **judged},
+            judged=frozenset((row["query_id"], row["doc_id"]) for row in graded.to_pylist()),
             related=lambda asked: mining.related_passages(found.sources, found.corpus, asked),
         )
         choice = proof.choose(rounds, learned, sets)

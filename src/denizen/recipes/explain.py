@@ -42,7 +42,7 @@ def lineage_of(found: FinishedRun, query_id: str) -> dict[str, Any]:
         raise InputError(f"{found.folder} has no query {query_id!r}; it has {len(found.queries):,}, such as {known}")
     judged = _judgments(found, query_id)
     replies = _replies(found, judged)
-    passages = {passage["doc_id"]: passage for passage in found.corpus.to_pylist()}
+    passages = found.passages
     lineage = _Lineage(found.text_of, passages, judged, replies)
     examples = [
         {
@@ -61,6 +61,7 @@ def lineage_of(found: FinishedRun, query_id: str) -> dict[str, Any]:
         "examples": examples,
         "judgments": [lineage.of(doc_id) for doc_id in judged],
         "test": _test(found, query_id, lineage),
+        "depth": found.depth,
     }
 
 
@@ -71,8 +72,9 @@ def explain_lines(found: dict[str, Any]) -> list[str]:
     lines = [f"query {query['query_id']}  ({query['split']}, origin: {origin})", f"  {query['text']}"]
     if query["source"]:
         lines += ["written for", *_passage(query["source"])]
+    depth = found["depth"]
     if found["test"]:
-        ranks = ", ".join(f"{system} {rank or 'not found'}" for system, rank in found["test"]["ranks"].items())
+        ranks = ", ".join(f"{system} {rank or f'below {depth}'}" for system, rank in found["test"]["ranks"].items())
         lines += [f"test: rank of the first relevant passage: {ranks}", "relevant"]
         lines += [line for passage in found["test"]["relevant"] for line in _passage(passage)]
     for example in found["examples"]:

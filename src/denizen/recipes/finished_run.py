@@ -31,7 +31,8 @@ class FinishedRun:
             raise InputError(f"{folder} holds no finished run of denizen (it has no metrics.json)")
         self.metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         if "chosen" not in self.metrics:
-            raise InputError(f"{folder} was made by an older version; run the same command with --redo test")
+            made = "an evaluation" if "means" in self.metrics else "made by an older version of denizen"
+            raise InputError(f"{folder} is {made}; a report needs a run of adapt of this version")
 
     @cached_property
     def corpus(self) -> pa.Table:
@@ -47,6 +48,11 @@ class FinishedRun:
         return {row["query_id"]: row for row in rows}
 
     @cached_property
+    def passages(self) -> dict[str, dict[str, Any]]:
+        """Passage id to its row."""
+        return {row["doc_id"]: row for row in self.corpus.to_pylist()}
+
+    @cached_property
     def text_of(self) -> dict[str, str]:
         """Passage id to its text as models see it."""
         return texts_by_id(self.corpus)
@@ -54,18 +60,36 @@ class FinishedRun:
     @cached_property
     def test_qrels(self) -> pa.Table:
         """What the test was measured by."""
-        return read_trec_qrels(self.folder / "test/qrels.trec")
+        return read_trec_qrels(self.folder / "test/qrels.trec", own=True)
 
     @cached_property
     def examples(self) -> list[dict[str, Any]]:
-        """What the last round was trained on, which has the examples of all rounds."""
-        last = self.folder / f"round-{self.metrics['config']['rounds'] - 1}/examples/examples.parquet"
-        rows: list[dict[str, Any]] = read_table(last, "examples").to_pylist()
+        """What the model that was taken was trained on; nothing where that is the base."""
+        rounds = self.rounds_taken
+        if not rounds:
+            return []
+        # the examples of a round are those of all rounds before, too
+        path = self.folder / f"round-{max(rounds) - 1}/examples/examples.parquet"
+        rows: list[dict[str, Any]] = read_table(path, "examples").to_pylist()
         return rows
+
+    @property
+    def rounds_taken(self) -> list[int]:
+        """The rounds whose students are in the model: one, several of a merge, none for the base."""
+        if self.metrics["chosen"] == "base":
+            return []
+        points = self.metrics["gate"]["points"] if self.metrics["gate"] else []
+        merges = [point["merge"] for point in points if point["chosen"] and point["merge"]]
+        return list(merges[0]["rounds"]) if merges else [self.metrics["best_round"]]
+
+    @property
+    def depth(self) -> int:
+        """How many passages each system has found for a test query."""
+        return 5 if self.metrics.get("judged_by", "labels") != "labels" else int(self.metrics["config"]["depth"])
 
     def run(self, system: str) -> pa.Table:
         """What a system found for the test queries."""
-        return read_trec_run(self.folder / f"test/{system}.trec")
+        return read_trec_run(self.folder / f"test/{system}.trec", own=True)
 
     def values(self, system: str) -> dict[str, dict[str, float]]:
         """Measure to query id to value of a system on the test."""

@@ -21,6 +21,7 @@ from denizen.core.stage import write_json
 from denizen.models.encoder import Encoder
 from denizen.models.weights import model_digest
 from denizen.recipes.merge_search import Candidate, Point, recommended, search, slack
+from denizen.recipes.results import installed
 from denizen.recipes.retrieval_sets import ROLES, Parts, RetrievalSet
 from denizen.recipes.rounds import Rounds
 from denizen.recipes.searching import search_with
@@ -55,6 +56,20 @@ class Choice:
     met: bool
 
 
+@dataclass(frozen=True)
+class Dev:
+    """What the domain is measured on while the gate decides.
+
+    Attributes:
+        queries: The dev queries and the passages that base and students find for them.
+        judged: Query and passage of all that a teacher has graded; None: relevance comes from labels. What a merge
+            brings up and nobody has graded is left out of its ranking: to call it wrong would be to guess.
+    """
+
+    queries: RetrievalSet
+    judged: frozenset[tuple[str, str]] | None = None
+
+
 class Gate:
     """Measures forgetting in a run.
 
@@ -70,7 +85,7 @@ class Gate:
         self.sets = sets
         self._digests = {f"{part.role}:{part.name}": part.digest for part in sets}
 
-    def choose(self, best: int, students: Sequence[Path], dev: RetrievalSet, digests: Mapping[str, str]) -> Choice:
+    def choose(self, best: int, students: Sequence[Path], dev: Dev, digests: Mapping[str, str]) -> Choice:
         """Stage gate: the model that the run ends with.
 
         Args:
@@ -93,7 +108,8 @@ class Gate:
             write_json(folder / "points.json", points)
             return {"chosen": next((point["name"] for point in points if point["chosen"]), None)}
 
-        names = ("forgetting_limit", "merge_evaluations", "seed")
+        names = ("forgetting_limit", "merge_evaluations", "seed", "precision")
+        inputs |= {"backend": self.rounds.backend(best), "merging": installed("mergekit")}
         chosen = self.rounds.stage("gate", 1, self.config.only(*names), inputs, work, resumable=True)["facts"]["chosen"]
         points = json.loads((self.rounds.out / "gate/points.json").read_text(encoding="utf-8"))
         if chosen is None:
@@ -108,6 +124,7 @@ class Gate:
             Set name to role, counts, means and differences to the base.
         """
         inputs = {**self._digests, **{name: model_digest(folder) for name, folder in systems.items()}}
+        inputs["backends"] = f"{self.rounds.backend(0)}, {self.rounds.backend(best)}"
 
         def work(folder: Path) -> dict[str, Any]:
             found = {}
@@ -126,14 +143,14 @@ class Gate:
                 self.progress.note(f"{part.name} {MEASURE} {change:+.4f}")
             return {"sets": found}
 
-        facts = self.rounds.stage("forgetting", 1, self.config.only("depth"), inputs, work)["facts"]
+        facts = self.rounds.stage("forgetting", 1, self.config.only("depth", "precision"), inputs, work)["facts"]
         return dict(facts["sets"])
 
 
 class _Search:
     """The search for a merge, within the partial folder of stage gate."""
 
-    def __init__(self, gate: Gate, folder: Path, best: int, students: Sequence[Path], dev: RetrievalSet) -> None:
+    def __init__(self, gate: Gate, folder: Path, best: int, students: Sequence[Path], dev: Dev) -> None:
         self.gate = gate
         self.config = gate.config
         self.folder = folder
@@ -142,7 +159,8 @@ class _Search:
         self.backend = gate.rounds.backend(best)
         # what a stopped run has measured
         self.log = folder / "measured.json"
-        self.sets = [dev]
+        self.dev = dev
+        self.sets = [dev.queries]
         for part in gate.sets:
             found = [self._of_run(number, part.search) for number in (0, best)]
             self.sets.append(part.search.narrowed(found))
@@ -192,8 +210,12 @@ class _Search:
 
     def _values(self, run: pa.Table, found: RetrievalSet) -> _Values:
         """The domain's MRR@5, or a set's nDCG@10, for each query."""
+        domain = found is self.sets[0]
+        if domain and self.dev.judged is not None:
+            pairs = zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True)
+            run = run.filter(pa.array([pair in self.dev.judged for pair in pairs], type=pa.bool_()))
         measured = evaluation.per_query(evaluation.measure(run, found.qrels, list(found.queries)))
-        return measured[_DOMAIN if found is self.sets[0] else MEASURE]
+        return measured[_DOMAIN if domain else MEASURE]
 
     def _point(self, name: str, values: Sequence[_Values], candidate: Candidate | None = None) -> Point:
         changes: dict[str, dict[str, tuple[float, float]]] = {role: {} for role in ROLES}

@@ -53,7 +53,7 @@ def adapt_with_labels(
     run, config = _Labelled(rounds), rounds.config
     data = run.data(source)
     if not (rounds.out / "metrics.json").is_file():
-        rounds.progress.say(make_plan(config, data, rounds.encoder(base)))
+        rounds.progress.say(make_plan(config, data, rounds.encoder(base), sets))
     report, choice = run.proved(run.students(base, guide, data), data, sets)
     report |= {"seeds": [_of_seed(config.seed, report)]}
     for seed in range(config.seed + 1, config.seed + config.seeds):
@@ -65,9 +65,9 @@ def adapt_with_labels(
 
 def _of_seed(seed: int, report: dict[str, Any]) -> dict[str, Any]:
     """What of a repetition goes into the report of the run."""
-    changes = report["gate"]["change"] if report["gate"] else {}
+    gate = report["gate"] or {"change": {}, "met": True}
     names = ("chosen", "adapted", "difference")
-    return {"seed": seed, **{name: report[name] for name in names}, "change": changes}
+    return {"seed": seed, **{name: report[name] for name in names}, "change": gate["change"], "met": gate["met"]}
 
 
 class _Labelled:

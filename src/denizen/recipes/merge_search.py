@@ -86,7 +86,8 @@ def slack(changes: Mapping[str, tuple[float, float]], limit: float) -> float:
 def search(
     measure: Callable[[Candidate], Point], student: Point, best: int, rounds: int, evaluations: int, seed: int
 ) -> list[Point]:
-    """Measures merges: first how far from the base the best student may go, then other methods at that weight.
+    """Measures merges: first how far from the base the best student may go, then other methods, at that weight
+    where they have one.
 
     Args:
         measure: Merges and measures.
@@ -107,10 +108,11 @@ def search(
         middle = (low + high) / 2
         points.append(measure(Candidate(Merge("linear", (middle,)), (best,))))
         low, high = (middle, high) if points[-1].inside else (low, middle)
-    if low:
-        others = _others(low, best, rounds, seed)
-        points += [measure(candidate) for candidate, _ in zip(others, range(evaluations - len(points)), strict=False)]
-    return points
+    others = list(_others(low, best, rounds, seed)) if low else []
+    if rounds > 1:
+        # it finds its own distance from the base, which may be inside where no weight was
+        others.insert(0, Candidate(Merge("model_stock", ()), tuple(range(1, rounds + 1))))
+    return points + [measure(candidate) for candidate in others[: evaluations - len(points)]]
 
 
 def recommended(points: list[Point]) -> Point | None:
@@ -128,5 +130,3 @@ def _others(weight: float, best: int, rounds: int, seed: int) -> Iterator[Candid
     ties = Merge("ties", shares, seed=seed)
     yield Candidate(ties, every)
     yield Candidate(replace(ties, method="dare_ties"), every)
-    if rounds > 1:
-        yield Candidate(Merge("model_stock", ()), every)

@@ -58,7 +58,7 @@ def model_card(report: dict[str, Any]) -> str:
             "",
             *_markdown(baseline_lines(report)),
             *(_markdown(gate_lines(report["gate"])) if report["gate"] else []),
-            f"{gate_sentence(report).capitalize()}.",
+            f"{sentence(gate_sentence(report))}.",
             "",
             "## Data",
             "",
@@ -140,5 +140,12 @@ def _taught_by(report: dict[str, Any]) -> list[str]:
 def _base_name(model: str) -> tuple[str, bool]:
     """What to call the base model, and whether that is its name on the hub."""
     if Path(model).expanduser().exists():
-        return Path(model).expanduser().resolve().name, False
+        folder = Path(model).expanduser().resolve()
+        # the model of a run is called after the run
+        return folder.parent.name if folder.name == "model" else folder.name, False
     return (model if "/" in model else f"sentence-transformers/{model}"), True
+
+
+def sentence(text: str) -> str:
+    """The text with a capital at its beginning and nothing else changed."""
+    return text[:1].upper() + text[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from denizen.models.budget import Prices
 from denizen.models.encoder import Encoder, encode
 from denizen.models.prompts import prompt_text
 from denizen.recipes.prepare import Data
+from denizen.recipes.retrieval_sets import Parts
 from denizen.recipes.teachers import GRADE_TOKENS, QUESTION_TOKENS, TOKEN_CHARS
 from denizen.recipes.unlabelled_texts import mined_within
 from denizen.recipes.write_queries import query_counts, read_query_log
@@ -23,7 +25,7 @@ _SAMPLE = 48
 _STEP_TEXTS = 64
 
 
-def make_plan(config: AdaptConfig, data: Data, encoder: Encoder) -> str:
+def make_plan(config: AdaptConfig, data: Data, encoder: Encoder, sets: Sequence[Parts] = ()) -> str:
     """The plan as text: documents, queries, steps, negatives, minutes.
 
     The minutes come from encoding and training on a sample of the corpus on this machine; mined triplets are counted
@@ -56,13 +58,22 @@ def make_plan(config: AdaptConfig, data: Data, encoder: Encoder) -> str:
     steps = [total_steps(count, config) for count in rows_of_rounds]
     encoding = (config.rounds + 1) * len(passages) * seconds
     training = sum(rows_of_rounds) * config.epochs * texts_a_row * training_seconds
+    # plain fine-tuning is an epoch of pairs; it and the average embed the corpus once more each
+    comparing = (train * training_seconds + 2 * len(passages) * seconds) if config.baselines else 0.0
+    comparing += (config.seeds - 1) * (encoding + training)
+    for part in sets:
+        comparing += 2 * len(part.test.corpus) * seconds
+    # where the limit is broken, each merge embeds what is ranked high on dev and on the sets
+    narrowed = 20 * (dev + sum(len(part.search.queries) for part in sets))
+    searched = min(narrowed, len(passages) + sum(len(part.search.corpus) for part in sets))
+    merging = config.merge_evaluations * searched * seconds if sets else 0.0
     negatives = (
         "1 mined"
         if triplets
         else f"{config.negatives} mined + {(config.batch_size - 1) * (1 + config.negatives)} in batch"
     )
     documents = len(data.corpus["parent_id"].unique())
-    minutes = max(1, round((encoding + training) / 60))
+    minutes = max(1, round((encoding + training + comparing) / 60))
     about = f"{minutes} minute{'s' if minutes > 1 else ''}"
     lines = [
         f"plan  {len(data.corpus):,} passages of {documents:,} documents",
@@ -70,8 +81,12 @@ def make_plan(config: AdaptConfig, data: Data, encoder: Encoder) -> str:
         f"      {config.rounds} round(s) of {config.loss}, batch {config.batch_size}, negatives a query: {negatives}",
         f"      at most {' + '.join(f'{count:,}' for count in steps)} steps, encoding by {backend.name}",
         f"      about {about}: {encoding / 60:.0f} encoding ({1 / seconds:.0f} passages/s), "
-        f"{training / 60:.0f} training",
+        f"{training / 60:.0f} training, {comparing / 60:.0f} baselines, sets and seeds",
     ]
+    if merging:
+        lines.append(
+            f"      up to {merging / 60:.0f} more where a merge has to be found that keeps the limit on forgetting"
+        )
     return "\n".join(lines)
 
 

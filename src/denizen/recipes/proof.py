@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from denizen.core.tables import read_table
 from denizen.recipes import baselines
-from denizen.recipes.forgetting import MEASURE, Choice, Gate
+from denizen.recipes.forgetting import MEASURE, Choice, Dev, Gate
 from denizen.recipes.retrieval_sets import ROLES, Parts, RetrievalSet
 from denizen.recipes.rounds import Rounds
 
@@ -31,6 +31,7 @@ class Learned:
         dev: Qrels of the dev queries.
         digests: Of all tables.
         related: For query ids, the passages that must not be their negatives.
+        judged: Query and passage of all that a teacher has graded; None: relevance comes from labels.
     """
 
     students: Sequence[Path]
@@ -41,6 +42,7 @@ class Learned:
     dev: pa.Table
     digests: Mapping[str, str]
     related: Related
+    judged: frozenset[tuple[str, str]] | None = None
 
 
 def choose(rounds: Rounds, learned: Learned, sets: Sequence[Parts]) -> Choice:
@@ -59,7 +61,7 @@ def choose(rounds: Rounds, learned: Learned, sets: Sequence[Parts]) -> Choice:
         run = read_table(rounds.out / f"round-{number}/run/run.parquet", "run")
         runs.append(run.filter(pa.array([name in queries for name in run["query_id"].to_pylist()])))
     dev = RetrievalSet("dev", "domain", learned.corpus, queries, learned.dev).narrowed(runs)
-    return Gate(rounds, sets).choose(learned.best, learned.students, dev, learned.digests)
+    return Gate(rounds, sets).choose(learned.best, learned.students, Dev(dev, learned.judged), learned.digests)
 
 
 def systems(rounds: Rounds, learned: Learned, choice: Choice, *, with_baselines: bool = True) -> dict[str, Path]:

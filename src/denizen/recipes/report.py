@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from denizen.core.errors import InputError
 from denizen.core.paired import paired_difference
-from denizen.core.tables import read_table, relevant
-from denizen.recipes.audit import audit_lines
+from denizen.core.tables import relevant
+from denizen.recipes import report_facts
 from denizen.recipes.explain import explain_lines, lineage_of
 from denizen.recipes.finished_run import FinishedRun
-from denizen.recipes.model_card import title
+from denizen.recipes.model_card import sentence, title
 from denizen.recipes.results import (
     BASE_STAYS,
     GATE_LEAVES_BASE,
@@ -31,7 +31,6 @@ from denizen.recipes.results import (
 from denizen.stages import charts, gains
 
 _MOVED = 8
-_TRAINED = 6
 _TEXT_CHARS = 900
 _SECTIONS = {
     "gain": "Gain",
@@ -46,6 +45,20 @@ _SECTIONS = {
     "cost": "Time",
     "settings": "Settings",
 }
+# what somebody who does not code has to know
+_TERMS = (
+    (
+        "MRR@5",
+        "how high the first right passage stands among the first five: 1 at the top, .5 second, .2 fifth, else 0",
+    ),
+    ("Recall@k", "which share of the right passages stands among the first k"),
+    ("nDCG@10", "how much of what is right stands how high among the first ten, 1 at best"),
+    ("DCG@5", "the same over five, not divided by the best that could be"),
+    ("interval", "where the true value lies in 95 of 100 such tests"),
+    ("p", "how often chance alone would show a difference of this size; below .05 is called more than chance"),
+    ("BM25", "plain keyword search, without any model"),
+    ("RRF", "two rankings made one: a passage counts by its rank in each"),
+)
 
 
 def report(run: Path, out: Path | None = None) -> Path:
@@ -59,19 +72,22 @@ def report(run: Path, out: Path | None = None) -> Path:
         Where the page is.
 
     Raises:
-        InputError: When the folder holds no finished run.
+        InputError: When the folder holds no finished run, or the page is a folder.
     """
     found = FinishedRun(run)
+    if out is not None and out.is_dir():
+        raise InputError(f"--out {out} is a folder; give a file, such as {out / 'report.html'}")
     environment = Environment(
         loader=PackageLoader("denizen", "templates"),
         autoescape=select_autoescape(["jinja"], default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    teacher = _teacher(found)
+    teacher = report_facts.teacher(found)
     page = environment.get_template("report.html.jinja").render(
         title=title(found.metrics),
         headline=headline(found.metrics),
+        terms=_TERMS,
         warnings=_warnings(found.metrics),
         sections=[(key, name) for key, name in _SECTIONS.items() if key != "teacher" or teacher],
         gain=_gain(found),
@@ -80,26 +96,42 @@ def report(run: Path, out: Path | None = None) -> Path:
         where=_where(found),
         scores=_scores(found),
         moved=_moved(found),
-        data=_data(found),
-        lineage=_lineage(found),
+        data=report_facts.data(found),
+        lineage=report_facts.lineage(found),
         teacher=teacher,
-        cost=_cost(found),
-        settings=_settings(found),
+        cost=report_facts.cost(found),
+        settings=report_facts.settings(found),
     )
     path = out or run / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 
 def _warnings(metrics: dict[str, Any]) -> list[str]:
     found = [metrics["warning"]] if metrics["warning"] else []
+    if metrics["queries"] < gains.LEAST:
+        found.append(
+            f"{metrics['queries']} test questions are few: the intervals are narrower than they should be below "
+            f"{gains.LEAST}."
+        )
+    if metrics.get("judged_by", "labels") != "labels":
+        found.append(
+            f"The test was graded by {metrics['judged_by']}. A teacher is kind to its own student: "
+            "denizen pool RUN --judge ANOTHER-LLM asks another one."
+        )
     if metrics["chosen"] == "base":
         found.append(GATE_LEAVES_BASE if metrics["best_round"] else BASE_STAYS)
     elif metrics["gate"] and not metrics["gate"]["met"]:
         found.append("The gate is not met: the model has forgotten more than the limit allows.")
+    broken = [str(of_seed["seed"]) for of_seed in metrics["seeds"][1:] if not of_seed["met"]]
+    if broken:
+        found.append(f"With another seed the gate is not met: {', '.join(broken)}.")
     return found
 
 
@@ -145,7 +177,7 @@ def _rounds(run: FinishedRun) -> dict[str, Any]:
 
 def _forgetting(run: FinishedRun) -> dict[str, Any]:
     gate = run.metrics["gate"]
-    text = f"{gate_sentence(run.metrics).capitalize()}."
+    text = f"{sentence(gate_sentence(run.metrics))}."
     if gate is None:
         return {"text": text, "table": [], "charts": [], "points": []}
     rows = []
@@ -157,13 +189,19 @@ def _forgetting(run: FinishedRun) -> dict[str, Any]:
     figures = [_figure(f"Change of {gate['measure']}", change)]
     points = gate["points"]
     if points:
-        marks = [
-            charts.Mark(min(point["changes"].values()), point["domain"], point["name"], _mark_kind(point))
-            for point in points
-        ]
+        roles = [{name for name, found in gate["sets"].items() if found["role"] == role} for role in gate["change"]]
+        marks = []
+        for point in points:
+            means = [sum(point["changes"][name] for name in names) / len(names) for names in roles]
+            kind, hollow = _mark_kind(point), not point["inside"]
+            marks.append(charts.Mark(min(means), point["domain"], point["name"], kind, hollow))
         alt = "Domain against forgetting for every model that was measured"
-        svg = charts.scatter(marks, f"worst change of {gate['measure']} elsewhere", "MRR@5 on dev", alt, -gate["limit"])
-        figures.append(_figure("Trade-off, on the queries that may decide", svg))
+        svg = charts.scatter(marks, f"change of {gate['measure']} elsewhere", "MRR@5 on dev", alt, -gate["limit"])
+        figures.append(_figure("Trade-off, on the queries that decide", svg))
+        text += (
+            " In the trade-off a filled point keeps the limit with one standard error to spare, since it must hold on "
+            "questions that did not decide, too; a hollow one does not. The largest MRR@5 among the filled is taken."
+        )
     table = [["model", "dev MRR@5", *(points[0]["changes"] if points else []), "inside", "taken"]]
     for point in points:
         changes = [f"{change:+.4f}" for change in point["changes"].values()]
@@ -187,7 +225,7 @@ def _where(run: FinishedRun) -> dict[str, Any]:
             break
     groups = {
         "By length of the query": gains.by_length(queries),
-        "By rank of the answer before": gains.by_base_rank(ranks),
+        "By rank of the answer before": gains.by_base_rank(ranks, run.depth),
         "By domain or document": labels,
     }
     figures = []
@@ -205,7 +243,9 @@ def _where(run: FinishedRun) -> dict[str, Any]:
         ]
         if rows:
             figures.append(_figure(name, charts.bars(rows, f"Gain in {measure}, {name.lower()}", signed=True)))
-    text = f"Gain in {measure} with its 95 % interval, and how many queries. Groups of fewer than 5 are left out."
+    text = f"Gain in {measure} with its 95 % interval, and how many queries. "
+    text += f"Groups of fewer than {gains.LEAST} are left out: their intervals could not be trusted. "
+    text += "Where the answer was first before it can only fall, and where it was far down it can only rise."
     return {"charts": figures, "text": text}
 
 
@@ -224,7 +264,7 @@ def _scores(run: FinishedRun) -> dict[str, Any]:
 
 def _moved(run: FinishedRun) -> dict[str, Any]:
     ids = list(run.values("base")["MRR@5"])
-    depth = run.metrics["config"]["depth"]
+    depth = run.depth
     rows = gains.moved(run.run("base"), run.run("adapted"), run.test_qrels, ids)
     known = relevant(run.test_qrels)
     up, down = [row for row in rows if row.change > 0], [row for row in reversed(rows) if row.change < 0]
@@ -239,7 +279,7 @@ def _moved(run: FinishedRun) -> dict[str, Any]:
             "text_after": _cut(run.text_of.get(row.first_after, "nothing")),
             "right_before": row.first_before in known[row.query_id],
             "right_after": row.first_after in known[row.query_id],
-            "explain": f"denizen explain {run.folder} {row.query_id}",
+            "lineage": "\n".join(explain_lines(lineage_of(run, row.query_id))),
         }
 
     groups = [
@@ -249,97 +289,6 @@ def _moved(run: FinishedRun) -> dict[str, Any]:
     same = len(ids) - len(rows)
     text = f"{len(up):,} queries find their answer higher up than before, {len(down):,} lower down, {same:,} as before."
     return {"text": text, "groups": groups}
-
-
-def _data(run: FinishedRun) -> dict[str, Any]:
-    data = run.metrics["data"]
-    names = (
-        "passages",
-        "documents",
-        "split",
-        "skipped_rows",
-        "queries_dropped_as_leaks",
-        "leaks",
-        "labelled_test_queries",
-    )
-    facts = [(name.replace("_", " "), data[name]) for name in names if name in data]
-    facts[2:2] = [(f"{split} queries", f"{count:,}") for split, count in data["queries"].items()]
-    if data.get("parts_left_out"):
-        facts.append(("parts left out", ", ".join(data["parts_left_out"])))
-    reasons: Counter[tuple[str, str]] = Counter()
-    for path in sorted(run.folder.glob("*/failures.parquet")):
-        for row in read_table(path, "failures").to_pylist():
-            reasons[row["stage"], row["error"]] += 1
-    dropped = run.folder / "synthesis/dropped_queries.parquet"
-    if dropped.is_file():
-        for row in read_table(dropped, "dropped_queries").to_pylist():
-            reasons["synthesis", row["reason"]] += 1
-    listed = [["stage", "reason", "rows"], *([*names, f"{count:,}"] for names, count in reasons.most_common(20))]
-    leaks = run.json("corpus/leaks.json") or []
-    columns = list(leaks[0]) if leaks else []
-    table = [columns, *([str(leak[name]) for name in columns] for leak in leaks[:50])]
-    return {"facts": facts, "dropped": listed if reasons else [], "leaks": table if leaks else []}
-
-
-def _teacher(run: FinishedRun) -> dict[str, Any] | None:
-    metrics = run.metrics
-    if metrics["config"]["teacher"] == "gold":
-        return None
-    config = metrics["config"]
-    teacher = config["llm"] if config["teacher"] == "llm" else Path(config["cross_encoder"]).name
-    facts = [("teacher", teacher), ("test graded by", metrics["judged_by"])]
-    coverage = [["stage", "asked for", "coverage", "failures", "cut off by the budget"]]
-    for stage, found in metrics["coverage"].items():
-        failures = ", ".join(f"{count} {kind}" for kind, count in found["failures"].items()) or "none"
-        coverage.append(
-            [stage, f"{found['asked']:,}", f"{found['coverage']:.1%}", failures, str(found["cut_off_by_budget"])]
-        )
-    tables = [coverage] if len(coverage) > 1 else []
-    spending = metrics["spending"]
-    if spending:
-        rows = {**spending["by_stage"], "in all": spending["total"]}
-        lines = [[stage, f"{of['calls']:,}", f"{of['tokens']:,}", f"{of['money']:.4f}"] for stage, of in rows.items()]
-        tables.append([["spent by stage", "calls", "tokens", f"money at {config['prices'] or 'no price'}"], *lines])
-    audit = run.json("audit.json")
-    return {
-        "facts": facts,
-        "tables": tables,
-        "audit": "\n".join(audit_lines(audit)) if audit else "not measured: denizen audit RUN",
-    }
-
-
-def _lineage(run: FinishedRun) -> dict[str, Any]:
-    ids = list(dict.fromkeys(example["query_id"] for example in run.examples))
-    drawn = ids[:: max(1, len(ids) // _TRAINED)][:_TRAINED]
-    rows = [
-        {"query": run.queries[query_id]["text"], "text": "\n".join(explain_lines(lineage_of(run, query_id)))}
-        for query_id in drawn
-    ]
-    text = f"{len(run.examples):,} examples of {len(ids):,} queries; {len(rows)} of them with all that they come from. "
-    return {"rows": rows, "text": f"{text}For any other: denizen explain {run.folder} QUERY_ID"}
-
-
-def _cost(run: FinishedRun) -> dict[str, Any]:
-    seconds = {name: record["seconds"] for name, record in run.stages.items()}
-    resumed = [name for name, record in run.stages.items() if record["resumed"]]
-    machine = run.metrics["machine"]
-    facts = [
-        ("time in all", f"{sum(seconds.values()) / 60:.1f} minutes"),
-        ("processor", f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads"),
-        ("accelerator", machine["cuda"] or "none"),
-        ("instructions", ", ".join(machine["flags"])),
-        ("arithmetic of training", run.metrics["arithmetic"]),
-        ("encoding", ", ".join(f"{name} by {backend}" for name, backend in run.metrics["backends"].items())),
-    ]
-    if resumed:
-        facts.append(("interrupted", f"{', '.join(resumed)}: the time is of the last session alone"))
-    stages = [["stage", "seconds"], *([name, f"{value:,.1f}"] for name, value in seconds.items())]
-    return {"facts": facts, "stages": stages}
-
-
-def _settings(run: FinishedRun) -> dict[str, Any]:
-    table = [["setting", "value"], *([name, str(value)] for name, value in run.metrics["config"].items())]
-    return {"table": table, "versions": list(run.metrics["versions"].items()), "model": run.metrics["model"]}
 
 
 def _kind(change: float) -> str:

@@ -14,10 +14,12 @@ from denizen.core.config import AdaptConfig
 
 # raised when a key changes its meaning; new keys do not raise it
 SCHEMA = 1
-_PACKAGES = ("torch", "sentence-transformers", "transformers", "bm25s", "ir-measures")
+_PACKAGES = ("torch", "sentence-transformers", "transformers", "bm25s", "ir-measures", "mergekit")
 _SIGNIFICANT = 0.05
 BASE_STAYS = "No round beat the base on dev: this is the unchanged base model."
-GATE_LEAVES_BASE = "No student, and no merge of one with the base, kept the limit on forgetting: this is the base."
+GATE_LEAVES_BASE = (
+    "The student broke the limit on forgetting, and no merge that was tried kept it and gained: this is the base."
+)
 LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
 
 
@@ -66,8 +68,16 @@ def metrics_json(
 
 def versions() -> dict[str, str]:
     """The versions of what decides the result."""
-    installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), "denizen": __version__, **installed}
+    found = {name: installed(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), "denizen": __version__, **found}
+
+
+def installed(package: str) -> str:
+    """The version of a package; "none" where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
 
 
 def machine() -> dict[str, Any]:
@@ -109,18 +119,19 @@ SYSTEMS = {
     "adapted": "adapted",
     "hybrid": "adapted + BM25 (RRF)",
 }
-_BASELINES = ("plain", "average", "ungated", "hybrid")
+_BASELINES = ("bm25", "plain", "average", "ungated", "hybrid")
 _BASELINE_MEASURES = ("MRR@5", "nDCG@10")
 
 
 def baseline_lines(report: dict[str, Any]) -> list[list[str]]:
     """What else was measured on the same queries, and by how much adapted is better."""
-    rows = [["beside it", *(text for name in _BASELINE_MEASURES for text in (name, "adapted is better by"))]]
+    measures = [name for name in _BASELINE_MEASURES if name in report["difference"]]
+    rows = [["beside it", *(text for name in measures for text in (name, "adapted is better by"))]]
     for system in _BASELINES:
         if system not in report:
             continue
         cells = []
-        for name in _BASELINE_MEASURES:
+        for name in measures:
             cells += [f"{report[system][name]:.3f}", _change(report["advantages"][system][name])]
         rows.append([SYSTEMS[system], *cells])
     return rows if len(rows) > 1 else []
@@ -131,14 +142,18 @@ def seed_lines(report: dict[str, Any]) -> list[list[str]]:
     seeds = report["seeds"]
     if len(seeds) < 2:
         return []
-    names = list(report["difference"])
-    rows = [["seed", *names, "taken"]]
-    rows += [
-        [str(found["seed"]), *(f"{found['adapted'][name]:.3f}" for name in names), found["chosen"]] for found in seeds
-    ]
-    columns = [[found["adapted"][name] for found in seeds] for name in names]
-    spread = [f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" for values in columns]
-    return [*rows, ["mean ± sd", *spread, ""]]
+    roles = list(seeds[0]["change"])
+    columns = {
+        f"gain in {name}": [found["difference"][name]["value"] for found in seeds] for name in report["difference"]
+    }
+    columns |= {f"change of {role}": [found["change"][role] for found in seeds] for role in roles}
+    rows = [["seed", *columns, "taken", *(["gate"] if roles else [])]]
+    for at, found in enumerate(seeds):
+        verdict = ["met" if found["met"] else "NOT MET"] if roles else []
+        values = [f"{column[at]:+.3f}" for column in columns.values()]
+        rows.append([str(found["seed"]), *values, found["chosen"], *verdict])
+    spread = [f"{statistics.mean(values):+.3f} ± {statistics.stdev(values):.3f}" for values in columns.values()]
+    return [*rows, ["mean ± sd", *spread, "", *([""] if roles else [])]]
 
 
 def records(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -181,7 +196,15 @@ def gate_sentence(report: dict[str, Any]) -> str:
     verdict = "met" if gate["met"] else "NOT MET"
     merges = sum(point["merge"] is not None for point in gate["points"])
     searched = f" ({merges} merge{'s' if merges > 1 else ''} measured)" if merges else ""
-    return f"gate {verdict}: {report['chosen']} is taken{searched}; a mean may fall by {gate['limit']:g} at most"
+    sentence = f"gate {verdict}: {report['chosen']} is taken{searched}; a mean may fall by {gate['limit']:g} at most"
+    wide = max(_half_width(found["differences"]["adapted"][gate["measure"]]) for found in gate["sets"].values())
+    if wide > 2 * gate["limit"] and report["chosen"] != "base":
+        sentence += f". These sets have too few questions to be sure of that: a change is known to ±{wide:.3f} only"
+    return sentence
+
+
+def _half_width(found: dict[str, float]) -> float:
+    return (found["high"] - found["low"]) / 2
 
 
 def _change(found: dict[str, float]) -> str:
@@ -236,8 +259,18 @@ def headline(report: dict[str, Any]) -> str:
     return (
         f"On {queries} held-out questions MRR@5 {verb} from {report['base']['MRR@5']:.3f} to {_mean(report)}: "
         f"{found['value']:+.3f}, 95 % interval {found['low']:+.3f} to {found['high']:+.3f}; {sure} ({p}). "
-        f"BM25 has {report['bm25']['MRR@5']:.3f}."
+        f"{_beside_bm25(report)}"
     )
+
+
+def _beside_bm25(report: dict[str, Any]) -> str:
+    """How adapted stands beside plain keyword search."""
+    value, found = report["bm25"]["MRR@5"], report["advantages"]["bm25"]["MRR@5"]
+    if found["p"] >= _SIGNIFICANT:
+        return f"Plain keyword search (BM25) is as good, as far as these questions can tell: {value:.3f}."
+    if found["value"] < 0:
+        return f"Plain keyword search (BM25) is better: {value:.3f}."
+    return f"Plain keyword search (BM25) has {value:.3f}."
 
 
 def _mean(report: dict[str, Any]) -> str:

@@ -19,11 +19,9 @@ from denizen.stages import corpus as corpus_stage
 
 ROLES = ("general", "neighbour")
 # a mean over 500 queries has a standard error of about half a point of nDCG@10; more cost time in every measurement
-_SEARCH_QUERIES = 500
+_QUERIES = 500
 # beyond it, the relevant passages and a sample of the others are searched
 _PASSAGES = 20_000
-# about what training sees of a text
-_KEPT_CHARS = 500
 # nDCG@10 sees ten ranks; a merge may bring up what stands a little below
 _NARROWED = 20
 
@@ -61,16 +59,19 @@ class RetrievalSet:
 
 @dataclass(frozen=True)
 class Parts:
-    """A set in two parts that share its corpus.
+    """A set in parts that share its corpus and no query.
 
     Attributes:
-        search: The queries that may decide on a model: those of train and dev, at most 500.
+        search: The queries that decide on a model: half of those of train and dev, at most 500.
         test: The queries on which the decision is measured: those of test.
-        digest: Of all that both come from.
+        kept: The other half of train and dev, at most 500: what training may keep near the base. A gate that was asked
+            about queries which training had seen would be told what it wants to hear.
+        digest: Of all that the parts come from.
     """
 
     search: RetrievalSet
     test: RetrievalSet
+    kept: Mapping[str, str]
     digest: str
 
     @property
@@ -85,14 +86,13 @@ class Parts:
 
 
 def read_parts(general: Sequence[str], neighbour: Sequence[str], seed: int) -> list[Parts]:
-    """Reads BEIR folders and parts their queries into those that may decide and those that measure.
+    """Reads BEIR folders and parts their queries into those that decide, those that measure, and those of training.
 
     Raises:
         InputError: When a folder is none, is given twice, or has too few queries.
     """
-    given = {**dict.fromkeys(general, ROLES[0]), **dict.fromkeys(neighbour, ROLES[1])}
-    folders = [(Path(path).expanduser(), role) for path, role in given.items()]
-    names = unique_names([path for path, _ in folders])
+    folders = [(Path(path).expanduser(), role) for role, paths in _by_role(general, neighbour) for path in paths]
+    names = _unique_names([path for path, _ in folders])
     found = []
     for name, (path, role) in zip(names, folders, strict=True):
         digest = hashlib.sha256(repr(sorted(source_digest(str(path)).items())).encode()).hexdigest()
@@ -101,27 +101,31 @@ def read_parts(general: Sequence[str], neighbour: Sequence[str], seed: int) -> l
 
 
 def kept_texts(sets: Sequence[Parts]) -> dict[Kind, list[str]]:
-    """Queries and passages that a student should keep near the base: those that may decide, and none that measures.
+    """Queries and passages that a student should keep near the base, none of which decides or measures.
 
-    Passages that are relevant to a test query are left out, so that the test says something about texts that were not
+    Passages that are relevant to a query that does are left out, so that both say something about texts that were not
     kept.
     """
     queries: list[str] = []
     passages: list[str] = []
     for part in sets:
         known, texts = relevant(part.search.qrels), texts_by_id(part.search.corpus)
-        measured = {doc_id for query_id in part.test.queries for doc_id in known[query_id]}
-        own = dict.fromkeys(doc_id for query_id in part.search.queries for doc_id in known[query_id])
-        queries += part.search.queries.values()
-        passages += [texts[doc_id][:_KEPT_CHARS] for doc_id in own if doc_id not in measured]
+        asked = {doc_id for query_id in (*part.test.queries, *part.search.queries) for doc_id in known[query_id]}
+        own = dict.fromkeys(doc_id for query_id in part.kept for doc_id in known[query_id])
+        queries += part.kept.values()
+        passages += [texts[doc_id] for doc_id in own if doc_id not in asked and doc_id in texts]
     return {"query": queries, "document": passages}
 
 
-def unique_names(folders: Sequence[Path]) -> list[str]:
+def _by_role(general: Sequence[str], neighbour: Sequence[str]) -> list[tuple[str, list[str]]]:
+    return [(ROLES[0], list(dict.fromkeys(general))), (ROLES[1], list(dict.fromkeys(neighbour)))]
+
+
+def _unique_names(folders: Sequence[Path]) -> list[str]:
     """The folders' names.
 
     Raises:
-        InputError: When a folder is no BEIR folder, or two have one name.
+        InputError: When a folder is no BEIR folder, is called as the run's own test is, or two have one name.
     """
     names: list[str] = []
     for path in folders:
@@ -129,6 +133,8 @@ def unique_names(folders: Sequence[Path]) -> list[str]:
             raise InputError(f"{path} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
         if path.resolve().name in names:
             raise InputError(f"two of the sets are called {path.resolve().name}; each needs a name of its own")
+        if path.resolve().name == "test":
+            raise InputError(f"{path} is called test, as the figures of the domain are; give it another name")
         names.append(path.resolve().name)
     return names
 
@@ -139,7 +145,7 @@ def read_folder(path: Path, split: str | None = None) -> Source:
 
 
 def parts_of(source: Source, name: str, role: str, seed: int, digest: str | None = None) -> Parts:
-    """Parts a source that is read already; one without a test split, or with nothing else, is halved by its queries.
+    """Parts a source that is read already; of one without a test split, or with nothing else, half are its test.
 
     Raises:
         InputError: When a part would have no query.
@@ -154,6 +160,8 @@ def parts_of(source: Source, name: str, role: str, seed: int, digest: str | None
     asked = {row["text"] for row in rows if row["query_id"] in test}
     search = sorted((row for row in search if row["text"] not in asked), key=lambda row: _draw(row["query_id"], seed))
     measured = [row for row in rows if row["query_id"] in test]
+    half = (len(search) + 1) // 2
+    decides, kept = search[: min(half, _QUERIES)], search[half : half + _QUERIES]
     if not search or not measured:
         raise InputError(
             f"{role} set {name} has {len(rows)} usable queries; at least 2 with different texts are needed"
@@ -161,11 +169,13 @@ def parts_of(source: Source, name: str, role: str, seed: int, digest: str | None
     corpus = corpus_stage.ordered(corpus_stage.keep_whole(source.documents))
     whole = [
         _limited(RetrievalSet(name, role, corpus, {row["query_id"]: row["text"] for row in part}, source.qrels), seed)
-        for part in (search[:_SEARCH_QUERIES], measured)
+        for part in (decides, measured)
     ]
     if digest is None:
         digest = hashlib.sha256(repr(sorted(content_digest(source).items())).encode()).hexdigest()
-    return Parts(whole[0], whole[1], digest)
+    # the seed draws the queries that decide and the passages of a large corpus
+    drawn = hashlib.sha256(f"{digest}:{seed}".encode()).hexdigest()
+    return Parts(whole[0], whole[1], {row["query_id"]: row["text"] for row in kept}, drawn)
 
 
 def _limited(found: RetrievalSet, seed: int) -> RetrievalSet:

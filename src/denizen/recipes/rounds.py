@@ -173,9 +173,11 @@ class Rounds:
             "arithmetic": self.training_arithmetic,
             **({"guide": model_digest(guide)} if self.config.loss == "gist" else {}),
         }
+        settings = self.config.only(*train_encoder.SETTINGS)
         if any(self.kept.values()):
             inputs["kept"] = hashlib.sha256(json.dumps(self.kept).encode()).hexdigest()
             inputs["base"] = model_digest(self.base)
+            settings |= self.config.only("near_base")
 
         def work(folder: Path) -> dict[str, Any]:
             rows = read_table(self.out / f"round-{number}/examples/examples.parquet", "examples")
@@ -194,17 +196,22 @@ class Rounds:
                 return train_encoder.train(folder, student, training, self.config, guide, vectors, advance)
 
         name = f"round-{number}/student"
-        self.stage(name, 1, self.config.only(*train_encoder.SETTINGS), inputs, work, resumable=True)
+        self.stage(name, 1, settings, inputs, work, resumable=True)
         return self.out / name
 
     def _kept(self) -> list[Kept]:
         if not any(self.kept.values()):
             return []
-        from denizen.models.near_base import Kept
+        from denizen.models.near_base import Kept, first_tokens
 
-        encoder = self.encoder(self.base, 0)
-        prompts = asdict(prompts_of(load_encoder(self.base)))
-        return [Kept(texts, encoder.encode(texts, kind)[:], prompts[kind]) for kind, texts in self.kept.items()]
+        encoder, model = self.encoder(self.base, 0), load_encoder(self.base)
+        prompts = asdict(prompts_of(model))
+        kept = []
+        for kind, listed in self.kept.items():
+            # what training does not see of a text must not be in its target
+            cut = first_tokens(model, listed, self.config.max_tokens)
+            kept.append(Kept(cut, encoder.encode(cut, kind)[:], prompts[kind]))
+        return kept
 
     def choose(self, dev: Sequence[Mapping[str, float]]) -> int:
         """The student with the highest dev MRR@5; the base itself is one of them."""

@@ -39,12 +39,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point with a name."""
+    """A point with a name; hollow: one that was not to be had."""
 
     x: float
     y: float
     name: str
     kind: str = "other"
+    hollow: bool = False
 
 
 def bars(rows: Sequence[Bar], alt: str, *, signed: bool = False) -> str:
@@ -156,19 +157,35 @@ def scatter(marks: Sequence[Mark], x_name: str, y_name: str, alt: str, limit: fl
             f'<path class="limit" d="M{x:.1f} {_NAME - 8}V{height - _BOTTOM}"/>'
             f'<text class="faint" x="{x:.1f}" y="{_NAME - 12}" text-anchor="middle">limit</text>'
         )
+    taken: list[tuple[float, float]] = [place(mark.x, mark.y) for mark in marks]
     for mark in sorted(marks, key=lambda mark: mark.kind == "chosen"):
         x, y = place(mark.x, mark.y)
         label = ""
         if mark.kind != "merge":
             anchor = ' class="end"' if x > WIDTH / 2 else ""
-            # within the frame, also at its lower end
-            below = min(y + 15, height - _BOTTOM - 4) if mark.kind != "base" else y - 9
-            label = f'<text x="{x + (-8 if anchor else 8):.1f}" y="{below:.1f}"{anchor}>{escape(mark.name)}</text>'
+            side = -8 if anchor else 8
+            row = _free_row(x + side, -1 if anchor else 1, y, len(mark.name), taken, height)
+            label = f'<text x="{x + side:.1f}" y="{row:.1f}"{anchor}>{escape(mark.name)}</text>'
+        kind = f"{mark.kind} hollow" if mark.hollow else mark.kind
         parts.append(
-            f'<g class="{mark.kind}"><circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if mark.kind == "chosen" else 4}">'
+            f'<g class="{kind}"><circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if mark.kind == "chosen" else 4}">'
             f"<title>{escape(mark.name)}: {mark.x:+.4f}, {mark.y:.3f}</title></circle>{label}</g>"
         )
     return _svg(height, alt, "".join(parts))
+
+
+def _free_row(x: float, direction: int, y: float, letters: int, taken: list[tuple[float, float]], height: int) -> float:
+    """Where a label beside a point covers neither other points nor other labels; its own place is then taken, too."""
+    width = letters * 6.2
+    begin, end = sorted((x, x + direction * width))
+    rows = [y + step for step in (15, -9, 28, -22, 41, -35, 54, -48) if _NAME < y + step < height - _BOTTOM - 2]
+
+    def covered(row: float) -> int:
+        return sum(begin - 6 < at < end + 6 and row - 15 < level < row + 5 for at, level in taken)
+
+    found = min(rows, key=lambda row: (covered(row), rows.index(row)), default=y)
+    taken += [(begin + part * width / 4, found - 4) for part in range(5)]
+    return found
 
 
 def histogram(series: Sequence[tuple[str, str, Sequence[float]]], alt: str, bins: int = 24) -> str:

@@ -6,6 +6,7 @@ model at weight 1 is that model (with density 1, where there is one).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -138,7 +139,11 @@ def check_recipe(recipe: Merge, models: int) -> None:
         wanted = f"{method.least}" if method.most == method.least else f"at least {method.least}"
         raise InputError(f"{recipe.method} merges {wanted} model(s) with the base; {models} given")
     if not method.weighted:
+        if recipe.weights:
+            raise InputError(f"{recipe.method} finds its own distance from the models; leave the weights out")
         return
+    if not all(math.isfinite(value) for value in (*recipe.weights, recipe.density)):
+        raise InputError(f"weights {list(recipe.weights)} and density {recipe.density} must be finite numbers")
     if len(recipe.weights) != models:
         raise InputError(f"{len(recipe.weights)} weights for {models} model(s); give one for each model")
     if any(weight < 0 for weight in recipe.weights) or sum(recipe.weights) > _MOST_WEIGHT:
@@ -152,6 +157,15 @@ def check_recipe(recipe: Merge, models: int) -> None:
         )
     if method.sparse and not 0 < recipe.density <= 1:
         raise InputError(f"density is {recipe.density}; it must be above 0 and at most 1")
+
+
+def check_base(base: Path) -> None:
+    """Makes sure that a model can be merged, before students are trained from it.
+
+    Raises:
+        InputError: When mergekit is missing, or does not know the model's architecture.
+    """
+    merge(base, [base], Merge("linear", (0.5,)))
 
 
 def is_available() -> bool:

@@ -52,7 +52,6 @@ SETTINGS = (
     "weight_decay",
     "temperature",
     "margin",
-    "near_base",
     "dropout",
     "max_tokens",
     "precision",

@@ -25,12 +25,13 @@ def _line(limit: float, seen: list[Candidate]):
 
 def test_halves_towards_the_limit_and_then_tries_the_other_methods_there() -> None:
     seen: list[Candidate] = []
-    points = search(_line(0.7, seen), STUDENT, best=2, rounds=2, evaluations=8, seed=1)
+    points = search(_line(0.7, seen), STUDENT, best=2, rounds=2, evaluations=9, seed=1)
     assert [candidate.name for candidate in seen] == [
         "linear 0.5 of round 2",
         "linear 0.75 of round 2",
         "linear 0.625 of round 2",
         "linear 0.6875 of round 2",
+        "model_stock of rounds 1, 2",
         "linear 0.6875 of rounds 1, 2",
         "slerp 0.6875 of round 2",
         "ties 0.6875 of rounds 1, 2",
@@ -46,10 +47,11 @@ def test_a_student_inside_the_limits_needs_no_merge() -> None:
     assert seen == []
 
 
-def test_where_nothing_is_inside_nothing_is_recommended_and_no_method_is_tried() -> None:
+def test_where_nothing_is_inside_only_the_method_with_a_distance_of_its_own_is_tried() -> None:
     seen: list[Candidate] = []
     points = search(_line(-0.1, seen), STUDENT, best=1, rounds=2, evaluations=8, seed=1)
-    assert [point.inside for point in points] == [False] * 4
+    assert [point.inside for point in points] == [False] * 5
+    assert [candidate.recipe.method for candidate in seen] == ["linear"] * 4 + ["model_stock"]
     assert recommended(points) is None
 
 

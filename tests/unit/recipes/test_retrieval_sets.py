@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
 import pytest
 
 from denizen.core.errors import InputError
 from denizen.core.formats import Source
 from denizen.core.tables import rows_table, table
 from denizen.recipes import retrieval_sets
-from denizen.recipes.retrieval_sets import parts_of
+from denizen.recipes.retrieval_sets import kept_texts, parts_of, read_parts
 
 
 def _source(splits: list[str | None], texts: list[str] | None = None, passages: int = 0) -> Source:
@@ -26,9 +30,9 @@ def _source(splits: list[str | None], texts: list[str] | None = None, passages: 
     )
 
 
-def test_train_and_dev_decide_and_test_measures() -> None:
+def test_train_and_dev_decide_or_are_kept_and_test_measures() -> None:
     parts = parts_of(_source(["train", "dev", "test", "test"]), "nq", "general", 42)
-    assert set(parts.search.queries) == {"q0", "q1"}
+    assert {*parts.search.queries, *parts.kept} == {"q0", "q1"} and len(parts.search.queries) == 1
     assert set(parts.test.queries) == {"q2", "q3"}
     assert (parts.name, parts.role) == ("nq", "general")
 
@@ -37,7 +41,9 @@ def test_train_and_dev_decide_and_test_measures() -> None:
 def test_what_has_one_part_alone_is_halved(split: str | None) -> None:
     parts = parts_of(_source([split] * 200), "nq", "general", 42)
     assert not parts.search.queries.keys() & parts.test.queries.keys()
-    assert len(parts.search.queries) + len(parts.test.queries) == 200
+    assert not parts.kept.keys() & {*parts.search.queries, *parts.test.queries}
+    assert len(parts.search.queries) + len(parts.kept) + len(parts.test.queries) == 200
+    assert 0 <= len(parts.search.queries) - len(parts.kept) <= 1
     assert 70 < len(parts.test.queries) < 130
     # which half is no matter of the seed: two runs measure on the same
     assert parts_of(_source([split] * 200), "nq", "general", 7).test.queries == parts.test.queries
@@ -48,18 +54,28 @@ def test_a_question_that_measures_does_not_decide_under_another_id() -> None:
     assert set(parts.search.queries) == {"q1"}
 
 
-def test_at_most_500_queries_decide() -> None:
-    parts = parts_of(_source(["train"] * 700 + ["test"] * 700), "nq", "general", 42)
-    assert (len(parts.search.queries), len(parts.test.queries)) == (500, 700)
+def test_at_most_500_queries_decide_and_as_many_are_kept() -> None:
+    parts = parts_of(_source(["train"] * 1700 + ["test"] * 700), "nq", "general", 42)
+    assert (len(parts.search.queries), len(parts.kept), len(parts.test.queries)) == (500, 500, 700)
+
+
+def test_what_training_keeps_is_asked_for_by_no_query_that_decides_or_measures() -> None:
+    source = _source(["train"] * 40 + ["test"] * 40)
+    # a passage that answers everything
+    shared = rows_table("qrels", [{"query_id": f"q{at}", "doc_id": "d00000", "relevance": 1} for at in range(1, 80)])
+    parts = parts_of(replace(source, qrels=pa.concat_tables([source.qrels, shared])), "nq", "general", 42)
+    kept = kept_texts([parts])
+    assert kept["query"] == list(parts.kept.values()) and len(kept["query"]) == 20
+    assert kept["document"] == [f"passage d{int(name[1:]):05}" for name in parts.kept if name != "q0"]
 
 
 def test_a_large_corpus_keeps_what_is_relevant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrieval_sets, "_PASSAGES", 50)
     parts = parts_of(_source(["train"] * 30 + ["test"] * 30, passages=1000), "nq", "general", 42)
-    for part, own in ((parts.search, range(30)), (parts.test, range(30, 60))):
+    for part in (parts.search, parts.test):
         kept = part.corpus["doc_id"].to_pylist()
         assert len(kept) == 50 and kept == sorted(kept)
-        assert {f"d{at:05}" for at in own} <= set(kept)
+        assert {f"d{int(name[1:]):05}" for name in part.queries} <= set(kept)
 
 
 def test_narrowed_to_what_is_relevant_and_what_is_ranked_first() -> None:
@@ -69,15 +85,26 @@ def test_narrowed_to_what_is_relevant_and_what_is_ranked_first() -> None:
     assert kept == ["d00000", *(f"d{at:05}" for at in range(40, 60))]
 
 
-def test_the_digest_is_that_of_the_content() -> None:
-    one, same, other = (
-        parts_of(_source(["train", "test"], texts), "nq", "general", 42).digest
-        for texts in (["a", "b"], ["a", "b"], ["a", "c"])
-    )
-    assert one == same != other
+def test_the_digest_is_that_of_the_content_and_of_what_was_drawn() -> None:
+    digests = [
+        parts_of(_source(["train", "test"], texts), "nq", "general", seed).digest
+        for texts, seed in ((["a", "b"], 42), (["a", "b"], 42), (["a", "c"], 42), (["a", "b"], 43))
+    ]
+    assert digests[0] == digests[1] and len(set(digests)) == 3
 
 
 @pytest.mark.parametrize("source", [_source(["test"]), _source(["train", "test"], ["same", "same"])])
 def test_too_few_queries_are_refused(source: Source) -> None:
     with pytest.raises(InputError, match="general set nq has"):
         parts_of(source, "nq", "general", 42)
+
+
+def test_a_folder_has_one_role_and_a_name_that_is_free(tmp_path: Path) -> None:
+    for name in ("one", "test"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "corpus.jsonl").write_text("")
+    one, test = (str(tmp_path / name) for name in ("one", "test"))
+    with pytest.raises(InputError, match="two of the sets are called one"):
+        read_parts([one], [one], 42)
+    with pytest.raises(InputError, match="is called test"):
+        read_parts([test], [], 42)

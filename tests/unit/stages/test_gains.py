@@ -58,16 +58,16 @@ def test_scores_of_right_and_wrong_passages() -> None:
 
 
 def test_groups_in_their_order_and_small_ones_left_out() -> None:
-    names = {f"q{at}": "few" if at < 4 else "many" for at in range(14)}
+    names = {f"q{at}": "few" if at < 40 else "many" for at in range(140)}
     base = dict.fromkeys(names, 0.0)
     adapted = {name: float(at % 2) for at, name in enumerate(names)}
     (found,) = gains.by_group(names, base, adapted)
-    assert (found.name, found.queries, found.value) == ("many", 10, 0.5)
+    assert (found.name, found.queries, found.value) == ("many", 100, 0.5)
     assert found.low < 0.5 < found.high
 
 
 def test_only_the_ten_largest_groups_are_kept() -> None:
-    names = {f"{group}-{at}": str(group) for group in range(12) for at in range(5 + group)}
+    names = {f"{group}-{at}": str(group) for group in range(12) for at in range(50 + group)}
     values = dict.fromkeys(names, 1.0)
     assert [found.name for found in gains.by_group(names, values, values)] == [str(at) for at in range(2, 12)]
 
@@ -76,11 +76,13 @@ def test_thirds_by_length_and_parts_by_base_rank() -> None:
     lengths = gains.by_length({f"q{at}": "word " * at for at in range(1, 10)})
     assert list(lengths.values()) == ["up to 3 words"] * 3 + ["4 to 6 words"] * 3 + ["more than 6 words"] * 3
     ranks = {"a": None, "b": 1, "c": 5, "d": 6, "e": 21, "f": 100}
-    assert gains.by_base_rank(ranks) == {
+    assert gains.by_base_rank(ranks, 100) == {
         "b": "rank 1",
         "c": "ranks 2 to 5",
         "d": "ranks 6 to 20",
         "e": "ranks 21 to 100",
         "f": "ranks 21 to 100",
-        "a": "not found",
+        "a": "below 100",
     }
+    assert set(gains.by_base_rank({"a": None, "b": 3}, 5).values()) == {"ranks 2 to 5", "below 5"}
+    assert set(gains.by_base_rank({"a": 700, "b": None}, 1000).values()) == {"ranks 101 to 1000", "below 1000"}

@@ -1,7 +1,7 @@
 """TREC files: runs (`query_id Q0 doc_id rank score tag`) and qrels (`query_id 0 doc_id relevance`).
 
-White space in an id, which would end the field, is percent-encoded on the way out and decoded on the way in; any other
-id is written as it is.
+White space in an id, which would end the field, is percent-encoded on the way out. It is decoded on the way in where a
+file is known to be Denizen's own; in those of other programs a percent sign is a percent sign.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from denizen.core.errors import InputError
 from denizen.core.tables import rows_table
 
 _RUN_FIELDS, _QRELS_FIELDS = 6, 4
+_MOST_GRADE = 1_000_000
 
 
 def write_trec_run(path: Path, run: pa.Table, tag: str) -> None:
@@ -34,8 +35,12 @@ def write_trec_run(path: Path, run: pa.Table, tag: str) -> None:
             file.write(f"{_field(query_id)} Q0 {_field(doc_id)} {rank} {score:.9g} {_field(tag)}\n")
 
 
-def read_trec_run(path: Path) -> pa.Table:
+def read_trec_run(path: Path, *, own: bool = False) -> pa.Table:
     """Reads a run; what counts is the score, as for trec_eval, and the id where scores are equal.
+
+    Args:
+        path: The file.
+        own: Whether `write_trec_run` has written it, so that its ids are decoded.
 
     Returns:
         A `run` table, the queries in the order of the file.
@@ -45,7 +50,7 @@ def read_trec_run(path: Path) -> pa.Table:
     """
     found: dict[str, dict[str, float]] = {}
     for place, fields in _lines(path, _RUN_FIELDS):
-        query_id, doc_id, score = unquote(fields[0]), unquote(fields[2]), _number(fields[4], place)
+        query_id, doc_id, score = _id(fields[0], own), _id(fields[2], own), _number(fields[4], place)
         if doc_id in found.setdefault(query_id, {}):
             raise InputError(f"{place}: passage {doc_id!r} stands twice in query {query_id!r}")
         found[query_id][doc_id] = score
@@ -66,30 +71,42 @@ def write_trec_qrels(path: Path, qrels: pa.Table) -> None:
             file.write(f"{_field(row['query_id'])} 0 {_field(row['doc_id'])} {row['relevance']}\n")
 
 
-def read_trec_qrels(path: Path) -> pa.Table:
+def read_trec_qrels(path: Path, *, own: bool = False) -> pa.Table:
     """Reads qrels.
+
+    Args:
+        path: The file.
+        own: Whether `write_trec_qrels` has written it, so that its ids are decoded.
 
     Returns:
         A `qrels` table.
 
     Raises:
-        InputError: When a line is no line of qrels.
+        InputError: When a line is no line of qrels, or a passage is judged twice for a query.
     """
-    rows = []
+    found: dict[tuple[str, str], int] = {}
     for place, fields in _lines(path, _QRELS_FIELDS):
         grade = _number(fields[3], place)
-        if not grade.is_integer():
-            raise InputError(f"{place}: relevance {fields[3]} is not a whole number")
-        rows.append({"query_id": unquote(fields[0]), "doc_id": unquote(fields[2]), "relevance": int(grade)})
-    return rows_table("qrels", rows)
+        if not grade.is_integer() or abs(grade) > _MOST_GRADE:
+            raise InputError(f"{place}: relevance {fields[3]} is not a whole number of at most {_MOST_GRADE}")
+        pair = _id(fields[0], own), _id(fields[2], own)
+        if pair in found:
+            raise InputError(f"{place}: passage {pair[1]!r} is judged twice for query {pair[0]!r}")
+        found[pair] = int(grade)
+    columns = ("query_id", "doc_id", "relevance")
+    return rows_table("qrels", (dict(zip(columns, (*pair, grade), strict=True)) for pair, grade in found.items()))
 
 
 def _lines(path: Path, count: int) -> Iterator[tuple[str, list[str]]]:
     if not path.is_file():
         raise InputError(f"{path} does not exist")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            fields = line.split()
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            try:
+                fields = raw.decode("utf-8-sig" if number == 1 else "utf-8").split()
+            except UnicodeDecodeError as error:
+                # to guess would make one id of two
+                raise InputError(f"{path.name}:{number} is not UTF-8 ({error.reason})") from None
             if fields and len(fields) != count:
                 raise InputError(f"{path.name}:{number} has {len(fields)} fields; a line has {count}")
             if fields:
@@ -109,3 +126,7 @@ def _number(text: str, place: str) -> float:
 def _field(text: str) -> str:
     # what looks encoded already is encoded once more, so that decoding gives the id back
     return re.sub(r"\s|%(?=[0-9A-Fa-f]{2})", lambda found: quote(found[0]), text)
+
+
+def _id(field: str, own: bool) -> str:
+    return unquote(field) if own else field

@@ -52,15 +52,15 @@ def test_a_run_survives_the_file_whatever_its_ids(found):
     run = rows_table("run", rows)
     with tempfile.TemporaryDirectory() as folder:
         write_trec_run(Path(folder) / "x.trec", run, "x")
-        assert read_trec_run(Path(folder) / "x.trec").to_pylist() == run.to_pylist()
+        assert read_trec_run(Path(folder) / "x.trec", own=True).to_pylist() == run.to_pylist()
 
 
-@given(st.lists(st.tuples(_ids, _ids, st.integers(-5, 5)), max_size=6))
+@given(st.lists(st.tuples(_ids, _ids, st.integers(-5, 5)), max_size=6, unique_by=lambda row: row[:2]))
 def test_qrels_survive_the_file(found):
     qrels = rows_table("qrels", [{"query_id": one, "doc_id": other, "relevance": grade} for one, other, grade in found])
     with tempfile.TemporaryDirectory() as folder:
         write_trec_qrels(Path(folder) / "x.qrels", qrels)
-        assert read_trec_qrels(Path(folder) / "x.qrels").to_pylist() == qrels.to_pylist()
+        assert read_trec_qrels(Path(folder) / "x.qrels", own=True).to_pylist() == qrels.to_pylist()
 
 
 def test_the_order_is_by_score_and_then_by_id_whatever_the_ranks_say(tmp_path):
@@ -87,5 +87,19 @@ def test_broken_qrels_are_named(tmp_path):
     (tmp_path / "x").write_text("q 0 d 0.5\n")
     with pytest.raises(InputError, match=r"x:1: relevance 0\.5 is not a whole number"):
         read_trec_qrels(tmp_path / "x")
+    (tmp_path / "x").write_text("q 0 d 1e19\n")
+    with pytest.raises(InputError, match=r"1e19 is not a whole number of at most 1000000"):
+        read_trec_qrels(tmp_path / "x")
+    (tmp_path / "x").write_text("q 0 d 1\nq 0 d 2\n")
+    with pytest.raises(InputError, match=r"x:2: passage 'd' is judged twice for query 'q'"):
+        read_trec_qrels(tmp_path / "x")
+    (tmp_path / "x").write_bytes(b"q 0 caf\xe9 1\n")
+    with pytest.raises(InputError, match=r"x:1 is not UTF-8"):
+        read_trec_qrels(tmp_path / "x")
     with pytest.raises(InputError, match="does not exist"):
         read_trec_qrels(tmp_path / "y")
+
+
+def test_ids_of_other_programs_stay_as_they_are(tmp_path):
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbfq1 0 A%20B 1\n")
+    assert read_trec_qrels(tmp_path / "x").to_pylist() == [{"query_id": "q1", "doc_id": "A%20B", "relevance": 1}]
