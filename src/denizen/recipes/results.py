@@ -197,14 +197,13 @@ def gate_sentence(report: dict[str, Any]) -> str:
     merges = sum(point["merge"] is not None for point in gate["points"])
     searched = f" ({merges} merge{'s' if merges > 1 else ''} measured)" if merges else ""
     sentence = f"gate {verdict}: {report['chosen']} is taken{searched}; a mean may fall by {gate['limit']:g} at most"
-    wide = max(_half_width(found["differences"]["adapted"][gate["measure"]]) for found in gate["sets"].values())
-    if wide > 2 * gate["limit"] and report["chosen"] != "base":
-        sentence += f". These sets have too few questions to be sure of that: a change is known to ±{wide:.3f} only"
+    changes = {name: found["differences"]["adapted"][gate["measure"]] for name, found in gate["sets"].items()}
+    unsure = [name for name, found in changes.items() if found["low"] < -gate["limit"] <= found["high"]]
+    if unsure and report["chosen"] != "base":
+        sentence += (
+            f". Too few questions to be sure of it: the interval of {', '.join(unsure)} reaches beyond the limit"
+        )
     return sentence
-
-
-def _half_width(found: dict[str, float]) -> float:
-    return (found["high"] - found["low"]) / 2
 
 
 def _change(found: dict[str, float]) -> str:
