@@ -69,8 +69,9 @@ class Point:
 def slack(changes: Mapping[str, tuple[float, float]], limit: float) -> float:
     """How far the mean over sets lies inside a limit on the fall.
 
-    The limit is met on queries that the search does not see, so it must be met here by one standard error, or, where
-    that asks for more than no fall at all, by no fall.
+    The limit is met on queries that the search does not see, so it must be met here with one standard error to spare;
+    but half of it may always be used: where a set cannot tell the limit from nothing, no fall at all would refuse every
+    second model that has lost nothing.
 
     Args:
         changes: Set name to the mean change and its standard error.
@@ -80,7 +81,7 @@ def slack(changes: Mapping[str, tuple[float, float]], limit: float) -> float:
         return float("inf")
     mean = sum(value for value, _ in changes.values()) / len(changes)
     error = math.sqrt(sum(error**2 for _, error in changes.values())) / len(changes)
-    return mean + max(0.0, limit - error)
+    return mean + max(limit / 2, limit - error)
 
 
 def search(

@@ -72,7 +72,8 @@ def test_slack_by_hand() -> None:
     # mean of -.004 and .002 is -.001; standard error of the mean sqrt(.002^2 + .002^2) / 2 = .001414
     changes = {"a": (-0.004, 0.002), "b": (0.002, 0.002)}
     assert slack(changes, 0.005) == pytest.approx(-0.001 + 0.005 - 0.001414, abs=1e-6)
-    # the standard error is beyond the limit: no fall is asked for, and no gain
-    assert slack({"a": (-0.001, 0.02)}, 0.005) == pytest.approx(-0.001)
-    assert slack({"a": (0.0, 0.02)}, 0.005) == 0
+    # the standard error is beyond half the limit: the other half may be used all the same
+    assert slack({"a": (-0.001, 0.02)}, 0.005) == pytest.approx(0.0015)
+    assert slack({"a": (-0.003, 0.003)}, 0.005) == pytest.approx(-0.0005)
+    assert slack({"a": (0.0, 0.02)}, 0.0) == 0
     assert slack({}, 0.005) == float("inf")
