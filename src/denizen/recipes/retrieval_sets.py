@@ -21,8 +21,8 @@ ROLES = ("general", "neighbour")
 # a mean over 1,000 queries has a standard error of about .4 points of nDCG@10 (500: half a point, which is all that may
 # be lost); more cost time in every measurement
 _DECIDING = 1000
-# a few hundred texts hold a student near its base; more make training longer
-_KEPT = 500
+# a step draws some of them, so that more cost nothing but to be embedded once
+_KEPT = 2000
 # beyond it, the relevant passages and a sample of the others are searched
 _PASSAGES = 20_000
 # nDCG@10 sees ten ranks; a merge may bring up what stands a little below
@@ -67,7 +67,7 @@ class Parts:
     Attributes:
         search: The queries that decide on a model: half of those of train and dev, at most 1,000.
         test: The queries on which the decision is measured: those of test.
-        kept: The other half of train and dev, at most 500: what training may keep near the base. A gate that was asked
+        kept: The other half of train and dev, at most 2,000: what training may keep near the base. A gate that was asked
             about queries which training had seen would be told what it wants to hear.
         digest: Of all that the parts come from.
     """

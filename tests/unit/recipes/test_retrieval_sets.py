@@ -54,9 +54,9 @@ def test_a_question_that_measures_does_not_decide_under_another_id() -> None:
     assert set(parts.search.queries) == {"q1"}
 
 
-def test_at_most_1000_queries_decide_and_500_are_kept() -> None:
-    parts = parts_of(_source(["train"] * 2300 + ["test"] * 700), "nq", "general", 42)
-    assert (len(parts.search.queries), len(parts.kept), len(parts.test.queries)) == (1000, 500, 700)
+def test_at_most_1000_queries_decide_and_2000_are_kept() -> None:
+    parts = parts_of(_source(["train"] * 5300 + ["test"] * 700), "nq", "general", 42)
+    assert (len(parts.search.queries), len(parts.kept), len(parts.test.queries)) == (1000, 2000, 700)
 
 
 def test_what_training_keeps_is_asked_for_by_no_query_that_decides_or_measures() -> None:
