@@ -5,6 +5,9 @@ sets. gold-triplet: a part of a set (as in bench/distill.py), since the recipe i
 one run gives both figures, its last student and what dev and the gate make of it. All figures are from test questions.
 
     python bench/domains.py medquad && python bench/proof.py [default:medquad] [gold-triplet:medquad] ...
+    python bench/proof.py draw
+
+The second draws docs/tradeoff.svg from the results that are there (needs matplotlib).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from denizen.recipes.evaluate import evaluate
 from denizen.recipes.forgetting import MEASURE
 from denizen.recipes.gate import gate
 from distill import part
-from measuring import RUNS, data, keep, shown, timed_adapt
+from measuring import RESULTS, ROOT, RUNS, data, keep, shown, timed_adapt
 
 NEIGHBOURS = {"obliqa": "policyqa", "financial_qa_10k": "tatqa", "medquad": "pubmedqa"}
 _BASE = "all-MiniLM-L6-v2"
@@ -123,7 +126,43 @@ def show(name: str, preset: str, result: dict[str, Any]) -> None:
     print(f"  {'no gain to keep' if share is None else f'{share:.1%} of the gain kept'}; {kept}", flush=True)
 
 
+def draw() -> None:
+    """All models that the searches have measured: the domain's dev against what was lost where the gate decides."""
+    from matplotlib import pyplot
+
+    pyplot.rcParams["svg.hashsalt"] = "denizen"
+    found = [
+        (f"{name}, {preset}", json.loads(path.read_text(encoding="utf-8")))
+        for preset in ("default", "gold-triplet")
+        for name in NEIGHBOURS
+        if (path := RESULTS / f"proof_{preset.replace('-', '_')}_{name}.json").is_file()
+    ]
+    figure, axes = pyplot.subplots(2, 3, figsize=(10, 6))
+    for axis, (title, result) in zip(axes.flat, found, strict=False):
+        axis.axvspan(-100 * _LIMIT, 1, color="tab:green", alpha=0.08)
+        for point in result["curve"]:
+            # the worse of the two roles, each of which has one set here
+            place = 100 * min(point["changes"].values()), point["domain"]
+            color = "tab:gray" if point["name"] == "base" else "tab:orange" if point["merge"] else "tab:blue"
+            axis.plot(*place, "o", color=color, fillstyle="full" if point["inside"] else "none")
+            if point["chosen"]:
+                axis.plot(*place, "o", color="black", fillstyle="none", markersize=13)
+        axis.set_title(title, fontsize=9)
+        axis.grid(visible=True, alpha=0.3)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("MRR@5 on dev")
+    for axis in axes[-1]:
+        axis.set_xlabel("points of nDCG@10 elsewhere")
+    for axis in list(axes.flat)[len(found) :]:
+        axis.set_axis_off()
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs" / "tradeoff.svg", metadata={"Date": None})
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["draw"]:
+        draw()
+        sys.exit()
     every = [f"{preset}:{name}" for preset in ("default", "gold-triplet") for name in NEIGHBOURS]
     chosen = sys.argv[1:] or every
     if set(chosen) - set(every):

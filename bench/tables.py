@@ -19,6 +19,11 @@ _NAMES = {
     "domains_obliqa": "ObliQA",
     "domains_tatqa": "TAT-QA",
 }
+_PROVED = {
+    "medquad": "MedQuAD / PubMedQA",
+    "obliqa": "ObliQA / PolicyQA",
+    "financial_qa_10k": "Financial-QA-10k / TAT-QA",
+}
 
 
 def results_table(results: Path = RESULTS) -> str:
@@ -145,6 +150,29 @@ def distill_sentence(results: Path = RESULTS) -> str:
     return "; ".join(parts)
 
 
+def proof_table(results: Path = RESULTS) -> str:
+    """Two rows a set and a preset: what a run without sets, and one with them, gains and loses on test."""
+    header = ["data", "preset", "run", "MRR@5", "nq_general nDCG@10", "neighbour nDCG@10", "of the gain", "taken"]
+    rows = [header, ["---"] * len(header)]
+    for preset in ("default", "gold-triplet"):
+        for name, title in _PROVED.items():
+            path = results / f"proof_{preset.replace('-', '_')}_{name}.json"
+            if not path.is_file():
+                continue
+            result = json.loads(path.read_text(encoding="utf-8"))
+            share = result["share_of_gain_kept"]
+            kept = {"ungated": "", "gated": "no gain" if share is None else f"{share:.0%}"}
+            taken = {"ungated": "the last student", "gated": result["chosen"]}
+            for run in ("ungated", "gated"):
+                changes = [_change(result[run][role]) for role in ("domain", "general", "neighbour")]
+                rows.append([title if run == "ungated" else "", preset, run, *changes, kept[run], taken[run]])
+    return _markdown(rows)
+
+
+def _change(found: dict[str, float]) -> str:
+    return f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+
+
 def _fewest(result: dict[str, Any]) -> str:
     grades = result["fewest grades for 95 % of the full gain"]
     none = next(found["grades"] for teacher, found in result["runs"].items() if "none of its grades" in teacher)
@@ -183,5 +211,6 @@ if __name__ == "__main__":
         growth_table,
         distill_table,
         distill_sentence,
+        proof_table,
     ):
         print(shown(), end="\n\n")
