@@ -29,6 +29,7 @@ def tables() -> ModuleType:
         ("speed_table", "README.md"),
         ("growth_table", "docs/speed.md"),
         ("distill_table", "docs/teacher.md"),
+        ("proof_table", "docs/proof.md"),
     ],
 )
 def test_a_table_on_a_page_is_the_one_of_the_results(table: str, page: str, tables: ModuleType) -> None:
