@@ -22,7 +22,8 @@ from denizen.recipes.evaluate import evaluate
 from denizen.recipes.forgetting import MEASURE
 from denizen.recipes.gate import gate
 from distill import part
-from measuring import RESULTS, ROOT, RUNS, data, keep, shown, timed_adapt
+from measuring import ROOT, RUNS, data, keep, shown, timed_adapt
+from tables import PRESETS, proof_name, proof_results
 
 NEIGHBOURS = {"obliqa": "policyqa", "financial_qa_10k": "tatqa", "medquad": "pubmedqa"}
 _BASE = "all-MiniLM-L6-v2"
@@ -37,7 +38,7 @@ def main(wanted: list[str]) -> None:
     for preset, name in (item.split(":") for item in wanted):
         result = with_default(name) if preset == "default" else with_gold_triplet(name)
         show(name, preset, result)
-        keep(f"proof_{preset.replace('-', '_')}_{name}", result)
+        keep(proof_name(preset, name), result)
 
 
 def with_default(name: str) -> dict[str, Any]:
@@ -131,15 +132,11 @@ def draw() -> None:
     from matplotlib import pyplot
 
     pyplot.rcParams["svg.hashsalt"] = "denizen"
-    found = [
-        (f"{name}, {preset}", json.loads(path.read_text(encoding="utf-8")))
-        for preset in ("default", "gold-triplet")
-        for name in NEIGHBOURS
-        if (path := RESULTS / f"proof_{preset.replace('-', '_')}_{name}.json").is_file()
-    ]
-    figure, axes = pyplot.subplots(2, 3, figsize=(10, 6))
-    for axis, (title, result) in zip(axes.flat, found, strict=False):
-        axis.axvspan(-100 * _LIMIT, 1, color="tab:green", alpha=0.08)
+    # where no student beats the base there was nothing to search
+    searched = [found for found in proof_results() if found[2]["curve"]]
+    figure, axes = pyplot.subplots(2, 3, figsize=(11, 6.5))
+    for axis, (preset, title, result) in zip(axes.flat, searched, strict=False):
+        axis.axvline(-100 * _LIMIT, color="tab:red", linestyle="--", linewidth=1)
         for point in result["curve"]:
             # the worse of the two roles, each of which has one set here
             place = 100 * min(point["changes"].values()), point["domain"]
@@ -147,13 +144,11 @@ def draw() -> None:
             axis.plot(*place, "o", color=color, fillstyle="full" if point["inside"] else "none")
             if point["chosen"]:
                 axis.plot(*place, "o", color="black", fillstyle="none", markersize=13)
-        axis.set_title(title, fontsize=9)
-        axis.grid(visible=True, alpha=0.3)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("MRR@5 on dev")
-    for axis in axes[-1]:
+        axis.set_title(f"{title}, {preset}", fontsize=9)
         axis.set_xlabel("points of nDCG@10 elsewhere")
-    for axis in list(axes.flat)[len(found) :]:
+        axis.set_ylabel("MRR@5 on dev")
+        axis.grid(visible=True, alpha=0.3)
+    for axis in list(axes.flat)[len(searched) :]:
         axis.set_axis_off()
     figure.tight_layout()
     figure.savefig(ROOT / "docs" / "tradeoff.svg", metadata={"Date": None})
@@ -163,7 +158,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["draw"]:
         draw()
         sys.exit()
-    every = [f"{preset}:{name}" for preset in ("default", "gold-triplet") for name in NEIGHBOURS]
+    every = [f"{preset}:{name}" for preset in PRESETS for name in NEIGHBOURS]
     chosen = sys.argv[1:] or every
     if set(chosen) - set(every):
         sys.exit(f"unknown in {chosen}; there are {every}")

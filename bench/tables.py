@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ _NAMES = {
     "domains_obliqa": "ObliQA",
     "domains_tatqa": "TAT-QA",
 }
+PRESETS = ("default", "gold-triplet")
 _PROVED = {
     "medquad": "MedQuAD / PubMedQA",
     "obliqa": "ObliQA / PolicyQA",
@@ -138,10 +140,7 @@ def distill_sentence(results: Path = RESULTS) -> str:
     parts = []
     for name, title in (("medquad", "MedQuAD"), ("financial_qa_10k", "Financial-QA-10k")):
         result = json.loads((results / f"distill_{name}.json").read_text(encoding="utf-8"))
-        apart = {
-            key: f"{result[key]['value']:+.3f} [{result[key]['low']:+.3f}, {result[key]['high']:+.3f}]"
-            for key in ("perfect - gold", "20 % wrong - gold", "two rounds - one")
-        }
+        apart = {key: _change(result[key]) for key in ("perfect - gold", "20 % wrong - gold", "two rounds - one")}
         parts.append(
             f"on {title} the perfect oracle is {apart['perfect - gold']} from the labels and the poor one "
             f"{apart['20 % wrong - gold']}, two rounds give {apart['two rounds - one']} over one with as many "
@@ -154,19 +153,28 @@ def proof_table(results: Path = RESULTS) -> str:
     """Two rows a set and a preset: what a run without sets, and one with them, gains and loses on test."""
     header = ["data", "preset", "run", "MRR@5", "nq_general nDCG@10", "neighbour nDCG@10", "of the gain", "taken"]
     rows = [header, ["---"] * len(header)]
-    for preset in ("default", "gold-triplet"):
-        for name, title in _PROVED.items():
-            path = results / f"proof_{preset.replace('-', '_')}_{name}.json"
-            if not path.is_file():
-                continue
-            result = json.loads(path.read_text(encoding="utf-8"))
-            share = result["share_of_gain_kept"]
-            kept = {"ungated": "", "gated": "no gain" if share is None else f"{share:.0%}"}
-            taken = {"ungated": "the last student", "gated": result["chosen"]}
-            for run in ("ungated", "gated"):
-                changes = [_change(result[run][role]) for role in ("domain", "general", "neighbour")]
-                rows.append([title if run == "ungated" else "", preset, run, *changes, kept[run], taken[run]])
+    for preset, title, result in proof_results(results):
+        share = result["share_of_gain_kept"]
+        kept = {"ungated": "", "gated": "no gain" if share is None else f"{share:.0%}"}
+        taken = {"ungated": "the last student", "gated": result["chosen"]}
+        for run in ("ungated", "gated"):
+            changes = [_change(result[run][role]) for role in ("domain", "general", "neighbour")]
+            rows.append([title if run == "ungated" else "", preset, run, *changes, kept[run], taken[run]])
     return _markdown(rows)
+
+
+def proof_results(results: Path = RESULTS) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Preset, title of the set, and result of each run of bench/proof.py that is there."""
+    for preset in PRESETS:
+        for name, title in _PROVED.items():
+            path = results / f"{proof_name(preset, name)}.json"
+            if path.is_file():
+                yield preset, title, json.loads(path.read_text(encoding="utf-8"))
+
+
+def proof_name(preset: str, name: str) -> str:
+    """What the result of a preset on a set is called."""
+    return f"proof_{preset.replace('-', '_')}_{name}"
 
 
 def _change(found: dict[str, float]) -> str:
@@ -195,7 +203,7 @@ def _cells(result: dict[str, Any]) -> list[str]:
     return [
         f"{metrics['queries']:,}",
         *(f"{metrics[system]['MRR@5']:.3f}" for system in ("base", "bm25", "adapted")),
-        f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]",
+        _change(found),
         "< .0001" if found["p"] < 0.0001 else f"{found['p']:.4f}",
         forgotten,
         f"{result['seconds'] / 60:.0f}",
