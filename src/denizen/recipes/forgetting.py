@@ -110,7 +110,7 @@ class Gate:
 
         names = ("forgetting_limit", "merge_evaluations", "seed", "precision")
         inputs |= {"backend": self.rounds.backend(best), "merging": installed("mergekit")}
-        chosen = self.rounds.stage("gate", 1, self.config.only(*names), inputs, work, resumable=True)["facts"]["chosen"]
+        chosen = self.rounds.stage("gate", 2, self.config.only(*names), inputs, work, resumable=True)["facts"]["chosen"]
         points = json.loads((self.rounds.out / "gate/points.json").read_text(encoding="utf-8"))
         if chosen is None:
             return Choice(students[0], "base", points, met=False)

@@ -199,9 +199,9 @@ def _forgetting(run: FinishedRun) -> dict[str, Any]:
         svg = charts.scatter(marks, f"change of {gate['measure']} elsewhere", "MRR@5 on dev", alt, -gate["limit"])
         figures.append(_figure("Trade-off, on the queries that decide", svg))
         text += (
-            " In the trade-off a filled point keeps the limit with one standard error, or half of the limit, to spare, "
-            "since it must hold on questions that did not decide, too; a hollow one does not. The largest MRR@5 among "
-            "the filled is taken."
+            " In the trade-off a filled point keeps the limit with one standard error to spare, or half of the limit "
+            "where that is less, since it must hold on questions that did not decide, too; a hollow one does not. The "
+            "largest MRR@5 among the filled is taken."
         )
     table = [["model", "dev MRR@5", *(points[0]["changes"] if points else []), "inside", "taken"]]
     for point in points:

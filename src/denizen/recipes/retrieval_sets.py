@@ -67,8 +67,8 @@ class Parts:
     Attributes:
         search: The queries that decide on a model: half of those of train and dev, at most 1,000.
         test: The queries on which the decision is measured: those of test.
-        kept: Of the other half at most 2,000: what training may keep near the base. A gate that was asked
-            about queries which training had seen would be told what it wants to hear.
+        kept: Of the other half at most 2,000: what training may keep near the base. A gate that was asked about
+            queries which training had seen would be told what it wants to hear.
         digest: Of all that the parts come from.
     """
 
