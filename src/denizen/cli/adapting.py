@@ -17,7 +17,9 @@ from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 def _adapt(
     source: Annotated[
         str,
-        typer.Argument(help="BEIR folder, file of question-answer pairs, or data set id; with a teacher, documents."),
+        typer.Argument(
+            help="BEIR folder, file of question-answer pairs, or data set id; with a teacher, documents of any kind."
+        ),
     ],
     *,
     out: Out,

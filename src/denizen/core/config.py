@@ -6,164 +6,164 @@ The command line and the Python API share these names; `config.json` of a run is
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
-from dataclasses import MISSING, dataclass, field
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, dataclass
+from typing import Any, Literal, get_type_hints
 
 from denizen.core.errors import InputError
-
-
-def _setting(default: Any, help: str, *, least: float | None = None, most: float | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "least": least, "most": most})
+from denizen.core.settings import check, setting
 
 
 @dataclass(frozen=True, init=False)
 class AdaptConfig:
     """Settings of one adaptation run: the defaults, then the preset's values, then what is given."""
 
-    source: str = _setting(
-        MISSING, "BEIR folder, file of pairs (.json, .jsonl[.gz], .csv, .parquet), saved dataset, or dataset id."
+    source: str = setting(
+        MISSING,
+        "BEIR folder, file of pairs (.json, .jsonl[.gz], .csv, .parquet), saved dataset, or dataset id; with a teacher "
+        "documents: files of any kind, a table, or a corpus that ingest made.",
     )
-    model: str = _setting("all-MiniLM-L6-v2", "Base model: a sentence-transformers folder or id.")
-    preset: str = _setting("default", "default, or gold-triplet: the published gold-label recipe.")
+    model: str = setting("all-MiniLM-L6-v2", "Base model: a sentence-transformers folder or id.")
+    preset: str = setting("default", "default, or gold-triplet: the published gold-label recipe.")
 
-    split: Literal["auto", "document", "random"] = _setting(
+    split: Literal["auto", "document", "random"] = setting(
         "auto",
         "auto: the source's own, else document. document: by document and near-duplicate cluster. random: by row.",
     )
     # 70/10/20 as in the usual train/dev/test division
-    dev_share: float = _setting(0.1, "Share of the queries for dev.", least=0.01, most=0.4)
-    test_share: float = _setting(0.2, "Share of the queries for test.", least=0.01, most=0.5)
-    seed: int = _setting(42, "Seed of every random choice.", least=0, most=2**31)
+    dev_share: float = setting(0.1, "Share of the queries for dev.", least=0.01, most=0.4)
+    test_share: float = setting(0.2, "Share of the queries for test.", least=0.01, most=0.5)
+    seed: int = setting(42, "Seed of every random choice.", least=0, most=2**31)
     # .9 of the information content: calibrated on MedQuAD, where the template questions of two diseases
     # share 80 % of their words and are no duplicates
-    near_duplicate: float = _setting(
+    near_duplicate: float = setting(
         0.9, "Similarity (idf-weighted Jaccard) from which two texts are near-duplicates.", least=0.8, most=1.0
     )
     # 500-1000 characters is what arXiv 2512.08088 (section III) uses for filings
-    passage_chars: int = _setting(1000, "Longest passage that an answer is cut into.", least=100, most=1_000_000)
+    passage_chars: int = setting(1000, "Longest passage that an answer is cut into.", least=100, most=1_000_000)
 
-    rounds: int = _setting(2, "Rounds of mining and training.", least=1, most=10)
+    rounds: int = setting(2, "Rounds of mining and training.", least=1, most=10)
     # at least 100, so that Recall@100 is what its name says
-    depth: int = _setting(100, "How many passages are retrieved for a query.", least=100, most=1000)
-    hard_positive_ranks: str = _setting("6-100", "Ranks where a relevant passage makes a hard example.")
-    hard_negative_ranks: str = _setting("1-15", "Ranks from which hard negatives come.")
-    easy_negative_ranks: str = _setting("16-100", "Ranks from which the negatives of easy triplets come.")
+    depth: int = setting(100, "How many passages are retrieved for a query.", least=100, most=1000)
+    hard_positive_ranks: str = setting("6-100", "Ranks where a relevant passage makes a hard example.")
+    hard_negative_ranks: str = setting("1-15", "Ranks from which hard negatives come.")
+    easy_negative_ranks: str = setting("16-100", "Ranks from which the negatives of easy triplets come.")
     # NV-Retriever's TopK-PercPos (arXiv 2407.15831); what it gives and costs here is in docs/LOG.md
-    positive_ceiling: float = _setting(
+    positive_ceiling: float = setting(
         0.95, "Drop negatives scoring above this share of the positive's score; 0: off.", least=0, most=1
     )
-    negatives: int = _setting(1, "Mined negatives of an InfoNCE or GIST row.", least=0, most=64)
-    positives: int = _setting(1, "Relevant passages of a query that become InfoNCE or GIST rows; 0: all.", least=0)
-    easy_per_hard: float = _setting(2.0, "Triplets: at most this many easy ones for each hard one.", least=0, most=1000)
+    negatives: int = setting(1, "Mined negatives of an InfoNCE or GIST row.", least=0, most=64)
+    positives: int = setting(1, "Relevant passages of a query that become InfoNCE or GIST rows; 0: all.", least=0)
+    easy_per_hard: float = setting(2.0, "Triplets: at most this many easy ones for each hard one.", least=0, most=1000)
 
-    loss: Literal["infonce", "cached-infonce", "gist", "triplet", "margin-mse"] = _setting(
+    loss: Literal["infonce", "cached-infonce", "gist", "triplet", "margin-mse"] = setting(
         "infonce", "Training loss; margin-mse (GPL) goes with a cross-encoder, whose default it is."
     )
-    guide: str = _setting("", "Guide model of the gist loss; empty: the base model.")
-    learning_rate: float = _setting(1e-4, "Peak learning rate of AdamW.", least=1e-9, most=1)
+    guide: str = setting("", "Guide model of the gist loss; empty: the base model.")
+    learning_rate: float = setting(1e-4, "Peak learning rate of AdamW.", least=1e-9, most=1)
     # short rounds: half an epoch on fresh negatives, then as many steps again on all; see docs/LOG.md
-    epochs: float = _setting(0.5, "Epochs in each round.", least=0.001, most=1000)
-    batch_size: int = _setting(32, "Examples in a batch.", least=1, most=65536)
+    epochs: float = setting(0.5, "Epochs in each round.", least=0.001, most=1000)
+    batch_size: int = setting(32, "Examples in a batch.", least=1, most=65536)
     # the other queries' documents then are hard negatives that cost nothing; see docs/LOG.md for what that gives
-    batches: Literal["similar", "length"] = _setting(
+    batches: Literal["similar", "length"] = setting(
         "similar", "similar: similar queries share a batch. length: texts of similar length do (less padding)."
     )
-    warmup_steps: float = _setting(
+    warmup_steps: float = setting(
         0.1, "Warm-up: a share of the steps (below 1) or a number of steps.", least=0, most=1e9
     )
-    weight_decay: float = _setting(0.01, "Weight decay of AdamW.", least=0, most=1)
-    temperature: float = _setting(0.05, "Temperature of InfoNCE and GIST.", least=0.001, most=10)
+    weight_decay: float = setting(0.01, "Weight decay of AdamW.", least=0, most=1)
+    temperature: float = setting(0.05, "Temperature of InfoNCE and GIST.", least=0.001, most=10)
     # the library's default of 5 can never be met by a cosine distance
-    margin: float = _setting(0.1, "Margin of the triplet loss (arXiv 2512.08088).", least=0, most=2)
+    margin: float = setting(0.1, "Margin of the triplet loss (arXiv 2512.08088).", least=0, most=2)
     # on ObliQA MRR@5 .692 on dev (.697 without) and PolicyQA -.004 (-.057 at weight 2): see docs/LOG.md
-    near_base: float = _setting(
+    near_base: float = setting(
         16.0,
         "Weight of the penalty for moving embeddings of the general and neighbour sets away from the base's; 0: off.",
         least=0,
         most=1000,
     )
-    dropout: bool = _setting(False, "Keep the model's dropout during training.")
+    dropout: bool = setting(False, "Keep the model's dropout during training.")
     # half the cost of 256; what a passage is about stands in its first sentences (mining and search see all of it)
-    max_tokens: int = _setting(
+    max_tokens: int = setting(
         128, "Cut training texts to this many tokens; 0: the model's own limit.", least=0, most=1 << 20
     )
 
-    teacher: Literal["gold", "llm", "cross-encoder"] = _setting(
+    teacher: Literal["gold", "llm", "cross-encoder"] = setting(
         "gold", "Who says what is relevant: the source's labels, an LLM, or a cross-encoder."
     )
-    llm: str = _setting("", "The LLM that writes queries and grades, as its endpoint calls it.")
-    endpoint: str = _setting("", "Base URL of an OpenAI-compatible endpoint, as http://localhost:8000/v1.")
-    cross_encoder: str = _setting("", "The cross-encoder teacher: a sentence-transformers folder.")
-    prices: str = _setting("", "Price of a million input and output tokens, as 0.15/0.60; 0/0: your own server.")
-    allow_unpriced: bool = _setting(False, "Call an LLM of unknown price.")
-    budget_calls: int = _setting(0, "Most LLM calls of the run; 0: no limit.", least=0)
-    budget_tokens: int = _setting(0, "Most LLM tokens of the run, input and output; 0: no limit.", least=0)
-    budget_money: float = _setting(0.0, "Most money for the LLM, in the unit of prices; 0: no limit.", least=0)
-    concurrency: int = _setting(8, "LLM calls at a time.", least=1, most=1024)
-    timeout: float = _setting(120.0, "Seconds after which a call that has not ended is tried again.", least=0.1)
+    llm: str = setting("", "The LLM that writes queries and grades, as its endpoint calls it.")
+    endpoint: str = setting("", "Base URL of an OpenAI-compatible endpoint, as http://localhost:8000/v1.")
+    cross_encoder: str = setting("", "The cross-encoder teacher: a sentence-transformers folder.")
+    prices: str = setting("", "Price of a million input and output tokens, as 0.15/0.60; 0/0: your own server.")
+    allow_unpriced: bool = setting(False, "Call an LLM of unknown price.")
+    budget_calls: int = setting(0, "Most LLM calls of the run; 0: no limit.", least=0)
+    budget_tokens: int = setting(0, "Most LLM tokens of the run, input and output; 0: no limit.", least=0)
+    budget_money: float = setting(0.0, "Most money for the LLM, in the unit of prices; 0: no limit.", least=0)
+    concurrency: int = setting(8, "LLM calls at a time.", least=1, most=1024)
+    timeout: float = setting(120.0, "Seconds after which a call that has not ended is tried again.", least=0.1)
     # what models spend on it is a few hundred tokens for a grade, and those that do not think stop by themselves
-    thinking_tokens: int = _setting(
+    thinking_tokens: int = setting(
         2000, "Tokens that a reply may take besides the answer, for models that think.", least=0, most=1 << 20
     )
-    replies: str = _setting("", "File of LLM replies that several runs share; empty: in the run's folder.")
-    min_coverage: float = _setting(0.9, "A stage fails when fewer of its calls were answered.", least=0, most=1)
+    replies: str = setting("", "File of LLM replies that several runs share; empty: in the run's folder.")
+    min_coverage: float = setting(0.9, "A stage fails when fewer of its calls were answered.", least=0, most=1)
 
     # 500 passages and 200 of their questions a filing type (arXiv 2512.08088, section 1.4 of its method)
-    passages: int = _setting(500, "Passages of each domain that queries are written for.", least=1, most=10_000_000)
-    keep_share: float = _setting(
+    passages: int = setting(500, "Passages of each domain that queries are written for.", least=1, most=10_000_000)
+    keep_share: float = setting(
         0.4, "Share of the written queries that is kept, by the LLM's own probability.", least=0.01, most=1
     )
-    expert_queries: float = _setting(
+    expert_queries: float = setting(
         1.0, "Queries in the voice of an expert, for each that is kept from a passage.", least=0, most=10
     )
-    styles: str = _setting(
+    styles: str = setting(
         "question,keyword,long,conversational", "Styles of the queries, in equal parts; multi-hop is another one."
     )
-    query_log: str = _setting("", "File of real queries, one a line: used as they are and as the expert's examples.")
-    round_trip: int = _setting(
+    query_log: str = setting("", "File of real queries, one a line: used as they are and as the expert's examples.")
+    round_trip: int = setting(
         20, "Without probabilities: drop queries whose passage the base ranks below this; 0: off.", least=0
     )
 
-    mine_within: Literal["auto", "documents", "corpus"] = _setting(
+    mine_within: Literal["auto", "documents", "corpus"] = setting(
         "auto", "Candidates to grade: within each found document, or of the whole corpus; auto: by passages a document."
     )
     # 20 asks for four times as many grades and gives no more; see docs/LOG.md
-    found_by: int = _setting(5, "The best passages that name the documents to look into (K).", least=1, most=1000)
+    found_by: int = setting(5, "The best passages that name the documents to look into (K).", least=1, most=1000)
     # k = 5 and 2k below them (arXiv 2512.08088); the paper does not name the decay, and 0, .05 and .5 differ
     # by chance alone
-    graded_top: int = _setting(
-        5, "Best passages that are graded (k); twice as many are drawn below.", least=1, most=500
-    )
-    decay: float = _setting(0.05, "Decay of the drawing by rank (omega).", least=0, most=100)
-    grades_per_call: int = _setting(1, "Passages that are graded in one call.", least=1, most=50)
-    same_document: bool = _setting(False, "Both passages of an example come from one document (arXiv 2512.08088).")
+    graded_top: int = setting(5, "Best passages that are graded (k); twice as many are drawn below.", least=1, most=500)
+    decay: float = setting(0.05, "Decay of the drawing by rank (omega).", least=0, most=100)
+    grades_per_call: int = setting(1, "Passages that are graded in one call.", least=1, most=50)
+    same_document: bool = setting(False, "Both passages of an example come from one document (arXiv 2512.08088).")
 
-    baselines: bool = _setting(True, "Measure plain fine-tuning and the average of base and adapted, too.")
-    seeds: int = _setting(1, "Do all after the corpus with this many seeds, and report the spread.", least=1, most=20)
-    general: tuple[str, ...] = _setting((), "BEIR folder of a general set on which the model may not get worse.")
-    neighbour: tuple[str, ...] = _setting((), "BEIR folder of a neighbour: the same field, other questions.")
+    baselines: bool = setting(True, "Measure plain fine-tuning and the average of base and adapted, too.")
+    seeds: int = setting(1, "Do all after the corpus with this many seeds, and report the spread.", least=1, most=20)
+    general: tuple[str, ...] = setting(
+        (), "BEIR folder of a general set on which the model may not get worse.", metavar="FOLDER"
+    )
+    neighbour: tuple[str, ...] = setting(
+        (), "BEIR folder of a neighbour: the same field, other questions.", metavar="FOLDER"
+    )
     # half a point is what a reader of a leaderboard would not call a loss, and about what 500 queries can show
-    forgetting_limit: float = _setting(
+    forgetting_limit: float = setting(
         0.005, "How far the mean nDCG@10 of the general sets, and of the neighbours, may fall.", least=0, most=1
     )
     # four halvings find the weight to a sixteenth, five more try the other methods
-    merge_evaluations: int = _setting(
+    merge_evaluations: int = setting(
         9, "Merges with the base that are measured where the limit is broken; 0: none.", least=0, most=1000
     )
 
-    memory_mb: int = _setting(512, "Memory of one block of scores in exact search.", least=8, most=1 << 22)
-    precision: Literal["auto", "fp32", "bf16", "int8"] = _setting(
+    memory_mb: int = setting(512, "Memory of one block of scores in exact search.", least=8, most=1 << 22)
+    precision: Literal["auto", "fp32", "bf16", "int8"] = setting(
         "auto", "bf16 where the processor has it, else fp32. int8: encoding with the onnx backend."
     )
-    backend: Literal["auto", "torch", "openvino", "onnx"] = _setting(
+    backend: Literal["auto", "torch", "openvino", "onnx"] = setting(
         "auto", "What encodes: openvino where it is installed, else torch; must pass the parity gate."
     )
-    store: str = _setting("", "Folder of embeddings that several runs share; empty: in the run's folder.")
-    skip_bad_rows: bool = _setting(False, "Skip and count unreadable rows instead of stopping.")
-    drop_leaks: bool = _setting(False, "Drop the queries that leak from the learning side instead of stopping.")
-    allow_leak: bool = _setting(False, "Run although the splits leak; every result says so.")
+    store: str = setting("", "Folder of embeddings that several runs share; empty: in the run's folder.")
+    skip_bad_rows: bool = setting(False, "Skip and count unreadable rows instead of stopping.")
+    drop_leaks: bool = setting(False, "Drop the queries that leak from the learning side instead of stopping.")
+    allow_leak: bool = setting(False, "Run although the splits leak; every result says so.")
 
     # written out, because the generated one would leave the preset's values to its callers
     def __init__(self, source: str, *, preset: str = "default", **given: Any) -> None:
@@ -187,7 +187,7 @@ class AdaptConfig:
             value = values.get(spec.name, spec.default)
             # JSON has lists only
             value = tuple(value) if isinstance(value, list) else value
-            _check(spec, hints[spec.name], value)
+            check(spec, hints[spec.name], value)
             object.__setattr__(self, spec.name, value)
         self._check_together()
 
@@ -242,27 +242,6 @@ def ranks(window: str) -> tuple[int, int]:
     if found and 1 <= int(found[1]) <= int(found[2]):
         return int(found[1]), int(found[2])
     raise InputError(f"rank window {window!r} is not of the form 6-100 (from rank 6 to rank 100)")
-
-
-def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise InputError(f"{spec.name} is {value!r}; it must be one of {list(get_args(hint))}")
-        return
-    if get_origin(hint) is tuple:
-        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
-            raise InputError(f"{spec.name} is {value!r}; it must be a list of texts")
-        return
-    fits = (int, float) if hint is float else hint
-    if not isinstance(value, fits) or (isinstance(value, bool) and hint is not bool):
-        raise InputError(f"{spec.name} is {value!r}; it must be of type {hint.__name__}")
-    # nan is neither below nor above any bound
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{spec.name} is {value}; it must be a finite number")
-    least, most = spec.metadata["least"], spec.metadata["most"]
-    if (least is not None and value < least) or (most is not None and value > most):
-        limit = f"at least {least:.12g}" if most is None else f"between {least:.12g} and {most:.12g}"
-        raise InputError(f"{spec.name} is {value}; it must be {limit}")
 
 
 # may differ when a run is continued: they change where and how it works, not what comes out

@@ -94,6 +94,35 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("reason", _text),
         ]
     ),
+    # the files that were looked at, and under which key what was read of them is kept
+    "files": pa.schema(
+        [
+            ("name", _text),
+            ("path", _text),
+            ("size", pa.int64()),
+            ("modified", pa.int64()),
+            ("key", _text),
+            ("documents", _int),
+            ("failures", _int),
+        ]
+    ),
+    # whole documents as they were read and cleaned; offsets of passages refer to their text
+    "texts": pa.schema(
+        [
+            ("doc_id", _text),
+            ("title", _text),
+            ("text", _text),
+            ("domain", _text),
+            ("source", _text),
+            ("language", _text),
+            # JSON
+            ("metadata", _text),
+            # blocks whose encoding was mended
+            ("repaired", _int),
+        ]
+    ),
+    # what was read and is not in the corpus, and why
+    "dropped_texts": pa.schema([("doc_id", _text), ("text", _text), ("source", _text), ("reason", _text)]),
     "metrics": pa.schema([("measure", _text), ("query_id", _text), ("value", pa.float64())]),
     "failures": pa.schema([("stage", _text), ("key", _text), ("error", _text), ("raw", _text)]),
 }

@@ -18,15 +18,15 @@ import pyarrow as pa
 
 from denizen.core.config import AdaptConfig, ranks
 from denizen.core.errors import InputError
-from denizen.core.formats import read_documents
 from denizen.core.stage import file_digest
 from denizen.core.tables import read_table, texts, texts_by_id, write_table
 from denizen.models.prompts import prompts_digest
 from denizen.models.weights import model_digest
 from denizen.recipes import proof, teachers
+from denizen.recipes.document_source import documents_of
 from denizen.recipes.graded_test import graded_test
 from denizen.recipes.plan import make_teacher_plan
-from denizen.recipes.prepare import source_digest, write_unlabelled
+from denizen.recipes.prepare import write_unlabelled
 from denizen.recipes.proof import Learned
 from denizen.recipes.results import metrics_json
 from denizen.recipes.retrieval_sets import Parts
@@ -87,14 +87,14 @@ class _Distillation:
     def texts(self) -> Texts:
         """Stages corpus and synthesis."""
         config = self.config
+        given = documents_of(config, self.out, self.progress)
 
         def corpus(folder: Path) -> dict[str, Any]:
-            facts = write_unlabelled(folder, read_documents(config.source, config.skip_bad_rows, self.out), config)
+            facts = write_unlabelled(folder, given.load(), config)
             self.progress.note(f"{facts['passages']:,} passages of {facts['documents']:,} documents")
-            return facts
+            return {**facts, "read": given.read}
 
-        inputs = source_digest(config.source, self.out)
-        first = self.rounds.stage("corpus", 4, config.only(*_CORPUS_SETTINGS), inputs, corpus)
+        first = self.rounds.stage("corpus", 5, config.only(*_CORPUS_SETTINGS), given.digests, corpus)
         names = {"corpus": "corpus", "documents": "documents", "test_queries": "queries", "labels": "qrels"}
         tables = {name: read_table(self.out / f"corpus/{name}.parquet", schema) for name, schema in names.items()}
         digests = {name: first["files"][f"{name}.parquet"] for name in names}
@@ -106,10 +106,10 @@ class _Distillation:
         def synthesis(folder: Path) -> dict[str, Any]:
             return write_queries(folder, tables, self.rounds, self.base, self.llm)
 
-        given = {"prompts": prompts_digest("question", "multi_hop", "expert")}
+        asked = {"prompts": prompts_digest("question", "multi_hop", "expert")}
         if config.query_log:
-            given["query_log"] = file_digest(Path(config.query_log).expanduser())
-        record = self.rounds.stage("synthesis", 2, config.only(*QUERY_SETTINGS), {**digests, **given}, synthesis)
+            asked["query_log"] = file_digest(Path(config.query_log).expanduser())
+        record = self.rounds.stage("synthesis", 2, config.only(*QUERY_SETTINGS), {**digests, **asked}, synthesis)
         queries = read_table(self.out / "synthesis/queries.parquet", "queries")
         sources = read_table(self.out / "synthesis/sources.parquet", "qrels")
         digests |= {name: record["files"][f"{name}.parquet"] for name in ("queries", "sources")}

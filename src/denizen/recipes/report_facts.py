@@ -30,24 +30,46 @@ def data(run: FinishedRun) -> dict[str, Any]:
     facts[2:2] = [(f"{split} queries", f"{count:,}") for split, count in data["queries"].items()]
     if data.get("parts_left_out"):
         facts.append(("parts left out", ", ".join(data["parts_left_out"])))
-    reasons: Counter[tuple[str, str]] = Counter()
     if any(run.metrics.get("test_queries_left_out", {}).values()):
         left_out = run.metrics["test_queries_left_out"].items()
         shown = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out)
         facts.append(("test queries left out", shown))
+    read = data.get("read") or {}
+    for what, key in (("languages", "languages"), ("personal data replaced", "personal_data")):
+        if read.get(key):
+            facts.append((what, ", ".join(f"{name} {count:,}" for name, count in read[key].items())))
+    reasons = _reasons(run, read)
+    listed = [["stage", "reason", "rows"], *([*names, f"{count:,}"] for names, count in reasons.most_common(20))]
+    leaks = run.json("corpus/leaks.json") or []
+    columns = list(leaks[0]) if leaks else []
+    table = [columns, *([str(leak[name]) for name in columns] for leak in leaks[:50])]
+    unread = read_table(run.folder / "corpus/failures.parquet", "failures").to_pylist() if read else []
+    files = [["file", "why"], *([row["key"], row["error"]] for row in unread[:50])]
+    return {
+        "facts": facts,
+        "dropped": listed if reasons else [],
+        "unread": files if unread else [],
+        "unread_count": len(unread),
+        "leaks": table if leaks else [],
+    }
+
+
+def _reasons(run: FinishedRun, read: dict[str, Any]) -> Counter[tuple[str, str]]:
+    """How many rows each stage left out, and why."""
+    reasons: Counter[tuple[str, str]] = Counter()
+    for reason, count in read.get("dropped", {}).items():
+        reasons["ingest", reason] += count
     paths = [*run.folder.glob("*/failures.parquet"), *run.folder.glob("round-*/*/failures.parquet")]
-    for path in sorted(path for path in paths if not path.parent.name.startswith(".")):
+    # what could not be read of the documents is a part of corpus/failures
+    paths = [path for path in paths if not path.parent.name.startswith(".") and path.parent.name != "documents"]
+    for path in sorted(paths):
         for row in read_table(path, "failures").to_pylist():
             reasons[row["stage"], row["error"]] += 1
     dropped = run.folder / "synthesis/dropped_queries.parquet"
     if dropped.is_file():
         for row in read_table(dropped, "dropped_queries").to_pylist():
             reasons["synthesis", row["reason"]] += 1
-    listed = [["stage", "reason", "rows"], *([*names, f"{count:,}"] for names, count in reasons.most_common(20))]
-    leaks = run.json("corpus/leaks.json") or []
-    columns = list(leaks[0]) if leaks else []
-    table = [columns, *([str(leak[name]) for name in columns] for leak in leaks[:50])]
-    return {"facts": facts, "dropped": listed if reasons else [], "leaks": table if leaks else []}
+    return reasons
 
 
 def teacher(run: FinishedRun) -> dict[str, Any] | None:

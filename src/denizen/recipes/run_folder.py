@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,19 @@ _FULL = 1 << 20
 
 
 @contextmanager
-def held(out: Path) -> Iterator[None]:
+def held(out: Path, begun: Sequence[str] = ("corpus", "documents")) -> Iterator[None]:
     """Holds the run's folder, so that two processes never write into the same run.
 
     A run that stops before its first stage is done leaves no folder behind.
+
+    Args:
+        out: The folder.
+        begun: Names within it that stand for work worth keeping.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; give a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / ".lock").is_file():
-        raise InputError(f"--out {out} is not empty and holds no run of denizen; give a new folder")
+        raise InputError(f"--out {out} is not empty and was not made by denizen; give a new folder")
     empty = not out.exists() or not any(out.iterdir())
     created = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
@@ -42,7 +46,7 @@ def held(out: Path) -> Iterator[None]:
             with writing(out):
                 yield
         except DenizenError:
-            if empty and not (out / "corpus").exists():
+            if empty and not any((out / name).exists() for name in begun):
                 _clear(out, whole=created)
             raise
 

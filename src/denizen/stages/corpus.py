@@ -55,11 +55,15 @@ def cut(documents: pa.Table, qrels: pa.Table, passage_chars: int) -> tuple[pa.Ta
 
 
 def keep_whole(documents: pa.Table) -> pa.Table:
-    """Documents that stand as they are: each is its own parent, from its first to its last character."""
+    """Documents that stand as they are: each is its own parent, from its first to its last character.
+
+    Passages that know their document and their place in it keep them.
+    """
     columns = {name: documents[name].to_pylist() for name in documents.schema.names}
     columns["parent_id"] = [given or own for given, own in zip(columns["parent_id"], columns["doc_id"], strict=True)]
-    columns["start"] = [0] * len(documents)
-    columns["end"] = [len(text) for text in columns["text"]]
+    columns["start"] = [given or 0 for given in columns["start"]]
+    lengths = [len(text) for text in columns["text"]]
+    columns["end"] = [length if given is None else given for given, length in zip(columns["end"], lengths, strict=True)]
     return table("corpus", columns)
 
 

@@ -11,20 +11,6 @@ from denizen.core.errors import InputError
 from denizen.core.formats import read_documents
 
 
-def test_a_folder_s_text_files_are_documents_and_their_first_folder_the_domain(tmp_path: Path) -> None:
-    (tmp_path / "law/old").mkdir(parents=True)
-    (tmp_path / "law/old/act.md").write_text("# An act\n", encoding="utf-8")
-    (tmp_path / "note.TXT").write_text("\ufeffA note.", encoding="utf-8")
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    for own in (".venv/lib/notes.txt", "run/model/README.md", ".hidden.md"):
-        (tmp_path / own).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / own).write_text("none of the user's documents")
-    source = read_documents(str(tmp_path), leave_out=tmp_path / "run")
-    rows = {row["doc_id"]: (row["text"], row["domain"]) for row in source.documents.to_pylist()}
-    assert rows == {"law/old/act.md": ("# An act\n", "law"), "note.TXT": ("A note.", "")}
-    assert source.cut and not len(source.queries) and not len(source.qrels)
-
-
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
 def test_a_table_needs_a_text_and_may_have_an_id_a_title_and_a_domain(suffix: str, tmp_path: Path) -> None:
     rows = [
@@ -53,30 +39,6 @@ def test_a_beir_corpus_needs_no_queries_and_keeps_them_where_it_has_some(tmp_pat
     (tmp_path / "qrels").mkdir()
     (tmp_path / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
     assert read_documents(str(tmp_path)).queries["split"].to_pylist() == ["test"]
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({}, "has no text file"),
-        ({"a.txt": b""}, "1 unusable row.*a.txt: is empty"),
-        ({"a.txt": b"\xff\xfe\x00"}, "not UTF-8"),
-        ({"a.txt": b"fine", "b.txt": b" \n"}, "b.txt: is empty"),
-    ],
-)
-def test_what_cannot_be_read_is_named(files: dict[str, bytes], message: str, tmp_path: Path) -> None:
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=f"(?s){message}"):
-        read_documents(str(tmp_path))
-
-
-def test_bad_files_are_skipped_and_counted_when_asked(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("fine")
-    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00")
-    source = read_documents(str(tmp_path), skip_bad_rows=True)
-    assert source.documents["doc_id"].to_pylist() == ["a.txt"]
-    assert [(row.place, row.problem) for row in source.bad_rows] == [("b.txt", "not UTF-8 (byte 0)")]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,122 @@
+"""What readers of files yield: documents made of blocks, files found inside a file, and what could not be read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+BlockKind = Literal["heading", "text", "list", "table"]
+
+
+class UnreadableError(Exception):
+    """A file, or a part of one, cannot be read; the message says why in words for its owner."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A paragraph, heading, list or table, in reading order.
+
+    Attributes:
+        kind: What it is. A table's text has a line for each row, with " | " between the cells.
+        text: Its text; never empty.
+        level: Of a heading, from 1 (the document's title) to 6; otherwise 0.
+        page: The page that it begins on, from 1; 0 where the format has no pages.
+    """
+
+    kind: BlockKind
+    text: str
+    level: int = 0
+    page: int = 0
+
+
+@dataclass
+class Document:
+    """One document: mostly a whole file, sometimes a row, a sheet or a part of one.
+
+    Attributes:
+        blocks: Its content, in reading order.
+        name: What sets it apart within its file, such as a row's id; "" where it is the file.
+        title: As the file gives it; "" where it does not.
+        domain: As the file gives it (a filing's form type, a row's column `domain`); "" otherwise.
+        metadata: Facts that the file states of it, by short lower-case names such as `author` or `period`.
+        language: Two letters, filled in after reading; "" where it is not known.
+        repaired: How many of its blocks had their encoding mended.
+    """
+
+    blocks: list[Block]
+    name: str = ""
+    title: str = ""
+    domain: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    language: str = ""
+    repaired: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document as JSON keeps it."""
+        blocks = [[block.kind, block.text, block.level, block.page] for block in self.blocks]
+        facts = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self) if spec.name != "blocks"}
+        return {**facts, "blocks": blocks}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Document:
+        """The document that `as_dict` was made of."""
+        facts = {name: value for name, value in found.items() if name != "blocks"}
+        return cls(blocks=[Block(*block) for block in found["blocks"]], **facts)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file inside a file (of an archive, a mail, a submission), unpacked for reading.
+
+    Attributes:
+        name: Its path inside, with "/" between the parts.
+        path: Where its bytes lie for as long as the reader does not go on.
+        metadata: Facts that the outer file states of it; they are added to those of its documents.
+        domain: As the outer file gives it; "" otherwise.
+    """
+
+    name: str
+    path: Path
+    metadata: dict[str, str] = field(default_factory=dict)
+    domain: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A part of a file that could not be read, while the rest could.
+
+    Attributes:
+        name: What it is within its file, such as "line 12" or a member's path; "" for the file itself.
+        error: Why, in words for its owner.
+        raw: How it begins, where that is text.
+    """
+
+    name: str
+    error: str
+    raw: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a file may ask for; what goes beyond is not read, and is a `Failure`.
+
+    Attributes:
+        seconds: Of processor and of wall time, for one file with all that is inside.
+        memory_mb: Of the process that reads.
+        characters: Of the text of one file.
+        pages: Of a PDF, or sheets and slides of an office file.
+        members: Files inside a file.
+        unpacked_mb: What all members of a file may take when they are unpacked.
+        depth: Files inside files inside files.
+    """
+
+    seconds: float = 60.0
+    memory_mb: int = 1024
+    characters: int = 50_000_000
+    pages: int = 5_000
+    members: int = 10_000
+    unpacked_mb: int = 1024
+    depth: int = 4

@@ -1,0 +1,84 @@
+"""The documents of a run without labels: a corpus that stands, or files that are ingested into the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import InputError
+from denizen.core.formats import Source, is_beir_folder, read_documents
+from denizen.core.formats.documents import TABLES
+from denizen.core.formats.rows import BadRow
+from denizen.core.ingest_config import IngestConfig
+from denizen.core.progress import Progress
+from denizen.core.stage import file_digest
+from denizen.core.tables import SCHEMAS, read_table
+from denizen.recipes.ingest import REPORT, ingest, read_report
+from denizen.recipes.prepare import source_digest
+
+# what of ingest.json a run's results repeat
+_FACTS = ("files", "failures", "dropped", "languages", "personal_data", "repaired")
+
+
+@dataclass(frozen=True)
+class DocumentSource:
+    """The documents of a run.
+
+    Attributes:
+        load: Reads the documents, and the labels that they have.
+        digests: Of all that they come from.
+        read: What reading the files gave: counts, dropped texts by reason, languages; empty where none were read.
+    """
+
+    load: Callable[[], Source]
+    digests: dict[str, str]
+    read: dict[str, Any]
+
+
+def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> DocumentSource:
+    """Reads the documents of a run: a table, a BEIR folder, what `ingest` made, or files, which are ingested.
+
+    Raises:
+        InputError: When there is nothing to read.
+    """
+    path = Path(config.source).expanduser()
+    if config.source and (path / REPORT).is_file():
+        return _ingested(path)
+    is_table = path.is_file() and path.name.lower().endswith(TABLES)
+    if not config.source or not path.exists() or is_table or is_beir_folder(path):
+
+        def load() -> Source:
+            return read_documents(config.source, config.skip_bad_rows)
+
+        if not config.source or not path.exists():
+            load()
+        return DocumentSource(load, source_digest(str(path), out), {})
+    settings = IngestConfig((config.source,), passage_chars=config.passage_chars, near_duplicate=config.near_duplicate)
+    ingest(settings, out / "documents", progress=progress)
+    return _ingested(out / "documents")
+
+
+def _ingested(folder: Path) -> DocumentSource:
+    report = read_report(folder)
+    if report is None:
+        raise InputError(f"{folder} holds a corpus that is not whole; run `denizen ingest` again")
+    for name, digest in report["digests"].items():
+        if not (folder / name).is_file() or file_digest(folder / name) != digest:
+            raise InputError(f"{folder / name} is not what ingest wrote; run `denizen ingest` again")
+
+    def load() -> Source:
+        empty = {name: SCHEMAS[name].empty_table() for name in ("queries", "qrels")}
+        failed = read_table(folder / "failures.parquet", "failures").to_pylist()
+        return Source(
+            read_table(folder / "corpus.parquet", "corpus"),
+            empty["queries"],
+            empty["qrels"],
+            cut=False,
+            bad_rows=[BadRow(row["key"], row["error"], row["raw"]) for row in failed],
+        )
+
+    digests = {name: report["digests"][name] for name in ("corpus.parquet", "failures.parquet")}
+    return DocumentSource(load, digests, {name: report[name] for name in _FACTS})

@@ -1,0 +1,75 @@
+"""Where the documents of a run come from: files, a corpus that ingest made, a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from denizen.core.config import AdaptConfig
+from denizen.core.errors import InputError
+from denizen.core.ingest_config import IngestConfig
+from denizen.core.progress import Silent
+from denizen.core.tables import write_table
+from denizen.recipes.document_source import DocumentSource, documents_of
+from denizen.recipes.ingest import ingest
+
+SENTENCES = [f"Sentence {at} of the act says what it says, and the next one says the rest of it." for at in range(20)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documents") / "acts"
+    (folder / "law/old").mkdir(parents=True)
+    (folder / "law/old/act.md").write_text(f"# An act\n\n{' '.join(SENTENCES)}", encoding="utf-8")
+    (folder / "note.TXT").write_text("\ufeff" + SENTENCES[0], encoding="utf-8")
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder
+
+
+def of(source: Path | str, out: Path, **settings: int) -> DocumentSource:
+    return documents_of(AdaptConfig(str(source), teacher="llm", llm="x", **settings), out, Silent())
+
+
+def test_a_folder_is_ingested_into_the_run_and_its_first_folder_is_the_domain(folder: Path, tmp_path: Path) -> None:
+    found = of(folder, tmp_path / "run", passage_chars=500)
+    source = found.load()
+    rows = source.documents.to_pylist()
+    assert {(row["parent_id"], row["domain"]) for row in rows} == {
+        ("acts/law/old/act.md", "law"),
+        ("acts/note.TXT", ""),
+    }
+    assert max(len(row["text"]) for row in rows) <= 500
+    assert not source.cut
+    assert {row.place for row in source.bad_rows} == {"acts/picture.png"}
+    assert found.read["files"] == 4
+    assert found.read["dropped"] == {"fewer than 40 letters": 1}
+    assert (tmp_path / "run/documents/corpus.parquet").is_file()
+
+
+def test_the_run_s_own_folder_within_the_documents_does_not_count(folder: Path) -> None:
+    before = of(folder, folder / "run").digests
+    assert of(folder, folder / "run").digests == before
+
+
+def test_a_corpus_that_ingest_made_is_taken_as_it_stands(folder: Path, tmp_path: Path) -> None:
+    report = ingest(IngestConfig([str(folder)], passage_chars=300), tmp_path / "corpus")
+    found = of(tmp_path / "corpus", tmp_path / "run")
+    assert len(found.load().documents) == report["passages"]
+    assert found.digests["corpus.parquet"] == report["digests"]["corpus.parquet"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corpus_that_somebody_changed_is_refused(folder: Path, tmp_path: Path) -> None:
+    ingest(IngestConfig([str(folder)]), tmp_path / "corpus")
+    rows = of(tmp_path / "corpus", tmp_path / "run").load().documents
+    write_table(tmp_path / "corpus/corpus.parquet", rows.slice(1))
+    with pytest.raises(InputError, match=r"corpus\.parquet is not what ingest wrote"):
+        of(tmp_path / "corpus", tmp_path / "run")
+
+
+@pytest.mark.parametrize("source", ["", "no/such/folder"])
+def test_what_is_not_there_is_refused(source: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        of(source, tmp_path / "run")
