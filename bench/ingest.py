@@ -172,7 +172,7 @@ def real_filings(count: int) -> list[Content]:
     by_document: dict[str, list[str]] = defaultdict(list)
     titles = {}
     for row in corpus("sec_filings_unlabelled"):
-        name = row["metadata"]["document"]
+        name = row["metadata"]["doc"]
         titles[name] = row["title"]
         by_document[name].append(" ".join(latin(row["text"]).split()))
     chosen = sorted(by_document, key=lambda name: (-len(by_document[name]), name))[:count]

@@ -163,6 +163,49 @@ def proof_table(results: Path = RESULTS) -> str:
     return _markdown(rows)
 
 
+def ingest_table(results: Path = RESULTS) -> str:
+    """One row a kind of file: what comes back of known texts, in order, how fast and with how much memory."""
+    result = json.loads((results / "ingest.json").read_text(encoding="utf-8"))
+    header = [
+        "what",
+        "kind",
+        "documents",
+        "words recovered",
+        "in order",
+        "words too many",
+        "passages",
+        "MB/s",
+        "peak MB",
+    ]
+    rows = [header, ["---"] * len(header)]
+    for part, what in (("made", "made up"), ("filings", "real filings"), ("pages", "real filing pages")):
+        for row in result[part]:
+            shares = [f"{row[name]:.2%}" for name in ("recovered", "in_order", "more")]
+            speed = [f"{row['passages']:,}", f"{row['mb_per_second']:.2f}", f"{row['peak_mb']:.0f}"]
+            rows.append([what, row["kind"], str(row["documents"]), *shares, *speed])
+    return _markdown(rows)
+
+
+def ingest_growth_table(results: Path = RESULTS) -> str:
+    """One row a number of files: seconds, speed and memory; then what one added file costs, and none."""
+    found = json.loads((results / "ingest.json").read_text(encoding="utf-8"))["growth"]
+    header = ["files", "of them read", "MB", "seconds", "reading MB/s", "peak MB", "passages"]
+    rows = [header, ["---"] * len(header)]
+    listed = [(str(row["files"]), row) for row in found["by_files"]]
+    for name, row in [*listed, ("one added", found["added"]), ("nothing new", found["nothing_new"])]:
+        read = "" if name == "nothing new" else f"{row['mb_per_second']:.2f}"
+        files = "0" if name == "nothing new" else str(row["files_read"])
+        cells = [
+            f"{row['megabytes']:.1f}",
+            f"{row['seconds']:.1f}",
+            read,
+            f"{row['peak_mb']:.0f}",
+            f"{row['passages']:,}",
+        ]
+        rows.append([name, files, *cells])
+    return _markdown(rows)
+
+
 def proof_results(results: Path = RESULTS) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Preset, title of the set, and result of each run of bench/proof.py that is there."""
     for preset in PRESETS:
@@ -220,5 +263,7 @@ if __name__ == "__main__":
         distill_table,
         distill_sentence,
         proof_table,
+        ingest_table,
+        ingest_growth_table,
     ):
         print(shown(), end="\n\n")

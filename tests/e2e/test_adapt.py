@@ -131,7 +131,8 @@ def test_every_table_of_the_run_has_its_schema(finished: Finished) -> None:
         assert read_table(path, name).num_rows >= 0
         seen.add(name)
     # the others belong to runs without labels
-    assert set(SCHEMAS) - seen == {"judgments", "documents", "dropped_queries"}
+    unlabelled = {"judgments", "documents", "dropped_queries", "files", "texts", "dropped_texts"}
+    assert set(SCHEMAS) - seen == unlabelled
 
 
 def test_no_query_of_dev_or_test_is_ever_mined_or_trained_on(finished: Finished) -> None:
@@ -288,7 +289,7 @@ def test_a_leaking_source_stops_the_run_and_leaves_nothing(pairs: Path, tiny_enc
 
 def test_a_folder_that_is_no_run_is_left_alone(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty and holds no run"):
+    with pytest.raises(InputError, match="not empty and was not made by denizen"):
         adapt(AdaptConfig(str(pairs), model=str(tiny_encoder)), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -96,8 +96,8 @@ def test_every_kind_of_file_is_read_whole_and_in_order(
     (name,) = [name for name in made if name.endswith(f"file.{suffix}")]
     (found,) = [row for row in texts(out).values() if row["source"] == name]
     wanted = made[name]
-    # plain text has no title but its file's name, and a filing is called by company, form and period
-    expected = {"txt": "file", "tar.gz": "note", "sgml.txt": "MADE UP CO 10-K 2025-12-31"}.get(suffix, wanted.title)
+    # plain text has no title, and a filing is called by company, form and period
+    expected = {"txt": "", "tar.gz": "", "sgml.txt": "MADE UP CO 10-K 2025-12-31"}.get(suffix, wanted.title)
     assert found["title"] == expected
     words = [word for word in f"{found['title']} {found['text']}".split() if word not in ("|", "-")]
     assert recovered(wanted.words, words) >= 0.99
@@ -210,6 +210,7 @@ def test_hostile_files_cost_their_own_row_and_nothing_else(tmp_path: Path) -> No
         "bomb.zip",
         "climbs.zip",
         "photo.jpg",
+        "loop",
     }
     assert set(texts(out)) == {"docs/000.txt", "docs/001.txt", "docs/climbs.zip/good.txt"}
     assert report["documents"] == 3
@@ -241,8 +242,80 @@ def test_personal_data_carries_the_same_label_everywhere_and_no_other_corpus_has
     assert any(address in row["text"] for row in texts(tmp_path / "kept").values())
 
 
+def test_names_that_carry_the_same_label_stay_two_documents(tmp_path: Path) -> None:
+    folder, out = tmp_path / "docs", tmp_path / "corpus"
+    folder.mkdir()
+    for at, name in enumerate(("Call 212-555-0100.txt", "Call 212.555.0100.txt")):
+        WRITERS["txt"](content(at), folder / name)
+    ingest(IngestConfig([str(folder)]), out)
+    first = {name: row["text"] for name, row in texts(out).items()}
+    assert len(set(first.values())) == 2
+    assert not any("0100" in name for name in first)
+    # the second time all is written again, from what is known of the files
+    ingest(IngestConfig([str(folder)], passage_chars=300), out)
+    assert {name: row["text"] for name, row in texts(out).items()} == first
+
+
+def test_without_its_secret_a_corpus_is_read_anew_and_a_person_has_one_label(tmp_path: Path) -> None:
+    folder, out = tmp_path / "docs", tmp_path / "corpus"
+    folder.mkdir()
+    for at in range(2):
+        text = f"Number {at}: please write to jo.miller@example.org about the annual meeting of all the shareholders."
+        (folder / f"{at}.txt").write_text(text)
+    ingest(IngestConfig([str(folder)]), out)
+    before = {word for row in texts(out).values() for word in row["text"].split() if word.startswith("[EMAIL-")}
+    (out / ".secret").unlink()
+    (folder / "2.txt").write_text("And jo.miller@example.org answers letters about the annual meeting on working days.")
+    assert ingest(IngestConfig([str(folder)]), out)["reading"]["files"] == 3
+    after = {word for row in texts(out).values() for word in row["text"].split() if word.startswith("[EMAIL-")}
+    assert len(before) == len(after) == 1
+    assert before != after
+
+
+def test_a_name_that_is_no_utf_8_is_read_under_a_name_that_is(tmp_path: Path) -> None:
+    folder, out = text_folder(tmp_path / "docs", 1), tmp_path / "corpus"
+    WRITERS["txt"](content(1), folder / os.fsdecode(b"caf\xe9.txt"))
+    for _ in range(2):
+        ingest(IngestConfig([str(folder)]), out)
+        assert set(texts(out)) == {"docs/000.txt", "docs/caf\\xe9.txt"}
+
+
+def test_a_damaged_corpus_is_made_again(tmp_path: Path) -> None:
+    folder, out = text_folder(tmp_path / "docs", 2), tmp_path / "corpus"
+    first = ingest(IngestConfig([str(folder)]), out)
+    for name in ("texts.parquet", "files.parquet", "ingest.json", "corpus.jsonl"):
+        (out / name).write_bytes(b"{")
+        assert ingest(IngestConfig([str(folder)]), out)["digests"] == first["digests"]
+        (out / name).unlink()
+        assert ingest(IngestConfig([str(folder)]), out)["digests"] == first["digests"]
+
+
+def test_a_run_that_finds_nothing_leaves_the_corpus_that_is_there(tmp_path: Path) -> None:
+    folder, out = text_folder(tmp_path / "docs", 2), tmp_path / "corpus"
+    ingest(IngestConfig([str(folder)]), out)
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    for path in folder.iterdir():
+        path.write_text("Too short.")
+    with pytest.raises(InputError, match="no document"):
+        ingest(IngestConfig([str(folder)]), out)
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+
+
+def test_a_copy_in_a_language_that_is_left_out_takes_nothing_away(tmp_path: Path) -> None:
+    folder, out = tmp_path / "docs", tmp_path / "corpus"
+    folder.mkdir()
+    english = "The board has decided in its last meeting that the contract with the bank will not be renewed. " * 3
+    (folder / "en.txt").write_text(english)
+    german = "Der Verwaltungsrat hat in seiner letzten Sitzung beschlossen, den Vertrag nicht zu verlängern. " * 3
+    (folder / "de.txt").write_text(german)
+    report = ingest(IngestConfig([str(folder)], languages=["EN", "DE"]), out)
+    assert set(texts(out)) == {"docs/de.txt", "docs/en.txt"}
+    report = ingest(IngestConfig([str(folder)], languages=["FR", "EN"]), out)
+    assert report["dropped"]["in another language (de)"] == 1
+
+
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_corpus(tmp_path: Path) -> None:
-    folder = text_folder(tmp_path / "docs", 60)
+    folder = text_folder(tmp_path / "docs", 200)
     whole = tmp_path / "whole"
     ingest(IngestConfig([str(folder)]), whole)
     out = tmp_path / "killed"
@@ -250,7 +323,7 @@ def test_killed_at_any_moment_the_same_command_ends_with_the_same_corpus(tmp_pat
     draw = random.Random(3)
     for _ in range(4):
         process = subprocess.Popen(command, start_new_session=True)
-        time.sleep(draw.uniform(0.5, 3.0))
+        time.sleep(draw.uniform(0.6, 1.8))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     subprocess.run(command, check=True, timeout=200)

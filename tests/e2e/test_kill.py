@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .conftest import SETTINGS
 
 
@@ -34,6 +36,7 @@ def _points() -> list[str]:
     return [*points, "round-2/run@write:2", "test@write:3", "test@rename:1", "model@open:1", "model@rename:1"]
 
 
+@pytest.mark.slow
 def test_a_training_that_stays_near_its_base_goes_on_where_it_was_killed(
     pairs: Path, tiny_encoder: Path, forgettable: Path, tmp_path: Path
 ) -> None:

@@ -30,6 +30,8 @@ def tables() -> ModuleType:
         ("growth_table", "docs/speed.md"),
         ("distill_table", "docs/teacher.md"),
         ("proof_table", "docs/proof.md"),
+        ("ingest_table", "docs/ingest.md"),
+        ("ingest_growth_table", "docs/ingest.md"),
     ],
 )
 def test_a_table_on_a_page_is_the_one_of_the_results(table: str, page: str, tables: ModuleType) -> None:

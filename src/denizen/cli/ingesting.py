@@ -44,7 +44,10 @@ def download_filings(  # noqa: PLR0913
     *,
     out: Annotated[Path, typer.Option(help="The folder of the filings; what is there is not fetched again.")],
     form: Annotated[
-        list[str] | None, typer.Option(help="A form type, such as 10-K; several times for several.")
+        list[str] | None,
+        typer.Option(
+            help="A form type (default: 10-K), or paper: the 14 of arXiv 2512.08088; several times for several."
+        ),
     ] = None,
     identity: Annotated[
         str, typer.Option(help="Who asks, as 'Company you@example.org' (or the variable SEC_IDENTITY); SEC wants that.")

@@ -59,6 +59,10 @@ class IngestConfig:
         for spec in specs:
             value = paths if spec.name == "paths" else given.get(spec.name, spec.default)
             value = tuple(value) if isinstance(value, list) else value
+            if spec.name == "languages" and isinstance(value, tuple):
+                value = tuple(str(name).lower() for name in value)
+            if spec.name == "country" and isinstance(value, str):
+                value = value.upper()
             check(spec, hints[spec.name], value)
             object.__setattr__(self, spec.name, value)
         if not self.paths:

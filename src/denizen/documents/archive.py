@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -49,6 +50,7 @@ def read_archive(path: Path, limits: Limits) -> Iterator[Member | Failure]:
 
     Raises:
         UnreadableError: When it is no archive, or a zip without its directory, or a zip whose members overlap.
+        OSError: When the disk is full.
     """
     try:
         with path.open("rb") as file:
@@ -62,8 +64,10 @@ def read_archive(path: Path, limits: Limits) -> Iterator[Member | Failure]:
         else:
             raise UnreadableError("is not an archive that can be read, or is damaged at its beginning")
     except _TooMuchError as error:
-        yield Failure("", str(error))
+        yield Failure("", str(error), limit=error.limit)
     except _DAMAGE as error:
+        if disk_is_full(error):
+            raise
         yield Failure("", f"is cut off or damaged ({_reason(error)}); what comes before was read")
 
 
@@ -79,7 +83,12 @@ def holds_tar(path: Path) -> bool:
     return True
 
 
-class _TooMuchError(Exception):
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error is no fault of the file, so that reading it again can help."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+class _TooMuchError(UnreadableError):
     """A limit is passed; the message names it."""
 
 
@@ -97,7 +106,7 @@ class _Budget:
     def take(self, size: int) -> None:
         self.left -= size
         if self.left < 0:
-            raise _TooMuchError(f"unpacks to more than the {self.limit_mb} MB that the limit leaves it")
+            raise _TooMuchError(f"unpacks to more than the {self.limit_mb} MB that the limit leaves it", limit=True)
 
 
 class _Counted:
@@ -231,9 +240,8 @@ def _members(entries: Iterator[_Entry], limits: Limits) -> Iterator[Member | Fai
             continue
         count += 1
         if count > limits.members:
-            yield Failure(
-                "", f"holds more than the {limits.members} files that the limit leaves it; the rest is not read"
-            )
+            problem = f"holds more than the {limits.members} files that the limit leaves it; the rest is not read"
+            yield Failure("", problem, limit=True)
             return
         name = _unique(name, taken)
         problem = "has a path that climbs out of the archive" if climbs else entry.problem
@@ -243,10 +251,12 @@ def _members(entries: Iterator[_Entry], limits: Limits) -> Iterator[Member | Fai
         try:
             place = _unpacked(entry, name)
         except _TooMuchError as error:
-            yield Failure(name, str(error))
+            yield Failure(name, str(error), limit=error.limit)
             return
         # RuntimeError, NotImplementedError: zipfile on encryption and compression that it does not know
         except (*_DAMAGE, RuntimeError) as error:
+            if disk_is_full(error):
+                raise
             yield Failure(name, f"is damaged, or packed in a way that is not known ({_reason(error)})")
             continue
         try:
@@ -340,4 +350,6 @@ def _unique(name: str, taken: dict[str, int]) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    # the whole message of a system's error holds a path of ours
+    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    return " ".join(text.split())[:200] or type(error).__name__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -70,22 +69,21 @@ class ReadCollection:
     kept_before: Collection[str] = ()
     _owner: dict[bytes, str] = field(default_factory=dict, init=False)
 
-    def look(self) -> Iterator[tuple[FoundFile, int, int]]:
-        """The first time: counts lines and finds copies. Yields each file with its documents and failures."""
-        for file, key in self.files:
-            counts: Counter[type] = Counter()
-            for item in self._read(file, key):
-                counts[type(item)] += 1
-                if isinstance(item, Named):
-                    self._see(item)
-            yield file, counts[Named], counts[Failure]
+    def look(self) -> Iterator[tuple[FoundFile, str, int, list[Failure]]]:
+        """The first time: counts lines and finds copies.
 
-    def failures(self) -> Iterator[tuple[str, Failure]]:
-        """What could not be read, with the name of its file."""
+        Yields each file with its key, the number of its documents, and what could not be read of it.
+        """
         for file, key in self.files:
+            documents = 0
+            failures = []
             for item in self._read(file, key):
-                if isinstance(item, Failure):
-                    yield file.name, item
+                if isinstance(item, Named):
+                    documents += 1
+                    self._see(item)
+                else:
+                    failures.append(item)
+            yield file, key, documents, failures
 
     def documents(self) -> Iterator[Named | Dropped]:
         """The second time: the documents without repeated lines, and what is left out."""
@@ -95,6 +93,9 @@ class ReadCollection:
                     yield from self._cleaned(item)
 
     def _see(self, item: Named) -> None:
+        # what is left out for another reason repeats nothing, and is no other document's original
+        if self._reason(item):
+            return
         if self.repeated and not item.document.name:
             self.repeated.see(item.document)
         digest = _digest(item.document)
@@ -106,7 +107,9 @@ class ReadCollection:
     def _cleaned(self, item: Named) -> Iterator[Named | Dropped]:
         document = item.document
         text = document_text(document.blocks)
-        reason = self._reason(item, text)
+        reason = self._reason(item)
+        if not reason and self._owner[_digest(document)] != item.doc_id:
+            reason = "a copy of another document"
         if reason:
             yield Dropped(item.doc_id, text, item.source, reason)
             return
@@ -118,15 +121,16 @@ class ReadCollection:
                 return
         yield replace(item, document=document)
 
-    def _reason(self, item: Named, text: str) -> str:
-        letters = len(_LETTER.findall(text))
+    def _reason(self, item: Named) -> str:
+        text = document_text(item.document.blocks)
+        # a row of a table says much of what it says in its title
+        letters = len(_LETTER.findall(f"{item.document.title} {text}" if item.document.name else text))
         if letters < self.min_letters:
             return f"fewer than {self.min_letters} letters"
         language = item.document.language
         if self.languages and language and language not in self.languages:
             return f"in another language ({language})"
-        owner = self._owner[_digest(item.document)]
-        return "" if owner == item.doc_id else "a copy of another document"
+        return ""
 
     def _read(self, file: FoundFile, key: str) -> Iterator[Named | Failure]:
         taken: set[str] = set()

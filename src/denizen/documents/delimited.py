@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
 from denizen.documents.document import Failure, UnreadableError
+from denizen.documents.text import shortened
 
 _DELIMITERS = (",", "\t", ";", "|")
 _SAMPLE_ROWS = 20
@@ -110,7 +111,7 @@ def delimited_rows(
                 yield f"line {line}", dict(zip(header, record, strict=True))
             else:
                 problem = f"has {len(record)} fields, the header has {len(header)}"
-                yield Failure(f"line {line}", problem, "".join(feed.record)[:_RAW])
+                yield Failure(f"line {line}", problem, shortened("".join(feed.record), _RAW))
     finally:
         csv.field_size_limit(limit)
 
@@ -130,7 +131,7 @@ def _records(feed: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | Fa
             problem = "holds a NUL"
         if problem:
             feed.take_back()
-            yield line, Failure(f"line {line}", problem, feed.record[0][:_RAW].replace("\0", "\ufffd"))
+            yield line, Failure(f"line {line}", problem, shortened(feed.record[0], _RAW).replace("\0", "\ufffd"))
         elif any(field.strip() for field in record):
             yield line, record
 

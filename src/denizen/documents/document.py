@@ -11,8 +11,22 @@ from typing import Any, Literal
 BlockKind = Literal["heading", "text", "list", "table"]
 
 
+# times the budget of one file is that of a file with all that is inside: enough for a submission or a folder of mails
+# that is slow throughout, while 10,000 members of a minute each would take a week
+_WHOLE = 20
+
+
 class UnreadableError(Exception):
-    """A file, or a part of one, cannot be read; the message says why in words for its owner."""
+    """A file, or a part of one, cannot be read; the message says why in words for its owner.
+
+    Attributes:
+        limit: Whether a larger limit would help.
+    """
+
+    def __init__(self, why: str, limit: bool = False) -> None:
+        """Says why, and whether a larger limit would help."""
+        super().__init__(why)
+        self.limit = limit
 
 
 @dataclass(frozen=True)
@@ -92,19 +106,23 @@ class Failure:
         name: What it is within its file, such as "line 12" or a member's path; "" for the file itself.
         error: Why, in words for its owner.
         raw: How it begins, where that is text.
+        limit: Whether one of `Limits` has cut it off, so that a larger one would help.
     """
 
     name: str
     error: str
     raw: str = ""
+    limit: bool = False
 
 
 @dataclass(frozen=True)
 class Limits:
     """How much a file may ask for; what goes beyond is not read, and is a `Failure`.
 
+    A file inside a file has `seconds` and `characters` of its own, up to the totals for the file around all.
+
     Attributes:
-        seconds: Of processor and of wall time, for one file with all that is inside.
+        seconds: Of processor and of wall time, for one file.
         memory_mb: Of the process that reads.
         characters: Of the text of one file.
         pages: Of a PDF, or sheets and slides of an office file.
@@ -120,3 +138,28 @@ class Limits:
     members: int = 10_000
     unpacked_mb: int = 1024
     depth: int = 4
+
+    @property
+    def total_seconds(self) -> float:
+        """For one file with all that is inside."""
+        return _WHOLE * self.seconds
+
+    @property
+    def total_characters(self) -> int:
+        """Of the text of one file with all that is inside."""
+        return _WHOLE * self.characters
+
+    @property
+    def out_of_time(self) -> str:
+        """What is said of a file that takes longer."""
+        return f"took longer than {self.seconds:g} s (--timeout)"
+
+    @property
+    def out_of_total_time(self) -> str:
+        """What is said of a file that takes longer with all that is inside."""
+        return f"took longer than {self.total_seconds:g} s with all files inside ({_WHOLE} times --timeout)"
+
+    @property
+    def out_of_memory(self) -> str:
+        """What is said of a file that takes more memory."""
+        return f"needed more than {self.memory_mb} MB (--memory-mb)"

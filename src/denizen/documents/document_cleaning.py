@@ -25,6 +25,8 @@ _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u20
 _JOINERS = re.compile("(?<=[\x00-\u024f])[\u200c\u200d]+|[\u200c\u200d]+(?=[\x00-\u024f]|\\Z)")
 # facts of a document that are people; a name alone has no "From:" before it that would show it as one
 _PEOPLE = frozenset({"author", "from", "to", "cc", "bcc", "sender"})
+# of a language tag such as "de-AT" the language; "deu" is none of two letters
+_STATED_LANGUAGE = re.compile(r"[A-Za-z]{2}(?![A-Za-z])")
 
 
 @dataclass(frozen=True)
@@ -34,24 +36,21 @@ class CleaningSettings:
     Attributes:
         personal_data: Whether e-mail addresses, telephone, social security, card and account numbers are replaced.
         names: Whether names are, too, where a title or the form of a letter shows them; needs `personal_data`.
-        languages: The languages to keep, as two letters; all where empty. Cleaning only tells the language: who
-            cleans drops what is in another one.
         country: Where telephone numbers without "+" are from, as two letters (ISO 3166).
     """
 
     personal_data: bool = True
     names: bool = False
-    languages: tuple[str, ...] = ()
     country: str = "US"
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON keeps them."""
-        return {**dataclasses.asdict(self), "languages": list(self.languages)}
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> CleaningSettings:
         """The settings that `as_dict` was made of."""
-        return cls(**{**found, "languages": tuple(found.get("languages", ()))})
+        return cls(**found)
 
 
 class DocumentCleaner:
@@ -78,8 +77,8 @@ class DocumentCleaner:
     def clean(self, document: Document) -> Document:
         """A clean copy; blocks of which nothing is left are left out.
 
-        The language is always told, as it takes a millisecond: from the text, and as the document states it where
-        the text is too short for that.
+        The language is always told, as it takes a millisecond: from the text, and as the document states it (in
+        its metadata as `lang`) where the text is too short for that.
         """
         mended = [mended_text(block.text) for block in document.blocks]
         texts = [text for text, _ in mended]
@@ -93,8 +92,8 @@ class DocumentCleaner:
             name=self._fact(document.name),
             title=self._fact(document.title),
             domain=self._fact(document.domain),
-            metadata={name: self._fact(value, name) for name, value in document.metadata.items()},
-            language=detected_language("\n".join(texts)) or document.language,
+            metadata={self._fact(name): self._fact(value, name) for name, value in document.metadata.items()},
+            language=detected_language("\n".join(texts)) or document.language or _stated_language(document),
             repaired=document.repaired + sum(repaired for _, repaired in mended),
         )
 
@@ -103,8 +102,17 @@ class DocumentCleaner:
 
     def _fact(self, value: str, name: str = "") -> str:
         text, _ = mended_text(value)
-        shown = "From: " if name in _PEOPLE else ""
-        return self._replaced(shown + text).removeprefix(shown)
+        if not name or not text:
+            return self._replaced(text)
+        # what a number is can often be told by its name alone, as with "ssn"
+        shown = "From: " if name in _PEOPLE else f"{self._fact(name)}: "
+        found = self._replaced(shown + text)
+        return found.removeprefix(shown) if found.startswith(shown) else self._replaced(text)
+
+
+def _stated_language(document: Document) -> str:
+    found = _STATED_LANGUAGE.match(document.metadata.get("lang", "").strip())
+    return found.group().lower() if found else ""
 
 
 def mended_text(text: str) -> tuple[str, bool]:

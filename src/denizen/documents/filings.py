@@ -136,7 +136,8 @@ def read_submission(path: Path, limits: Limits) -> Iterator[Document | Member | 
         header = header_facts(_header_lines(file))
         for number, part in enumerate(_parts(file, most)):
             if number == limits.members:
-                yield Failure("", f"has more than {limits.members:,} documents, the limit; those after it are not read")
+                problem = f"has more than {limits.members:,} documents, the limit; those after it are not read"
+                yield Failure("", problem, limit=True)
                 break
             if part.wanted:
                 name = _name(part, names)
@@ -165,7 +166,7 @@ def read_filing_page(path: Path, limits: Limits) -> Iterator[Document | Member |
 
     size, most = path.stat().st_size, limits.memory_mb * 2**20 // _TREE_SIZE
     if size > most:
-        raise UnreadableError(f"has {size / 2**20:,.0f} MB; the limit is {most / 2**20:,.0f} MB")
+        raise UnreadableError(_too_large(size, most), limit=True)
     root = parsed_html(path.read_bytes())
     stated = stated_facts(root)
     blocks = html_blocks(root)
@@ -206,7 +207,7 @@ def _parts(file: BinaryIO, most: int) -> Iterator[_Part]:
 
 def _read_part(part: _Part, name: str, header: Mapping[str, str], most: int) -> Iterator[Document | Failure]:
     if part.size > most:
-        yield Failure(name, f"has {part.size / 2**20:,.0f} MB; the limit is {most / 2**20:,.0f} MB")
+        yield Failure(name, _too_large(part.size, most), limit=True)
         return
     kind = part.facts.get("type", "").upper() or header.get("form", "")
     body = _WRAPPER.sub(b"", b"".join(part.lines))
@@ -214,11 +215,17 @@ def _read_part(part: _Part, name: str, header: Mapping[str, str], most: int) -> 
     try:
         blocks = _tidied(_body_blocks(body, part.facts.get("filename", "")), kind)
     except (UnreadableError, ValueError, LookupError, RecursionError) as error:
-        yield Failure(name, str(error) or type(error).__name__, body[:200].decode("latin-1"))
+        limit = isinstance(error, UnreadableError) and error.limit
+        yield Failure(name, str(error) or type(error).__name__, body[:200].decode("latin-1"), limit)
         return
     metadata = {**header, "type": kind, "description": part.facts.get("description", "")}
     metadata = {key: value for key, value in metadata.items() if value}
     yield Document(blocks, name=name, title=_title(metadata), domain=kind, metadata=metadata)
+
+
+def _too_large(size: int, most: int) -> str:
+    limit = f"{most / 2**20:,.0f} MB, 1/{_TREE_SIZE} of --memory-mb"
+    return f"has {size / 2**20:,.0f} MB; the limit is {limit}"
 
 
 def _body_blocks(body: bytes, filename: str) -> list[Block]:

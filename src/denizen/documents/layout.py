@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from denizen.core.errors import reason
+from denizen.documents import kinds
 from denizen.documents.document import Block, Document, Failure, Limits, UnreadableError
 from denizen.documents.office_zip import check_office_file
 
@@ -24,7 +26,7 @@ def read_layout(path: Path, limits: Limits) -> Iterator[Document | Failure]:
     Not PDF: there docling needs models for headings and tables, and gives bare lines without them.
 
     Args:
-        path: The file; its name ends as its kind demands.
+        path: The file; its content says which of the three it is, whatever its name.
         limits: `pages` counts, for slides and pages.
 
     Raises:
@@ -32,9 +34,10 @@ def read_layout(path: Path, limits: Limits) -> Iterator[Document | Failure]:
     """
     if not layout_is_installed():
         raise UnreadableError("needs docling; install denizen[docling]")
-    if path.suffix.lower() in (".docx", ".pptx"):
-        check_office_file(path, limits, path.suffix.lower()[1:])
-    read = _converted(path, limits)
+    kind = _kind(path)
+    if kind != "html":
+        check_office_file(path, limits, kind)
+    read = _converted(path, kind, limits)
     blocks = list(_blocks(read.document))
     title = next((block.text for block in blocks if block.kind == "heading" and block.level == 1), "")
     slides = int(read.input.page_count or 0)
@@ -42,17 +45,30 @@ def read_layout(path: Path, limits: Limits) -> Iterator[Document | Failure]:
     for error in read.errors:
         yield Failure(f"page {error.page_no}" if error.page_no else "", error.error_message)
     if slides > limits.pages:
-        yield Failure("", f"has {slides} pages, the limit is {limits.pages}; the first {limits.pages} were read")
+        problem = f"has {slides} pages, the limit is {limits.pages}; the first {limits.pages} were read"
+        yield Failure("", problem, limit=True)
 
 
-def _converted(path: Path, limits: Limits) -> Any:
-    from docling.datamodel.base_models import ConversionStatus, InputFormat
+def _kind(path: Path) -> str:
+    kind = kinds.kind_of(path, path.name)
+    if not kind:
+        raise UnreadableError(kinds.why_not(path, path.name))
+    with path.open("rb") as file:
+        is_zip = file.read(2) == b"PK"
+    # what is wrong with a zip that is neither, its check says
+    return kind if kind in ("docx", "pptx") else "docx" if is_zip else "html"
+
+
+def _converted(path: Path, kind: str, limits: Limits) -> Any:
+    from docling.datamodel.base_models import ConversionStatus, DocumentStream, InputFormat
     from docling.document_converter import DocumentConverter
 
     # by default docling fetches no link, loads no plug-in and has no model for these
     converter = DocumentConverter(allowed_formats=[InputFormat.DOCX, InputFormat.PPTX, InputFormat.HTML])
     try:
-        read = converter.convert(path, raises_on_error=False, page_range=(1, max(1, limits.pages)))
+        # docling goes by the name, and a file's own may end otherwise
+        source = DocumentStream(name=f"document.{kind}", stream=io.BytesIO(path.read_bytes()))
+        read = converter.convert(source, raises_on_error=False, page_range=(1, max(1, limits.pages)))
     except Exception as error:  # noqa: BLE001  (the libraries below docling fail in ways of their own)
         raise UnreadableError(f"cannot be read by docling: {reason(error)}") from None
     if read.status not in (ConversionStatus.SUCCESS, ConversionStatus.PARTIAL_SUCCESS):

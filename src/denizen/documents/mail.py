@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import mimetypes
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import policy
@@ -17,7 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from denizen.documents.document import Block, Document, Failure, Limits, Member, UnreadableError
-from denizen.documents.records import text_blocks
+from denizen.documents.records import UniqueNames, content_name, text_blocks
+from denizen.documents.text import shortened
 
 # The older of the standard library's policies: the newer one parses headers while it reads, and a broken header
 # ends the reading of the whole mail.
@@ -28,12 +31,16 @@ _FACTS = ("from", "to", "date", "message-id")
 _LONGEST_HEADER = 10_000
 _LONGEST_FACT = 200
 _LONGEST_NAME = 100
+_LONGEST_ID = 80
 _RAW = 200
 _BLOCK = 1 << 20
 # "From ", a sender, and a time with the year at its end
 _MAIL_BEGINS = re.compile(rb"From .{0,200}\d\d:\d\d.{0,40}\d{4}")
 _QUOTED_FROM = re.compile(rb">+From ")
-_SIGNATURE = re.compile(r"--\s?")
+# RFC 3676 has the blank at the end, which many programs take away
+_SIGNATURE = ("-- ", "--")
+# what is longer was set apart by the same line for another reason
+_SIGNATURE_LINES = 10
 _BULLET = re.compile(r"\s*[-*\u2022]\s+")
 # "On ... wrote:", in any language
 _ATTRIBUTION_LINES = 3
@@ -68,21 +75,22 @@ class _Room:
 def read_mail(path: Path, limits: Limits) -> Iterator[Document | Member | Failure]:
     """Reads a mail: its text, then its attachments.
 
-    Plain text goes before HTML where a mail has both. A signature (from "-- " on) and the quoted mail at the end of
-    plain text are left out, and so are pictures that stand within HTML.
+    Plain text goes before HTML where a mail has both. A signature (at most 10 lines below "-- ") and the quoted mail
+    at the end of plain text are left out where something else is said, and so are pictures that stand within HTML.
 
     Args:
         path: A .eml file.
         limits: Of it count `members` (attachments) and `unpacked_mb`.
 
     Yields:
-        The document, with the subject as its title and the metadata `from`, `to`, `date` and `message-id`; a member
-        for each attachment, whose bytes lie in a temporary file in the current folder; failures for broken parts.
+        The document, with the subject as its title and the metadata `from`, `to`, `date`, `message-id` and `left_out`
+        (such as "signature, 212 characters; quoted mail, 1,830 characters"); a member for each attachment, whose
+        bytes lie in a temporary file in the current folder; failures for broken parts.
 
     Raises:
         UnreadableError: When it has no mail headers or cannot be taken apart.
     """
-    yield from _mail(path.read_bytes(), "", _Room(limits))
+    yield from _mail(path.read_bytes(), None, _Room(limits))
 
 
 def read_mbox(path: Path, limits: Limits) -> Iterator[Document | Member | Failure]:
@@ -93,23 +101,23 @@ def read_mbox(path: Path, limits: Limits) -> Iterator[Document | Member | Failur
         limits: Of it count `members` (attachments of all mails) and `unpacked_mb` (those, and also a single mail).
 
     Yields:
-        What `read_mail` yields, under the names "message-1", "message-1/report.pdf" and so on; a failure for each
-        mail that cannot be read.
+        What `read_mail` yields, under the mail's Message-ID or, where it has none, a digest of the mail: "17@host",
+        "17@host/report.pdf" and so on; a failure, such as "message 3", for each mail that cannot be read.
 
     Raises:
         UnreadableError: When it does not begin as a mailbox does.
     """
-    room = _Room(limits)
+    room, names = _Room(limits), UniqueNames()
     with path.open("rb") as file:
         for number, data in enumerate(_mails(file, limits.unpacked_mb << 20), start=1):
-            name = f"message-{number}"
             if data is None:
-                yield Failure(name, f"is larger than {limits.unpacked_mb} MiB, the limit")
+                yield Failure(f"message {number}", f"is larger than {limits.unpacked_mb} MiB, the limit")
                 continue
             try:
-                yield from _mail(data, name, room)
+                yield from _mail(data, names, room)
             except UnreadableError as error:
-                yield Failure(name, str(error), data[:_RAW].decode("utf-8", "replace"))
+                start = data[: 4 * _RAW].decode("utf-8", "replace")
+                yield Failure(f"message {number}", str(error), shortened(start, _RAW))
 
 
 def _mails(file: IO[bytes], largest: int) -> Iterator[bytes | None]:
@@ -137,7 +145,8 @@ def _mails(file: IO[bytes], largest: int) -> Iterator[bytes | None]:
     yield b"".join(lines) if size <= largest else None
 
 
-def _mail(data: bytes, name: str, room: _Room) -> Iterator[Document | Member | Failure]:
+def _mail(data: bytes, names: UniqueNames | None, room: _Room) -> Iterator[Document | Member | Failure]:
+    """What is in a mail; with `names`, it is one of many and gets a name of its own."""
     try:
         mail = email.message_from_bytes(data, policy=_POLICY)
         parts = _Parts()
@@ -147,19 +156,29 @@ def _mail(data: bytes, name: str, room: _Room) -> Iterator[Document | Member | F
         raise UnreadableError(f"is a broken mail: {type(error).__name__}") from None
     if not mail.keys():
         raise UnreadableError("has no mail headers")
+    name = names.unique(_name(mail, data)) if names else ""
     inside = f"{name}/" if name else ""
     blocks: list[Block] = []
+    left_out: Counter[str] = Counter()
     failures: list[Failure] = []
     for number, part in enumerate(parts.bodies, start=1):
         try:
-            blocks += _body_blocks(part)
+            blocks += _body_blocks(part, left_out)
         except (*_BROKEN, UnreadableError) as error:
             failures.append(Failure(f"{inside}text-{number}", f"cannot be read: {type(error).__name__}"))
     facts = {fact: _fact(mail, fact) for fact in _FACTS}
+    facts["left_out"] = "; ".join(f"{what}, {size:,} characters" for what, size in left_out.items())
     metadata = {fact: value for fact, value in facts.items() if value}
     yield Document(blocks, name, _header(mail, "subject"), metadata=metadata)
     yield from failures
     yield from _attachments(parts.files, inside, room)
+
+
+def _name(mail: Message, data: bytes) -> str:
+    given = _header(mail, "message-id").strip("<> ")
+    safe = re.sub(r"[^A-Za-z0-9._@-]", "_", given).lstrip(".")
+    # half of one could be another mail's; the blank line before the next mail is no part of this one
+    return safe if 0 < len(safe) <= _LONGEST_ID else content_name(given or data.rstrip())
 
 
 def _sort_parts(part: Message, parts: _Parts, related: bool) -> None:
@@ -203,7 +222,8 @@ def _text(part: Message) -> str:
     return str(payload.decode("cp1252", "replace"))
 
 
-def _body_blocks(part: Message) -> list[Block]:
+def _body_blocks(part: Message, left_out: Counter[str]) -> list[Block]:
+    """The blocks of a text; the characters that are left out are added to `left_out`."""
     text = _text(part)
     if part.get_content_type() == "text/html":
         from denizen.documents.html import html_blocks, parsed_html
@@ -212,7 +232,8 @@ def _body_blocks(part: Message) -> list[Block]:
         page: Any = text if part.get_content_charset() else part.get_payload(decode=True)
         return html_blocks(parsed_html(page)) if text.strip() else []
     blocks: list[Block] = []
-    for paragraph in re.split(r"\n(?:[^\S\n]*\n)+", "\n".join(_own_lines(text.splitlines()))):
+    own = _own_lines(text.splitlines(), left_out)
+    for paragraph in re.split(r"\n(?:[^\S\n]*\n)+", "\n".join(own)):
         lines = [line for line in paragraph.split("\n") if line.strip()]
         if len(lines) > 1 and all(_BULLET.match(line) for line in lines):
             items = (" ".join(_BULLET.sub("", line, count=1).split()) for line in lines)
@@ -222,13 +243,33 @@ def _body_blocks(part: Message) -> list[Block]:
     return blocks
 
 
-def _own_lines(lines: list[str]) -> list[str]:
-    """The lines without the quoted mail at the end and without the signature, unless nothing else is there."""
-    left = _without_quote(lines)
-    signatures = [number for number, line in enumerate(left) if _SIGNATURE.fullmatch(line)]
-    if signatures:
-        left = _without_quote(left[: signatures[-1]])
-    return left if any(line.strip() for line in left) else lines
+def _own_lines(lines: list[str], left_out: Counter[str]) -> list[str]:
+    """The lines without the quoted mail at the end and the signature; what would be all there is stays."""
+    # a quote may stand on either side of the signature
+    unquoted = _without_quote(lines)
+    unsigned = _without_signature(unquoted)
+    own = _without_quote(unsigned)
+    if not "".join(own).strip():
+        unquoted, unsigned = lines, _without_signature(lines)
+        own = unsigned
+    if not "".join(own).strip():
+        return lines
+    left_out["signature"] += _size(unquoted[len(unsigned) :])
+    left_out["quoted mail"] += _size(unsigned[len(own) :]) + _size(lines[len(unquoted) :])
+    left_out += Counter()
+    return own
+
+
+def _size(lines: list[str]) -> int:
+    return len("\n".join(lines).strip())
+
+
+def _without_signature(lines: list[str]) -> list[str]:
+    end = len(lines)
+    while end and not lines[end - 1].strip():
+        end -= 1
+    starts = [number for number in range(max(0, end - 1 - _SIGNATURE_LINES), end) if lines[number] in _SIGNATURE]
+    return lines[: starts[-1]] if starts else lines
 
 
 def _without_quote(lines: list[str]) -> list[str]:
@@ -247,7 +288,8 @@ def _without_quote(lines: list[str]) -> list[str]:
 
 
 def _header(mail: Message, name: str) -> str:
-    raw = next((str(value) for key, value in mail.raw_items() if key.lower() == name), "")[:_LONGEST_HEADER]
+    found = next((str(value) for key, value in mail.raw_items() if key.lower() == name), "")
+    raw = shortened(found, _LONGEST_HEADER)
     data = raw.encode("utf-8", "surrogateescape")
     try:
         raw = data.decode("utf-8")
@@ -279,11 +321,9 @@ def _decoded_word(piece: bytes | str, charset: str | None) -> str:
 def _fact(mail: Message, name: str) -> str:
     value = _header(mail, name)
     if name == "date":
-        try:
+        with contextlib.suppress(*_BROKEN, OverflowError):
             return parsedate_to_datetime(value).isoformat()
-        except (*_BROKEN, OverflowError):
-            return value[:_LONGEST_FACT]
-    return value[:_LONGEST_FACT]
+    return shortened(value, _LONGEST_FACT)
 
 
 def _attachments(files: list[Message], inside: str, room: _Room) -> Iterator[Member | Failure]:
@@ -324,7 +364,8 @@ def _file_name(part: Message, number: int) -> str:
     safe = re.sub(r"[^\w.,()@+ -]", "_", " ".join(last.split())).lstrip(". ").rstrip(". ")
     stem, dot, suffix = safe.rpartition(".")
     suffix = re.sub(r"\W", "", suffix)[:10] if dot else ""
-    name = f"{stem[:_LONGEST_NAME]}.{suffix}" if suffix else safe[:_LONGEST_NAME]
+    short = shortened(stem if suffix else safe, _LONGEST_NAME) or (f"attachment-{number}" if safe else "")
+    name = f"{short}.{suffix}" if suffix else short
     if part.get_content_maintype() == "message" and suffix.lower() != "eml":
         return f"{name or f'attachment-{number}'}.eml"
     if name:

@@ -135,11 +135,12 @@ class _Packing:
 
     def close(self) -> None:
         """Publishes what is open; headings that nothing follows belong to it, or stand alone."""
-        if self.waiting and _length([*self.open, *self.waiting]) > self.capacity:
-            self._publish()
-        if self.waiting and not self.open:
-            self.title = self._title()
-        self.open += self.waiting
+        for heading in self.waiting:
+            if self.open and _length([*self.open, heading]) > self.capacity:
+                self._publish()
+            if not self.open:
+                self.title = self._title()
+            self.open.append(heading)
         self._publish()
 
     def _go_below(self, headings: Sequence[_Piece]) -> None:

@@ -33,6 +33,11 @@ _ALIKE = [("\u00a0", " "), ("\u2007", " "), ("\u202f", " "), ("\u2010", "-"), ("
 _LOCAL_PART = re.compile(r"\w(?:[\w.%+'-]{0,62}[\w+-])?\Z")
 _MAIL_DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,24})")
 _LOCAL_LENGTH, _DOMAIN_LENGTH = 64, 255
+# a file may be called after an address; none of these is a top-level domain
+_FILE_SUFFIX = re.compile(
+    r"(?:\.(?:txt|pdf|docx?|xlsx?|pptx?|odt|rtf|csv|tsv|jsonl?|html?|xml|eml|msg|mbox|epub|parquet|log|gz|tar|png|jpe?g))+\Z",
+    re.I,
+)
 # "logo@2x.png" is a picture of a web page
 _FILE_ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".css", ".js", ".html")
 
@@ -48,6 +53,8 @@ _LONGEST_CUED = 64
 # no letter, digit, currency or part of a figure, an identifier or a date on either side
 _OPEN = r"(?<![\w$€£¥])(?<![0-9][-.,/:])(?<![A-Za-z]-)"
 _CLOSE = r"(?![\w%]|[-.,/:][0-9])"
+# the bounds of a word that says what a number is; the names of columns have "_" between words, and a label is no word
+_APART, _ENDED = r"(?<![^\W_])(?<!\[)", r"(?![^\W_])"
 
 _CARD = re.compile(
     rf"{_OPEN}(?:[0-9]{{13,19}}|[0-9]{{4}}(?P<four>[ -])[0-9]{{4}}(?P=four)[0-9]{{4}}(?P=four)[0-9]{{4}}"
@@ -63,18 +70,18 @@ _ISSUER = re.compile(
 # lengths that cards of today have; other undivided numbers are more often articles, times and identifiers
 _UNDIVIDED_CARDS = (15, 16)
 _CARD_CUE = re.compile(
-    r"(?<!\[)\b(?:cards?|visa|mastercard|amex|american express|credit|debit)\b[^0-9\n]{0,20}\Z", re.I
+    rf"{_APART}(?:cards?|visa|mastercard|amex|american express|credit|debit){_ENDED}[^0-9\n]{{0,20}}\Z", re.I
 )
 
 # areas, groups and serials that the Social Security Administration does not give out are left out
 _SSN = re.compile(
     rf"{_OPEN}(?!000|666|9)[0-9]{{3}}(?P<between>[ -]?)(?!00)[0-9]{{2}}(?P=between)(?!0000)[0-9]{{4}}{_CLOSE}"
 )
-_SSN_CUE = re.compile(r"(?<!\[)(?:\bSSN\b|\bSS ?#|\bsocial[ -]security\b)[^0-9\n]{0,24}\Z", re.I)
+_SSN_CUE = re.compile(rf"{_APART}(?:SSN{_ENDED}|SS ?#|social[ _-]security{_ENDED})[^0-9\n]{{0,24}}\Z", re.I)
 
 _PHONE_CUE = re.compile(
-    r"(?<!\[)\b(?:tel(?:ephone)?|phone|fax|facsimile|mobile|cell(?:ular)?|hotline|whatsapp|dial"
-    r"|(?:call(?:ing)?|reach)(?: us| me)?(?: at| on))\b[^0-9\n]{0,20}\Z",
+    rf"{_APART}(?:tel(?:ephone)?|phone|fax|facsimile|mobile|cell(?:ular)?|hotline|whatsapp|dial"
+    rf"|(?:call(?:ing)?|reach)(?: us| me)?(?: at| on)){_ENDED}[^0-9\n]{{0,20}}\Z",
     re.I,
 )
 _EXTENSION = r"(?:[ ,]{0,2}(?:ext\.?|extension|x)[ ]?[0-9]{1,6})?"
@@ -247,9 +254,12 @@ def _emails(text: str) -> Iterator[_Find]:
     while at >= 0:
         local = _LOCAL_PART.search(text[max(0, at - _LOCAL_LENGTH) : at])
         domain = _MAIL_DOMAIN.match(text, at + 1, at + 1 + _DOMAIN_LENGTH)
-        if local and domain and not domain.group().lower().endswith(_FILE_ENDINGS):
-            start = at - len(local.group())
-            yield start, domain.end(), "EMAIL", text[start : domain.end()].lower()
+        host = domain.group() if domain else ""
+        if _MAIL_DOMAIN.fullmatch(bare := _FILE_SUFFIX.sub("", host)):
+            host = bare
+        if local and host and not host.lower().endswith(_FILE_ENDINGS):
+            start, end = at - len(local.group()), at + 1 + len(host)
+            yield start, end, "EMAIL", text[start:end].lower()
         at = text.find("@", at + 1)
 
 

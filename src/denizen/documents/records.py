@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import re
@@ -14,6 +15,7 @@ from typing import IO, Any
 from denizen.core.errors import reason
 from denizen.documents.delimited import delimited_rows, encoding_of
 from denizen.documents.document import Block, Document, Failure, Limits, UnreadableError
+from denizen.documents.text import shortened
 
 _TEXT = ("text", "content", "body", "passage", "contents", "document")
 _TITLE = ("title", "subject", "name")
@@ -47,7 +49,7 @@ def read_json(path: Path, limits: Limits) -> Iterator[Document | Failure]:
         limits: Of it counts `unpacked_mb`, for a gzipped file.
 
     Yields:
-        Documents, and a failure for each row that is no object or whose id was there before.
+        Documents, and a failure for each row that is no object.
 
     Raises:
         UnreadableError: When it is no JSON, is nested too deeply, or unpacks to too much.
@@ -61,7 +63,7 @@ def read_json(path: Path, limits: Limits) -> Iterator[Document | Failure]:
     if any(isinstance(row, dict) for row in rows):
         yield from _documents((f"row {number}", row) for number, row in enumerate(rows, start=1))
     elif isinstance(found, dict):
-        yield _document(found, "")
+        yield _document(found)
     else:
         yield Document(_rendered(found))
 
@@ -71,15 +73,17 @@ def read_jsonl(path: Path, limits: Limits) -> Iterator[Document | Failure]:
 
     An object's text is its column `text`, `content`, `body`, `passage`, `contents` or `document`, the first that is
     not blank; where it has none of these, all its columns as lines "column: value". Its name is `id`, `_id`, `doc_id`
-    or `docid`, or the row's number. `title`, `subject` or `name` is its title, `domain` its domain; what else is a
-    scalar is metadata, at most 20 columns of 200 characters. Upper and lower case are the same in columns' names.
+    or `docid`, or a digest of the row, so that it stays where other rows come and go; of rows with the same name, the
+    second gets "~2" behind it, the third "~3". `title`, `subject` or `name` is its title, `domain` its domain; what
+    else is a scalar is metadata, at most 20 columns of 200 characters. Upper and lower case are the same in columns'
+    names.
 
     Args:
         path: The file.
         limits: Of it counts `unpacked_mb`, for a gzipped file.
 
     Yields:
-        Documents, and a failure for each line that is no object or whose id was there before.
+        Documents, and a failure for each line that is no object.
 
     Raises:
         UnreadableError: When none of the first 100 lines is JSON, or a gzipped file is broken.
@@ -98,8 +102,8 @@ def read_delimited(path: Path, limits: Limits) -> Iterator[Document | Failure]:
         limits: Of it counts `unpacked_mb`, for a gzipped file.
 
     Yields:
-        Documents, and a failure for each row that has another number of fields than the header, holds a NUL, opens a
-        quote without an end, or repeats an id.
+        Documents, and a failure for each row that has another number of fields than the header, holds a NUL or opens
+        a quote without an end.
 
     Raises:
         UnreadableError: When it is no text, or a gzipped file is broken.
@@ -123,7 +127,7 @@ def read_parquet(path: Path, limits: Limits) -> Iterator[Document | Failure]:
         limits: None of it counts here.
 
     Yields:
-        Documents, and a failure for each row or row group that cannot be decoded or repeats an id.
+        Documents, and a failure for each row or row group that cannot be decoded.
 
     Raises:
         UnreadableError: When the file is no Parquet file or is cut off.
@@ -132,7 +136,7 @@ def read_parquet(path: Path, limits: Limits) -> Iterator[Document | Failure]:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UnreadableError(f"is not a readable Parquet file: {reason(error)}") from None
     with file:
@@ -143,6 +147,31 @@ def text_blocks(text: str) -> list[Block]:
     """Plain text as a block for each paragraph, which blank lines separate."""
     paragraphs = (" ".join(part.split()) for part in _BLANK_LINE.split(text.replace("\r\n", "\n").replace("\r", "\n")))
     return [Block("text", paragraph) for paragraph in paragraphs if paragraph]
+
+
+def content_name(content: str | bytes) -> str:
+    """A name for what has none: the first 12 hex digits of the SHA-256 of its content."""
+    data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+class UniqueNames:
+    """Gives each name once: the second "a" is "a~2", the third "a~3".
+
+    It keeps hashes of 8 bytes and no names, as a file may have millions of rows.
+    """
+
+    def __init__(self) -> None:
+        self._times: dict[bytes, int] = {}
+
+    def unique(self, name: str) -> str:
+        """The name, or the name with a number behind it where it was given out before."""
+        first, found = _hash(name), name
+        while (key := _hash(found)) in self._times:
+            self._times[first] += 1
+            found = f"{name}~{self._times[first]}"
+        self._times[key] = 1
+        return found
 
 
 class _Gzipped(io.RawIOBase):
@@ -251,7 +280,7 @@ def _parquet_rows(file: Any) -> Iterator[_Row | Failure]:
     for group in range(file.num_row_groups):
         following = number + file.metadata.row_group(group).num_rows
         try:
-            for batch in file.iter_batches(_BATCH, row_groups=[group]):
+            for batch in file.iter_batches(_BATCH, row_groups=[group], use_threads=False):
                 for index in range(batch.num_rows):
                     number += 1
                     yield _parquet_row(batch.slice(index, 1), number)
@@ -269,10 +298,8 @@ def _parquet_row(batch: Any, number: int) -> _Row | Failure:
 
 
 def _documents(rows: Iterator[_Row | Failure]) -> Iterator[Document | Failure]:
-    seen: set[str] = set()
-    number = 0
+    names = UniqueNames()
     for found in rows:
-        number += 1
         if isinstance(found, Failure):
             yield found
             continue
@@ -280,15 +307,16 @@ def _documents(rows: Iterator[_Row | Failure]) -> Iterator[Document | Failure]:
         if not isinstance(row, Mapping):
             yield Failure(place, f"is a JSON {type(row).__name__}, not an object", _start(row))
             continue
-        document = _document(row, str(number))
-        if document.name in seen:
-            yield Failure(place, f"duplicate id {document.name[:_LONGEST_FACT]!r}", _start(row))
-            continue
-        seen.add(document.name)
+        document = _document(row)
+        document.name = names.unique(document.name or content_name("\n".join(_rendered_lines(row))))
         yield document
 
 
-def _document(row: Mapping[str, Any], name: str) -> Document:
+def _hash(name: str) -> bytes:
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _document(row: Mapping[str, Any]) -> Document:
     columns = _columns(row)
     used = {"domain"}
 
@@ -299,12 +327,13 @@ def _document(row: Mapping[str, Any], name: str) -> Document:
                 return value
         return ""
 
-    document = Document([], first(_ID) or name, first(_TITLE), _scalar(columns.get("domain")))
+    document = Document([], first(_ID), first(_TITLE), _scalar(columns.get("domain")))
     column = _text_column(columns)
     if column:
         document.blocks = text_blocks(_long_text(columns[column]))
-        facts = [(key, _scalar(value)) for key, value in columns.items() if key not in {*used, column}]
-        document.metadata = dict([(key, fact[:_LONGEST_FACT]) for key, fact in facts if key and fact][:_MOST_FACTS])
+        found = ((key, _scalar(value)) for key, value in columns.items() if key and key not in {*used, column})
+        facts = [(key, fact) for key, value in found if (fact := shortened(value, _LONGEST_FACT))]
+        document.metadata = dict(facts[:_MOST_FACTS])
     else:
         document.blocks = _rendered(row)
     return document
@@ -345,7 +374,12 @@ def _characters(text: str) -> str:
 
 
 def _rendered(value: Any) -> list[Block]:
-    """Any data as lines "key: value", with dots between the keys of what is nested; a block for the whole."""
+    lines = _rendered_lines(value)
+    return [Block("text", "\n".join(lines))] if lines else []
+
+
+def _rendered_lines(value: Any) -> list[str]:
+    """Any data as lines "key: value", with dots between the keys of what is nested."""
     lines: list[str] = []
     # a stack and not recursion: what JSON allows to be nested is deeper than what Python does
     stack: list[tuple[str, Any]] = [("", value)]
@@ -359,8 +393,8 @@ def _rendered(value: Any) -> list[Block]:
         elif text := ", ".join(filter(None, map(_scalar, found))) if isinstance(found, list) else _scalar(found):
             lines.append(f"{_characters(' '.join(key.split()))}: {text}" if key else text)
         stack += reversed([(f"{key}.{name}" if key else name, each) for name, each in inner])
-    return [Block("text", "\n".join(lines))] if lines else []
+    return lines
 
 
 def _start(row: object) -> str:
-    return _characters(str(row)[:_RAW])
+    return _characters(shortened(str(row), _RAW))

@@ -55,8 +55,8 @@ class RepeatedLines:
                 so that a document that has not changed loses the same lines again.
         """
         self._decided = set(known)
-        self._documents: Counter[str] = Counter()
-        self._counts: dict[str, Counter[str]] = {}
+        self._documents = 0
+        self._counts: Counter[str] = Counter()
         self._pending = False
 
     @property
@@ -65,13 +65,8 @@ class RepeatedLines:
         self._decide()
         return sorted(self._decided)
 
-    def see(self, document: Document, group: str = "") -> None:
-        """Counts the lines of a document, each once.
-
-        Args:
-            document: The document.
-            group: What its files have in common, such as a folder; a line has to be frequent within one group.
-        """
+    def see(self, document: Document) -> None:
+        """Counts the lines of a document, each once."""
         last = len(document.blocks) - 1
         edge = max(1, min(_EDGE, len(document.blocks) // 4))
         times: Counter[str] = Counter()
@@ -83,12 +78,11 @@ class RepeatedLines:
                     times[folded] += 1
                     if position < edge or position > last - edge:
                         at_edges.add(folded)
-        counts = self._counts.setdefault(group, Counter())
-        counts.update(_hash(line, group) for line, count in times.items() if line in at_edges or count >= _RUNNING)
-        self._documents[group] += 1
+        self._counts.update(_hash(line) for line, count in times.items() if line in at_edges or count >= _RUNNING)
+        self._documents += 1
         self._pending = True
 
-    def without(self, document: Document, group: str = "") -> tuple[Document, list[str]]:
+    def without(self, document: Document) -> tuple[Document, list[str]]:
         """The document without its boilerplate, and the lines that were taken out, in reading order.
 
         Tables stay as they are. A line stays where it is all that a section under a heading says, a heading stays
@@ -104,12 +98,12 @@ class RepeatedLines:
             stays = section.heading
             if section.heading:
                 running = times[_folded(section.heading.text)] >= _RUNNING
-                if self._is_boilerplate(section.heading.text, group) and (running or _is_bare(section, following)):
+                if self._is_boilerplate(section.heading.text) and (running or _is_bare(section, following)):
                     removed.append(section.heading.text)
                     stays = None
                 else:
                     blocks.append(section.heading)
-            kept, gone = self._content_without(section.content, group)
+            kept, gone = self._content_without(section.content)
             if stays and not kept:
                 kept, gone = section.content, []
             blocks += kept
@@ -122,23 +116,22 @@ class RepeatedLines:
         """Adds what has become frequent; what was decided once stays, so that it does not come and go."""
         if not self._pending:
             return
-        for group, counts in self._counts.items():
-            needed = max(_FEWEST_DOCUMENTS, _SHARE * self._documents[group])
-            self._decided.update(line for line, count in counts.items() if count >= needed)
+        needed = max(_FEWEST_DOCUMENTS, _SHARE * self._documents)
+        self._decided.update(line for line, count in self._counts.items() if count >= needed)
         self._pending = False
 
-    def _is_boilerplate(self, line: str, group: str) -> bool:
+    def _is_boilerplate(self, line: str) -> bool:
         folded = _folded(line)
-        return bool(folded) and _hash(folded, group) in self._decided
+        return bool(folded) and _hash(folded) in self._decided
 
-    def _content_without(self, content: list[Block], group: str) -> tuple[list[Block], list[str]]:
+    def _content_without(self, content: list[Block]) -> tuple[list[Block], list[str]]:
         kept: list[Block] = []
         removed: list[str] = []
         for block in content:
             staying: list[str] = []
             gone: list[str] = []
             for line in _lines(block):
-                (gone if self._is_boilerplate(line, group) else staying).append(line)
+                (gone if self._is_boilerplate(line) else staying).append(line)
             removed += gone
             if not gone:
                 kept.append(block)
@@ -176,7 +169,6 @@ def _folded(line: str) -> str:
     return " ".join(words) if _FEWEST_WORDS <= len(words) <= _MOST_WORDS else ""
 
 
-def _hash(folded: str, group: str) -> str:
+def _hash(folded: str) -> str:
     # the chance that any two of a million lines share 64 bits is 3 in 100 million
-    text = f"{group}\0{folded}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=8).hexdigest()
+    return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -24,6 +24,7 @@ from typing import IO, Any, cast
 
 from denizen.core.errors import DenizenError
 from denizen.documents.document import Limits
+from denizen.documents.parts import row_lines
 
 # -P: nothing that was unpacked into its folder is imported as a module
 _COMMAND = (sys.executable, "-P", "-m", "denizen.documents.worker")
@@ -32,6 +33,17 @@ _START_SECONDS = 120.0
 # how long after its own alarm a process may take to tell the end
 _GRACE_SECONDS = 3.0
 _TOLD = 2000
+# an answer has some hundred bytes
+_LONGEST_ANSWER = 1 << 20
+_ANSWER = {
+    "done": bool,
+    "kind": str,
+    "documents": int,
+    "failures": int,
+    "characters": int,
+    "limited": bool,
+    "last": bool,
+}
 _OUT_OF_MEMORY = re.compile(rb"MemoryError|bad_alloc|out of memory|cannot allocate memory", re.IGNORECASE)
 # paths alone: keys and tokens stay with the parent
 _PASSED_ON = ("PATH", "HOME", "LD_LIBRARY_PATH", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "DOCLING_ARTIFACTS_PATH")
@@ -70,11 +82,13 @@ class Result:
 
     Attributes:
         request: The request.
-        failure: Why reading was stopped before its end, such as "took longer than 60 s"; None where it was not.
+        failure: Why reading was stopped before its end, such as "took longer than 60 s (--timeout)"; None where it
+            was not.
         kind: The file's kind; "" where it has none that can be read, or where the process died.
         documents: Rows of documents.
         failures: Rows of failures.
         characters: Of the documents' texts.
+        limited: Whether reading came to its end, but a limit has cut something off.
     """
 
     request: Request
@@ -83,6 +97,7 @@ class Result:
     documents: int = 0
     failures: int = 0
     characters: int = 0
+    limited: bool = False
 
 
 class Sandbox:
@@ -171,7 +186,7 @@ class Sandbox:
     def _read(self, request: Request) -> Result:
         child = self._ready_child()
         request.out.unlink(missing_ok=True)
-        answer = child.read(request, self._limits.seconds + _GRACE_SECONDS)
+        answer = child.read(request, self._limits.total_seconds + _GRACE_SECONDS)
         if answer is None:
             error = child.cause_of_end(self._limits)
             self._discard(child)
@@ -182,7 +197,8 @@ class Sandbox:
             self._idle.put(child)
         if answer["error"]:
             return _partial(request, answer["error"], answer["kind"])
-        return Result(request, None, answer["kind"], answer["documents"], answer["failures"], answer["characters"])
+        counts = {name: answer[name] for name in ("kind", "documents", "failures", "characters", "limited")}
+        return Result(request, **counts)
 
     def _ready_child(self) -> _Child:
         while True:
@@ -221,6 +237,7 @@ class _Child:
         self._received = b""
         self._told_before = 0
         self._timed_out = False
+        self._flooded = False
         folder.mkdir(parents=True)
         with self._printed.open("ab") as printed:
             # a session of its own: Ctrl-C reaches the parent alone, and whatever the process starts ends with it
@@ -249,15 +266,23 @@ class _Child:
         """The answer to a request; None when none came in time, or the process died."""
         paths = {"path": str(request.path.absolute()), "out": str(request.out.absolute())}
         answer = self._asked({**paths, "name": request.name}, seconds)
-        return answer if answer is not None and answer.get("done") else None
+        if answer is None:
+            return None
+        # a reader that a document has taken over may answer anything
+        types = {name: type(value) for name, value in answer.items()}
+        return answer if types.pop("error", None) in (str, type(None)) and types == _ANSWER else None
 
     def cause_of_end(self, limits: Limits) -> str:
         """Why no answer came, in words for the file's owner."""
         code = self._code()
-        if self._timed_out or code == -signal.SIGXCPU:
-            return f"took longer than {limits.seconds:g} s"
+        if self._flooded:
+            return "its reader crashed"
+        if self._timed_out:
+            return limits.out_of_total_time
+        if code == -signal.SIGXCPU:
+            return limits.out_of_time
         if _OUT_OF_MEMORY.search(self._told()):
-            return f"needed more than {limits.memory_mb} MB of memory"
+            return limits.out_of_memory
         if code == -signal.SIGKILL:
             return "its reader was killed by the system, mostly because memory was short (signal 9)"
         if code is None or code >= 0:
@@ -298,8 +323,8 @@ class _Child:
             self._requests.flush()
             line = self._line(time.monotonic() + seconds)
             answer = json.loads(line) if line else None
-        # ValueError: an answer that is no JSON
-        except (OSError, ValueError):
+        # ValueError, RecursionError: an answer that is no JSON, or nested
+        except (OSError, ValueError, RecursionError):
             return None
         return answer if isinstance(answer, dict) else None
 
@@ -315,6 +340,10 @@ class _Child:
                 if not piece:
                     return b""
                 self._received += piece
+                if len(self._received) > _LONGEST_ANSWER:
+                    self._flooded = True
+                    self.kill()
+                    return b""
         line, _, self._received = self._received.partition(b"\n")
         return line
 
@@ -338,10 +367,7 @@ def _partial(request: Request, error: str, kind: str = "") -> Result:
     request.out.touch()
     documents = failures = characters = size = 0
     with request.out.open("r+b") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                # what a killed process was writing
-                break
+        for line in row_lines(file):
             try:
                 row = json.loads(line)
                 texts = [block[1] for block in row["document"]["blocks"]] if "document" in row else []

@@ -1,4 +1,4 @@
-"""Plain text and Markdown as blocks, and the decoding of bytes that the other readers use, too."""
+"""Plain text and Markdown as blocks, and what other readers use, too: the decoding of bytes, the cutting of texts."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ _NUMBER = re.compile(r"\s*\(?(?:\d{1,3}[.)]|[a-zA-Z]\)|[ivx]{1,4}\))\s+(?=\S)")
 _LONG_LINE = 200  # characters; nobody wraps lines wider than this
 _LOG_LINES = 100  # of a block, so that a log without blank lines is not one block
 _MARKDOWN_SPEED = 100_000  # characters a second that markdown-it reads at least
+# backwards from a cut: what is left of a word, and the groups of a number (an IBAN has up to 9) before it; letters of
+# Chinese, Japanese and Korean are words of their own
+_CUT_OFF = re.compile(r"[^\s\u2e80-\U0003ffff]*(?:\s+[0-9()+./-]+(?=\s|\Z)){0,8}")
 
 
 def decoded(data: bytes, declared: str = "") -> str:
@@ -133,6 +136,18 @@ def _guess(data: bytes) -> str:
     if not best or any("cp1252" in match.could_be_from_charset for match in best):
         return "cp1252"
     return str(best[0].encoding)
+
+
+def shortened(text: str, longest: int) -> str:
+    """The beginning of a text, up to a number of characters, without the word or number that would be cut through.
+
+    Half an address or half a number would not be told for what it is when personal data is looked for. Of a single
+    word that is too long, nothing is left.
+    """
+    if len(text) <= longest:
+        return text
+    cut = _CUT_OFF.match(text[longest::-1])
+    return text[: min(longest, longest + 1 - (cut.end() if cut else 0))].rstrip()
 
 
 def read_text(path: Path, limits: Limits) -> Iterator[Document | Member | Failure]:

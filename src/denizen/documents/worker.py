@@ -7,6 +7,7 @@ its standard output; documents and failures go to the request's own file as they
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import json
 import os
@@ -24,14 +25,20 @@ from typing import IO, Any
 
 from denizen.documents import kinds
 from denizen.documents.document import Block, Document, Failure, Limits
-from denizen.documents.reading import read_file
+from denizen.documents.reading import described, read_file
 
 _MB = 1 << 20
 # a reader has its file, a few of its parts and what its libraries load; a bomb of open files ends here
 _OPEN_FILES = 256
 # how much of what libraries print is kept
 _PRINTED = _MB
-_LONGEST_ERROR = 300
+# all that the cleaner loads when it is first needed: for an address, a number, a wrong encoding, and a language
+_SAMPLE = (
+    "The harbour office answers letters to someone@example.org and calls to +1 212 555 0100 on all days of the week, "
+    "and the cafÃ© beside it is open as long as the ferries go."
+)
+# a timer of no time is none
+_SHORTEST = 0.001
 # the processor's clock ends what neither the alarm nor the parent has ended, in seconds after the limit
 _CPU_GRACE = 10
 _FORBIDDEN = {
@@ -115,6 +122,7 @@ class Tally:
     documents: int = 0
     failures: int = 0
     characters: int = 0
+    limited: bool = False
 
 
 class Work:
@@ -135,8 +143,9 @@ class Work:
             importlib.import_module("docling.document_converter")
         self._folder = Path.cwd()
         self._fence = Fence(self._folder)
+        self._end = 0.0
         # what goes to a file at most: its rows (a character takes 6 bytes in JSON at most), or all that is unpacked
-        largest = max(self._limits.unpacked_mb * _MB, 6 * self._limits.characters) + 64 * _MB
+        largest = max(self._limits.unpacked_mb * _MB, 6 * self._limits.total_characters) + 64 * _MB
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
@@ -152,26 +161,29 @@ class Work:
             request: `path`, `name` and `out`.
 
         Returns:
-            The answer: `documents`, `failures` and `characters` written, the `kind`, `error` (why reading was
-            stopped, or None) and `last` (whether this process should not be used again).
+            The answer: `documents`, `failures` and `characters` written, the `kind`, `limited` (whether a limit has
+            cut something off), `error` (why reading was stopped, or None) and `last` (whether this process should
+            not be used again).
         """
         tally = Tally()
         error, spent = None, False
         self._fence.out = os.path.realpath(request["out"])
-        self._limit()
+        self._limit_memory()
+        self._end = time.monotonic() + self._limits.total_seconds
         try:
             try:
-                signal.setitimer(signal.ITIMER_REAL, self._limits.seconds)
+                self._begin()
                 self._read(request, tally)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except OutOfTimeError:
-            error, spent = f"took longer than {self._limits.seconds:g} s", True
+            whole = time.monotonic() >= self._end
+            error, spent = self._limits.out_of_total_time if whole else self._limits.out_of_time, True
         except MemoryError:
-            error, spent = f"needed more than {self._limits.memory_mb} MB of memory", True
+            error, spent = self._limits.out_of_memory, True
         # sys.exit and the panics of Rust libraries are no Exception
         except BaseException as problem:  # noqa: BLE001
-            error, spent = _line(problem), True
+            error, spent = self._line(described(problem)), True
         _clear(self._folder)
         last = spent or _mapped() - self._mapped > self._limits.memory_mb * _MB
         return {"done": True, **vars(tally), "error": error, "last": last}
@@ -181,7 +193,7 @@ class Work:
         # reading says why a file cannot be opened
         with contextlib.suppress(OSError):
             tally.kind = kinds.kind_of(path, name)
-        items = closing(read_file(path, name, self._limits, self._docling))
+        items = closing(read_file(path, name, self._limits, self._docling, self._begin))
         # unbuffered: the alarm cannot come between the halves of a row
         with Path(request["out"]).open("wb", buffering=0) as out, items as found:
             for inner, item in found:
@@ -195,35 +207,50 @@ class Work:
                 cleaned: Document = self._cleaner.clean(item)
                 return cleaned
             blocks = self._cleaner.clean(Document([Block("text", item.raw)])).blocks if item.raw else []
-            return Failure(item.name, item.error, "\n".join(block.text for block in blocks))
+            return dataclasses.replace(item, raw="\n".join(block.text for block in blocks))
         except MemoryError:
             raise
         # what could not be cleaned must not come through as it is
         except Exception as error:  # noqa: BLE001
-            return Failure(item.name, f"could not be cleaned: {_line(error)}")
+            return Failure(item.name, f"could not be cleaned: {described(error)}")
 
-    def _named(self, name: str) -> str:
-        return name if self._cleaner is None or not name else str(self._cleaner.clean(Document([], name=name)).name)
+    def _line(self, text: str) -> str:
+        """A name or an error, cleaned."""
+        if self._cleaner is None or not text:
+            return text
+        try:
+            return str(self._cleaner.clean(Document([], name=text)).name)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001
+            return "could not be cleaned"
 
     def _write(self, out: IO[bytes], inner: str, item: Document | Failure, tally: Tally) -> None:
-        row: dict[str, Any] = {"inner": self._named(inner)}
+        row: dict[str, Any] = {"inner": self._line(inner)}
         if isinstance(item, Document):
             row["document"] = item.as_dict()
             tally.documents += 1
             tally.characters += sum(len(block.text) for block in item.blocks)
         else:
-            row["failure"] = {"name": self._named(item.name), "error": item.error, "raw": item.raw}
+            lines = {"name": self._line(item.name), "error": self._line(item.error)}
+            row["failure"] = {**lines, "raw": item.raw, "limit": item.limit}
             tally.failures += 1
+            tally.limited = tally.limited or item.limit
         # half a surrogate pair has no UTF-8
         line = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         if out.write(line) != len(line):
             raise OSError("the disk is full")
 
-    def _limit(self) -> None:
-        """What the process has by now is not billed to the next file."""
+    def _begin(self) -> None:
+        """Gives a file, or one inside it, its own time, as far as there is any for the whole."""
+        left = max(_SHORTEST, min(self._limits.seconds, self._end - time.monotonic()))
         used = resource.getrusage(resource.RUSAGE_SELF)
-        seconds = int(used.ru_utime + used.ru_stime + self._limits.seconds) + _CPU_GRACE
+        seconds = int(used.ru_utime + used.ru_stime + left) + _CPU_GRACE
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+        signal.setitimer(signal.ITIMER_REAL, left)
+
+    def _limit_memory(self) -> None:
+        """What the process has by now is not billed to the next file."""
         mapped = _mapped()
         if mapped:
             resource.setrlimit(resource.RLIMIT_AS, (mapped + self._limits.memory_mb * _MB, resource.RLIM_INFINITY))
@@ -277,7 +304,10 @@ def _cleaner(settings: Mapping[str, Any]) -> Any:
         return None
     cleaning = importlib.import_module("denizen.documents.document_cleaning")
     found = cleaning.CleaningSettings.from_dict(settings["cleaning"])
-    return cleaning.DocumentCleaner(found, bytes.fromhex(settings.get("secret", "")))
+    cleaner = cleaning.DocumentCleaner(found, bytes.fromhex(settings.get("secret", "")))
+    # what it loads is not billed to the first file
+    cleaner.clean(Document([Block("text", _SAMPLE)]))
+    return cleaner
 
 
 def _mapped() -> int:
@@ -294,10 +324,6 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_ERROR]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from denizen.core.errors import reason
 from denizen.documents.document import Block, Document, Failure, Limits, Member, UnreadableError
 from denizen.documents.html import declared_encoding, html_blocks, parsed_html, read_html
 from denizen.documents.markup import UNSEEN, Flow, local_name
+from denizen.documents.records import UniqueNames, content_name
 from denizen.documents.text import decoded
 
 _HEADINGS = frozenset({"title", "heading", "head", "article-title", "h1", "h2", "h3", "h4", "h5", "h6"})
@@ -207,14 +208,13 @@ def _is_titled(element: Any) -> bool:
 
 
 def _feed(root: Any, entries: list[Any]) -> Iterator[Document]:
-    """A document for each entry, named by its id, its link or its number."""
+    """A document for each entry, named by its id, its link or a digest of its text."""
     channel = root if local_name(root) == "feed" else next((part for part in root.iter() if _is(part, "channel")), root)
     feed = _field(channel, "title")
-    taken: set[str] = set()
-    for number, entry in enumerate(entries, start=1):
-        name = _field(entry, "guid", "id") or _link(entry) or str(number)
-        name = f"{name}#{number}" if name in taken else name
-        taken.add(name)
+    names = UniqueNames()
+    for entry in entries:
+        given = _field(entry, "guid", "id") or _link(entry)
+        name = names.unique(given or content_name(" ".join("".join(entry.itertext()).split())))
         author = _field(entry, "creator", "author")
         date = _field(entry, "published", "pubdate", "date", "updated")
         metadata = {"feed": feed, "author": author, "date": date, "link": _link(entry)}

@@ -16,15 +16,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from denizen.core.errors import InputError
 from denizen.core.stage import file_digest
 from denizen.core.tables import SCHEMAS, read_table, rows_table, write_table
 from denizen.documents.collection import Dropped, Named, ReadCollection
 from denizen.documents.document import Document, Failure
+from denizen.documents.files import printable
 from denizen.documents.passages import Cutter, Passage, cut, document_text
 from denizen.stages.corpus import ordered, with_clusters
 
-# rows of a table that are in memory at a time
+# rows of a table, and characters of their texts, that are in memory at a time
 _BATCH = 1_000
+_BATCH_CHARACTERS = 8_000_000
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_FEWEST_WORDS = 2
 _LABEL = re.compile(r"\[([A-Z]+)-[0-9a-f]{10}\]")
 _FILES = ("corpus.jsonl", "corpus.parquet", "texts.parquet", "dropped.parquet", "failures.parquet", "files.parquet")
 
@@ -43,22 +48,25 @@ def write_corpus(
 
     Returns:
         Counts, and the digest of each file written.
+
+    Raises:
+        InputError: When no document is left; the corpus that may be there stays.
     """
     partial = out / ".tables.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    keys = {file.name: key for file, key in collection.files}
     files, failed = [], [_failure(item.name, item) for item in unseen]
-    for file, documents, failures in collection.look():
-        path = str(file.path.absolute())
-        facts = {"name": file.name, "path": path, "size": file.size, "modified": file.modified}
-        files.append({**facts, "key": keys[file.name], "documents": documents, "failures": failures})
-    failed += [
-        _failure("/".join(part for part in (name, item.name) if part), item) for name, item in collection.failures()
-    ]
+    for file, key, documents, failures in collection.look():
+        own = {"name": file.name, "path": printable(file.path.absolute()), "size": file.size}
+        own |= {"modified": file.modified, "key": key, "documents": documents, "failures": len(failures)}
+        files.append(own)
+        failed += [_failure("/".join(part for part in (file.name, item.name) if part), item) for item in failures]
     write_table(partial / "files.parquet", rows_table("files", files))
     write_table(partial / "failures.parquet", rows_table("failures", failed))
     facts = _write_texts(collection, partial, cutter)
+    counts = {"files": len(files) + len(unseen), "failures": len(failed)}
+    if not facts["documents"]:
+        raise InputError(_nothing({**counts, **facts}, failed))
     corpus = ordered(with_clusters(read_table(partial / "passages.parquet", "corpus"), near_duplicate))
     write_table(partial / "corpus.parquet", corpus)
     _write_beir(partial / "corpus.jsonl", corpus)
@@ -67,8 +75,21 @@ def write_corpus(
         (partial / name).replace(out / name)
     shutil.rmtree(partial)
     clusters = len(set(corpus["cluster"].to_pylist()))
-    counts = {"files": len(files) + len(unseen), "failures": len(failed), "passages": len(corpus)}
-    return {**counts, **facts, "near_duplicate_passages": len(corpus) - clusters, "digests": digests}
+    return {
+        **counts,
+        "passages": len(corpus),
+        **facts,
+        "near_duplicate_passages": len(corpus) - clusters,
+        "digests": digests,
+    }
+
+
+def _nothing(counts: Mapping[str, Any], failed: Sequence[Mapping[str, str]]) -> str:
+    """What to say where no document is left."""
+    reasons = [f"{row['key']}: {row['error']}" for row in failed]
+    reasons += [f"{count:,} dropped: {reason}" for reason, count in counts["dropped"].items()]
+    shown = "\n".join(f"  {line}" for line in reasons[:5])
+    return f"no document could be read of {counts['files']:,} file(s):\n{shown}"
 
 
 def _write_texts(collection: ReadCollection, folder: Path, cutter: Cutter) -> dict[str, Any]:
@@ -117,13 +138,15 @@ def _text_row(item: Named, folder: str) -> dict[str, Any]:
 
 
 def _title(item: Named) -> str:
-    """A document's own title, or its only first heading of the highest level, or its file's name."""
+    """A document's own title, or the heading that it begins with, or its file's name where that says something."""
     blocks = item.document.blocks
     if item.document.title:
         return item.document.title
     if blocks and blocks[0].kind == "heading":
         return blocks[0].text
-    return "" if item.document.name else Path(item.doc_id).stem.replace("_", " ")
+    # scan0001 is no title, and models read it
+    stem = Path(item.doc_id).stem.replace("_", " ")
+    return stem if len(_WORD.findall(stem)) >= _FEWEST_WORDS and not item.document.name else ""
 
 
 def _passage_rows(item: Named, row: Mapping[str, Any], cutter: Cutter) -> Iterator[dict[str, Any]]:
@@ -174,6 +197,7 @@ class _Rows:
         self.schema = SCHEMAS[table]
         self.writer = pq.ParquetWriter(path, self.schema, compression="zstd")
         self.waiting: list[dict[str, Any]] = []
+        self.characters = 0
 
     def __enter__(self) -> _Rows:
         return self
@@ -187,10 +211,11 @@ class _Rows:
     def add(self, row: Mapping[str, Any]) -> None:
         """Adds a row."""
         self.waiting.append(dict(row))
-        if len(self.waiting) >= _BATCH:
+        self.characters += len(row["text"])
+        if len(self.waiting) >= _BATCH or self.characters >= _BATCH_CHARACTERS:
             self._flush()
 
     def _flush(self) -> None:
         if self.waiting:
             self.writer.write_table(pa.Table.from_pylist(self.waiting, schema=self.schema))
-        self.waiting = []
+        self.waiting, self.characters = [], 0

@@ -16,7 +16,7 @@ from denizen.core.ingest_config import IngestConfig
 from denizen.core.progress import Progress
 from denizen.core.stage import file_digest
 from denizen.core.tables import SCHEMAS, read_table
-from denizen.recipes.ingest import REPORT, ingest, read_report
+from denizen.recipes.ingest import REPORT, ingest, ingest_lines, read_report
 from denizen.recipes.prepare import source_digest
 
 # what of ingest.json a run's results repeat
@@ -45,8 +45,10 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Document
         InputError: When there is nothing to read.
     """
     path = Path(config.source).expanduser()
-    if config.source and (path / REPORT).is_file():
+    if config.source and (path / REPORT).is_file() and (path / ".parts").is_dir():
         return _ingested(path)
+    if (path / ".parts").is_dir():
+        raise InputError(f"{path} holds a corpus that is not whole; run `denizen ingest` again")
     is_table = path.is_file() and path.name.lower().endswith(TABLES)
     if not config.source or not path.exists() or is_table or is_beir_folder(path):
 
@@ -57,8 +59,15 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Document
             load()
         return DocumentSource(load, source_digest(str(path), out), {})
     settings = IngestConfig((config.source,), passage_chars=config.passage_chars, near_duplicate=config.near_duplicate)
-    ingest(settings, out / "documents", progress=progress)
-    return _ingested(out / "documents")
+    folder = out / "documents"
+    # a run goes on with the documents that it began with, also where reading one of them took too long
+    again = not (out / "corpus/stage.json").is_file()
+    report = ingest(settings, folder, leave_out=(out,), again=again, progress=progress)
+    if again:
+        for line in ingest_lines(report, folder):
+            progress.say(line)
+        progress.say("other settings of reading: run `denizen ingest` first, and adapt to what it makes")
+    return _ingested(folder)
 
 
 def _ingested(folder: Path) -> DocumentSource:

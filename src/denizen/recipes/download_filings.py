@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from denizen.core.errors import InputError, reason
 from denizen.core.progress import Progress, Silent
+from denizen.documents.filings import PAPER_FORMS
 
 STAGE = "download filings"
 IDENTITY_VARIABLE = "SEC_IDENTITY"
@@ -93,7 +94,8 @@ def download_filings(  # noqa: PLR0913
 
     Args:
         companies: Tickers or CIK numbers.
-        forms: Form types as EDGAR writes them; "10-K" does not stand for "10-K/A".
+        forms: Form types as EDGAR writes them; "10-K" does not stand for "10-K/A", "paper" stands for the 14 of
+            arXiv 2512.08088.
         out: Folder for the files, `<cik>-<form>-<date>-<accession>.txt`.
         identity: Name and e-mail address of the one who asks; empty: those in SEC_IDENTITY.
         since: First filing date, YYYY-MM-DD; empty: no first.
@@ -183,6 +185,8 @@ def _tickers(client: _Client) -> dict[str, int]:
 def _filings(cik: int, forms: Sequence[str], period: tuple[str, str], limit: int, client: _Client) -> list[_Filing]:
     """The newest filings of a company, `limit` of each form."""
     wanted = {" ".join(form.split()).upper() for form in forms}
+    if "PAPER" in wanted:
+        wanted |= set(PAPER_FORMS)
     counts: Counter[str] = Counter()
     found: list[_Filing] = []
     for rows in _index(cik, period, client):

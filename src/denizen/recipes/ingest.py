@@ -7,6 +7,7 @@ Run again after files were added, changed or removed, it reads the difference; t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +18,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from denizen import __version__
 from denizen.core.errors import InputError
 from denizen.core.ingest_config import WITHOUT_EFFECT, IngestConfig
@@ -26,9 +30,9 @@ from denizen.core.tables import read_table
 from denizen.documents.collection import ReadCollection
 from denizen.documents.document import Failure, Limits
 from denizen.documents.document_cleaning import CleaningSettings
-from denizen.documents.files import FoundFile, found_files
+from denizen.documents.files import FoundFile, found_files, printable
 from denizen.documents.layout import layout_is_installed
-from denizen.documents.parts import Parts, part_key
+from denizen.documents.parts import READING_VERSION, Parts, part_key
 from denizen.documents.passages import Cutter, character_cutter, token_cutter
 from denizen.documents.personal_data import PersonalData
 from denizen.documents.repeated_lines import RepeatedLines
@@ -41,15 +45,27 @@ _PARTS = ".parts"
 _SECRET = ".secret"
 # lines of a list that are printed
 _SHOWN = 10
+# raised when a key of ingest.json changes its meaning
+_SCHEMA = 1
 _READING = ("personal_data", "person_names", "country", "docling")
 
 
-def ingest(config: IngestConfig, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
+def ingest(
+    config: IngestConfig,
+    out: Path,
+    *,
+    leave_out: Sequence[Path] = (),
+    again: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """Reads files into a corpus, or brings a corpus up to date with its files.
 
     Args:
         config: The settings.
         out: The corpus's folder: `corpus.jsonl` (BEIR) and the tables that docs/ingest.md describes.
+        leave_out: Folders within the paths that do not count, beside `out`.
+        again: Whether files are read again whose reading was stopped (by time, a crash); otherwise what was read of
+            them stands as long as no file has changed.
         progress: Receives what a person should see.
 
     Returns:
@@ -64,25 +80,29 @@ def ingest(config: IngestConfig, out: Path, *, progress: Progress | None = None)
         raise InputError("docling is not installed: pip install 'denizen[docling]', or leave --docling out")
     with held(out, begun=(_PARTS,)):
         began = time.monotonic()
-        found = _without_personal_data(list(found_files(config.paths, out)), config, out)
+        found = _without_personal_data(list(found_files(config.paths, (out, *leave_out))), config, out)
         files = [item for item in found if isinstance(item, FoundFile)]
         unseen = [item for item in found if isinstance(item, Failure)]
         if not files:
             raise InputError(f"{', '.join(config.paths)} holds no file that can be read")
-        parts = Parts(out / _PARTS)
-        keyed = _keyed(files, out, config)
-        report = _up_to_date(config, out, keyed, unseen, parts)
+        limits = Limits(seconds=config.timeout, memory_mb=config.memory_mb)
+        parts = Parts(out / _PARTS, limits)
+        reading = _reading(config, out)
+        keyed, unread = _keyed(files, out, reading)
+        unseen += unread
+        waiting = again and any(parts.waits(key) for _, key in keyed)
+        report = None if waiting else _up_to_date(config, out, keyed, unseen)
         if report is not None:
             progress.skipped("ingest")
             return report
-        read = _read(keyed, parts, config, out, progress)
+        read = _read(keyed, parts, limits, config, progress)
         with progress.working("passages"):
             report = _write(config, out, keyed, unseen, parts, cutter)
             progress.note(f"{report['passages']:,} passages of {report['documents']:,} documents")
+            if report["failures"]:
+                progress.note(f"{report['failures']:,} could not be read")
         parts.forget({key for _, key in keyed})
-        if not report["documents"]:
-            raise InputError(_nothing(report, out))
-        report |= {"reading": read, "seconds": round(time.monotonic() - began, 2)}
+        report |= {"reading_state": reading, "reading": read, "seconds": round(time.monotonic() - began, 2)}
         write_json(out / REPORT, report)
     return report
 
@@ -109,8 +129,13 @@ def _without_personal_data(
         return list(found)
     personal = PersonalData(_secret(out), config.country, config.person_names)
     named: list[FoundFile | Failure] = []
+    taken: set[str] = set()
     for item in found:
         name = personal.replaced(item.name)
+        if name in taken:
+            # two ways to write one number
+            name = f"{name}~{hashlib.sha256(item.name.encode()).hexdigest()[:6]}"
+        taken.add(name)
         if isinstance(item, FoundFile):
             named.append(replace(item, name=name, folder=personal.replaced(item.folder)))
         else:
@@ -118,43 +143,53 @@ def _without_personal_data(
     return named
 
 
-def _keyed(files: Sequence[FoundFile], out: Path, config: IngestConfig) -> list[tuple[FoundFile, str]]:
-    """Each file with the key of what was read of it; a file of the same size and time as before is not opened."""
-    settings = config.only(*_READING)
+def _reading(config: IngestConfig, out: Path) -> str:
+    """The digest of all but the file itself that decides what is read of it."""
+    # what has been labelled with another secret is read again, so that a label stands for one person
+    secret = hashlib.sha256(b"part" + _secret(out)).hexdigest() if config.personal_data else ""
+    facts = [READING_VERSION, config.only(*_READING), secret]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _keyed(files: Sequence[FoundFile], out: Path, reading: str) -> tuple[list[tuple[FoundFile, str]], list[Failure]]:
+    """Each file with the key of what is read of it, and the files that cannot be opened.
+
+    A file of the same size and time as before is not opened.
+    """
     known: dict[tuple[str, str, int, int], str] = {}
     before = read_report(out)
-    if before and {name: before["settings"][name] for name in _READING} == settings:
-        for row in read_table(out / "files.parquet", "files").to_pylist():
-            known[row["name"], row["path"], row["size"], row["modified"]] = row["key"]
-    keyed = []
+    if before and before["reading_state"] == reading:
+        with contextlib.suppress(InputError):
+            for row in read_table(out / "files.parquet", "files").to_pylist():
+                known[row["name"], row["path"], row["size"], row["modified"]] = row["key"]
+    keyed, unread = [], []
     for file in files:
-        key = known.get((file.name, str(file.path.absolute()), file.size, file.modified))
-        keyed.append((file, key or part_key(file.path, file.path.name, settings)))
-    return keyed
+        key = known.get((file.name, printable(file.path.absolute()), file.size, file.modified))
+        try:
+            keyed.append((file, key or part_key(file.path, file.path.name, {"reading": reading})))
+        except OSError as error:
+            unread.append(Failure(file.name, f"cannot be opened ({error.strerror})"))
+    return keyed, unread
 
 
 def _up_to_date(
-    config: IngestConfig,
-    out: Path,
-    keyed: Sequence[tuple[FoundFile, str]],
-    unseen: Sequence[Failure],
-    parts: Parts,
+    config: IngestConfig, out: Path, keyed: Sequence[tuple[FoundFile, str]], unseen: Sequence[Failure]
 ) -> dict[str, Any] | None:
     """The report of the corpus that is there, where nothing has changed since."""
     before = read_report(out)
-    if before is None or before["state"] != _state(config, keyed, unseen) or any(parts.waits(key) for _, key in keyed):
+    if before is None or before["state"] != _state(config, keyed, unseen):
         return None
     intact = all((out / name).is_file() and file_digest(out / name) == own for name, own in before["digests"].items())
     return before if intact else None
 
 
 def read_report(out: Path) -> dict[str, Any] | None:
-    """The contents of a corpus's `ingest.json`; None where there is none."""
-    path = out / REPORT
-    if not path.is_file() or not (out / "files.parquet").is_file():
+    """The contents of a corpus's `ingest.json`; None where there is none that can be read."""
+    try:
+        found = json.loads((out / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return found if isinstance(found, dict) and found.get("schema") == _SCHEMA else None
 
 
 def _state(config: IngestConfig, keyed: Sequence[tuple[FoundFile, str]], unseen: Sequence[Failure]) -> str:
@@ -165,7 +200,7 @@ def _state(config: IngestConfig, keyed: Sequence[tuple[FoundFile, str]], unseen:
 
 
 def _read(
-    keyed: Sequence[tuple[FoundFile, str]], parts: Parts, config: IngestConfig, out: Path, progress: Progress
+    keyed: Sequence[tuple[FoundFile, str]], parts: Parts, limits: Limits, config: IngestConfig, progress: Progress
 ) -> dict[str, Any]:
     """Reads what was not read before; returns how much that was and how long it took."""
     wanted = {key: file for file, key in keyed if parts.waits(key)}
@@ -173,24 +208,28 @@ def _read(
     facts: dict[str, Any] = {"files": len(wanted), "megabytes": round(size / 1e6, 2), "seconds": 0.0}
     if not wanted:
         return facts
-    limits = Limits(seconds=config.timeout, memory_mb=config.memory_mb)
-    cleaning = CleaningSettings(config.personal_data, config.person_names, config.languages, config.country)
+    out = parts.folder.parent
+    cleaning = CleaningSettings(personal_data=config.personal_data, names=config.person_names, country=config.country)
     settings = {"docling": config.docling, "cleaning": asdict(cleaning), "secret": _secret(out).hex()}
     # the largest first, so that none of them is left over at the end
     order = sorted(wanted.items(), key=lambda item: (-item[1].size, item[1].name))
     requests = [Request(file.path, file.path.name, key, parts.being_read(key)) for key, file in order]
     began = time.monotonic()
     workers = min(config.workers or os.cpu_count() or 1, len(requests))
-    with progress.working("reading"), progress.bar(max(1, round(size / 1e6)), "MB") as advance:
+    unit, name = (1e6, "MB") if size > 1e7 else (1e3, "kB")
+    with (
+        progress.working("reading"),
+        progress.bar(max(1, round(size / unit)), f"{name} of {len(wanted):,} files") as advance,
+    ):
         done = shown = 0
         with Sandbox(workers, limits, settings, out / ".unpacked") as sandbox:
             for result in sandbox.read_all(requests):
-                parts.keep(result.request.key, result.failure)
+                parts.keep(result.request.key, result.failure, result.limited)
                 done += wanted[result.request.key].size
-                advance(round(done / 1e6) - shown)
-                shown = round(done / 1e6)
+                advance(round(done / unit) - shown)
+                shown = round(done / unit)
         seconds = time.monotonic() - began
-        progress.note(f"{len(wanted):,} files, {size / 1e6 / seconds:.1f} MB/s")
+        progress.note(f"{size / unit / seconds:.1f} {name}/s")
     return {**facts, "seconds": round(seconds, 2)}
 
 
@@ -204,10 +243,11 @@ def _write(
 ) -> dict[str, Any]:
     before = read_report(out) or {}
     repeated = RepeatedLines(before.get("repeated_lines", ())) if config.repeated_lines else None
-    kept = set(read_table(out / "texts.parquet", "texts")["doc_id"].to_pylist()) if before else ()
+    kept = _kept(out) if before else set()
     collection = ReadCollection(keyed, parts, config.languages, config.min_letters, repeated, kept)
     facts = write_corpus(collection, out, cutter, unseen, config.near_duplicate)
     return {
+        "schema": _SCHEMA,
         "denizen": __version__,
         "settings": config.as_dict(),
         "state": _state(config, keyed, unseen),
@@ -246,13 +286,12 @@ def _counted(what: str, counts: Mapping[str, int]) -> str:
     return f"{what}: {shown}{more}" if counts else ""
 
 
-def _nothing(report: Mapping[str, Any], out: Path) -> str:
-    """What to say where no document is left."""
-    failures = read_table(out / "failures.parquet", "failures").to_pylist()
-    reasons = [f"{row['key']}: {row['error']}" for row in failures]
-    reasons += [f"{count:,} dropped: {reason}" for reason, count in report["dropped"].items()]
-    shown = "\n".join(f"  {line}" for line in reasons[:5])
-    return f"no document could be read of {report['files']:,} file(s):\n{shown}"
+def _kept(out: Path) -> set[str]:
+    """The documents that the corpus has; none where its table cannot be read."""
+    try:
+        return set(pq.read_table(out / "texts.parquet", columns=["doc_id"])["doc_id"].to_pylist())
+    except (OSError, pa.ArrowException):
+        return set()
 
 
 def _secret(out: Path) -> bytes:

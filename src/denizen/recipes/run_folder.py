@@ -14,7 +14,6 @@ from typing import Any
 from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.core.errors import ChangedError, DenizenError, InputError, reason
 from denizen.core.stage import differences, write_json
-from denizen.models.backends import candidates
 
 # fewer free bytes than a checkpoint's smallest file
 _FULL = 1 << 20
@@ -128,6 +127,9 @@ def check_encoding(backend: str, precision: str, store: str) -> None:
     Raises:
         InputError: When the backend is not installed, or nothing can be written into the store.
     """
+    # torch stays away from those who only hold a folder
+    from denizen.models.backends import candidates
+
     candidates(backend, precision)
     if not store:
         return

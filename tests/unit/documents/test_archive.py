@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import gzip
 import io
 import lzma
+import os
 import random
 import struct
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from denizen.documents import archive as archive_module
 from denizen.documents.archive import read_archive
 from denizen.documents.document import Failure, Limits, Member, UnreadableError
 
@@ -242,7 +245,7 @@ def test_the_limit_of_members(tmp_path: Path, make: object) -> None:
     assert (len(members), failures) == (5, [])
     members, failures = _read(path, Limits(members=3))
     assert [name for name, _ in members] == ["0.txt", "1.txt", "2.txt"]
-    assert len(failures) == 1 and "more than the 3 files" in failures[0].error
+    assert len(failures) == 1 and "more than the 3 files" in failures[0].error and failures[0].limit
 
 
 @pytest.mark.parametrize("mode", ["zip", "w", "w:gz"])
@@ -251,7 +254,26 @@ def test_the_limit_of_unpacked_bytes_holds_for_all_members(tmp_path: Path, mode:
     path = _zip(tmp_path / "x", files) if mode == "zip" else _tar(tmp_path / "x", files, mode)
     members, failures = _read(path, Limits(unpacked_mb=1))
     assert [name for name, _ in members] == ["0.bin"]
-    assert len(failures) == 1 and "more than the 1 MB" in failures[0].error
+    assert len(failures) == 1 and "more than the 1 MB" in failures[0].error and failures[0].limit
+
+
+@pytest.mark.parametrize("make", [_zip, _tar, lambda path, files: path.write_bytes(gzip.compress(b"x")) and path])
+def test_a_full_disk_is_no_damage_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Path]
+) -> None:
+    def full(descriptor: int, mode: str) -> None:
+        os.close(descriptor)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = make(tmp_path / "x", {"a.txt": b"x"})
+    monkeypatch.setattr(archive_module.os, "fdopen", full)
+    with pytest.raises(OSError, match="No space left"):
+        _read(path)
+
+
+def test_a_failure_names_no_path_of_ours(tmp_path: Path) -> None:
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", str(tmp_path))
+    assert archive_module._reason(error) == "No such file or directory"
 
 
 @pytest.mark.parametrize("mode", ["zip", "bzip2", "w:gz", "gz"])
@@ -266,7 +288,7 @@ def test_a_bomb_is_stopped_by_its_ratio(tmp_path: Path, mode: str) -> None:
         _zip(path, {"0": zeros}, {"zip": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2}[mode])
     members, failures = _read(path)
     assert members == []
-    assert "decompression bomb" in failures[0].error
+    assert "decompression bomb" in failures[0].error and not failures[0].limit
 
 
 def test_a_zip_whose_members_share_their_bytes_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -123,7 +124,45 @@ def test_an_author_is_a_name_where_names_are_replaced():
 def test_the_text_tells_the_language_and_the_file_where_it_is_too_short():
     assert cleaner().clean(Document([Block("text", ENGLISH)], language="fr")).language == "en"
     assert cleaner().clean(Document([Block("text", "Oui.")], language="fr")).language == "fr"
-    assert cleaner(languages=("de",)).clean(Document([Block("text", ENGLISH)])).blocks[0].text == ENGLISH
+
+
+@pytest.mark.parametrize(
+    "stated, language",
+    [("fr", "fr"), ("FR-ca", "fr"), ("pt_BR", "pt"), (" de ", "de"), ("deu", ""), ("f", ""), ("日本", ""), ("", "")],
+)
+def test_a_page_states_its_language(stated, language):
+    assert cleaner().clean(Document([Block("text", "Oui.")], metadata={"lang": stated})).language == language
+    assert cleaner().clean(Document([Block("text", ENGLISH)], metadata={"lang": stated})).language == "en"
+
+
+def test_the_name_of_a_fact_tells_what_its_value_is():
+    facts = {"ssn": "123456789", "home_phone": "2125550100", "bob@example.com": "yes", "Credit-Card": "30569309025904"}
+    clean = cleaner().clean(Document([], metadata=facts)).metadata
+    kinds = [re.sub("-[0-9a-f]{10}", "", text) for fact in clean.items() for text in fact]
+    assert kinds == ["ssn", "[SSN]", "home_phone", "[PHONE]", "[EMAIL]", "yes", "Credit-Card", "[CARD]"]
+
+
+def test_a_fact_named_by_personal_data_keeps_its_value():
+    facts = {"a@example.org phone": "2125550100", "a@example.com": "a@example.com"}
+    clean = cleaner().clean(Document([], metadata=facts)).metadata
+    (phone_name, phone), (mail_name, mail) = clean.items()
+    assert re.fullmatch(r"\[EMAIL-.{10}\] phone", phone_name)
+    assert re.fullmatch(r"\[PHONE-.{10}\]", phone)
+    assert mail_name == mail and mail.startswith("[EMAIL-")
+
+
+def test_facts_of_forms_stay():
+    facts = {
+        "cik": "0000320193",
+        "accession": "0000320193-23-000106",
+        "period": "2023-09-30",
+        "filed": "2023-11-03",
+        "sic": "3571",
+        "form": "10-K",
+        "size": "2125550100",
+        "left_out": "signature, 212 characters; quoted mail, 1,830 characters",
+    }
+    assert cleaner(names=True).clean(Document([], metadata=facts)).metadata == facts
 
 
 def test_an_empty_document_stays_empty():
@@ -131,7 +170,7 @@ def test_an_empty_document_stays_empty():
 
 
 def test_settings_pass_through_json():
-    chosen = CleaningSettings(personal_data=False, names=True, languages=("en", "de"), country="GB")
+    chosen = CleaningSettings(personal_data=False, names=True, country="GB")
     assert CleaningSettings.from_dict(json.loads(json.dumps(chosen.as_dict()))) == chosen
     assert CleaningSettings.from_dict({}) == CleaningSettings()
 

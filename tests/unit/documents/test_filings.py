@@ -353,15 +353,17 @@ def test_limits_are_kept_and_named(tmp_path: Path) -> None:
     text = HEADER + part("10-K", "<p>" + "word " * 300_000 + "</p>", "a.htm") + part("EX-99", "Short.", "b.txt")
     documents, failures = read(tmp_path, text, Limits(memory_mb=12))
     assert [document.name for document in documents] == ["b.txt"]
-    assert [failure.name for failure in failures] == ["a.htm"] and "limit is 1 MB" in failures[0].error
+    assert [failure.name for failure in failures] == ["a.htm"] and "limit is 1 MB, 1/12 of --memory-mb" in failures[
+        0
+    ].error
+    assert failures[0].limit
     # what comes later in a document that is too large cannot make it one to pass over
     late = part("10-K", "<p>" + "word\n" * 300_000 + "<XML>\n</p>", "a.htm")
     assert [failure.name for failure in read(tmp_path, HEADER + late, Limits(memory_mb=12))[1]] == ["a.htm"]
     documents, failures = read(tmp_path, HEADER + 3 * part("10-K", "Text.", "a.txt"), Limits(members=2))
     assert len(documents) == 2
-    assert [failure.error for failure in failures] == [
-        "has more than 2 documents, the limit; those after it are not read"
-    ]
+    problem = "has more than 2 documents, the limit; those after it are not read"
+    assert failures == [Failure("", problem, limit=True)]
 
 
 def test_what_is_passed_over_is_not_held_in_memory(tmp_path: Path) -> None:

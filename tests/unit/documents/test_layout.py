@@ -3,8 +3,10 @@
 import importlib.util
 
 import docx
+import pptx
 import pytest
 
+from denizen.documents import layout
 from denizen.documents.document import Block, Document, Limits, UnreadableError
 from denizen.documents.layout import layout_is_installed, read_layout
 
@@ -21,6 +23,53 @@ def test_missing_docling_is_named(tmp_path):
     (tmp_path / "a.docx").write_bytes(b"PK")
     with pytest.raises(UnreadableError, match=r"install denizen\[docling\]"):
         list(read_layout(tmp_path / "a.docx", Limits()))
+
+
+def made(path, program):
+    if program == "docx":
+        document = docx.Document()
+        document.add_paragraph("All boats wait.")
+        document.save(path)
+    elif program == "pptx":
+        slides = pptx.Presentation()
+        slides.slides.add_slide(slides.slide_layouts[0]).shapes.title.text = "All boats wait."
+        slides.save(path)
+    else:
+        path.write_text("<html><body><p>All boats wait.</p></body></html>", encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["tmp", "a.doc", "a.pptx", "a.html", "a.docx"])
+@pytest.mark.parametrize("program", ["docx", "pptx", "html"])
+def test_content_and_not_the_name_says_what_a_file_is(tmp_path, monkeypatch, name, program):
+    """Office files are checked before docling opens them, under whatever name."""
+    told = []
+
+    def converted(path, kind, limits):
+        told.append(f"converted {kind}")
+        raise UnreadableError("enough")
+
+    monkeypatch.setattr(layout, "layout_is_installed", lambda: True)
+    monkeypatch.setattr(layout, "check_office_file", lambda path, limits, suffix: told.append(f"checked {suffix}"))
+    monkeypatch.setattr(layout, "_converted", converted)
+    made(tmp_path / name, program)
+    with pytest.raises(UnreadableError, match="enough"):
+        list(read_layout(tmp_path / name, Limits()))
+    assert told == [f"checked {program}", f"converted {program}"][program == "html" :]
+
+
+def test_a_broken_zip_of_any_name_is_not_given_to_docling(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "layout_is_installed", lambda: True)
+    (tmp_path / "tmp").write_bytes(b"PK\x03\x04" + bytes(500))
+    with pytest.raises(UnreadableError, match=r"is not a readable \.docx file"):
+        list(read_layout(tmp_path / "tmp", Limits()))
+
+
+@needs_docling
+@pytest.mark.parametrize("program", ["docx", "pptx", "html"])
+def test_docling_reads_under_any_name(tmp_path, program):
+    made(tmp_path / "a.bin", program)
+    (document,) = read_layout(tmp_path / "a.bin", Limits())
+    assert document.blocks[0].text == "All boats wait."
 
 
 @needs_docling
@@ -71,8 +120,6 @@ def test_docx_and_what_is_none(tmp_path):
 
 @needs_docling
 def test_slides_beyond_the_limit_are_a_failure(tmp_path):
-    import pptx
-
     made = pptx.Presentation()
     for number in range(3):
         slide = made.slides.add_slide(made.slide_layouts[1])
@@ -82,3 +129,4 @@ def test_slides_beyond_the_limit_are_a_failure(tmp_path):
     document, failure = read_layout(tmp_path / "a.pptx", Limits(pages=2))
     assert {block.page for block in document.blocks} == {1, 2}
     assert "has 3 pages, the limit is 2" in failure.error
+    assert failure.limit

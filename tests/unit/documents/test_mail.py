@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -74,11 +75,39 @@ def test_plain_mail():
         ("Yes.\nSee:\n> Will you?", ["Yes. See:"]),
         ("> only\n> a quote", ["> only > a quote"]),
         ("a -- b\n--\nc", ["a -- b"]),
+        ("> a quote\n-- \nSales", ["> a quote"]),
+        ("-- \nSales", ["-- Sales"]),
+        ("> a quote\n\n> and more\n", ["> a quote", "> and more"]),
+        ("Yes.\n-- \n" + "line\n" * 10, ["Yes."]),
+        ("Yes.\n-- \n" + "line\n" * 11, ["Yes. -- " + "line " * 10 + "line"]),
+        ("Yes.\n--\n" + "line\n" * 11, ["Yes. -- " + "line " * 10 + "line"]),
+        ("Yes.\n--\t\nline", ["Yes. -- line"]),
         ("price: 3\n---\nmore", ["price: 3 --- more"]),
     ],
 )
 def test_signature_and_quote(text, left):
     assert texts(letter(text)) == left
+
+
+@pytest.mark.parametrize(
+    "text, left_out",
+    [
+        ("Yes.\n\n-- \nSales\nExample Ltd\n", "signature, 21 characters"),
+        ("Yes.\n\n> Will you?\n> " + "x" * 1500, "quoted mail, 1,514 characters"),
+        ("Yes.\n\n> a\n\n-- \nSales\n\n> bcd\n", "signature, 9 characters; quoted mail, 8 characters"),
+    ],
+)
+def test_what_is_left_out_is_told(text, left_out):
+    document = next(read_mail(written(letter(text)), LIMITS))
+    assert document.metadata["left_out"] == left_out
+
+
+def test_a_long_header_ends_before_an_address_that_is_cut():
+    mail = letter()
+    del mail["To"]
+    mail["To"] = ", ".join(f"person.number{number}@customer.example.org" for number in range(12))
+    [document] = read_mail(written(mail), LIMITS)
+    assert document.metadata["to"] == ", ".join(f"person.number{n}@customer.example.org" for n in range(5)) + ","
 
 
 def test_plain_goes_before_html():
@@ -131,7 +160,8 @@ def test_attachments_in_order_and_gone_afterwards():
         (".profile", "profile"),
         ("a\r\nb.txt", "a b.txt"),
         ("a:b*?.t/x/", "attachment-1.bin"),
-        ("x" * 300 + ".pdf", "x" * 100 + ".pdf"),
+        ("x" * 300 + ".pdf", "attachment-1.pdf"),
+        ("x " * 60 + "jo@example.org.pdf", "x " * 49 + "x.pdf"),
         ("n.a/../../b", "b"),
         ("x\u0000y.pdf", "x_y.pdf"),
     ],
@@ -273,24 +303,42 @@ def test_mailbox():
         found.append((type(each).__name__, each.name))
         if isinstance(each, Member):
             assert each.path.read_bytes() == b"data"
-        if each.name == "message-1":
+        if each.name == "17@example.org":
             assert [block.text for block in each.blocks] == ["first", "From my point of view From here"]
         if isinstance(each, Failure):
             assert "no mail headers" in each.error and each.raw.startswith("no headers")
     assert found == [
-        ("Document", "message-1"),
-        ("Failure", "message-2"),
-        ("Document", "message-3"),
-        ("Member", "message-3/a.zip"),
+        ("Document", "17@example.org"),
+        ("Failure", "message 2"),
+        ("Document", "17@example.org~2"),
+        ("Member", "17@example.org~2/a.zip"),
     ]
+
+
+@pytest.mark.parametrize(
+    "header, name",
+    [
+        ("Message-ID: <a.b-c_9@example.org>\n", "a.b-c_9@example.org"),
+        ("Message-Id: <../a/b c$@example.org>\n", "_a_b_c_@example.org"),
+        ("Message-ID: <" + "x" * 81 + ">\n", hashlib.sha256(b"x" * 81).hexdigest()[:12]),
+        ("Message-ID: <>\n", hashlib.sha256(b"Message-ID: <>\nSubject: a\n\ntext").hexdigest()[:12]),
+        ("", hashlib.sha256(b"Subject: a\n\ntext").hexdigest()[:12]),
+    ],
+)
+def test_mails_of_a_mailbox_have_names_of_their_own(header, name):
+    mail = b"From a Mon Mar  4 10:00:00 2024\n" + header.encode() + b"Subject: a\n\ntext\n"
+    other = b"From a Mon Mar  4 10:00:00 2024\nSubject: b\n\nother\n\n"
+    assert [each.name for each in read_mbox(written(mail, "box.mbox"), LIMITS)] == [name]
+    assert [each.name for each in read_mbox(written(other + mail, "box.mbox"), LIMITS)][1:] == [name]
+    assert [each.name for each in read_mbox(written(mail + b"\n" + other, "box.mbox"), LIMITS)][:1] == [name]
 
 
 def test_mail_larger_than_the_limit():
     separator = b"From a Mon Mar  4 10:00:00 2024\n"
     data = separator + b"Subject: a\n\n" + b"x" * (3 << 20) + b"\n\n" + separator + bytes(letter("small"))
     failure, document = read_mbox(written(data, "box.mbox"), Limits(unpacked_mb=2))
-    assert isinstance(failure, Failure) and (failure.name, "2 MiB" in failure.error) == ("message-1", True)
-    assert isinstance(document, Document) and document.name == "message-2"
+    assert isinstance(failure, Failure) and (failure.name, "2 MiB" in failure.error) == ("message 1", True)
+    assert isinstance(document, Document) and document.name == "17@example.org"
 
 
 @pytest.mark.parametrize("data", [b"", bytes(3000), b"Subject: a\n\ntext"])

@@ -60,6 +60,16 @@ FOUND = [
     ("DE89370400440532013000", "{}", "IBAN", "DE89370400440532013000"),
     ("to DE89 3704 0044 0532 0130 00 AND", "to {} AND", "IBAN", "DE89370400440532013000"),
     ("NO9386011117947", "{}", "IBAN", "NO9386011117947"),
+    # names of columns
+    ("home_phone: 2125550123", "home_phone: {}", "PHONE", "+12125550123"),
+    ("ssn_no: 123456789", "ssn_no: {}", "SSN", "123456789"),
+    # names of files
+    ("Call 212-555-0100.txt", "Call {}.txt", "PHONE", "+12125550100"),
+    ("jo.miller@example.org.txt", "{}.txt", "EMAIL", "jo.miller@example.org"),
+    ("jo@example.org.TAR.gz", "{}.TAR.gz", "EMAIL", "jo@example.org"),
+    ("jo@example.org.html", "{}.html", "EMAIL", "jo@example.org"),
+    ("jo@example.txt", "{}", "EMAIL", "jo@example.txt"),
+    ("folder/jo@example.org/x.txt", "folder/{}/x.txt", "EMAIL", "jo@example.org"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import sys
@@ -39,15 +40,28 @@ def read_outer(path: Path, limits: Limits) -> Iterator[Document | Member]:
         inside.unlink()
 
 
+def read_around(path: Path, limits: Limits) -> Iterator[Document | Member]:
+    yield Document([Block("text", "abc")])
+    inside = Path("inside.tmp")
+    inside.write_bytes(b"12345")
+    yield Member("in.plain", inside)
+    inside.unlink()
+    yield Document([Block("text", "def")])
+
+
 def read_broken(path: Path, limits: Limits) -> Iterator[Document]:
     yield Document([Block("text", "before")])
     error = path.read_text(encoding="utf-8").strip()
     if error == "memory":
         raise MemoryError
+    if error.isdigit():
+        raise OSError(int(error), "Something of the system", str(path))
     if error == "recursion":
         raise RecursionError("maximum recursion depth exceeded")
     if error == "owner":
         raise UnreadableError("is encrypted;\nsave it without a password")
+    if error == "limit":
+        raise UnreadableError("is too large", limit=True)
     raise KeyError("word\n" + "x" * 500)
 
 
@@ -65,7 +79,7 @@ def _readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("read_") and name != "read_file":
             setattr(module, name, function)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    for kind in ("plain", "lines", "outer", "broken", "limits"):
+    for kind in ("plain", "lines", "outer", "around", "broken", "limits"):
         monkeypatch.setitem(kinds.READERS, kind, f"made_up_readers:read_{kind}")
         monkeypatch.setitem(kinds.SUFFIXES, f".{kind}", kind)
     monkeypatch.setitem(kinds.READERS, "text", "made_up_readers:read_plain")
@@ -194,6 +208,55 @@ def test_text_is_cut_off_at_the_limit(tmp_path: Path) -> None:
     assert _texts(path, Limits(characters=4)) == [("1", "four"), ("2", problem)]
 
 
+def test_each_file_inside_has_its_own_characters_within_the_total(tmp_path: Path) -> None:
+    """Files of 6 characters, of which 5 may be read of each, and 100 (20 times 5) of all."""
+    path = _file(tmp_path, "a.zip", _zip({f"{at:02}.lines": b"fo\nfour\nnever" for at in range(25)}))
+    found = _texts(path, Limits(characters=5))
+    problem = "!holds more than 5 characters, the limit; the rest is not read"
+    assert found[:6] == [
+        ("00.lines/1", "fo"),
+        ("00.lines/2", "fou"),
+        ("00.lines/2", problem),
+        ("01.lines/1", "fo"),
+        ("01.lines/2", "fou"),
+        ("01.lines/2", problem),
+    ]
+    # what is not read of a file counts, too: 16 files of 6 and 4 characters of another
+    total = "!holds more than 100 characters with all files inside, the limit; the rest is not read"
+    assert found[-3:] == [("16.lines/1", "fo"), ("16.lines/2", "fo"), ("", total)]
+    limits = [item.limit for _, item in read_file(path, "a.zip", Limits(characters=5)) if isinstance(item, Failure)]
+    assert len(limits) == 17 and all(limits)
+
+
+def test_an_outer_file_goes_on_with_its_own_characters(tmp_path: Path) -> None:
+    """Its own text has 3 before its member and 3 behind it, and the member's 5 do not count among them."""
+    path = _file(tmp_path, "a.around", "x")
+    assert [text for _, text in _texts(path, Limits(characters=6))] == ["abc", "12345", "def"]
+    problem = "!holds more than 5 characters, the limit; the rest is not read"
+    assert [text for _, text in _texts(path, Limits(characters=5))] == ["abc", "12345", "de", problem]
+
+
+@pytest.mark.parametrize(("kind", "begun"), [("lines", 0), ("submission", 3)])
+def test_a_mail_or_filing_of_many_is_a_file_for_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, begun: int
+) -> None:
+    monkeypatch.setitem(kinds.READERS, "submission", "made_up_readers:read_lines")
+    monkeypatch.setitem(kinds.SUFFIXES, ".submission", "submission")
+    path = _file(tmp_path, f"a.{kind}", "three\nthree\nthree")
+    calls: list[int] = []
+    found = list(read_file(path, path.name, Limits(characters=10), on_member=lambda: calls.append(1)))
+    assert len(calls) == begun
+    assert any(isinstance(item, Failure) for _, item in found) is (kind == "lines")
+
+
+def test_it_is_told_when_a_file_inside_begins_and_ends(tmp_path: Path) -> None:
+    path = _file(tmp_path, "a.zip", _zip({"a.txt": b"A", "b.zip": _zip({"c.txt": b"C"})}))
+    told: list[str] = []
+    for inner, _ in read_file(path, path.name, Limits(), on_member=lambda: told.append("|")):
+        told.append(inner)
+    assert told == ["|", "a.txt", "|", "|", "|", "b.zip/c.txt", "|", "|"]
+
+
 def test_failures_do_not_go_on_for_ever(tmp_path: Path) -> None:
     """Each takes 500 characters of its text, 6 of its name and 6 of its error."""
     path = _file(tmp_path, "a.lines", "bad\n" * 9)
@@ -205,7 +268,11 @@ def test_failures_do_not_go_on_for_ever(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "problem"),
     [
-        ("memory", "needs more than 99 MB of memory"),
+        ("memory", "needed more than 99 MB (--memory-mb)"),
+        (str(errno.ENOMEM), "needed more than 99 MB (--memory-mb)"),
+        (str(errno.EFBIG), "OSError: Something of the system"),
+        ("limit", "is too large"),
+        (str(errno.EACCES), "PermissionError: Something of the system"),
         ("recursion", "is nested too deeply"),
         ("owner", "is encrypted; save it without a password"),
         ("other", ("KeyError: 'word\\n" + "x" * 500)[:300]),
@@ -215,6 +282,14 @@ def test_whatever_a_reader_raises_costs_only_its_file(tmp_path: Path, error: str
     path = _file(tmp_path, "a.zip", _zip({"a.broken": error.encode(), "b.txt": b"after"}))
     found = _texts(path, Limits(memory_mb=99))
     assert found == [("a.broken", "before"), ("a.broken", f"!{problem}"), ("b.txt", "after")]
+    limited = [item.limit for _, item in read_file(path, path.name, Limits()) if isinstance(item, Failure)]
+    assert limited == [error in ("memory", "limit", str(errno.ENOMEM), str(errno.EFBIG))]
+
+
+def test_a_full_disk_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    path = _file(tmp_path, "a.zip", _zip({"a.broken": str(errno.ENOSPC).encode(), "b.txt": b"after"}))
+    with pytest.raises(OSError, match="Something of the system"):
+        list(read_file(path, path.name, Limits()))
 
 
 def test_a_file_that_is_not_there_is_a_failure(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import datetime
 import gzip
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from denizen.documents import delimited, records
 from denizen.documents.document import Block, Document, Failure, Limits, UnreadableError
-from denizen.documents.records import read_delimited, read_json, read_jsonl, read_parquet, text_blocks
+from denizen.documents.records import UniqueNames, read_delimited, read_json, read_jsonl, read_parquet, text_blocks
 
 LIMITS = Limits(unpacked_mb=4)
 READERS = [read_json, read_jsonl, read_delimited, read_parquet]
@@ -44,6 +45,10 @@ def lines(*rows) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+def digest(rendered: str) -> str:
+    return hashlib.sha256(rendered.encode()).hexdigest()[:12]
+
+
 def test_a_row(tmp_path):
     row = {
         "_id": 7,
@@ -53,7 +58,8 @@ def test_a_row(tmp_path):
         "year": 2024.0,
         "rate": 0.5,
         "open": True,
-        "note": "x" * 300,
+        "note": "x" * 190 + " and jo@example.org",
+        "word": "x" * 300,
         "nothing": None,
         "nested": {"a": 1},
     }
@@ -64,7 +70,7 @@ def test_a_row(tmp_path):
         name="7",
         title="Offer",
         domain="sales",
-        metadata={"year": "2024", "rate": "0.5", "open": "True", "note": "x" * 200},
+        metadata={"year": "2024", "rate": "0.5", "open": "True", "note": "x" * 190 + " and"},
     )
 
 
@@ -82,7 +88,34 @@ def test_which_column_is_the_text(tmp_path):
     assert texts(documents) == wanted
     assert documents[0].metadata == {"body": "b"}
     assert documents[2].blocks == []
-    assert [document.name for document in documents] == list("123456")
+    assert documents[0].name == digest("body: b\ncontent: c")
+    assert documents[5].name == digest("question: why\nanswer.short: so\nanswer.long: a, b")
+
+
+def test_names_of_rows_stay_where_others_come_and_go(tmp_path):
+    def names(*rows):
+        return [document.name for document in split(read_jsonl(written(tmp_path, lines(*rows)), LIMITS))[0]]
+
+    one, two, new = {"text": "a", "year": 1}, {"text": "a", "year": 2}, {"text": "b"}
+    assert names(one, two) == [digest("text: a\nyear: 1"), digest("text: a\nyear: 2")]
+    assert names(new, one, two)[1:] == names(one, two)
+    assert names(one, one) == [names(one)[0], f"{names(one)[0]}~2"]
+
+
+def test_an_id_may_be_repeated(tmp_path):
+    data = "id,text\na,one\na,two\na~2,three\na,one\nb,four\n"
+    documents, failures = split(read_delimited(written(tmp_path, data), LIMITS))
+    assert failures == []
+    assert [document.name for document in documents] == ["a", "a~2", "a~2~2", "a~3", "b"]
+    assert texts(documents) == ["one", "two", "three", "one", "four"]
+
+
+@given(st.lists(st.sampled_from(["a", "a~2", "a~3", "b"]), max_size=12))
+def test_no_name_is_given_twice(names):
+    unique = UniqueNames()
+    found = [unique.unique(name) for name in names]
+    assert len(set(found)) == len(names)
+    assert all(given == name or given.startswith(f"{name}~") for given, name in zip(found, names, strict=True))
 
 
 def test_most_columns(tmp_path):
@@ -95,13 +128,12 @@ def test_bad_lines_cost_themselves(tmp_path):
     good = [json.dumps({"id": f"a{number}", "text": "x"}) for number in range(3)]
     data = "\n".join([good[0], '{"id": "b", ' + "z" * 300, "[1]", "", good[0], good[1], "[" * 100_000, good[2]])
     documents, failures = split(read_jsonl(written(tmp_path, data), LIMITS))
-    assert [document.name for document in documents] == ["a0", "a1", "a2"]
-    assert [failure.name for failure in failures] == ["line 2", "line 3", "line 5", "line 7"]
-    broken, kind, twice, deep = failures
-    assert broken.error.startswith("broken JSON") and broken.raw == ('{"id": "b", ' + "z" * 300)[:200]
+    assert [document.name for document in documents] == ["a0", "a0~2", "a1", "a2"]
+    assert [failure.name for failure in failures] == ["line 2", "line 3", "line 7"]
+    broken, kind, deep = failures
+    assert broken.error.startswith("broken JSON") and broken.raw == '{"id": "b",'
     assert kind.error == "is a JSON list, not an object"
-    assert twice.error == "duplicate id 'a0'"
-    assert "too deeply" in deep.error and len(deep.raw) == 200
+    assert "too deeply" in deep.error and deep.raw == ""
 
 
 def test_line_that_is_too_long(tmp_path, monkeypatch):
@@ -148,7 +180,7 @@ def test_shapes_of_json(tmp_path, data, wanted):
 
 def test_array_with_other_things(tmp_path):
     documents, [failure] = split(read_json(written(tmp_path, '[{"text": "a"}, 3, {"text": "b"}]'), LIMITS))
-    assert [document.name for document in documents] == ["1", "3"]
+    assert texts(documents) == ["a", "b"]
     assert (failure.name, failure.error, failure.raw) == ("row 2", "is a JSON int, not an object", "3")
 
 
@@ -195,15 +227,21 @@ def test_rows_without_a_text_column(tmp_path):
 
 
 def test_one_bad_row(tmp_path):
-    data = 'id,text\na,"one\n\nand"\nb,two,extra\n\nc,three\na,again\nd,\x00\n'
+    data = 'id,text\na,"one\n\nand"\nb,two,extra\n\nc,three\nd,\x00\n'
     documents, failures = split(read_delimited(written(tmp_path, data), LIMITS))
     assert texts(documents) == ["one\nand", "three"]
     assert [(failure.name, failure.error) for failure in failures] == [
         ("line 5", "has 3 fields, the header has 2"),
-        ("line 8", "duplicate id 'a'"),
-        ("line 9", "holds a NUL"),
+        ("line 8", "holds a NUL"),
     ]
     assert failures[0].raw.strip() == "b,two,extra"
+
+
+def test_what_a_failure_shows_ends_before_a_word_that_is_cut(tmp_path):
+    long = "x" * 182 + " jo@example.org " + "y" * 50
+    data = f'id,text\na,b,{long}\nc,"{long}\n'
+    _, failures = split(read_delimited(written(tmp_path, data), LIMITS))
+    assert [failure.raw for failure in failures] == ["a,b," + "x" * 182, 'c,"' + "x" * 182 + " jo@example.org"]
 
 
 def test_unclosed_quote_costs_one_row(tmp_path):
@@ -314,10 +352,10 @@ def test_parquet_with_nested_columns(tmp_path):
         "source": [{"page": 3}, {"page": 4}, None],
         "raw": [b"\xff", b"", None],
     }
-    documents, [failure] = split(read_parquet(parquet(tmp_path, columns), LIMITS))
-    assert texts(documents) == ["One.", ""]
+    documents, failures = split(read_parquet(parquet(tmp_path, columns), LIMITS))
+    assert (texts(documents), failures) == (["One.", "", "Three."], [])
     assert documents[0].metadata == {"day": "2024-03-01"}
-    assert (failure.name, failure.error) == ("row 3", "duplicate id '1'")
+    assert [document.name for document in documents] == ["1", "2", "1~2"]
 
 
 def test_parquet_without_a_text_column(tmp_path):

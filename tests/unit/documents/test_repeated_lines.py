@@ -24,10 +24,10 @@ def page(number, *, first=NOTICE, last="© 2020 Example Works. All rights reserv
     return Document([text(first), text(f"Opening {chr(97 + number) * 5} of it"), *body, text("End x"), text(last)])
 
 
-def seen(documents, known=(), group=""):
+def seen(documents, known=()):
     lines = RepeatedLines(known)
     for document in documents:
-        lines.see(document, group)
+        lines.see(document)
     return lines
 
 
@@ -159,16 +159,6 @@ def test_a_document_of_nothing_but_boilerplate_stays_whole():
     empty = Document([])
     lines = seen([*documents, empty])
     assert lines.without(empty) == (empty, [])
-
-
-def test_groups_are_judged_apart():
-    lines = RepeatedLines()
-    for number in range(5):
-        lines.see(page(number), "letters")
-    for number in range(40):
-        lines.see(page(number % 20, first="Own " + chr(97 + number) * 3, last="Ends."), "reports")
-    assert NOTICE in lines.without(page(0), "letters")[1]
-    assert lines.without(page(0), "reports")[1] == []
 
 
 def test_what_was_decided_stays_so():

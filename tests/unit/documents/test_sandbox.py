@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from typing import Any
 import pytest
 
 from denizen.core.errors import DenizenError
+from denizen.documents import document, parts
 from denizen.documents import sandbox as sandbox_module
 from denizen.documents.document import Document, Limits
 from denizen.documents.sandbox import Request, Result, Sandbox
 
-LIMITS = Limits(seconds=60, memory_mb=300)
+LIMITS = Limits(seconds=60, memory_mb=300, characters=100_000, unpacked_mb=10)
 READERS = '''
     """What no reader does, unless a document makes it."""
     import os, signal, socket, subprocess, sys, time
@@ -37,6 +39,10 @@ READERS = '''
     def sleep(path, limits):
         yield said("before")
         time.sleep(600)
+
+    def nap(path, limits):
+        time.sleep(0.7)
+        yield said("rested")
 
     def stubborn(path, limits):
         yield said("before")
@@ -67,6 +73,14 @@ READERS = '''
 
     def stop(path, limits):
         sys.exit("enough")
+        yield
+
+    def spill(path, limits):
+        raise ValueError("no such thing as someone@example.org")
+        yield
+
+    def spill_and_stop(path, limits):
+        sys.exit("enough of someone@example.org")
         yield
 
     def connect(path, limits):
@@ -207,17 +221,18 @@ def test_each_file_that_kills_its_process_costs_only_itself(
         "1-hog": None,
         "2-leave": "its reader ended without an answer (exit status 9)",
         "3-crash": "its reader crashed (signal 11)",
-        "4-abort": "needed more than 300 MB of memory",
+        "4-abort": "needed more than 300 MB (--memory-mb)",
         "5-stop": "SystemExit: enough",
         "6-fine": None,
         "7-huge": None,
         "8-half": None,
     }
     assert _texts(results["0-fine"]) == ["words of 0"]
-    assert _texts(results["1-hog"]) == ["before", "!needs more than 300 MB of memory"]
+    assert _texts(results["1-hog"]) == ["before", "!needed more than 300 MB (--memory-mb)"]
     assert _texts(results["2-leave"]) == _texts(results["3-crash"]) == ["before"]
     assert _texts(results["4-abort"]) == []
-    assert _texts(results["7-huge"])[0] == "(0, 0)" and "OSError" in _texts(results["7-huge"])[1]
+    assert _texts(results["7-huge"])[0] == "(0, 0)" and _texts(results["7-huge"])[1] == "!OSError: File too large"
+    assert {key for key, result in results.items() if result.limited} == {"1-hog", "7-huge"}
     assert _texts(results["8-half"]) == ["half a pair: ?"]
     fine, crashed = results["6-fine"], results["3-crash"]
     assert (fine.kind, fine.documents, fine.failures, fine.characters) == ("fine", 1, 0, 10)
@@ -228,14 +243,35 @@ def test_time_is_up_by_the_alarm_within_and_by_the_parent_outside(
     tmp_path: Path, command: list[str], requests: Callable[..., list[Request]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox_module, "_GRACE_SECONDS", 0.5)
+    # only here; the processes have the full total
+    monkeypatch.setattr(document, "_WHOLE", 2)
     limits = dataclasses.replace(LIMITS, seconds=0.5)
     with Sandbox(2, limits, {}, tmp_path / "scratch", command) as sandbox:
         results = {result.request.key: result for result in sandbox.read_all(requests("sleep", "stubborn"))}
+    assert results["0-sleep"].failure == "took longer than 0.5 s (--timeout)"
+    assert results["1-stubborn"].failure == "took longer than 1 s with all files inside (2 times --timeout)"
     for key in ("0-sleep", "1-stubborn"):
-        assert results[key].failure == "took longer than 0.5 s"
         assert _texts(results[key]) == ["before"] and results[key].documents == 1
     # the one has answered itself, the other was killed
     assert (results["0-sleep"].kind, results["1-stubborn"].kind) == ("sleep", "")
+
+
+@pytest.mark.parametrize("whole", [20, 1])
+def test_each_file_inside_has_its_own_time_within_the_total(tmp_path: Path, command: list[str], whole: int) -> None:
+    """Three members take 2.1 s, one of them 0.7 s; the limit is 1.6 s, and the total 20 times that or no more."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in "abc":
+            archive.writestr(f"{name}.nap", "x")
+    code = f"from denizen.documents import document; document._WHOLE = {whole}\n{command[-1]}"
+    limits = dataclasses.replace(LIMITS, seconds=1.6)
+    with Sandbox(1, limits, {}, tmp_path / "scratch", [*command[:-1], code]) as sandbox:
+        [result] = sandbox.read_all([Request(path, path.name, "", tmp_path / "rows")])
+    if whole == 20:
+        assert (result.failure, result.documents) == (None, 3)
+    else:
+        assert result.failure == "took longer than 1.6 s with all files inside (1 times --timeout)"
+        assert result.documents < 3
 
 
 def test_a_reader_reaches_nothing_outside(
@@ -292,6 +328,55 @@ def test_rows_are_cut_after_the_last_whole_one(tmp_path: Path) -> None:
         out.write_text(whole + rest, encoding="utf-8")
         result = sandbox_module._partial(Request(out, "x", "x", out), "stopped")
         assert (out.read_text(encoding="utf-8"), result.documents, result.failures) == (whole, 1, 1)
+
+
+def test_a_row_that_is_too_long_is_not_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "_LONGEST_ROW", 100)
+    out = tmp_path / "rows"
+    short = json.dumps({"inner": "", "failure": {"name": "", "error": "x", "raw": ""}}) + "\n"
+    out.write_text(f"{short}{short.replace('x', 'x' * 100)}{short}", encoding="utf-8")
+    assert sandbox_module._partial(Request(out, "x", "x", out), "stopped").failures == 1
+    assert out.read_text(encoding="utf-8") == short
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        ('"x" * 3_000_000, end=""', "its reader crashed"),
+        ("'{\"done\": true}'", "its reader ended without an answer (exit status 0)"),
+        ("'[' * 100_000", "its reader ended without an answer (exit status 0)"),
+    ],
+)
+def test_a_reader_that_was_taken_over_may_answer_anything(
+    tmp_path: Path, requests: Callable[..., list[Request]], answer: str, failure: str
+) -> None:
+    code = f"input(); print('{{\"ready\": true}}', flush=True); input(); print({answer}, flush=True)"
+    with Sandbox(1, LIMITS, {}, tmp_path / "scratch", [sys.executable, "-c", code]) as sandbox:
+        [result] = sandbox.read_all(requests("fine"))
+    assert result.failure == failure
+
+
+def test_errors_name_nobody(tmp_path: Path, command: list[str], requests: Callable[..., list[Request]]) -> None:
+    settings = {"cleaning": {"personal_data": True}, "secret": "00" * 16}
+    with Sandbox(1, LIMITS, settings, tmp_path / "scratch", command) as sandbox:
+        results = {result.request.key: result for result in sandbox.read_all(requests("spill", "spill_and_stop"))}
+    [error] = _texts(results["0-spill"])
+    assert error.startswith("!ValueError: no such thing as [EMAIL-")
+    assert str(results["1-spill_and_stop"].failure).startswith("SystemExit: enough of [EMAIL-")
+
+
+def test_small_files_need_little_memory(tmp_path: Path) -> None:
+    """The least that may be set, and a cleaner that loads a model of languages."""
+    paths = [tmp_path / "a.txt", tmp_path / "a.html"]
+    for path in paths:
+        text = "The harbour is closed today, and all the boats wait for the morning; write to someone@example.org."
+        path.write_text(f"<html><body><p>{text}</p></body></html>")
+    settings = {"cleaning": {"personal_data": True}, "secret": "00" * 16}
+    wanted = [Request(path, path.name, "", tmp_path / f"{path.suffix}.rows") for path in paths]
+    # each is the first of its process, and bears what that has not loaded before
+    with Sandbox(2, Limits(memory_mb=128), settings, tmp_path / "scratch") as sandbox:
+        results = list(sandbox.read_all(wanted))
+    assert [(result.failure, result.documents, result.failures) for result in results] == [(None, 1, 0)] * 2
 
 
 def test_a_process_that_does_not_start_is_an_error_and_no_loop(

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from denizen.documents.document import Block, Document, Limits, UnreadableError
-from denizen.documents.text import decoded, read_markdown, read_text, text_blocks
+from denizen.documents.text import decoded, read_markdown, read_text, shortened, text_blocks
 
 GERMAN = "Der Vorstand prüft die Löhne für das Gebäude – größer als je zuvor.\n"
 RUSSIAN = "Совет директоров принял решение о выплате дивидендов акционерам.\n"
@@ -84,6 +84,31 @@ def test_a_few_bytes_of_windows_in_utf_8_do_not_change_the_rest() -> None:
 def test_what_no_encoding_fits_is_windows_with_replacements(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charset_normalizer.from_bytes", lambda *_, **__: [])
     assert decoded(b"one lone \x81 byte in caf\xe9s") == "one lone \ufffd byte in cafés"
+
+
+@pytest.mark.parametrize(
+    ("text", "longest", "kept"),
+    [
+        ("one two", 7, "one two"),
+        ("one two three", 9, "one two"),
+        ("one two three", 7, "one two"),
+        ("one two three", 8, "one two"),
+        ("to: a@example.org, b@example.org", 25, "to: a@example.org,"),
+        ("no. 4111 1111 1111 1111 ends", 19, "no."),
+        ("of DE89 3704 0044 0532 0130 00 x", 27, "of DE89"),
+        ("call (212) 555-0100 x", 16, "call"),
+        ("x" * 30, 10, ""),
+        ("取締役会は来年", 4, "取締役会"),
+    ],
+)
+def test_a_text_is_cut_between_words_and_before_numbers(text: str, longest: int, kept: str) -> None:
+    assert shortened(text, longest) == kept
+
+
+@given(st.text(" \na1@-é一", max_size=40), st.integers(1, 20))
+def test_what_is_kept_of_a_text_is_its_beginning(text: str, longest: int) -> None:
+    kept = shortened(text, longest)
+    assert text.startswith(kept) and len(kept) <= longest
 
 
 def test_ends_of_lines_are_line_feeds() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -50,7 +52,38 @@ def test_a_folder_is_ingested_into_the_run_and_its_first_folder_is_the_domain(fo
 
 def test_the_run_s_own_folder_within_the_documents_does_not_count(folder: Path) -> None:
     before = of(folder, folder / "run").digests
+    (folder / "run/report.html").write_text(f"<p>{SENTENCES[5]}</p>")
+    (folder / "run/corpus").mkdir()
+    (folder / "run/corpus/notes.txt").write_text(SENTENCES[6])
     assert of(folder, folder / "run").digests == before
+    shutil.rmtree(folder / "run")
+
+
+def test_a_run_goes_on_with_the_documents_that_it_began_with(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    before = of(folder, run).digests
+    for part in (run / "documents/.parts").iterdir():
+        # as if its reading had taken too long
+        part.rename(part.with_suffix(".again.jsonl"))
+    stamp = (run / "documents/ingest.json").stat().st_mtime_ns
+    (run / "corpus").mkdir()
+    (run / "corpus/stage.json").write_text("{}")
+    assert of(folder, run).digests == before
+    assert (run / "documents/ingest.json").stat().st_mtime_ns == stamp
+
+
+def test_a_corpus_that_is_not_whole_is_refused(folder: Path, tmp_path: Path) -> None:
+    ingest(IngestConfig([str(folder)]), tmp_path / "corpus")
+    (tmp_path / "corpus/ingest.json").unlink()
+    with pytest.raises(InputError, match="not whole"):
+        of(tmp_path / "corpus", tmp_path / "run")
+
+
+def test_an_archive_of_documents_is_a_source(folder: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "acts.tar.gz", "w:gz") as file:
+        file.add(folder / "law", "law")
+    rows = of(tmp_path / "acts.tar.gz", tmp_path / "run").load().documents.to_pylist()
+    assert {row["parent_id"] for row in rows} == {"acts.tar.gz/law/old/act.md"}
 
 
 def test_a_corpus_that_ingest_made_is_taken_as_it_stands(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from denizen.core.formats.rows import BadRows, table_rows
 from denizen.core.formats.source import Source
 from denizen.core.tables import SCHEMAS, table
 
-TABLES = (".json", ".jsonl", ".gz", ".csv", ".tsv", ".parquet")
+TABLES = (".json", ".jsonl", ".jsonl.gz", ".csv", ".tsv", ".parquet")
 _OPTIONAL = ("title", "domain")
 
 
@@ -49,7 +49,7 @@ def read_documents(source: str, skip_bad_rows: bool = False) -> Source:
 
 
 def _table_rows(path: Path, bad: BadRows) -> Iterator[dict[str, Any]]:
-    if path.suffix.lower() not in TABLES:
+    if not path.name.lower().endswith(TABLES):
         raise InputError(f"{path} is of an unknown kind; give one of {', '.join(TABLES)} or a folder of documents")
     seen: set[str] = set()
     for number, (place, row) in enumerate(table_rows(path, bad), start=1):
