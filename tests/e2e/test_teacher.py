@@ -155,6 +155,7 @@ def test_no_test_document_is_shown_before_the_test(
         assert not dev & set(train)
 
 
+@pytest.mark.slow
 def test_a_second_run_on_the_same_replies_pays_nothing_in_any_order(
     documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
 ) -> None:
@@ -281,6 +282,7 @@ def test_a_budget_for_next_to_nothing_says_what_it_cut_off(
         adapt(config(documents, tiny_encoder, server.url, budget_calls=9), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_budget_raised_later_pays_for_what_was_cut_off(
     documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
 ) -> None:
@@ -293,6 +295,7 @@ def test_a_budget_raised_later_pays_for_what_was_cut_off(
         assert again[name] == whole[name], name
 
 
+@pytest.mark.slow
 def test_fifty_documents_are_enough_and_real_queries_take_part(
     tiny_encoder: Path, pairs: Path, tmp_path: Path, known: dict[str, list[str]], answer: Answer
 ) -> None:
