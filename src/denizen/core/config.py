@@ -5,17 +5,16 @@ The command line and the Python API share these names; `config.json` of a run is
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import MISSING, dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 from denizen.core.errors import InputError
-from denizen.core.settings import check, setting
+from denizen.core.settings import Settings, setting
 
 
 @dataclass(frozen=True, init=False)
-class AdaptConfig:
+class AdaptConfig(Settings):
     """Settings of one adaptation run: the defaults, then the preset's values, then what is given."""
 
     source: str = setting(
@@ -172,23 +171,13 @@ class AdaptConfig:
         Raises:
             InputError: On an unknown name or a value outside its bounds.
         """
-        specs = dataclasses.fields(self)
-        known = {spec.name for spec in specs}
-        unknown = sorted(set(given) - known)
-        if unknown:
-            raise InputError(f"unknown settings {unknown}; there are {sorted(known)}")
+        self._check_names(given)
         if preset not in PRESETS:
             raise InputError(f"preset {preset!r} is unknown; there are {sorted(PRESETS)}")
         # soft scores say how much better, and only margins use that
         own = {"loss": "margin-mse"} if given.get("teacher") == "cross-encoder" else {}
         values = {"source": source, "preset": preset, **PRESETS[preset], **own, **given}
-        hints = get_type_hints(type(self))
-        for spec in specs:
-            value = values.get(spec.name, spec.default)
-            # JSON has lists only
-            value = tuple(value) if isinstance(value, list) else value
-            check(spec, hints[spec.name], value)
-            object.__setattr__(self, spec.name, value)
+        self._fill(values)
         self._check_together()
 
     def _check_together(self) -> None:
@@ -221,15 +210,6 @@ class AdaptConfig:
                     f"{name} is {getattr(self, name)}, beyond depth {self.depth}; raise depth or lower the window"
                 )
 
-    def as_dict(self) -> dict[str, Any]:
-        """The settings as JSON keeps them."""
-        found = dataclasses.asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
-
-    def only(self, *names: str) -> dict[str, Any]:
-        """The named settings, for a stage's fingerprint."""
-        found = self.as_dict()
-        return {name: found[name] for name in names}
 
 
 def ranks(window: str) -> tuple[int, int]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import MISSING, dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 from denizen.core.errors import InputError
-from denizen.core.settings import check, setting
+from denizen.core.settings import Settings, setting
 
 
 @dataclass(frozen=True, init=False)
-class IngestConfig:
+class IngestConfig(Settings):
     """Settings that turn files into a corpus."""
 
     paths: tuple[str, ...] = setting(MISSING, "Files and folders; of a folder all files that are not hidden.")
@@ -43,43 +42,23 @@ class IngestConfig:
     memory_mb: int = setting(1024, "Memory that reading one file may take, in MiB.", least=128, most=1 << 20)
     workers: int = setting(0, "Files read at a time; 0: one a core.", least=0, most=1024)
 
-    # written out, so that lists become tuples and every value is checked
+    # written out, so that every value is checked
     def __init__(self, paths: tuple[str, ...] | list[str], **given: Any) -> None:
         """Checks every value.
 
         Raises:
             InputError: On an unknown name or a value outside its bounds.
         """
-        specs = dataclasses.fields(self)
-        known = {spec.name for spec in specs}
-        unknown = sorted(set(given) - known)
-        if unknown:
-            raise InputError(f"unknown settings {unknown}; there are {sorted(known)}")
-        hints = get_type_hints(type(self))
-        for spec in specs:
-            value = paths if spec.name == "paths" else given.get(spec.name, spec.default)
-            value = tuple(value) if isinstance(value, list) else value
-            if spec.name == "languages" and isinstance(value, tuple):
-                value = tuple(str(name).lower() for name in value)
-            if spec.name == "country" and isinstance(value, str):
-                value = value.upper()
-            check(spec, hints[spec.name], value)
-            object.__setattr__(self, spec.name, value)
+        self._check_names(given)
+        self._fill({"paths": paths, **given})
+        # en and US, however they were written
+        object.__setattr__(self, "languages", tuple(name.lower() for name in self.languages))
+        object.__setattr__(self, "country", self.country.upper())
         if not self.paths:
             raise InputError("no path is given; give files or folders")
         for name in (*self.languages, self.country):
             if len(name) != 2 or not name.isalpha() or not name.isascii():
                 raise InputError(f"{name!r} is not a language or country of two letters, such as en or US")
-
-    def as_dict(self) -> dict[str, Any]:
-        """The settings as JSON keeps them."""
-        found = dataclasses.asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
-
-    def only(self, *names: str) -> dict[str, Any]:
-        """The named settings, for a fingerprint."""
-        found = self.as_dict()
-        return {name: found[name] for name in names}
 
 
 # may differ when a corpus is brought up to date: they change where and how it works, not what comes out

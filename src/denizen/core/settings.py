@@ -1,11 +1,12 @@
-"""One setting of a command: its default, its help, its bounds, and how a value is checked against them."""
+"""Settings of a command: each with its default, help and bounds, filled in, checked, and shown as JSON keeps them."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from denizen.core.errors import InputError
 
@@ -17,12 +18,41 @@ def setting(
     return field(default=default, metadata={"help": help, "least": least, "most": most, "metavar": metavar})
 
 
-def check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
-    """Checks a value against its type and bounds.
+class Settings:
+    """What the settings of `adapt` and of `ingest`, frozen dataclasses of `setting` fields, have in common."""
 
-    Raises:
-        InputError: Naming the value and what it may be.
-    """
+    def _check_names(self, given: Mapping[str, Any]) -> None:
+        known = {spec.name for spec in _specs(self)}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise InputError(f"unknown settings {unknown}; there are {sorted(known)}")
+
+    def _fill(self, values: Mapping[str, Any]) -> None:
+        """Takes the values, and the defaults of what is not among them, each checked."""
+        hints = get_type_hints(type(self))
+        for spec in _specs(self):
+            value = values.get(spec.name, spec.default)
+            # JSON has lists only
+            value = tuple(value) if isinstance(value, list) else value
+            _check(spec, hints[spec.name], value)
+            object.__setattr__(self, spec.name, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as JSON keeps them."""
+        found = {spec.name: getattr(self, spec.name) for spec in _specs(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    def only(self, *names: str) -> dict[str, Any]:
+        """The named settings, for a fingerprint."""
+        found = self.as_dict()
+        return {name: found[name] for name in names}
+
+
+def _specs(settings: Settings) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(settings)  # type: ignore[arg-type]
+
+
+def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise InputError(f"{spec.name} is {value!r}; it must be one of {list(get_args(hint))}")
