@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from denizen.core.progress import Terminal
+from denizen.engine.progress import Terminal
 from denizen.recipes.evaluate import evaluate
 from measuring import RUNS, data, keep, show_comparison, shown, timed_adapt
 

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from denizen.core.formats import read_source
-from denizen.core.tables import relevant, texts
-from denizen.models.backends import Vectors, candidates, make
-from denizen.models.encoder import encode, load_encoder, locate
-from denizen.models.parity import compare, sample
-from denizen.stages import evaluation, retrieval
-from denizen.stages.corpus import cut, ordered
+from denizen.data.formats import read_source
+from denizen.data.passages import cut, ordered
+from denizen.data.tables import relevant, texts
+from denizen.measuring import retrieval as evaluation
+from denizen.retrievers import search as retrieval
+from denizen.retrievers.backends import Vectors, candidates, make
+from denizen.retrievers.encoder import encode, load_encoder, locate
+from denizen.retrievers.parity import compare, sample
 from measuring import data, keep
 
 BACKENDS = ("torch-bf16", "torch-fp32", "openvino-bf16", "openvino-fp32", "onnx-fp32", "onnx-int8")
@@ -94,7 +95,7 @@ def main(passages: int, repetitions: int) -> None:
 
 def matrix_rate() -> float:
     """What all cores reach on a bf16 product of the model's shapes, in GFLOP/s (fp32 where bf16 is not native)."""
-    from denizen.models.backends import bf16_is_native
+    from denizen.retrievers.backends import bf16_is_native
 
     kind = torch.bfloat16 if bf16_is_native() else torch.float32
     rows, inner, columns = 4096, 1536, 1536

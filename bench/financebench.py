@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from denizen.core.formats import read_beir
-from denizen.core.paired import paired_difference
-from denizen.core.progress import Terminal
-from denizen.core.tables import relevant
-from denizen.models.encoder import Encoder, locate
-from denizen.recipes.searching import search_with
-from denizen.stages import corpus as corpus_stage
+from denizen.data import passages as corpus_stage
+from denizen.data.formats import read_beir
+from denizen.data.tables import relevant
+from denizen.engine.progress import Terminal
+from denizen.measuring.significance import paired_difference
+from denizen.retrievers.encoder import Encoder, locate
+from denizen.retrievers.searching import search_with
 from measuring import data, keep, shown
 
 _CLASSES = {"10K": "10-K", "10Q": "10-Q", "8K": "8-K", "EARNINGS": "earnings"}

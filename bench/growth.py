@@ -19,11 +19,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from denizen.core.formats import read_source
-from denizen.core.tables import relevant, table, texts
-from denizen.models.encoder import Encoder, locate
-from denizen.stages import mining, retrieval
-from denizen.stages.corpus import cut, ordered, with_clusters
+from denizen.data.formats import read_source
+from denizen.data.passages import cut, ordered, with_clusters
+from denizen.data.tables import relevant, table, texts
+from denizen.retrievers import search as retrieval
+from denizen.retrievers.encoder import Encoder, locate
+from denizen.supervision import mining
 from measuring import RESULTS, ROOT, data, keep
 
 _SETS = ("medquad", "financial_qa_10k", "obliqa", "tatqa", "nq_general")

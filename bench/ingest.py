@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from denizen.core.tables import read_table
+from denizen.data.tables import read_table
 from measuring import RESULTS, ROOT, data, keep
 
 sys.path.insert(0, str(ROOT))

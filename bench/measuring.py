@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from denizen.core.config import AdaptConfig
-from denizen.core.progress import Terminal
+from denizen.engine.progress import Terminal
 from denizen.recipes.adapt import adapt
-from denizen.recipes.results import machine
+from denizen.recipes.config import AdaptConfig
+from denizen.reports.results import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"

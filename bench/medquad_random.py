@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from denizen.core.formats import read_source
-from denizen.core.tables import folded, read_table, relevant, texts
-from denizen.models.encoder import Encoder, locate
-from denizen.stages.corpus import cut
-from denizen.stages.splitting import split_by_row
+from denizen.data.formats import read_source
+from denizen.data.passages import cut
+from denizen.data.splitting import split_by_row
+from denizen.data.tables import folded, read_table, relevant, texts
+from denizen.retrievers.encoder import Encoder, locate
 from measuring import RUNS, data, keep, show_comparison, timed_adapt
 
 PRESETS = ("default", "gold-triplet")

@@ -21,11 +21,12 @@ import pyarrow as pa
 from datasets import Dataset
 from sentence_transformers.util import mine_hard_negatives
 
-from denizen.core.formats import read_source
-from denizen.core.tables import relevant, texts
-from denizen.models.encoder import Encoder, load_encoder, locate
-from denizen.stages import mining, retrieval
-from denizen.stages.corpus import cut, ordered, with_clusters
+from denizen.data.formats import read_source
+from denizen.data.passages import cut, ordered, with_clusters
+from denizen.data.tables import relevant, texts
+from denizen.retrievers import search as retrieval
+from denizen.retrievers.encoder import Encoder, load_encoder, locate
+from denizen.supervision import mining
 from measuring import data, keep
 
 _DEPTH, _CEILING, _NEGATIVES = 100, 0.95, 1

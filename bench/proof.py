@@ -17,7 +17,7 @@ import shutil
 import sys
 from typing import Any
 
-from denizen.core.progress import Terminal
+from denizen.engine.progress import Terminal
 from denizen.recipes.evaluate import evaluate
 from denizen.recipes.forgetting import MEASURE
 from denizen.recipes.gate import gate

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from denizen.stages.retrieval import search, search_ivf
+from denizen.retrievers.search import search, search_ivf
 from measuring import RUNS, keep
 
 _DIM, _DEPTH, _CENTRES, _NOISE = 384, 100, 20_000, 0.6

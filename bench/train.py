@@ -21,15 +21,16 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-from denizen.core.config import AdaptConfig
-from denizen.core.formats import read_source
-from denizen.core.tables import relevant, texts
-from denizen.models.backends import make
-from denizen.models.encoder import Encoder, encode, load_encoder, locate
-from denizen.models.losses import Relevance
-from denizen.stages import evaluation, retrieval
-from denizen.stages.corpus import cut, ordered
-from denizen.stages.train_encoder import TrainingSet, train
+from denizen.data.formats import read_source
+from denizen.data.passages import cut, ordered
+from denizen.data.tables import relevant, texts
+from denizen.measuring import retrieval as evaluation
+from denizen.recipes.config import AdaptConfig
+from denizen.retrievers import search as retrieval
+from denizen.retrievers.backends import make
+from denizen.retrievers.encoder import Encoder, encode, load_encoder, locate
+from denizen.training.bi_encoder import TrainingSet, train
+from denizen.training.losses import Relevance
 from measuring import data, keep
 
 

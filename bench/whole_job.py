@@ -23,14 +23,15 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.sentence_transformer.losses import TripletDistanceMetric, TripletLoss
 from sentence_transformers.util import semantic_search
 
-from denizen.core.config import AdaptConfig, ranks
-from denizen.core.formats import read_source
-from denizen.core.progress import Terminal
-from denizen.core.tables import read_table, relevant, table, texts
-from denizen.models.encoder import locate
+from denizen.data.formats import read_source
+from denizen.data.tables import read_table, relevant, table, texts
+from denizen.engine.progress import Terminal
+from denizen.measuring import retrieval as evaluation
 from denizen.recipes.adapt import adapt
-from denizen.stages import evaluation, examples, mining
-from denizen.stages.examples import Windows
+from denizen.recipes.config import AdaptConfig, ranks
+from denizen.retrievers.encoder import locate
+from denizen.supervision import examples, mining
+from denizen.supervision.examples import Windows
 from measuring import RUNS, data, keep
 
 _DEV, _TEST = 150, 400

@@ -6,15 +6,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from denizen.core.config import AdaptConfig
     from denizen.recipes.adapt import adapt
+    from denizen.recipes.config import AdaptConfig
     from denizen.recipes.evaluate import evaluate
 
 __version__ = "0.1.0"
 __all__ = ["AdaptConfig", "adapt", "evaluate"]
 
 _HOMES = {
-    "AdaptConfig": "denizen.core.config",
+    "AdaptConfig": "denizen.recipes.config",
     "adapt": "denizen.recipes.adapt",
     "evaluate": "denizen.recipes.evaluate",
 }

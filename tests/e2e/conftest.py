@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from denizen.core.config import AdaptConfig
+from denizen.recipes.config import AdaptConfig
 from tests.conftest import WORDS
 
 SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "easy_negative_ranks": "16-20"}

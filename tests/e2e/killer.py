@@ -22,9 +22,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import sentence_transformers  # noqa: F401
 
-from denizen.core.config import AdaptConfig
 from denizen.recipes.adapt import adapt
-from denizen.stages import train_encoder
+from denizen.recipes.config import AdaptConfig
+from denizen.training import bi_encoder as train_encoder
 
 
 def die() -> None:

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from denizen import cli
-from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
-from denizen.core.errors import ChangedError, InputError, LeakError
-from denizen.core.tables import SCHEMAS, read_table, relevant
+from denizen.data.tables import SCHEMAS, read_table, relevant
+from denizen.engine.errors import ChangedError, InputError, LeakError
 from denizen.recipes.adapt import adapt
+from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.recipes.evaluate import evaluate
-from denizen.recipes.model_card import model_card
-from denizen.recipes.results import BASE_STAYS
+from denizen.reports.card import model_card
+from denizen.reports.results import BASE_STAYS
 
 from .conftest import SETTINGS, flags, write_beir
 
@@ -217,7 +217,7 @@ def test_a_redo_that_is_refused_changes_nothing(finished: Finished, pairs: Path,
 def test_a_training_that_diverges_is_stopped_with_the_remedy(
     pairs: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from denizen.models import losses
+    from denizen.training import losses
 
     original = losses.info_nce
     monkeypatch.setattr(losses, "info_nce", lambda *inputs: original(*inputs) * float("nan"))

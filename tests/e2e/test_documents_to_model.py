@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from denizen.core.config import AdaptConfig
-from denizen.core.tables import read_table
+from denizen.data.tables import read_table
 from denizen.recipes.adapt import adapt
+from denizen.recipes.config import AdaptConfig
 from tests.document_files import WRITERS, Content, Section
 from tests.llm_server import ScriptedServer
 

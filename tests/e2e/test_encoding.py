@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from denizen import cli
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import InputError
-from denizen.models import backends, encoder
+from denizen.engine.errors import InputError
 from denizen.recipes.adapt import adapt
+from denizen.recipes.config import AdaptConfig
 from denizen.recipes.evaluate import evaluate
+from denizen.retrievers import backends, encoder
 
 from .conftest import SETTINGS, write_beir
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from denizen import cli
-from denizen.core.errors import InputError
-from denizen.models.encoder import load_encoder
+from denizen.engine.errors import InputError
 from denizen.recipes import forgetting
 from denizen.recipes.adapt import adapt
 from denizen.recipes.gate import gate
 from denizen.recipes.merge_models import merge_models, read_weights
+from denizen.retrievers.encoder import load_encoder
 
 from .conftest import gated_config, write_beir
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from denizen.core.errors import InputError
-from denizen.core.ingest_config import IngestConfig
-from denizen.core.tables import read_table
-from denizen.recipes.ingest import ingest
+from denizen.data.tables import read_table
+from denizen.engine.errors import InputError
+from denizen.ingest.ingest import ingest
+from denizen.ingest.settings import IngestConfig
 from tests.conftest import WORDS
 from tests.document_files import WRITERS, Content, Section
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from denizen.core.ingest_config import IngestConfig
-from denizen.core.tables import read_table
-from denizen.recipes.ingest import ingest
+from denizen.data.tables import read_table
+from denizen.ingest.ingest import ingest
+from denizen.ingest.settings import IngestConfig
 from tests.document_files import WRITERS
 
 from .test_ingest import content

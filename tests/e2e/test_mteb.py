@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from denizen.core.errors import InputError
+from denizen.engine.errors import InputError
 from denizen.recipes.evaluate import evaluate
-from denizen.recipes.mteb_task import mteb_task
+from denizen.reports.mteb_task import mteb_task
 
 mteb = pytest.importorskip("mteb", reason="mteb is an extra")
 pytestmark = pytest.mark.parity

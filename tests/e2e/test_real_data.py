@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import LeakError
-from denizen.core.formats import read_source
-from denizen.core.tables import read_table
-from denizen.recipes.prepare import write_data
+from denizen.data.formats import read_source
+from denizen.data.prepare import write_data
+from denizen.data.tables import read_table
+from denizen.engine.errors import LeakError
+from denizen.recipes.config import AdaptConfig
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is missing")

@@ -15,12 +15,12 @@ import pytest
 from huggingface_hub import ModelCard
 
 from denizen import cli
-from denizen.core.errors import InputError
-from denizen.core.formats import read_trec_qrels, read_trec_run
-from denizen.core.tables import read_table, write_table
-from denizen.recipes.explain import explain, explain_lines
-from denizen.recipes.finished_run import FinishedRun
-from denizen.recipes.report import report
+from denizen.data.formats import read_trec_qrels, read_trec_run
+from denizen.data.tables import read_table, write_table
+from denizen.engine.errors import InputError
+from denizen.reports.explain import explain, explain_lines
+from denizen.reports.finished_run import FinishedRun
+from denizen.reports.report import report
 
 Gated = tuple[Path, dict[str, Any]]
 _VOID = {"meta", "link", "br", "hr", "img", "input"}

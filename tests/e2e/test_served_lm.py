@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from denizen.models.budget import Budget
-from denizen.models.llm import LLM
-from denizen.models.prompts import messages
-from denizen.models.replies import Replies
-from denizen.stages.judging import LLMTeacher, Pair, judge
+from denizen.llm.budget import Budget
+from denizen.llm.client import LLM
+from denizen.llm.prompts import messages
+from denizen.llm.replies import Replies
+from denizen.supervision.judging import LLMTeacher, Pair, judge
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

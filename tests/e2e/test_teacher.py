@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 
 from denizen import cli
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import InputError
-from denizen.core.progress import Terminal
-from denizen.core.tables import read_table
+from denizen.data.tables import read_table
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Terminal
 from denizen.recipes.adapt import adapt
 from denizen.recipes.audit import audit
-from denizen.recipes.explain import explain, explain_lines
-from denizen.recipes.report import report
+from denizen.recipes.config import AdaptConfig
 from denizen.recipes.retry import retry
-from denizen.stages.judging import load_cross_encoder
+from denizen.reports.explain import explain, explain_lines
+from denizen.reports.report import report
+from denizen.supervision.judging import load_cross_encoder
 from tests.llm_server import Reply, ScriptedServer, Status
 
 from .conftest import SETTINGS, flags

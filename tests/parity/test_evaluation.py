@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
 
-from denizen.core.paired import paired_difference
-from denizen.core.tables import table
-from denizen.stages.evaluation import MEASURES, measure, per_query
+from denizen.data.tables import table
+from denizen.measuring.retrieval import MEASURES, measure, per_query
+from denizen.measuring.significance import paired_difference
 
 pytestmark = pytest.mark.parity
 

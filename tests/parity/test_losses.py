@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from sentence_transformers.util import pairwise_cos_sim
 
-from denizen.models.losses import CachedInfoNCE, InfoNCE, MarginMSE, Relevance, Triplet
+from denizen.training.losses import CachedInfoNCE, InfoNCE, MarginMSE, Relevance, Triplet
 
 pytestmark = pytest.mark.parity
 

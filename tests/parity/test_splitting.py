@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from denizen.core.tables import table
-from denizen.stages.splitting import split_by_row
+from denizen.data.splitting import split_by_row
+from denizen.data.tables import table
 
 pytestmark = pytest.mark.parity
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from denizen import __version__, cli
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import LeakError
+from denizen.engine.errors import LeakError
+from denizen.recipes.config import AdaptConfig
 
 PAIRS = '{"question": "what is gout", "answer": "a disease"}\n'
 

@@ -11,7 +11,7 @@ import typer
 from denizen.cli.app import app, set_debug
 from denizen.cli.options import Debug, Json, Out, Quiet, Redo, given, with_settings
 from denizen.cli.printing import check_gate, make_progress, show
-from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
+from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 
 
 def _adapt(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from denizen.core.errors import DenizenError
+from denizen.engine.errors import DenizenError
 
 app = typer.Typer(
     name="denizen",

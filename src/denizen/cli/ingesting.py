@@ -11,7 +11,7 @@ import typer
 from denizen.cli.app import app, set_debug
 from denizen.cli.options import Debug, Json, Quiet, given, with_settings
 from denizen.cli.printing import make_progress
-from denizen.core.ingest_config import PANELS, IngestConfig
+from denizen.ingest.settings import PANELS, IngestConfig
 
 
 def _ingest(
@@ -26,7 +26,7 @@ def _ingest(
     """Read files into a clean corpus of passages: PDF, HTML, filings, office files, mail, tables, text, archives."""
     set_debug(debug)
     config = IngestConfig(paths, **given(settings))
-    from denizen.recipes.ingest import ingest, ingest_lines
+    from denizen.ingest.ingest import ingest, ingest_lines
 
     report = ingest(config, out, progress=make_progress(quiet))
     if as_json:
@@ -61,7 +61,7 @@ def download_filings(  # noqa: PLR0913
 ) -> None:
     """Fetch SEC filings of companies, for ingest; the only command that uses a network by itself."""
     set_debug(debug)
-    from denizen.recipes.download_filings import download_filings as run_download
+    from denizen.ingest.download_filings import download_filings as run_download
 
     report = run_download(
         companies,

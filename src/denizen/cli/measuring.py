@@ -11,7 +11,7 @@ import typer
 from denizen.cli.app import app, set_debug
 from denizen.cli.options import Debug, Json, Quiet, given, with_settings
 from denizen.cli.printing import check_gate, make_progress, print_table
-from denizen.core.config import WITHOUT_EFFECT
+from denizen.recipes.config import WITHOUT_EFFECT
 
 
 @app.command()
@@ -32,7 +32,7 @@ def evaluate(  # noqa: PLR0913
     """Measure any bi-encoders, and BM25, on a BEIR folder: every measure, with intervals and p values."""
     set_debug(debug)
     from denizen.recipes.evaluate import evaluate as run_evaluate
-    from denizen.recipes.results import comparison_lines
+    from denizen.reports.results import comparison_lines
 
     report = run_evaluate(
         models,
@@ -78,7 +78,7 @@ def gate(  # noqa: PLR0913
     """Measure what a model has forgotten; exit code 4 where that is more than the limit."""
     set_debug(debug)
     from denizen.recipes.gate import gate as run_gate
-    from denizen.recipes.results import gate_lines
+    from denizen.reports.results import gate_lines
 
     report = run_gate(
         model,
@@ -107,7 +107,7 @@ def report(
 ) -> None:
     """Write a run's report: one HTML page, no script, nothing loaded from outside."""
     set_debug(debug)
-    from denizen.recipes.report import report as write_report
+    from denizen.reports.report import report as write_report
 
     typer.echo(write_report(run, out).as_posix())
 
@@ -121,8 +121,8 @@ def explain(
 ) -> None:
     """Show where a query and what was trained on it come from: passage, document, origin, judge's reply, price."""
     set_debug(debug)
-    from denizen.recipes.explain import explain as run_explain
-    from denizen.recipes.explain import explain_lines
+    from denizen.reports.explain import explain as run_explain
+    from denizen.reports.explain import explain_lines
 
     found = run_explain(run, query_id)
     typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else "\n".join(explain_lines(found)))

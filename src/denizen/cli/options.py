@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from denizen.core.config import PANELS, AdaptConfig
+from denizen.recipes.config import PANELS, AdaptConfig
 
 Out = Annotated[Path, typer.Option(help="The run's folder. The same command again continues what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]

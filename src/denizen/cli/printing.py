@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from denizen.core.errors import GateError
+from denizen.engine.errors import GateError
 
 if TYPE_CHECKING:
-    from denizen.core.progress import Progress
+    from denizen.engine.progress import Progress
 
 
 def show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
@@ -21,7 +21,7 @@ def show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
         return
     if quiet:
         return
-    from denizen.recipes.results import (
+    from denizen.reports.results import (
         baseline_lines,
         gate_lines,
         gate_sentence,
@@ -42,7 +42,7 @@ def show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
     if report["warning"]:
         typer.echo(report["warning"])
     if report["chosen"] == "base":
-        from denizen.recipes.results import BASE_STAYS, GATE_LEAVES_BASE
+        from denizen.reports.results import BASE_STAYS, GATE_LEAVES_BASE
 
         typer.echo(GATE_LEAVES_BASE if report["best_round"] else BASE_STAYS)
     typer.echo(f"report: {Path(report['model']).parent.as_posix()}/report.html")
@@ -64,7 +64,7 @@ def print_table(lines: list[list[str]]) -> None:
 
 def make_progress(quiet: bool) -> Progress:
     """What draws on standard error, or nothing."""
-    from denizen.core.progress import Silent, Terminal
+    from denizen.engine.progress import Silent, Terminal
 
     return Silent() if quiet else Terminal()
 

@@ -1,1 +1,1 @@
-"""Whole runs, each reading as its pipeline from top to bottom."""
+"""Whole runs, each readable as its pipeline from top to bottom."""

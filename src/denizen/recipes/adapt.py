@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import InputError
-from denizen.core.formats import Source
-from denizen.core.progress import Progress, Silent
-from denizen.core.stage import StageRunner
-from denizen.models.encoder import load_encoder, locate
-from denizen.recipes import distill, labelled, teachers
-from denizen.recipes.report import report
-from denizen.recipes.retrieval_sets import Parts, kept_texts, read_parts
+from denizen.data.formats import Source
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Progress, Silent
+from denizen.engine.stage import StageRunner
+from denizen.measuring.retrieval_sets import Parts, kept_texts, read_parts
+from denizen.merging.methods import check_base, is_available
+from denizen.recipes import distill, labelled
+from denizen.recipes.config import AdaptConfig
 from denizen.recipes.rounds import Rounds
 from denizen.recipes.run_folder import check_config, check_encoding, held
-from denizen.stages.merge import check_base, is_available
+from denizen.reports.report import report
+from denizen.retrievers.encoder import load_encoder, locate
+from denizen.supervision import teachers
 
 
 def adapt(

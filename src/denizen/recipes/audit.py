@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import InputError
-from denizen.core.formats.grading_sheet import SheetRow, read_sheet, row_key, write_sheet
-from denizen.core.progress import Progress, Silent
-from denizen.core.stage import write_json
-from denizen.core.tables import read_table, relevant, texts_by_id
-from denizen.models.answer import Failure, cut_off
-from denizen.models.llm import LLM
-from denizen.recipes import teachers
+from denizen.data.formats.grading_sheet import SheetRow, read_sheet, row_key, write_sheet
+from denizen.data.tables import read_table, relevant, texts_by_id
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Progress, Silent
+from denizen.engine.stage import write_json
+from denizen.llm.answer import Failure, cut_off
+from denizen.llm.client import LLM
+from denizen.measuring import agreement
+from denizen.recipes.config import AdaptConfig
 from denizen.recipes.run_folder import held, read_config
-from denizen.stages import agreement
-from denizen.stages.judging import LLMTeacher, Pair
+from denizen.supervision import teachers
+from denizen.supervision.judging import LLMTeacher, Pair
 
 STAGE = "audit"
 # fewer passages in one call say little about what being together does

@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import ChangedError, InputError
-from denizen.core.tables import relevant, rows_table
-from denizen.models.weights import model_digest
-from denizen.recipes.results import installed
+from denizen.data.tables import relevant, rows_table
+from denizen.engine.errors import ChangedError, InputError
+from denizen.merging import methods as merge
+from denizen.recipes.config import AdaptConfig
 from denizen.recipes.rounds import Rounds
-from denizen.stages import merge
+from denizen.reports.results import installed
+from denizen.retrievers.model_ref import model_digest
 
 # of the run's settings, those that have nothing to do with how it mines and trains
 _KEPT = ("model", "seed", "precision", "max_tokens", "passage_chars")
@@ -41,7 +41,7 @@ def plain(
     Returns:
         The folder of the model.
     """
-    from denizen.stages import train_encoder
+    from denizen.training import bi_encoder as train_encoder
 
     kept = rounds.config.only(*_KEPT)
     config = AdaptConfig(rounds.config.source, **kept, negatives=0, epochs=1.0, batches="length")

@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import InputError
-from denizen.core.formats import Source
-from denizen.core.progress import Progress
-from denizen.core.tables import table
+from denizen.data.formats import Source
+from denizen.data.tables import table
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Progress
+from denizen.measuring.retrieval_sets import Parts, parts_of
 from denizen.recipes.adapt import adapt
-from denizen.recipes.retrieval_sets import Parts, parts_of
+from denizen.recipes.config import AdaptConfig
 
 PACKAGES = ("numpy", "scipy", "sklearn", "torch")
 # not adapted to: far from numbers, and near

@@ -16,27 +16,30 @@ from typing import Any
 
 import pyarrow as pa
 
-from denizen.core.config import AdaptConfig, ranks
-from denizen.core.errors import InputError
-from denizen.core.stage import file_digest
-from denizen.core.tables import read_table, texts, texts_by_id, write_table
-from denizen.models.prompts import prompts_digest
-from denizen.models.weights import model_digest
-from denizen.recipes import proof, teachers
+from denizen.data.prepare import write_unlabelled
+from denizen.data.tables import read_table, texts, texts_by_id, write_table
+from denizen.engine.errors import InputError
+from denizen.engine.stage import file_digest
+from denizen.llm.prompts import prompts_digest
+from denizen.measuring import retrieval as evaluation
+from denizen.measuring.retrieval_sets import Parts
+from denizen.recipes import proof
+from denizen.recipes.config import AdaptConfig, ranks
 from denizen.recipes.document_source import documents_of
 from denizen.recipes.graded_test import graded_test
-from denizen.recipes.plan import make_teacher_plan
-from denizen.recipes.prepare import write_unlabelled
 from denizen.recipes.proof import Learned
-from denizen.recipes.results import metrics_json
-from denizen.recipes.retrieval_sets import Parts
 from denizen.recipes.rounds import LAST_STAGES, Rounds
 from denizen.recipes.unlabelled_texts import Texts, mined_within, visible
-from denizen.recipes.write_queries import SETTINGS as QUERY_SETTINGS
-from denizen.recipes.write_queries import write_queries
-from denizen.stages import candidate_sampling, evaluation, examples, judging, mining, retrieval
-from denizen.stages.candidate_sampling import Sampling
-from denizen.stages.examples import Example
+from denizen.reports.plan import make_teacher_plan
+from denizen.reports.results import metrics_json
+from denizen.retrievers import search as retrieval
+from denizen.retrievers.model_ref import model_digest
+from denizen.supervision import examples, judging, mining, teachers
+from denizen.supervision import sampling as candidate_sampling
+from denizen.supervision.examples import Example
+from denizen.supervision.sampling import Sampling
+from denizen.supervision.write_queries import SETTINGS as QUERY_SETTINGS
+from denizen.supervision.write_queries import write_queries
 
 _CORPUS_SETTINGS = ("source", "dev_share", "test_share", "seed", "near_duplicate", "passage_chars", "skip_bad_rows")
 # what is measured on dev needs the best five of each student graded
@@ -288,7 +291,7 @@ class _Distillation:
 
     def examples(self, number: int, found: Texts) -> None:
         """Stage round-r/examples: this round's, together with those of all rounds before."""
-        from denizen.models.losses import LOSSES
+        from denizen.training.losses import LOSSES
 
         config = self.config
         judged = {

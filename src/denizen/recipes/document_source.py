@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import InputError
-from denizen.core.formats import Source, is_beir_folder, read_documents
-from denizen.core.formats.documents import TABLES
-from denizen.core.formats.rows import BadRow
-from denizen.core.ingest_config import IngestConfig
-from denizen.core.progress import Progress
-from denizen.core.stage import file_digest
-from denizen.core.tables import SCHEMAS, read_table
-from denizen.recipes.ingest import REPORT, ingest, ingest_lines, read_report
-from denizen.recipes.prepare import source_digest
+from denizen.data.formats import Source, is_beir_folder, read_documents
+from denizen.data.formats.documents import TABLES
+from denizen.data.formats.rows import BadRow
+from denizen.data.prepare import source_digest
+from denizen.data.tables import SCHEMAS, read_table
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Progress
+from denizen.engine.stage import file_digest
+from denizen.ingest.ingest import REPORT, ingest, ingest_lines, read_report
+from denizen.ingest.settings import IngestConfig
+from denizen.recipes.config import AdaptConfig
 
 # what of ingest.json a run's results repeat
 _FACTS = ("files", "failures", "dropped", "languages", "personal_data", "repaired")

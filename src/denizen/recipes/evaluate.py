@@ -11,17 +11,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from denizen.core.errors import InputError
-from denizen.core.formats import Source, is_beir_folder, read_beir
-from denizen.core.progress import Progress, Silent
-from denizen.core.stage import write_json
-from denizen.core.tables import relevant
-from denizen.models.encoder import Encoder, locate
-from denizen.recipes.results import SCHEMA, versions
+from denizen.data import passages as corpus_stage
+from denizen.data.formats import Source, is_beir_folder, read_beir
+from denizen.data.tables import relevant
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Progress, Silent
+from denizen.engine.stage import write_json
+from denizen.measuring import retrieval as evaluation
 from denizen.recipes.run_folder import check_encoding, probe, writing
-from denizen.recipes.searching import search_bm25, search_with
-from denizen.stages import corpus as corpus_stage
-from denizen.stages import evaluation
+from denizen.reports.results import SCHEMA, versions
+from denizen.retrievers.encoder import Encoder, locate
+from denizen.retrievers.searching import search_bm25, search_with
 
 _DEPTH = 100
 

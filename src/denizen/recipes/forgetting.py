@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from denizen.core.stage import write_json
-from denizen.models.encoder import Encoder
-from denizen.models.weights import model_digest
-from denizen.recipes.merge_search import Candidate, Point, recommended, search, slack
-from denizen.recipes.results import installed
-from denizen.recipes.retrieval_sets import ROLES, Parts, RetrievalSet
+from denizen.engine.stage import write_json
+from denizen.measuring import retrieval as evaluation
+from denizen.measuring.retrieval_sets import ROLES, Parts, RetrievalSet
+from denizen.merging.methods import merge
+from denizen.merging.search import Candidate, Point, recommended, search, slack
 from denizen.recipes.rounds import Rounds
-from denizen.recipes.searching import search_with
-from denizen.stages import evaluation
-from denizen.stages.merge import merge
+from denizen.reports.results import installed
+from denizen.retrievers.encoder import Encoder
+from denizen.retrievers.model_ref import model_digest
+from denizen.retrievers.searching import search_with
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from denizen.core.errors import InputError
-from denizen.core.progress import Progress, Silent
-from denizen.core.stage import write_json
-from denizen.models.encoder import Encoder, locate
-from denizen.models.weights import model_digest
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Progress, Silent
+from denizen.engine.stage import write_json
+from denizen.measuring import retrieval as evaluation
+from denizen.measuring.retrieval_sets import read_parts
 from denizen.recipes.forgetting import MEASURE
 from denizen.recipes.proof import mean_changes
-from denizen.recipes.results import SCHEMA, versions
-from denizen.recipes.retrieval_sets import read_parts
 from denizen.recipes.run_folder import check_encoding, probe
-from denizen.recipes.searching import search_with
-from denizen.stages import evaluation
+from denizen.reports.results import SCHEMA, versions
+from denizen.retrievers.encoder import Encoder, locate
+from denizen.retrievers.model_ref import model_digest
+from denizen.retrievers.searching import search_with
 
 _DEPTH = 100
 # that of `adapt` where none is given; it draws the passages of a corpus that is searched in part

@@ -8,15 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from denizen.core.errors import InputError
-from denizen.core.tables import run_ranks, texts_by_id, write_table
-from denizen.models.llm import LLM
-from denizen.models.weights import model_digest
-from denizen.recipes import teachers
+from denizen.data.tables import run_ranks, texts_by_id, write_table
+from denizen.engine.errors import InputError
+from denizen.llm.client import LLM
+from denizen.measuring import retrieval as evaluation
 from denizen.recipes.rounds import Rounds
-from denizen.recipes.searching import search_bm25
 from denizen.recipes.unlabelled_texts import Texts
-from denizen.stages import evaluation, judging
+from denizen.retrievers.model_ref import model_digest
+from denizen.retrievers.searching import search_bm25
+from denizen.supervision import judging, teachers
 
 _DEPTH = 5
 # what the best five of each system, all graded, can be measured by

@@ -14,20 +14,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from denizen.core.config import AdaptConfig, ranks
-from denizen.core.formats import Source, read_source
-from denizen.core.tables import read_table, write_table
+from denizen.data.formats import Source, read_source
+from denizen.data.prepare import SETTINGS as PREPARE_SETTINGS
+from denizen.data.prepare import Data, content_digest, source_digest, write_data
+from denizen.data.tables import read_table, write_table
+from denizen.measuring import retrieval as evaluation
+from denizen.measuring.retrieval_sets import Parts
 from denizen.recipes import proof
+from denizen.recipes.config import AdaptConfig, ranks
 from denizen.recipes.forgetting import Choice
-from denizen.recipes.plan import make_plan
-from denizen.recipes.prepare import SETTINGS as PREPARE_SETTINGS
-from denizen.recipes.prepare import Data, content_digest, source_digest, write_data
 from denizen.recipes.proof import Learned
-from denizen.recipes.results import metrics_json
-from denizen.recipes.retrieval_sets import Parts
 from denizen.recipes.rounds import LAST_STAGES, Rounds
-from denizen.stages import evaluation, examples, mining
-from denizen.stages.examples import Windows
+from denizen.reports.plan import make_plan
+from denizen.reports.results import metrics_json
+from denizen.supervision import examples, mining
+from denizen.supervision.examples import Windows
 
 
 def stage_names(config: AdaptConfig) -> list[str]:
@@ -167,7 +168,7 @@ class _Labelled:
 
     def examples(self, number: int) -> None:
         """Stage round-r/examples: this round's, together with those of all rounds before."""
-        from denizen.models.losses import LOSSES
+        from denizen.training.losses import LOSSES
 
         names = (
             "hard_positive_ranks hard_negative_ranks easy_negative_ranks negatives positives easy_per_hard loss seed"

@@ -11,12 +11,12 @@ from typing import Any
 import yaml
 
 from denizen import __version__
-from denizen.core.errors import InputError
-from denizen.core.stage import write_json
-from denizen.models.encoder import locate
-from denizen.models.weights import model_digest
+from denizen.engine.errors import InputError
+from denizen.engine.stage import write_json
+from denizen.merging import methods as merge
 from denizen.recipes.run_folder import writing
-from denizen.stages import merge
+from denizen.retrievers.encoder import locate
+from denizen.retrievers.model_ref import model_digest
 
 
 def merge_models(

@@ -18,20 +18,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import InputError
-from denizen.core.progress import Progress, Silent
-from denizen.core.stage import write_json
-from denizen.core.tables import read_table, table, texts, texts_by_id
-from denizen.models.answer import Failure, cut_off
-from denizen.models.backends import Vectors
-from denizen.models.encoder import Encoder, locate
-from denizen.models.llm import LLM
-from denizen.recipes import teachers
+from denizen.data.tables import read_table, table, texts, texts_by_id
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Progress, Silent
+from denizen.engine.stage import write_json
+from denizen.llm.answer import Failure, cut_off
+from denizen.llm.client import LLM
+from denizen.measuring.pooling import Drawing, disagreement
+from denizen.recipes.config import AdaptConfig
 from denizen.recipes.run_folder import held, read_config, store_of
-from denizen.stages import candidate_sampling, query_filters, synthesis
-from denizen.stages.judging import POSITIVE, LLMTeacher, Pair
-from denizen.stages.pooling import Drawing, disagreement
+from denizen.retrievers.backends import Vectors
+from denizen.retrievers.encoder import Encoder, locate
+from denizen.supervision import query_filters, synthesis, teachers
+from denizen.supervision import sampling as candidate_sampling
+from denizen.supervision.judging import POSITIVE, LLMTeacher, Pair
 
 STAGE = "pool"
 _TOP = 5

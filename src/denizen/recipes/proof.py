@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from denizen.core.tables import read_table
+from denizen.data.tables import read_table
+from denizen.measuring.retrieval_sets import ROLES, Parts, RetrievalSet
 from denizen.recipes import baselines
 from denizen.recipes.forgetting import MEASURE, Choice, Dev, Gate
-from denizen.recipes.retrieval_sets import ROLES, Parts, RetrievalSet
 from denizen.recipes.rounds import Rounds
 
 Related = Callable[[list[str]], dict[str, frozenset[str]]]

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from denizen.core.errors import InputError
-from denizen.core.progress import Progress, Silent
-from denizen.core.stage import STAGE_FILE
-from denizen.recipes import teachers
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Progress, Silent
+from denizen.engine.stage import STAGE_FILE
 from denizen.recipes.adapt import adapt
 from denizen.recipes.run_folder import held, read_config
+from denizen.supervision import teachers
 
 
 def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dict[str, Any]:

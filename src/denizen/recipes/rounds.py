@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from denizen.core.config import AdaptConfig
-from denizen.core.stage import Stage, StageRunner, write_json
-from denizen.core.tables import read_table, texts
-from denizen.models.backends import use_bf16
-from denizen.models.embedding_store import StoredVectors
-from denizen.models.encoder import Encoder, Kind, load_encoder, prompts_of
-from denizen.models.weights import model_digest
-from denizen.recipes.model_card import model_card
-from denizen.recipes.results import machine, records, versions
+from denizen.data.tables import read_table, texts
+from denizen.engine.stage import Stage, StageRunner, write_json
+from denizen.measuring import retrieval as evaluation
+from denizen.recipes.config import AdaptConfig
 from denizen.recipes.run_folder import store_of
-from denizen.recipes.searching import search_bm25, search_with
-from denizen.stages import evaluation, retrieval
+from denizen.reports.card import model_card
+from denizen.reports.results import machine, records, versions
+from denizen.retrievers import search as retrieval
+from denizen.retrievers.backends import use_bf16
+from denizen.retrievers.encoder import Encoder, Kind, load_encoder, prompts_of
+from denizen.retrievers.model_ref import model_digest
+from denizen.retrievers.searching import search_bm25, search_with
+from denizen.retrievers.store import StoredVectors
 
 if TYPE_CHECKING:
-    from denizen.models.near_base import Kept
+    from denizen.training.near_base import Kept
 
 # the stages after the rounds, in order
 LAST_STAGES = ("gate", "baselines/plain", "baselines/average", "test", "forgetting", "model")
@@ -163,8 +164,8 @@ class Rounds:
             digests: Of all that `tables` and `related` come from.
             related: For query ids, the passages that must not be their negatives.
         """
-        from denizen.models.losses import LOSSES
-        from denizen.stages import train_encoder
+        from denizen.training import bi_encoder as train_encoder
+        from denizen.training.losses import LOSSES
 
         inputs = {
             **digests,
@@ -202,7 +203,7 @@ class Rounds:
     def _kept(self) -> list[Kept]:
         if not any(self.kept.values()):
             return []
-        from denizen.models.near_base import Kept, first_tokens
+        from denizen.training.near_base import Kept, first_tokens
 
         encoder, model = self.encoder(self.base, 0), load_encoder(self.base)
         prompts = asdict(prompts_of(model))

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from denizen.core.config import WITHOUT_EFFECT, AdaptConfig
-from denizen.core.errors import ChangedError, DenizenError, InputError, reason
-from denizen.core.stage import differences, write_json
+from denizen.engine.errors import ChangedError, DenizenError, InputError, reason
+from denizen.engine.stage import differences, write_json
+from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 
 # fewer free bytes than a checkpoint's smallest file
 _FULL = 1 << 20
@@ -128,7 +128,7 @@ def check_encoding(backend: str, precision: str, store: str) -> None:
         InputError: When the backend is not installed, or nothing can be written into the store.
     """
     # torch stays away from those who only hold a folder
-    from denizen.models.backends import candidates
+    from denizen.retrievers.backends import candidates
 
     candidates(backend, precision)
     if not store:

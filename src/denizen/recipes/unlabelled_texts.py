@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from denizen.core.config import AdaptConfig
-from denizen.core.tables import relevant
-from denizen.stages.candidate_sampling import has_long_documents
+from denizen.data.tables import relevant
+from denizen.recipes.config import AdaptConfig
+from denizen.supervision.sampling import has_long_documents
 
 
 @dataclass(frozen=True)

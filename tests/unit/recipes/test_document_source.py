@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from denizen.core.config import AdaptConfig
-from denizen.core.errors import InputError
-from denizen.core.ingest_config import IngestConfig
-from denizen.core.progress import Silent
-from denizen.core.tables import write_table
+from denizen.data.tables import write_table
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Silent
+from denizen.ingest.ingest import ingest
+from denizen.ingest.settings import IngestConfig
+from denizen.recipes.config import AdaptConfig
 from denizen.recipes.document_source import DocumentSource, documents_of
-from denizen.recipes.ingest import ingest
 
 SENTENCES = [f"Sentence {at} of the act says what it says, and the next one says the rest of it." for at in range(20)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from denizen.core.errors import InputError
+from denizen.engine.errors import InputError
 from denizen.recipes.evaluate import _names
 
 

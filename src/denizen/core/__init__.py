@@ -1,1 +1,0 @@
-"""Types, tables, formats and stages: no torch, no network, nothing from above."""

@@ -1,0 +1,60 @@
+"""Foreign formats in and out: BEIR folders, pairs, `datasets`, TREC runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from denizen.data.formats.beir import is_beir_folder, read_beir
+from denizen.data.formats.documents import read_documents
+from denizen.data.formats.pairs import read_dataset, read_pairs
+from denizen.data.formats.source import SPLITS, Source
+from denizen.data.formats.trec import read_trec_qrels, read_trec_run, write_trec_qrels, write_trec_run
+from denizen.engine.errors import InputError
+
+__all__ = [
+    "SPLITS",
+    "Source",
+    "is_beir_folder",
+    "read_beir",
+    "read_documents",
+    "read_pairs",
+    "read_source",
+    "read_trec_qrels",
+    "read_trec_run",
+    "write_trec_qrels",
+    "write_trec_run",
+]
+
+
+_SUFFIXES = (".json", ".jsonl", ".gz", ".csv", ".tsv", ".parquet")
+
+
+def read_source(source: str, skip_bad_rows: bool = False) -> Source:
+    """Reads what `adapt` was given: a BEIR folder, a file of pairs, a saved data set, or a data set's id.
+
+    Raises:
+        InputError: When it is none of these, or cannot be read.
+    """
+    # Path("") is the folder one is in, which nobody named
+    if not source:
+        raise _unknown(source)
+    path = Path(source)
+    if is_beir_folder(path):
+        return read_beir(path, skip_bad_rows)
+    if path.is_file():
+        return read_pairs(path, skip_bad_rows)
+    if path.is_dir() and ((path / "qrels").is_dir() or any(path.glob("queries.jsonl*"))):
+        raise InputError(f"{path} has no corpus.jsonl or corpus.jsonl.gz; a BEIR folder has both corpus and queries")
+    # owner/name is an id, data/pairs.csv a file that is not there
+    is_id = re.fullmatch(r"[\w.-]+/[\w.-]+", source) and path.suffix not in _SUFFIXES
+    if path.is_dir() or is_id:
+        return read_dataset(source, skip_bad_rows)
+    raise _unknown(source)
+
+
+def _unknown(source: str) -> InputError:
+    return InputError(
+        f"{source!r} does not exist; give a BEIR folder (with corpus.jsonl), a file of pairs "
+        "(.json, .jsonl[.gz], .csv, .tsv, .parquet), or the id of a data set (owner/name)"
+    )

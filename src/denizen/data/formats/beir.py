@@ -1,0 +1,212 @@
+"""BEIR folders: corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/*.tsv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from denizen.data.formats.rows import BadRows, delimited, json_lines, require_content
+from denizen.data.formats.source import Source
+from denizen.data.tables import table
+from denizen.engine.errors import InputError
+
+# the same three parts under the names that published folders use
+_SPLIT_NAMES = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+_QRELS_COLUMNS = ("query-id", "corpus-id", "score")
+# relevance is kept as a 32-bit number
+_MOST = 2**31 - 1
+
+
+def is_beir_folder(path: Path) -> bool:
+    """Whether a folder looks like a BEIR data set."""
+    return path.is_dir() and any((path / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
+
+
+def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = None) -> Source:
+    """Reads a BEIR folder.
+
+    Of the files in qrels/ those called train, dev (valid, validation) and test count; where none is called so, all
+    count, as one set without splits.
+
+    Args:
+        folder: The folder with the corpus and the queries.
+        skip_bad_rows: Skip and count unusable rows instead of stopping.
+        split: Read only this file of qrels/, whatever it is called.
+
+    Raises:
+        InputError: When a file is missing or empty, or a row is unusable and may not be skipped.
+    """
+    bad = BadRows(skip_bad_rows)
+    documents = read_beir_corpus(folder, bad)
+    texts = _read_queries(_jsonl(folder, "queries"), bad)
+    paths = _qrels_paths(folder / "qrels", split)
+    grades = _read_qrels(paths, set(documents["doc_id"].to_pylist()), texts, bad)
+    bad.check()
+    if not grades:
+        raise InputError(f"{folder / 'qrels'} has no usable row; a query and a document must be linked")
+    names = _names(((query_id, part) for query_id, part, _ in grades), texts)
+    queries: dict[str, list[Any]] = {
+        "query_id": list(names.values()),
+        "text": [texts[query_id] for query_id, _ in names],
+        "split": [part or None for _, part in names],
+        "origin": ["source"] * len(names),
+    }
+    links: dict[str, list[Any]] = {
+        "query_id": [names[query_id, part] for query_id, part, _ in grades],
+        "doc_id": [doc_id for _, _, doc_id in grades],
+        "relevance": list(grades.values()),
+    }
+    left_out = tuple(path.name for path in sorted((folder / "qrels").glob("*.tsv")) if path not in paths)
+    return Source(
+        documents,
+        table("queries", queries),
+        table("qrels", links),
+        cut=False,
+        bad_rows=bad.rows,
+        parts_left_out=left_out,
+    )
+
+
+def read_beir_corpus(folder: Path, bad: BadRows) -> pa.Table:
+    """The documents of a BEIR folder, as a `corpus` table.
+
+    Raises:
+        InputError: When the corpus is missing or empty.
+    """
+    return _read_corpus(_jsonl(folder, "corpus"), bad)
+
+
+def _jsonl(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.jsonl"
+    path = path if path.is_file() else folder / f"{name}.jsonl.gz"
+    if not path.is_file():
+        raise InputError(f"{folder} has no {name}.jsonl or {name}.jsonl.gz; a BEIR folder has both corpus and queries")
+    require_content(path)
+    return path
+
+
+def _read_corpus(path: Path, bad: BadRows) -> pa.Table:
+    ids: dict[str, None] = {}
+    titles, bodies = [], []
+    for place, row in json_lines(path, bad):
+        doc_id, text = row.get("_id"), row.get("text")
+        if not isinstance(doc_id, str | int) or not str(doc_id).strip() or not isinstance(text, str):
+            bad.add(place, f"needs '_id' and 'text'; it has {sorted(row)}", row)
+        elif str(doc_id) in ids:
+            bad.add(place, f"duplicate id {str(doc_id)!r}", row)
+        elif not (text.strip() or str(row.get("title") or "").strip()):
+            bad.add(place, f"document {str(doc_id)!r} has no text", row)
+        else:
+            ids[str(doc_id)] = None
+            titles.append(str(row.get("title") or ""))
+            bodies.append(text)
+    if not ids and not bad.rows:
+        raise InputError(f"{path} holds no document")
+    return table(
+        "corpus", {"doc_id": list(ids), "title": titles, "text": bodies, "source": [path.parent.name] * len(ids)}
+    )
+
+
+def _read_queries(path: Path, bad: BadRows) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for place, row in json_lines(path, bad):
+        query_id, text = row.get("_id"), row.get("text")
+        if not isinstance(query_id, str | int) or not isinstance(text, str) or not text.strip():
+            bad.add(place, f"needs '_id' and a 'text' that is not empty; it has {sorted(row)}", row)
+        elif str(query_id) in texts:
+            bad.add(place, f"duplicate id {str(query_id)!r}", row)
+        else:
+            texts[str(query_id)] = text
+    return texts
+
+
+def _qrels_paths(folder: Path, split: str | None) -> dict[Path, str]:
+    """The files to read, each with the split it stands for ("" for none)."""
+    paths = sorted(folder.glob("*.tsv"))
+    if not paths:
+        raise InputError(f"{folder} has no .tsv file; the links between queries and documents are missing")
+    if split is not None:
+        chosen = [path for path in paths if path.stem == split]
+        if not chosen:
+            raise InputError(f"{folder} has no {split}.tsv; it has {[path.name for path in paths]}")
+        return {chosen[0]: split}
+    known = {path: _SPLIT_NAMES[path.stem] for path in paths if path.stem in _SPLIT_NAMES}
+    return known or dict.fromkeys(paths, "")
+
+
+def _read_qrels(
+    paths: dict[Path, str], doc_ids: set[str], texts: dict[str, str], bad: BadRows
+) -> dict[tuple[str, str, str], int]:
+    """(query id, split, document id) to relevance, in the order of the files; of a repeated label the highest."""
+    grades: dict[tuple[str, str, str], int] = {}
+    for path, split in paths.items():
+        require_content(path)
+        _require_header(path)
+        for place, row in delimited(path, bad, "\t"):
+            fields = [row.get(column) for column in _QRELS_COLUMNS]
+            problem = _qrel_problem(fields, doc_ids, texts, row)
+            if problem:
+                bad.add(f"{path.parent.name}/{place}", problem, row)
+                continue
+            query_id, doc_id, score = (str(value) for value in fields)
+            key, grade = (query_id, split, doc_id), int(float(score))
+            grades[key] = max(grade, grades.get(key, grade))
+    return grades
+
+
+def _require_header(path: Path) -> None:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline().rstrip("\r\n").split("\t")
+    missing = [name for name in _QRELS_COLUMNS if name not in header]
+    if missing:
+        raise InputError(f"{path} has the columns {header}; a qrels file needs {list(_QRELS_COLUMNS)}, tab-separated")
+
+
+def _names(stands: Iterable[tuple[str, str]], texts: dict[str, str]) -> dict[tuple[str, str], str]:
+    """(query id, split) to the id there.
+
+    A query that stands in two splits keeps a row in each, under a second id, so that the leak guard sees it twice
+    instead of losing it silently.
+    """
+    names: dict[tuple[str, str], str] = {}
+    seen: set[str] = set()
+    taken = set(texts)
+    for query_id, split in dict.fromkeys(stands):
+        name = query_id
+        if query_id in seen:
+            name = f"{query_id}@{split}"
+            while name in taken:
+                name += "@"
+            taken.add(name)
+        seen.add(query_id)
+        names[query_id, split] = name
+    return names
+
+
+def _qrel_problem(
+    fields: list[str | None], doc_ids: set[str], texts: dict[str, str], row: dict[str, object]
+) -> str | None:
+    query_id, doc_id, score = fields
+    if query_id is None or doc_id is None or score is None:
+        return f"needs the columns query-id, corpus-id and score; it has {list(row)}"
+    if query_id not in texts:
+        return f"query id {query_id!r} is not in queries.jsonl"
+    if doc_id not in doc_ids:
+        return f"document id {doc_id!r} is not in the corpus"
+    return _score_problem(score)
+
+
+def _score_problem(score: str) -> str | None:
+    try:
+        grade = float(score)
+    except ValueError:
+        return f"score {score!r} is not a number"
+    # false for nan and the infinities too
+    if not grade.is_integer():
+        return f"score {score!r} is not a whole number"
+    if abs(grade) > _MOST:
+        return f"score {score!r} is beyond {_MOST}"
+    return None

@@ -1,0 +1,70 @@
+"""Documents without labels: a table with a text column, or a BEIR corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from denizen.data.formats.beir import is_beir_folder, read_beir, read_beir_corpus
+from denizen.data.formats.rows import BadRows, table_rows
+from denizen.data.formats.source import Source
+from denizen.data.tables import SCHEMAS, table
+from denizen.engine.errors import InputError
+
+TABLES = (".json", ".jsonl", ".jsonl.gz", ".csv", ".tsv", ".parquet")
+_OPTIONAL = ("title", "domain")
+
+
+def read_documents(source: str, skip_bad_rows: bool = False) -> Source:
+    """Reads documents; labels that the source has are kept, so that it can be tested with them.
+
+    A table (.jsonl[.gz], .json, .csv, .tsv, .parquet) needs the column `text` and may have `id`, `title` and `domain`.
+    A BEIR folder may have queries and qrels, and needs none.
+
+    Args:
+        source: Path of a table or a BEIR folder.
+        skip_bad_rows: Skip and count unusable rows instead of stopping.
+
+    Raises:
+        InputError: When there is nothing to read, or a row is unusable and may not be skipped.
+    """
+    path = Path(source).expanduser()
+    if not source or not path.exists():
+        raise InputError(f"{source!r} does not exist; give files or folders of documents, a table, or BEIR")
+    bad = BadRows(skip_bad_rows)
+    if is_beir_folder(path):
+        if any(path.glob("queries.jsonl*")) and any(path.glob("qrels/*.tsv")):
+            return read_beir(path, skip_bad_rows)
+        documents = read_beir_corpus(path, bad)
+    else:
+        documents = _documents(_table_rows(path, bad), path.name.partition(".")[0])
+    bad.check()
+    if not len(documents):
+        raise InputError(f"{path} holds no document with text")
+    empty = {name: SCHEMAS[name].empty_table() for name in ("queries", "qrels")}
+    return Source(documents, empty["queries"], empty["qrels"], cut=True, bad_rows=bad.rows)
+
+
+def _table_rows(path: Path, bad: BadRows) -> Iterator[dict[str, Any]]:
+    if not path.name.lower().endswith(TABLES):
+        raise InputError(f"{path} is of an unknown kind; give one of {', '.join(TABLES)} or a folder of documents")
+    seen: set[str] = set()
+    for number, (place, row) in enumerate(table_rows(path, bad), start=1):
+        text, doc_id = row.get("text"), row.get("id", row.get("_id", row.get("doc_id")))
+        doc_id = f"d{number}" if doc_id is None or doc_id == "" else str(doc_id)
+        if not isinstance(text, str) or not text.strip():
+            bad.add(place, f"needs a 'text' that is not empty; it has {sorted(row)}", row)
+        elif doc_id in seen:
+            bad.add(place, f"duplicate id {doc_id!r}", row)
+        else:
+            seen.add(doc_id)
+            yield {"doc_id": doc_id, "text": text, **{name: str(row.get(name) or "") for name in _OPTIONAL}}
+
+
+def _documents(rows: Iterator[dict[str, Any]], source: str) -> pa.Table:
+    listed = list(rows)
+    columns = {name: [row.get(name, "") for row in listed] for name in ("doc_id", "title", "text", "domain")}
+    return table("corpus", {**columns, "source": [source] * len(listed)})

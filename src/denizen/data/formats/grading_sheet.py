@@ -1,0 +1,391 @@
+"""A sheet on which people grade pairs of query and passage, written for Excel and LibreOffice and read back.
+
+Only two columns are read back: `grade`, and `row`, which names the pair. A spreadsheet may turn an id such as "1-2"
+into a date and "007" into 7; a row key is twelve small consonants, which no spreadsheet takes for a number, a date,
+a currency or a word. `row_key` makes it from the two ids, so that no list of keys has to be kept: whoever knows the
+pairs looks each of them up by its key. The judge's grades are not on the sheet, and the order of the rows is that of
+their keys, as good as random: neither tells people what the judge thought.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from denizen.data.formats.rows import BadRow, require_content
+from denizen.engine.errors import InputError, reason
+
+# what each grade says, in the words of the prompt that judges grade by
+GRADES = {
+    1: "unrelated: the passage is about something else and holds no answer",
+    2: "weakly related: the passage touches the topic, but cannot answer the query",
+    3: "clearly related: the passage gives a part of the answer, or one that has to be guessed at",
+    4: "answers: the passage answers the query directly, explicitly and completely",
+}
+COLUMNS = ("row", "query", "passage", "grade", "query_id", "doc_id")
+
+_NEEDED = ("row", "grade")
+# kept as text even when copied; not the passages, of which old Excels show only ### then
+_IDS = ("row", "query_id", "doc_id")
+_WIDTHS = {"row": 16, "query": 40, "passage": 90, "grade": 8, "query_id": 16, "doc_id": 16}  # in characters
+_RULES = (
+    "Read the query and the passage, and choose the grade of the passage for this query alone.",
+    "Leave the grade empty where you cannot tell. Rows and columns may be moved; do not change the column 'row'.",
+)
+# 64-bit digits of SHA-256 as letters without vowels: 12 of them are 48 bits, a clash in 10,000 pairs has p < 1e-6
+_LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
+_KEY = re.compile(r"[bcdfghj-np-t]{12}")
+# a comma as decimal point where Excel shows the cell with decimals
+_GRADE = re.compile(r"([1-4])(?:[.,]0+)?")
+# Excel's limit for one cell, in UTF-16 units; a longer one spills over or makes the file unreadable
+_LONGEST_CELL = 32_767
+_CUT = " [cut]"
+# what XML 1.0 cannot hold, half surrogate pairs included
+_NO_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_FORMULA = r"[=+\-@\uff1d\uff0b\uff0d\uff20]"
+# A spreadsheet that expects another separator cuts a field in two, quotes or not: a formula may begin there as well.
+_FORMULA_IN_CSV = re.compile(rf'(^|[;\t\n])([\s"]*)(?={_FORMULA})')
+# some thousand long passages have a tenth of it; read from a zip archive, it may be far more than the file's size
+_MOST_BYTES = 128 * 2**20
+# Excel's last row, and more columns than anybody adds: bounds what cells with wild addresses can cost
+_LAST_ROW, _LAST_COLUMN = 1_048_576, 256
+
+
+class SheetRow(NamedTuple):
+    """One pair to grade."""
+
+    query_id: str
+    doc_id: str
+    query: str
+    passage: str
+
+
+@dataclass(frozen=True)
+class GradedSheet:
+    """What was on a sheet.
+
+    Attributes:
+        grades: Row key (see `row_key`) to grade, 1 to 4.
+        empty: How many rows have no grade.
+        problems: Rows whose grade is not used, by their number in the spreadsheet: no such grade, no such row key,
+            or two grades for one pair.
+    """
+
+    grades: dict[str, int]
+    empty: int
+    problems: list[BadRow]
+
+
+class _Record(NamedTuple):
+    number: int
+    key: str
+    grade: str
+
+
+def row_key(query_id: str, doc_id: str) -> str:
+    """The key by which a sheet names a pair: twelve small consonants, the same for the same two ids."""
+    ids = json.dumps([query_id, doc_id])
+    return hashlib.sha256(ids.encode("ascii")).hexdigest()[:12].translate(_LETTERS)
+
+
+def write_sheet(path: Path, rows: Iterable[SheetRow]) -> None:
+    """Writes the pairs to grade as .csv or .xlsx, in the order of their row keys.
+
+    XLSX is the better choice: it brings the meaning of the grades on a second sheet, offers them as a list, and opens
+    alike everywhere. CSV is UTF-8 with a byte order mark, so that Excel knows the encoding; where Excel expects
+    semicolons, it has to be imported. Texts are for reading only: a cell longer than Excel allows is cut, characters
+    that XML cannot hold are replaced, and in CSV an apostrophe stands before what would be taken for a formula.
+
+    Raises:
+        InputError: When there is no pair, a pair is there twice, the file's kind is unknown, it cannot be written,
+            or it exists and is no sheet or holds grades.
+    """
+    keyed = _keyed(path, rows)
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".xlsx"):
+        raise InputError(f"{path} is of an unknown kind; a grading sheet is written as .csv or .xlsx")
+    if path.exists():
+        _check_replaceable(path)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        if suffix == ".csv":
+            _write_csv(temporary, keyed)
+        else:
+            _write_xlsx(temporary, keyed)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {reason(error)}; close it elsewhere or choose another") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_sheet(path: Path) -> GradedSheet:
+    """Reads the grades from a sheet as Excel or LibreOffice saved it.
+
+    Read are .xlsx, and text (.csv, .tsv, .txt) with commas, semicolons or tabs, in UTF-8 or UTF-16 with or without
+    byte order mark, or in another code page (what is read back is ASCII). "4", " 4 ", "4.0" and "4,0" are 4. Columns
+    and rows may have been moved, added or removed. A pair with two different grades has neither.
+
+    Raises:
+        InputError: When the file is missing, empty, too large, of an unknown kind or broken, or has no column `row`
+            or `grade`.
+    """
+    require_content(path)
+    if path.stat().st_size > _MOST_BYTES:
+        raise _too_large(path, path.stat().st_size)
+    suffix = path.suffix.lower()
+    if suffix == ".xlsx":
+        return _graded(path, _xlsx_records(path))
+    if suffix in (".csv", ".tsv", ".txt"):
+        return _graded(path, _text_records(path))
+    raise InputError(f"{path} is of an unknown kind; save the sheet as .xlsx or .csv")
+
+
+def _keyed(path: Path, rows: Iterable[SheetRow]) -> dict[str, SheetRow]:
+    keyed: dict[str, SheetRow] = {}
+    for row in rows:
+        key = row_key(row.query_id, row.doc_id)
+        if key in keyed:
+            raise InputError(
+                f"{path}: the pairs ({row.query_id!r}, {row.doc_id!r}) and ({keyed[key].query_id!r}, "
+                f"{keyed[key].doc_id!r}) have one row key; give every pair once"
+            )
+        keyed[key] = row
+    if not keyed:
+        raise InputError(f"{path}: there is no pair to grade")
+    return dict(sorted(keyed.items()))
+
+
+def _check_replaceable(path: Path) -> None:
+    try:
+        sheet = read_sheet(path)
+    except InputError as error:
+        raise InputError(f"{path} exists and is not an empty grading sheet ({error}); choose another file") from None
+    held = len(sheet.grades) + len(sheet.problems)
+    if held:
+        raise InputError(f"{path} holds {held} grade(s), which would be lost; move it, or choose another file")
+
+
+def _cells(key: str, row: SheetRow) -> list[str]:
+    by_column = {**row._asdict(), "row": key, "grade": ""}
+    return [_shown(by_column[column]) for column in COLUMNS]
+
+
+def _shown(text: str) -> str:
+    # a carriage return is a line break to some spreadsheets and a new row to others
+    return _NO_CHARACTER.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def _cut(text: str) -> str:
+    units = text.encode("utf-16-le")
+    if len(units) <= 2 * _LONGEST_CELL:
+        return text
+    return units[: 2 * (_LONGEST_CELL - len(_CUT))].decode("utf-16-le", "ignore") + _CUT
+
+
+def _write_csv(path: Path, keyed: dict[str, SheetRow]) -> None:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for key, row in keyed.items():
+            writer.writerow([_cut(_FORMULA_IN_CSV.sub(r"\1\2'", text)) for text in _cells(key, row)])
+
+
+def _write_xlsx(path: Path, keyed: dict[str, SheetRow]) -> None:
+    openpyxl = _openpyxl(path)
+    from openpyxl.styles import Alignment, Font
+
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "grades"
+    sheet.append(COLUMNS)
+    for number, (key, row) in enumerate(keyed.items(), start=2):
+        for column, text in enumerate(_cells(key, row), start=1):
+            if text:
+                _set_text(sheet.cell(number, column), _cut(text))
+            if COLUMNS[column - 1] in _IDS:
+                sheet.cell(number, column).number_format = "@"
+            sheet.cell(number, column).alignment = Alignment(wrap_text=True, vertical="top")
+    for cell in sheet[1]:
+        cell.font = Font(bold=True)
+        sheet.column_dimensions[cell.column_letter].width = _WIDTHS[cell.value]
+    sheet.freeze_panes = "A2"
+    grade = sheet.cell(1, COLUMNS.index("grade") + 1).column_letter
+    sheet.add_data_validation(_choice(f"{grade}2:{grade}{len(keyed) + 1}"))
+    meaning = book.create_sheet("meaning")
+    meaning.append(("grade", "meaning"))
+    for line in GRADES.items():
+        meaning.append(line)
+    for rule in _RULES:
+        meaning.append((None, rule))
+    meaning.column_dimensions["B"].width = _WIDTHS["passage"]
+    book.save(path)
+
+
+def _set_text(cell: Any, text: str) -> None:
+    cell.value = text
+    # openpyxl takes "=..." for a formula and "#N/A" for an error
+    cell.data_type = "s"
+    # keeps it a text when somebody edits the cell
+    cell.quotePrefix = re.match(_FORMULA, text) is not None
+
+
+def _choice(cells: str) -> Any:
+    from openpyxl.worksheet.datavalidation import DataValidation
+
+    choice = DataValidation(
+        type="list",
+        formula1=f'"{",".join(map(str, GRADES))}"',
+        allow_blank=True,
+        showErrorMessage=True,
+        errorTitle="No such grade",
+        error="1, 2, 3 or 4; the sheet 'meaning' says what they mean.",
+    )
+    choice.add(cells)
+    return choice
+
+
+def _openpyxl(path: Path) -> Any:
+    try:
+        import openpyxl
+    except ImportError:
+        raise InputError(f"{path}: .xlsx needs openpyxl; pip install 'denizen[xlsx]', or use .csv") from None
+    return openpyxl
+
+
+def _graded(path: Path, records: Iterable[_Record]) -> GradedSheet:
+    # row key -> grade -> the first row that gives it
+    given: dict[str, dict[int, int]] = {}
+    problems: list[BadRow] = []
+    empty = 0
+
+    def add(number: int, problem: str, raw: str) -> None:
+        problems.append(BadRow(f"{path.name}, row {number}", problem, raw[:500]))
+
+    for number, key, grade in records:
+        found = _GRADE.fullmatch(grade)
+        if not grade:
+            empty += 1
+        elif not _KEY.fullmatch(key):
+            add(number, f"{key[:50]!r} is no row key; restore the column 'row' as it was written", key)
+        elif found is None:
+            add(number, f"the grade is {grade[:50]!r}; it is 1, 2, 3 or 4, or empty", grade)
+        else:
+            given.setdefault(key, {}).setdefault(int(found[1]), number)
+    for key, rows in given.items():
+        if len(rows) > 1:
+            said = ", ".join(f"{grade} in row {number}" for grade, number in rows.items())
+            add(max(rows.values()), f"the pair {key} has different grades ({said}); keep one of them", key)
+    grades = {key: next(iter(rows)) for key, rows in given.items() if len(rows) == 1}
+    return GradedSheet(grades, empty, problems)
+
+
+def _records(rows: Iterator[Sequence[Any]], header: Sequence[Any]) -> Iterator[_Record]:
+    """The records below the header; a row without key and grade, such as a blank one, is none."""
+    names = _names(header)
+    positions = [names.index(name) for name in _NEEDED]
+    for number, row in enumerate(rows, start=2):
+        # Excel leaves out separators at the end of a line behind which all cells are empty
+        key, grade = (_text(row[at]) if at < len(row) else "" for at in positions)
+        if key or grade:
+            yield _Record(number, key, grade)
+
+
+def _names(header: Sequence[Any]) -> list[str]:
+    return [_text(name).casefold() for name in header]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _complete(header: Sequence[Any]) -> bool:
+    return set(_NEEDED) <= set(_names(header))
+
+
+def _no_columns(path: Path, header: Sequence[Any]) -> InputError:
+    names = _names(header)
+    missing = [name for name in _NEEDED if name not in names]
+    found = [name[:50] for name in names if name][:10]
+    return InputError(f"{path} has no columns {missing} in its first row ({found}); restore them as they were written")
+
+
+def _text_records(path: Path) -> list[_Record]:
+    text = _decoded(path)
+    headers = []
+    for separator in ",;\t":
+        # strict: an open quote would otherwise swallow the rows behind it without a word
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        try:
+            headers.append(next(reader, []))
+            if _complete(headers[-1]):
+                return list(_records(reader, headers[-1]))
+        except csv.Error as error:
+            raise InputError(f"{path}, line {reader.line_num}: broken CSV: {error}") from None
+    raise _no_columns(path, max(headers, key=len))
+
+
+def _decoded(path: Path) -> str:
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return content.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is broken UTF-16 at byte {error.start}; save it anew") from None
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        # Whatever code page Excel saved it in: keys, grades and separators are the same bytes in all of them.
+        return content.decode("latin-1")
+
+
+def _xlsx_records(path: Path) -> list[_Record]:
+    openpyxl = _openpyxl(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > _MOST_BYTES:
+            raise _too_large(path, unpacked)
+        with warnings.catch_warnings():
+            # about what openpyxl does not keep, which nobody asks it to
+            warnings.simplefilter("ignore")
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+            with contextlib.closing(book):
+                return _sheet_records(path, book)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001  (what a damaged file makes openpyxl raise is no fixed list)
+        raise InputError(
+            f"{path} is not a readable .xlsx file: {reason(error)}; save it anew, without password"
+        ) from None
+
+
+def _sheet_records(path: Path, book: Any) -> list[_Record]:
+    """The records of the first worksheet that has the columns."""
+    headers: list[Sequence[Any]] = []
+    for sheet in book.worksheets:
+        # without limits openpyxl stops at the size that the file claims, which may be wrong
+        rows = sheet.iter_rows(max_row=_LAST_ROW, max_col=_LAST_COLUMN, values_only=True)
+        headers.append(next(rows, ()))
+        if _complete(headers[-1]):
+            return list(_records(rows, headers[-1]))
+    raise _no_columns(path, headers[0] if headers else ())
+
+
+def _too_large(path: Path, size: int) -> InputError:
+    return InputError(
+        f"{path} holds {size / 2**20:,.0f} MiB; a grading sheet has at most {_MOST_BYTES // 2**20} MiB. Split it, or "
+        "remove what else is in the file"
+    )

@@ -1,0 +1,153 @@
+"""Question-answer pairs from files and from `datasets`: the answer is the document, relevant to the question."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from denizen.data.formats.rows import BadRows, require_content, row_number, table_rows
+from denizen.data.formats.source import SPLITS, Source
+from denizen.data.tables import table
+from denizen.engine.errors import InputError, reason
+
+# (query column, document column), in the order in which they are looked for
+COLUMNS = (("question", "answer"), ("query", "positive"), ("anchor", "positive"))
+
+_WANTED = ", ".join("/".join(pair) for pair in COLUMNS)
+
+
+class PairRow(NamedTuple):
+    """One row of a source of pairs.
+
+    Attributes:
+        place: Where it stands; ends with its number.
+        values: Column name to value.
+        part: What its ids begin with, where rows of several parts have the same numbers.
+        split: The split that the source puts it in, if any.
+    """
+
+    place: str
+    values: dict[str, Any]
+    part: str = ""
+    split: str | None = None
+
+
+def read_pairs(path: Path, skip_bad_rows: bool = False) -> Source:
+    """Reads a file of pairs: .json (an array), .jsonl, .jsonl.gz, .csv, .tsv or .parquet.
+
+    Each row keeps its own query: `q17` is the query of row 17, or of line 17 where places are lines. Equal answers
+    become one document: `d17` is the answer that stands in row 17 first.
+
+    Raises:
+        InputError: When the file is empty or of an unknown kind, its columns are missing, or a row is unusable
+            and may not be skipped.
+    """
+    require_content(path)
+    bad = BadRows(skip_bad_rows)
+    return source_of_pairs((PairRow(place, row) for place, row in table_rows(path, bad)), path.name, bad)
+
+
+def read_dataset(name: str, skip_bad_rows: bool = False) -> Source:
+    """Reads pairs through `datasets`: a folder saved by it, a folder of data files, or a hub id.
+
+    The data set's own splits (train; validation or dev; test) are kept if there is more than one;
+    ids then begin with the split's name, such as `train-q17`.
+
+    Raises:
+        InputError: When `datasets` cannot load it, or its rows are unusable.
+    """
+    import datasets
+
+    path = Path(name)
+    saved = path.is_dir() and any((path / file).is_file() for file in ("dataset_dict.json", "state.json"))
+    try:
+        loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        # what failed is often only said by the cause
+        cause = f" ({reason(error.__cause__)})" if error.__cause__ else ""
+        raise InputError(
+            f"{name!r} is neither a file or folder here nor a data set that could be loaded: {reason(error)}{cause}"
+        ) from None
+    parts = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"all": loaded}
+    own = len(parts) > 1
+    bad = BadRows(skip_bad_rows)
+
+    split_of = {part: {"validation": "dev", "valid": "dev"}.get(part, part) for part in parts if own}
+    left_out = tuple(part for part, split in split_of.items() if split not in SPLITS)
+
+    def rows() -> Iterator[PairRow]:
+        for part, data in parts.items():
+            split = split_of.get(part)
+            for number, row in enumerate(data, start=1):
+                yield PairRow(
+                    f"{part}, row {number}", row, f"{part}-" if own else "", None if part in left_out else split
+                )
+
+    return dataclasses.replace(source_of_pairs(rows(), path.name, bad), parts_left_out=left_out)
+
+
+def source_of_pairs(rows: Iterable[PairRow], name: str, bad: BadRows) -> Source:
+    """Makes a source from rows; the first one that has a known pair of columns decides which pair is read.
+
+    Raises:
+        InputError: When the columns are missing, no row is left, or a row is unusable and may not be skipped.
+    """
+    columns: tuple[str, str] | None = None
+    found: list[str] = []
+    documents: dict[str, str] = {}
+    queries: dict[str, list[Any]] = {"query_id": [], "text": [], "split": [], "source_doc_id": []}
+    for row in rows:
+        found = found or sorted(map(str, row.values))
+        columns = columns or _columns(row)
+        problem = _pair_problem(row, columns)
+        if columns is None or problem:
+            bad.add(row.place, problem, row.values)
+            continue
+        question, answer = (row.values[column] for column in columns)
+        number = row_number(row.place)
+        doc_id = documents.setdefault(answer.strip(), f"{row.part}d{number}")
+        values = (f"{row.part}q{number}", " ".join(question.split()), row.split, doc_id)
+        for column, value in zip(queries, values, strict=True):
+            queries[column].append(value)
+    if found and columns is None:
+        raise InputError(
+            f"{name} has the columns {found}; pairs need {_WANTED}, and documents without questions a --teacher"
+        )
+    bad.check()
+    if not documents:
+        raise InputError(f"{name} holds no usable row")
+    count = len(queries["query_id"])
+    return Source(
+        documents=table(
+            "corpus",
+            {
+                "doc_id": list(documents.values()),
+                "title": [""] * len(documents),
+                "text": list(documents),
+                "source": [name] * len(documents),
+            },
+        ),
+        queries=table("queries", {**queries, "origin": ["source"] * count}),
+        qrels=table(
+            "qrels",
+            {"query_id": queries["query_id"], "doc_id": queries["source_doc_id"], "relevance": [1] * count},
+        ),
+        cut=True,
+        bad_rows=bad.rows,
+    )
+
+
+def _columns(row: PairRow) -> tuple[str, str] | None:
+    return next((pair for pair in COLUMNS if pair[0] in row.values and pair[1] in row.values), None)
+
+
+def _pair_problem(row: PairRow, columns: tuple[str, str] | None) -> str:
+    if columns is None:
+        return f"has the columns {sorted(map(str, row.values))}; pairs need {_WANTED}"
+    for column in columns:
+        value = row.values.get(column)
+        if not isinstance(value, str) or not value.strip():
+            return f"{column!r} is empty or no text"
+    return ""

@@ -1,0 +1,217 @@
+"""Reading foreign files row by row, so that one bad row is a fact about that row and not the end of the run."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from denizen.engine.errors import InputError, reason
+
+_SHOWN = 5
+_LONGEST_FIELD = 2**31 - 1
+_TOO_MUCH = "is nested too deeply, or holds a number of too many digits"
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that could not be used: where it stands, why, and how it begins."""
+
+    place: str
+    problem: str
+    raw: str
+
+
+@dataclass
+class BadRows:
+    """Collects bad rows while a source is read.
+
+    Attributes:
+        skip: Whether the user asked to skip them; otherwise `check` raises.
+    """
+
+    skip: bool = False
+    rows: list[BadRow] = field(default_factory=list)
+
+    def add(self, place: str, problem: str, raw: object = "") -> None:
+        """Notes one bad row; the raw text is cut so that the record stays readable."""
+        # half a surrogate pair, which JSON can escape, has no UTF-8 to be kept in
+        text = str(raw)[:500].encode("utf-8", "backslashreplace").decode("utf-8")
+        self.rows.append(BadRow(place, problem, text))
+
+    def check(self) -> None:
+        """Stops the run when there are bad rows that nobody agreed to skip.
+
+        Raises:
+            InputError: Naming the first rows, their places and the remedy.
+        """
+        if not self.rows or self.skip:
+            return
+        shown = "\n".join(f"  {row.place}: {row.problem}" for row in self.rows[:_SHOWN])
+        more = f"\n  and {len(self.rows) - _SHOWN} more" if len(self.rows) > _SHOWN else ""
+        raise InputError(
+            f"{len(self.rows)} unusable row(s):\n{shown}{more}\nMend them, or skip and count them with --skip-bad-rows."
+        )
+
+
+def json_lines(path: Path, bad: BadRows) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (place, object) for each line of a .jsonl or .jsonl.gz file; blank lines are passed over."""
+    with _open_binary(path) as file:
+        for number, line in enumerate(_lines(file, path), start=1):
+            if not line.strip():
+                continue
+            place = f"{path.name}, line {number}"
+            row: Any = None
+            try:
+                row = json.loads(line.decode("utf-8").removeprefix("\ufeff").rstrip("\r\n"))
+                problem = _object_problem(row)
+            except UnicodeDecodeError as error:
+                problem = f"not UTF-8 (byte {error.start})"
+            except json.JSONDecodeError as error:
+                problem = f"broken JSON: {error.msg} at column {error.colno}"
+            except (ValueError, RecursionError):
+                problem = _TOO_MUCH
+            if problem:
+                bad.add(place, problem, line.decode("utf-8", "backslashreplace"))
+            else:
+                yield place, row
+
+
+def json_array(path: Path, bad: BadRows) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (place, object) for a .json file that holds one array of objects."""
+    try:
+        rows = json.loads(_decode(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: broken JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path} {_TOO_MUCH}") from None
+    if not isinstance(rows, list):
+        raise InputError(f"{path} holds a JSON {type(rows).__name__}; it should be an array of objects")
+    for number, row in enumerate(rows, start=1):
+        problem = _object_problem(row)
+        if problem:
+            bad.add(f"{path.name}, row {number}", problem, row)
+        else:
+            yield f"{path.name}, row {number}", row
+
+
+def delimited(path: Path, bad: BadRows, delimiter: str = ",") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (place, object) for each record of a .csv or .tsv file with a header.
+
+    Quotes around a field are those of CSV; between tabs they are text.
+    """
+    records = _records(path, delimiter)
+    header = [name.strip() for name in next(records, (0, []))[1]]
+    for line, record in records:
+        place = f"{path.name}, line {line}"
+        if not record:
+            continue
+        if len(record) == len(header):
+            yield place, dict(zip(header, record, strict=True))
+        else:
+            bad.add(place, f"has {len(record)} fields, the header has {len(header)}", record)
+
+
+def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (place, object) for each row of a Parquet file."""
+    try:
+        rows = pq.read_table(path).to_pylist()
+    # ValueError: bytes that should be text are decoded only here
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable Parquet file: {reason(error)}") from None
+    for number, row in enumerate(rows, start=1):
+        yield f"{path.name}, row {number}", row
+
+
+def table_rows(path: Path, bad: BadRows) -> Iterable[tuple[str, dict[str, Any]]]:
+    """(place, object) for each row of a file, read as its name says.
+
+    Raises:
+        InputError: When it is of an unknown kind.
+    """
+    name = path.name.lower()
+    if name.endswith((".jsonl", ".jsonl.gz")):
+        return json_lines(path, bad)
+    if name.endswith(".json"):
+        return json_array(path, bad)
+    if name.endswith(".csv"):
+        return delimited(path, bad)
+    if name.endswith(".tsv"):
+        return delimited(path, bad, "\t")
+    if name.endswith(".parquet"):
+        return parquet_rows(path)
+    raise InputError(f"{path} is of an unknown kind; rows come as .json, .jsonl[.gz], .csv, .tsv or .parquet")
+
+
+def row_number(place: str) -> int:
+    """The number that every place ends with: 17 of "pairs.csv, line 17"."""
+    return int(place.rpartition(" ")[2])
+
+
+def require_content(path: Path) -> None:
+    """Checks that a file exists and is not empty.
+
+    Raises:
+        InputError: When it is missing or has no bytes.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty")
+
+
+def _object_problem(row: Any) -> str:
+    if not isinstance(row, dict):
+        return f"is a JSON {type(row).__name__}, not an object"
+    try:
+        json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return "holds half a surrogate pair (\\ud800 to \\udfff), which is no character"
+    return ""
+
+
+def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    # newline="": only \n, \r and \r\n end a line, and those inside quotes stay as they are
+    lines = io.StringIO(_decode(path), newline="")
+    if delimiter == "\t":
+        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    # the csv module's own limit, 131,072 characters for the whole process, is shorter than some documents
+    limit = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        for record in reader:
+            yield reader.line_num, record
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: broken CSV: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _decode(path: Path) -> str:
+    try:
+        # not "utf-8-sig", which counts bytes from behind the mark
+        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+
+
+def _open_binary(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is not a readable gzip file: {error}") from None

@@ -1,0 +1,50 @@
+"""What every reader of `adapt`'s input returns: documents, queries, and which belongs to which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from denizen.data.formats.rows import BadRow
+
+SPLITS = ("train", "dev", "test")
+
+
+def source_files(folder: Path, leave_out: Path | None) -> list[Path]:
+    """The files of a folder and its subfolders in order, without hidden ones and those of the folder to leave out."""
+    own = leave_out.resolve() if leave_out else None
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and own not in path.resolve().parents
+    ]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source as read, before passages are cut and splits are made.
+
+    Attributes:
+        documents: A `corpus` table; the documents are whole, `parent_id` is null.
+        queries: A `queries` table; `split` is null where the source brings no splits.
+        qrels: A `qrels` table over whole documents.
+        cut: Whether documents are to be cut into passages (answers) or stand as they are (a BEIR corpus).
+        bad_rows: Rows that were skipped, each with its place and the problem.
+        parts_left_out: Names of the source's parts that are none of train, dev and test, where it has such.
+    """
+
+    documents: pa.Table
+    queries: pa.Table
+    qrels: pa.Table
+    cut: bool
+    bad_rows: list[BadRow]
+    parts_left_out: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> set[str]:
+        """The names of the splits that the source brings itself."""
+        return {split for split in self.queries["split"].to_pylist() if split}

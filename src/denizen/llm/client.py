@@ -1,0 +1,389 @@
+"""An LLM behind any OpenAI-compatible chat endpoint: prompts in, validated objects or the reasons against them out.
+
+Every reply is in the store before it is read, and what is in the store is never asked again. The result does not depend
+on concurrency or on how often the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from denizen.engine.errors import InputError
+from denizen.llm.answer import Answer, Failure, Prompt
+from denizen.llm.budget import Budget, Spending, worst_prompt_tokens
+from denizen.llm.endpoint import ChatEndpoint, Completion, Trouble, response_format
+from denizen.llm.event_loop import run_to_end
+from denizen.llm.parsing import BadReply, parse_reply
+from denizen.llm.replies import TRANSPORT, Replies, StoredReply
+
+if TYPE_CHECKING:
+    import openai
+    import pydantic
+
+# of one prompt; with the pauses between them they take 15 to 30 seconds of a server that is down
+_TRIES = 6
+# seconds
+_LONGEST_BACKOFF = 30.0
+# prompts that were lost one after the other before the endpoint is given up
+_LOST_IN_A_ROW = 10
+# replies of no use, and none of any, before a model is given up
+_USELESS = 20
+
+
+def _silent(count: int) -> None:
+    pass
+
+
+class LLM:
+    """A client, for one `ask` at a time.
+
+    Args:
+        model: The LLM as the endpoint calls it.
+        replies: Where replies are kept; what its run has spent counts against the budget.
+        budget: Limits on calls, tokens and money.
+        endpoint: Base URL; empty for OPENAI_BASE_URL of the environment, or else api.openai.com.
+        key_variable: The environment variable with the endpoint's key; not needed by a local server.
+        concurrency: Calls at a time.
+        timeout: Seconds after which a call is given up and tried again.
+        thinking_tokens: What a reply may take besides the tokens that its prompt allows.
+
+    Attributes:
+        backoff: Seconds before the second try; twice as many before each further one.
+
+    Raises:
+        InputError: When the endpoint's URL is not of the right form, or a number is out of range.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        model: str,
+        replies: Replies,
+        budget: Budget,
+        *,
+        endpoint: str = "",
+        key_variable: str = "OPENAI_API_KEY",
+        concurrency: int = 8,
+        timeout: float = 120.0,
+        thinking_tokens: int = 0,
+    ) -> None:
+        if concurrency < 1 or timeout <= 0:
+            raise InputError(
+                f"concurrency is {concurrency} and timeout {timeout:g} s; give 1 or more, and more than 0 s"
+            )
+        self.model = model
+        self.replies = replies
+        self.budget = budget
+        self.concurrency = concurrency
+        self.thinking_tokens = thinking_tokens
+        self.backoff = 0.5
+        self.endpoint = ChatEndpoint(model, endpoint, key_variable, timeout)
+
+    def key(self, prompt: Prompt) -> str:
+        """SHA-256 over all that the reply depends on.
+
+        The endpoint's address is not part of it, nor is the limit on tokens: a reply that ends by itself is the same
+        under any limit, and one that was cut is a failure that `retry` asks again under a higher one.
+        """
+        asked = [
+            self.model,
+            [list(message) for message in prompt.messages],
+            float(prompt.temperature),
+            prompt.logprobs,
+            prompt.repeat,
+            _schema_digest(prompt.reply),
+        ]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+    def ask(
+        self,
+        prompts: Sequence[Prompt],
+        stage: str,
+        progress: Callable[[int], None] = _silent,
+        most: int | None = None,
+    ) -> list[Answer | Failure]:
+        """Asks what the store does not know, and the same prompt only once.
+
+        Args:
+            prompts: They are started in this order, so it says which are left out when the budget ends.
+            stage: The stage that asks.
+            progress: Called with the number of prompts that were done.
+            most: The most of these calls that the stage may pay for, whatever the budget has left; those that it has
+                paid for already, before it was stopped, count.
+
+        Returns:
+            An answer, or the reason why there is none, for each prompt in order.
+
+        Raises:
+            InputError: When no further call can succeed, or ten prompts in a row were lost. What came is in the store.
+        """
+        keys = [self.key(prompt) for prompt in prompts]
+        wanted = dict(zip(keys, prompts, strict=True))
+        places = Counter(keys)
+        stored = self.replies.find(wanted)
+        found = {key: self.outcome(wanted[key], reply) for key, reply in stored.items()}
+        progress(sum(places[key] for key in found))
+
+        def ended(key: str, outcome: Answer | Failure) -> None:
+            found[key] = outcome
+            progress(places[key])
+
+        open_keys = [key for key in wanted if key not in found]
+        if most is not None:
+            own = sum((reply.run, reply.stage) == (self.replies.run, stage) for reply in stored.values())
+            for key in open_keys[max(0, most - own) :]:
+                ended(key, Failure(key, "budget", "left for later stages", ""))
+        jobs = [self._job(key, wanted[key]) for key in open_keys if key not in found]
+        if jobs:
+            self.budget.begin(self.replies.spent())
+            proven = any(isinstance(outcome, Answer) for outcome in found.values())
+            run_to_end(_asked(self, stage, jobs, ended, proven))
+        return [found[key] for key in keys]
+
+    def outcome(self, prompt: Prompt, reply: StoredReply) -> Answer | Failure:
+        """What a stored reply comes to; one that turns out to be of no use is marked as a failure in the store."""
+        if reply.failure:
+            # only kinds are ever written
+            kind: Any = reply.failure
+            return Failure(reply.key, kind, reply.message, reply.text)
+        value = parse_reply(reply.text, reply.finish_reason, reply.refusal, prompt.reply)
+        if isinstance(value, BadReply):
+            self.replies.mark_failed(reply.key, reply.attempt, value.kind, value.message)
+            return Failure(reply.key, value.kind, value.message, reply.text)
+        return Answer(reply.key, value, reply.text, reply.logprob, reply.cost)
+
+    def most_tokens(self, prompt: Prompt) -> int:
+        """The limit on the tokens of a reply, thinking included."""
+        return prompt.max_tokens + self.thinking_tokens
+
+    def _job(self, key: str, prompt: Prompt) -> _Job:
+        body = {
+            "model": self.model,
+            "messages": [{"role": role, "content": self.endpoint.hidden(content)} for role, content in prompt.messages],
+            "temperature": prompt.temperature,
+            "max_tokens": self.most_tokens(prompt),
+            "response_format": response_format(prompt.reply),
+        }
+        if prompt.logprobs:
+            body["logprobs"] = True
+        return _Job(key, prompt, body, self.budget.worst(prompt.messages, self.most_tokens(prompt)))
+
+
+@dataclass
+class _Job:
+    key: str
+    prompt: Prompt
+    body: dict[str, Any]
+    worst: Spending
+    sent: dict[str, Any] = field(default_factory=dict)
+    reserved: bool = False
+
+
+@dataclass
+class _Asking:
+    """One `ask`: workers that take the jobs in order, within the budget, and pause together."""
+
+    llm: LLM
+    client: openai.AsyncOpenAI
+    stage: str
+    jobs: deque[_Job]
+    ended: Callable[[str, Answer | Failure], None]
+    error: InputError | None = None
+    resume_at: float = 0.0
+    lost_in_a_row: int = 0
+    replied: bool = False
+    proven: bool = False
+    useless: int = 0
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def work(self) -> None:
+        """Takes jobs until none is left; after an error that concerns them all, calls under way are still awaited."""
+        while job := await self._next():
+            try:
+                outcome = await self._answer(job)
+                if outcome:
+                    self.ended(job.key, outcome)
+                    self._check_use(outcome)
+            except InputError as error:
+                self.error = self.error or error
+                self.stop.set()
+            finally:
+                self._settle(job, Spending())
+
+    def _check_use(self, outcome: Answer | Failure) -> None:
+        """Gives a model up whose first replies are all of no use, before the rest is paid for."""
+        if isinstance(outcome, Answer):
+            self.proven = True
+        elif outcome.kind not in ("budget", TRANSPORT):
+            self.useless += 1
+        if not self.proven and self.useless >= _USELESS:
+            told = outcome.message if isinstance(outcome, Failure) else ""
+            remedy = (
+                "raise --thinking-tokens, or take a model that does not think before it answers"
+                if isinstance(outcome, Failure) and outcome.kind == "truncated"
+                else "see the raw replies in the store, and take a model that keeps to JSON"
+            )
+            raise InputError(
+                f"{self.stage}: the first {self.useless} replies of {self.llm.model} were of no use; the last one: "
+                f"{told}. Then {remedy}; `denizen retry RUN` goes on"
+            )
+
+    async def _next(self) -> _Job | None:
+        # one at a time, so that a smaller job cannot overtake one that waits for the budget
+        async with self.turn:
+            if not self.jobs or self.stop.is_set():
+                return None
+            job = self.jobs[0]
+            if await self._reserve(job):
+                return self.jobs.popleft()
+            while self.jobs:
+                job = self.jobs.popleft()
+                self.ended(job.key, _unpaid(job))
+            return None
+
+    async def _reserve(self, job: _Job) -> bool:
+        while (verdict := self.llm.budget.reserve(job.worst)) == "wait":
+            self.settled.clear()
+            await self.settled.wait()
+        job.reserved = verdict == "yes"
+        return job.reserved
+
+    def _settle(self, job: _Job, used: Spending) -> None:
+        if job.reserved:
+            job.reserved = False
+            self.llm.budget.settle(job.worst, used)
+            self.settled.set()
+
+    async def _answer(self, job: _Job) -> Answer | Failure | None:
+        """Tries until there is a reply or no hope; None when the whole `ask` has come to an end meanwhile."""
+        tries, delay = 0, 0.0
+        while True:
+            await self._pause(delay)
+            if self.stop.is_set():
+                return None
+            if not job.reserved and not await self._reserve(job):
+                return _unpaid(job)
+            began = time.monotonic()
+            outcome = await self._call(job, began)
+            if isinstance(outcome, Completion):
+                self.replied, self.lost_in_a_row = True, 0
+                return self._keep(job, outcome, began)
+            if outcome.dropped:
+                delay = 0.0
+                continue
+            tries += 1
+            if not outcome.again or tries == _TRIES:
+                return self._lost(job, outcome)
+            if outcome.delay:
+                self.resume_at = max(self.resume_at, time.monotonic() + outcome.delay)
+            backoff = self.llm.backoff * 2 ** (tries - 1) * random.uniform(1, 2)
+            delay = 0.0 if outcome.delay else min(_LONGEST_BACKOFF, backoff)
+
+    async def _pause(self, delay: float) -> None:
+        """Waits for one's own time and for the time that the endpoint has set for all, unless everything stops."""
+        until = time.monotonic() + delay
+        while (left := max(until, self.resume_at) - time.monotonic()) > 0:
+            try:
+                await asyncio.wait_for(self.stop.wait(), left)
+            except TimeoutError:
+                continue
+            return
+
+    async def _call(self, job: _Job, began: float) -> Completion | Trouble:
+        job.sent = self.llm.endpoint.sent(job.body)
+        try:
+            outcome = await self.llm.endpoint.call(self.client, job.sent)
+        except asyncio.CancelledError:
+            self._count(job, "interrupted before the reply came", began)
+            raise
+        if isinstance(outcome, Trouble) and outcome.paid:
+            self._count(job, outcome.message, began)
+        return outcome
+
+    def _count(self, job: _Job, message: str, began: float) -> None:
+        """Stores a call of unknown outcome at its worst case."""
+        prompt_tokens = worst_prompt_tokens(job.prompt.messages)
+        most = self.llm.most_tokens(job.prompt)
+        row = self._row(job, prompt_tokens, most, began, failure=TRANSPORT, message=message)
+        self.llm.replies.add(row)
+        self._settle(job, job.worst)
+
+    def _keep(self, job: _Job, reply: Completion, began: float) -> Answer | Failure:
+        prompt_tokens, completion_tokens = reply.prompt_tokens, reply.completion_tokens
+        if prompt_tokens is None or completion_tokens is None:
+            prompt_tokens, completion_tokens = (
+                worst_prompt_tokens(job.prompt.messages),
+                self.llm.most_tokens(job.prompt),
+            )
+        told = {"text": reply.text, "finish_reason": reply.finish_reason, "refusal": reply.refusal}
+        row = self._row(job, prompt_tokens, completion_tokens, began, logprob=reply.logprob, **told)
+        attempt = self.llm.replies.add(row)
+        self._settle(job, Spending(1, prompt_tokens + completion_tokens, row.cost or 0.0))
+        return self.llm.outcome(job.prompt, StoredReply(**{**vars(row), "attempt": attempt}))
+
+    def _row(self, job: _Job, prompt_tokens: int, completion_tokens: int, began: float, **told: Any) -> StoredReply:
+        request = {name: value for name, value in job.sent.items() if name not in ("model", "response_format")}
+        # its schema is the one of the key; whether the endpoint was held to it is what is not known otherwise
+        request |= {"json_schema": "response_format" in job.sent, "repeat": job.prompt.repeat}
+        request |= {"thinking_tokens": self.llm.thinking_tokens}
+        prices = self.llm.budget.prices
+        return StoredReply(
+            job.key,
+            self.stage,
+            self.llm.model,
+            json.dumps(request, ensure_ascii=False),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cost=prices.cost(prompt_tokens, completion_tokens) if prices else None,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=time.monotonic() - began,
+            **told,
+        )
+
+    def _lost(self, job: _Job, trouble: Trouble) -> Failure:
+        # a prompt that the endpoint refuses may be the fault of that prompt, once others were answered
+        self.lost_in_a_row += trouble.again or not self.replied
+        if self.lost_in_a_row >= _LOST_IN_A_ROW:
+            raise InputError(
+                f"{self.lost_in_a_row} prompts in a row got no reply; the last time: {trouble.message}. See that the "
+                "server runs and takes such prompts; nothing that came is lost: run the same command again then"
+            )
+        return Failure(job.key, "transport", trouble.message, "")
+
+
+async def _asked(
+    llm: LLM, stage: str, jobs: Sequence[_Job], ended: Callable[[str, Answer | Failure], None], proven: bool
+) -> None:
+    async with llm.endpoint.open() as client:
+        asking = _Asking(llm, client, stage, deque(jobs), ended, proven=proven)
+        workers = [asyncio.create_task(asking.work()) for _ in range(min(llm.concurrency, len(jobs)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+    if asking.error:
+        raise asking.error
+
+
+def _unpaid(job: _Job) -> Failure:
+    return Failure(
+        job.key, "budget", "no further call: its worst case does not fit into what is left of the budget", ""
+    )
+
+
+@cache
+def _schema_digest(model: type[pydantic.BaseModel]) -> str:
+    return hashlib.sha256(json.dumps(model.model_json_schema(), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,145 @@
+"""How good a run is, per query first, and whether a difference between two runs is more than chance."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ir_measures
+import numpy as np
+import pyarrow as pa
+from ir_measures import RR, R, nDCG
+
+from denizen.data.formats import write_trec_qrels, write_trec_run
+from denizen.data.tables import rankings, relevant, table, write_table
+from denizen.measuring.significance import Difference, paired_difference
+
+_Values = np.ndarray[Any, np.dtype[np.float64]]
+
+# Names as people write them, and the measure of ir_measures behind each. DCG@5 is ours: ir_measures has none.
+_IR_MEASURES = {"MRR@5": RR @ 5, "Recall@5": R @ 5, "nDCG@10": nDCG @ 10, "Recall@100": R @ 100}
+MEASURES = ("MRR@5", "Recall@5", "DCG@5", "nDCG@10", "Recall@100")
+
+
+def measure(run: pa.Table, qrels: pa.Table, query_ids: Sequence[str]) -> pa.Table:
+    """Every measure for every query.
+
+    The run's own order counts (ties are already broken by doc_id). A query that the run does not have counts as 0.
+
+    Args:
+        run: A `run` table.
+        qrels: A `qrels` table.
+        query_ids: The queries to measure, each with at least one relevant passage.
+
+    Returns:
+        A `metrics` table, by measure in the order of `MEASURES`, then in the order of `query_ids`.
+    """
+    ranked = {query_id: [doc_id for doc_id, _ in found] for query_id, found in rankings(run).items()}
+    known = relevant(qrels)
+    judged = {query_id: known[query_id] for query_id in query_ids}
+    # trec_eval sorts by score and breaks ties its own way; falling whole numbers make it keep our order
+    scored = {
+        query_id: {doc_id: float(-rank) for rank, doc_id in enumerate(ranked.get(query_id, []))} for query_id in judged
+    }
+    scored = {query_id: passages for query_id, passages in scored.items() if passages}
+    values: dict[str, dict[str, float]] = {name: dict.fromkeys(query_ids, 0.0) for name in MEASURES}
+    names = {str(spec): name for name, spec in _IR_MEASURES.items()}
+    if scored:
+        for metric in ir_measures.iter_calc(list(_IR_MEASURES.values()), judged, scored):
+            values[names[str(metric.measure)]][metric.query_id] = metric.value
+    for query_id in scored:
+        values["DCG@5"][query_id] = dcg(ranked[query_id], judged[query_id], 5)
+    return table(
+        "metrics",
+        {
+            "measure": [name for name in MEASURES for _ in query_ids],
+            "query_id": list(query_ids) * len(MEASURES),
+            "value": [values[name][query_id] for name in MEASURES for query_id in query_ids],
+        },
+    )
+
+
+def dcg(ranked: Sequence[str], judged: Mapping[str, int], depth: int) -> float:
+    """Discounted cumulative gain: the sum of relevance / log2(rank + 1) over the first `depth` ranks.
+
+    Unnormalised, as arXiv 2512.08088 reports it, with the linear gains of trec_eval.
+    """
+    gains = (judged.get(doc_id, 0) / np.log2(rank + 1) for rank, doc_id in enumerate(ranked[:depth], start=1))
+    return float(sum(gains))
+
+
+def per_query(metrics: pa.Table) -> dict[str, _Values]:
+    """Measure name to its values, one for each query in the table's order."""
+    names = np.array(metrics["measure"].to_pylist())
+    values = metrics["value"].to_numpy()
+    return {name: values[names == name] for name in dict.fromkeys(names.tolist())}
+
+
+def means(metrics: pa.Table) -> dict[str, float]:
+    """Measure name to its mean over queries."""
+    return {name: float(values.mean()) for name, values in per_query(metrics).items()}
+
+
+def compare(system: pa.Table, base: pa.Table) -> dict[str, Difference]:
+    """The difference system - base for each measure, on the same queries in the same order."""
+    ours, theirs = per_query(system), per_query(base)
+    return {name: paired_difference(ours[name], theirs[name], seed=zlib.crc32(name.encode())) for name in ours}
+
+
+def write_evaluation(
+    folder: Path | None,
+    runs: dict[str, pa.Table],
+    qrels: pa.Table,
+    query_ids: list[str],
+    measures: Sequence[str] = MEASURES,
+) -> dict[str, Any]:
+    """Measures runs on the same queries and writes per-query metrics and TREC files: a run a system, and qrels.
+
+    Args:
+        folder: Where to write; None: nowhere.
+        runs: System name to `run`; the first is the one that the others are compared with.
+        qrels: A `qrels` table.
+        query_ids: The queries to measure.
+        measures: Those that the labels allow: what was judged to depth 5 says nothing about Recall@100.
+
+    Returns:
+        Means, differences of each system to the first, advantages of `adapted` (if there is one) over each, and how
+        many queries each run does not have.
+    """
+    metrics = {}
+    for name, run in runs.items():
+        found = measure(run, qrels, query_ids)
+        metrics[name] = found.filter(pa.array([spec in measures for spec in found["measure"].to_pylist()]))
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_table(folder / f"{name}.metrics.parquet", metrics[name])
+            write_trec_run(folder / f"{name}.trec", run, name)
+    if folder is not None:
+        inside = set(query_ids)
+        kept = qrels.filter(pa.array([name in inside for name in qrels["query_id"].to_pylist()], type=pa.bool_()))
+        write_trec_qrels(folder / "qrels.trec", kept)
+    first = next(iter(runs))
+    return {
+        "means": {name: means(values) for name, values in metrics.items()},
+        "differences": {
+            name: {spec: asdict(found) for spec, found in compare(values, metrics[first]).items()}
+            for name, values in metrics.items()
+            if name != first
+        },
+        "advantages": {
+            name: {spec: asdict(found) for spec, found in compare(metrics["adapted"], values).items()}
+            for name, values in metrics.items()
+            if "adapted" in metrics and name not in (first, "adapted")
+        },
+        "missing_queries": {name: len(missing_queries(run, query_ids)) for name, run in runs.items()},
+        "queries": len(query_ids),
+    }
+
+
+def missing_queries(run: pa.Table, query_ids: Sequence[str]) -> list[str]:
+    """The queries for which the run has nothing."""
+    present = set(run["query_id"].unique().to_pylist())
+    return [query_id for query_id in query_ids if query_id not in present]

@@ -1,0 +1,1 @@
+"""Models between a base and what was trained from it."""

@@ -1,1 +1,0 @@
-"""What is loaded and called: encoders, their digests, losses."""

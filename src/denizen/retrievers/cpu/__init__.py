@@ -1,0 +1,1 @@
+"""Kernels that make encoding and search fast on a plain processor."""

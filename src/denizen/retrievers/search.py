@@ -1,0 +1,226 @@
+"""Exact search over embeddings within a memory setting, approximate search (an extra), and BM25.
+
+All return a run ordered by (-score, doc_id).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from denizen.data.tables import SCHEMAS, rows_table, run_ranks
+from denizen.engine.errors import InputError
+from denizen.retrievers.cpu.exact_top_k import Rows, exact_top_k, top_k
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def search(
+    query_ids: Sequence[str],
+    queries: _Vectors,
+    doc_ids: Sequence[str],
+    corpus: Rows,
+    depth: int,
+    *,
+    memory_mb: int = 512,
+    progress: Callable[[int], None] = lambda count: None,
+) -> pa.Table:
+    """The `depth` passages with the highest inner product, exactly.
+
+    Args:
+        query_ids: One id a query.
+        queries: Shape (queries, dim), unit length where cosine is meant.
+        doc_ids: One id a passage, ascending.
+        corpus: Shape (passages, dim); may be memory-mapped, only one contiguous slice is read at a time.
+        depth: How many passages a query gets (all of them in a smaller corpus).
+        memory_mb: Bound on the memory for blocks of vectors and scores and for the best so far, in MiB; the vectors
+            themselves and the run come on top. The run does not depend on it.
+        progress: Called with the number of queries finished; a part of the corpus counts as its share of the queries.
+
+    Returns:
+        A `run` table. The scores are sums of 32-bit floats, each computed from its two vectors alone, so equal
+        passages have equal scores.
+
+    Raises:
+        InputError: When doc_ids do not ascend, or a vector is not finite.
+    """
+    _check_order(doc_ids)
+    if not doc_ids or not query_ids:
+        return SCHEMAS["run"].empty_table()
+    depth = min(depth, len(doc_ids))
+    dim = queries.shape[1]
+    query_rows, corpus_rows = _block_shape(len(queries), len(doc_ids), dim, depth, memory_mb)
+    # the queries that share one reading of the corpus get the last quarter: keys (two times 8 bytes a wanted passage),
+    # what sorts them into scores and positions, and vectors, exact and rounded
+    sharing = max(query_rows, (memory_mb << 20) // 4 // (28 * depth + 6 * dim))
+    return _run_table(
+        query_ids, doc_ids, exact_top_k(queries, corpus, depth, (sharing, query_rows, corpus_rows), progress)
+    )
+
+
+def search_ivf(
+    query_ids: Sequence[str],
+    queries: _Vectors,
+    doc_ids: Sequence[str],
+    corpus: Rows,
+    depth: int,
+    *,
+    probes: int = 64,
+    sample: int = 100,
+) -> tuple[pa.Table, float]:
+    """Approximate search with an inverted file of faiss (the extra `faiss`), and its recall against `search`.
+
+    An inverted file and not HNSW, because a corpus is embedded anew in every round and searched once, and clustering
+    a sample takes a fraction of the time that linking all passages does. It holds a copy of the vectors.
+
+    Args: As `search`, and
+        probes: Clusters that a query looks through, of 4 sqrt(passages) (faiss, Guidelines to choose an index). 64
+            is 1.6 % of a million passages.
+        sample: Queries, evenly spread, for which recall is measured with `search`.
+
+    Returns:
+        A `run` table, and the share of the exact `depth` best passages of the sample that it has.
+
+    Raises:
+        InputError: When faiss is not installed or doc_ids do not ascend.
+    """
+    _check_order(doc_ids)
+    if not doc_ids or not query_ids:
+        return SCHEMAS["run"].empty_table(), 1.0
+    import torch
+
+    depth = min(depth, len(doc_ids))
+    index = _inverted_file(corpus)
+    index.nprobe = probes
+    scores, positions = index.search(np.ascontiguousarray(queries, dtype=np.float32), depth)
+    # where the clusters held too few passages the position is -1; by (-score, position) as everywhere
+    scores = np.where(positions < 0, -np.inf, scores)
+    order = np.lexsort((positions, -scores), axis=1)
+    scores, positions = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
+    run = _run_table(query_ids, doc_ids, iter([(torch.from_numpy(scores), torch.from_numpy(positions))]))
+    asked = np.unique(np.linspace(0, len(queries) - 1, min(sample, len(queries))).astype(int))
+    exact = search([query_ids[at] for at in asked], queries[asked], doc_ids, corpus, depth)
+    wanted = set(zip(exact["query_id"].to_pylist(), exact["doc_id"].to_pylist(), strict=True))
+    found = set(zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True))
+    return run, len(wanted & found) / len(wanted)
+
+
+def search_bm25(
+    query_ids: Sequence[str],
+    queries: Sequence[str],
+    doc_ids: Sequence[str],
+    corpus: Sequence[str],
+    depth: int,
+    progress: Callable[[int], None] = lambda count: None,
+) -> pa.Table:
+    """BM25 (bm25s with its defaults: Lucene's variant, k1 1.5, b .75; English stop words, Snowball stemmer).
+
+    Passages that share no term with the query are not in the run.
+
+    Args: As `search`, with texts instead of vectors.
+
+    Returns:
+        A `run` table.
+    """
+    import bm25s
+    import Stemmer
+    import torch
+
+    _check_order(doc_ids)
+    stemmer = Stemmer.Stemmer("english")
+    tokens = bm25s.tokenize(corpus, stopwords="en", stemmer=stemmer, show_progress=False)
+    if not tokens.vocab:
+        return SCHEMAS["run"].empty_table()
+    index = bm25s.BM25()
+    index.index(tokens, show_progress=False)
+    words = bm25s.tokenize(queries, stopwords="en", stemmer=stemmer, show_progress=False, return_ids=False)
+    depth = min(depth, len(doc_ids))
+
+    def blocks() -> Iterator[tuple[Tensor, Tensor]]:
+        for terms in words:
+            known = [term for term in terms if term in index.vocab_dict]
+            found = index.get_scores(known) if known else np.zeros(len(doc_ids), dtype=np.float32)
+            scores, positions = top_k(torch.from_numpy(np.asarray(found, dtype=np.float32))[None, :], depth)
+            progress(1)
+            yield scores.masked_fill(scores <= 0, -torch.inf), positions
+
+    return _run_table(query_ids, doc_ids, blocks())
+
+
+def fuse(runs: Sequence[pa.Table], depth: int, constant: int = 60) -> pa.Table:
+    """Reciprocal rank fusion (Cormack et al. 2009): a passage scores the sum of 1 / (constant + rank) over the runs.
+
+    Args:
+        runs: `run` tables on the same corpus.
+        depth: How many passages a query keeps.
+        constant: As in the paper.
+
+    Returns:
+        A `run` table.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    for run in runs:
+        for (query_id, doc_id), rank in run_ranks(run).items():
+            of_query = scores.setdefault(query_id, {})
+            of_query[doc_id] = of_query.get(doc_id, 0.0) + 1 / (constant + rank)
+    rows = [
+        {"query_id": query_id, "doc_id": doc_id, "score": score}
+        for query_id, found in scores.items()
+        # as 32-bit floats, as the table keeps them: what is equal there must be ordered by id
+        for doc_id, score in sorted(found.items(), key=lambda pair: (-np.float32(pair[1]), pair[0]))[:depth]
+    ]
+    return rows_table("run", rows)
+
+
+def _inverted_file(corpus: Rows) -> Any:
+    try:
+        import faiss
+    except ImportError:
+        raise InputError("approximate search needs faiss: pip install 'denizen[faiss]'") from None
+
+    passages, dim = corpus.shape
+    clusters = min(round(4 * passages**0.5), passages)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, clusters, faiss.METRIC_INNER_PRODUCT)
+    # 39 a cluster is the least that faiss trains on without a warning; evenly spread slices, as only slices are read
+    step = max(1, passages // (39 * clusters))
+    index.train(np.concatenate([corpus[at : at + 64] for at in range(0, passages, 64 * step)]))
+    for start in range(0, passages, 1 << 16):
+        index.add(np.ascontiguousarray(corpus[start : start + (1 << 16)], dtype=np.float32))
+    return index
+
+
+def _block_shape(queries: int, passages: int, dim: int, depth: int, memory_mb: int) -> tuple[int, int]:
+    """Queries and passages of a block of scores; a quarter of the memory is for its vectors, half for its scores."""
+    memory = memory_mb << 20
+    # exact (4 bytes a number) and rounded (2); a multiple of 32, so that a block divides into groups
+    corpus_rows = -(-max(2 * depth, min(passages, 8192, memory // 4 // (6 * dim))) // 32) * 32
+    # scores (4 bytes), their maxima (4), which of them pass (1) and where they are (8), should a group be one passage
+    return max(1, min(queries, 1024, memory // 2 // (17 * corpus_rows))), corpus_rows
+
+
+def _run_table(query_ids: Sequence[str], doc_ids: Sequence[str], blocks: Iterator[tuple[Tensor, Tensor]]) -> pa.Table:
+    import torch
+
+    names = pa.array(doc_ids, type=pa.string())
+    ids = pa.array(query_ids, type=pa.string())
+    parts = []
+    begin = 0
+    for scores, positions in blocks:
+        keep = torch.isfinite(scores)
+        rows = torch.arange(begin, begin + len(scores))[:, None].expand_as(positions)[keep]
+        begin += len(scores)
+        columns = [ids.take(pa.array(rows.numpy())), names.take(pa.array(positions[keep].numpy()))]
+        parts.append(pa.Table.from_arrays([*columns, pa.array(scores[keep].numpy())], schema=SCHEMAS["run"]))
+    return pa.concat_tables(parts).combine_chunks() if parts else SCHEMAS["run"].empty_table()
+
+
+def _check_order(doc_ids: Sequence[str]) -> None:
+    if any(one >= other for one, other in itertools.pairwise(doc_ids)):
+        raise InputError("doc_ids must be distinct and ascending, because ties of scores are broken by doc_id")

@@ -1,1 +1,0 @@
-"""The steps of a run; they never import one another and meet in tables."""

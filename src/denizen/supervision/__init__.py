@@ -1,0 +1,1 @@
+"""Who says what is relevant, and how that becomes training examples."""

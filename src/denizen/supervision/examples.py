@@ -1,0 +1,265 @@
+"""Training examples from mined candidates; each says of which kind it is and why it was chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from denizen.data.tables import run_ranks, table
+
+# a partial answer: neither relevant nor irrelevant
+_UNSURE = 3
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Rank windows, both ends included: where a positive counts as hard, and where negatives come from."""
+
+    hard_positive: tuple[int, int]
+    hard_negative: tuple[int, int]
+    easy_negative: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training example."""
+
+    query_id: str
+    positive_id: str
+    negative_ids: list[str]
+    kind: str
+    reason: str
+    teacher_scores: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class _Mined:
+    """The candidates of one query: (doc_id, rank), by rank; a positive beyond the run has no rank."""
+
+    query_id: str
+    positives: list[tuple[str, int | None]]
+    negatives: list[tuple[str, int]]
+
+
+def triplets(
+    candidates: pa.Table,
+    windows: Windows,
+    easy_per_hard: float,
+    seed: int,
+    documents: Mapping[str, str] | None = None,
+) -> list[Example]:
+    """At most one hard and one easy triplet a query, as the gold-label recipe makes them.
+
+    Hard: the best-ranked relevant passage of the hard window with the best-ranked negative of its window. Easy: the
+    best-ranked relevant passage above the hard window with the first negative of the easy window (or, where there is
+    none, of the hard one); easy ones keep what the model already does right, and are sampled down to
+    `easy_per_hard` for each hard one.
+
+    Args:
+        candidates: A `candidates` table.
+        windows: The rank windows.
+        easy_per_hard: Limit on easy triplets for each hard one.
+        seed: Seed of the sampling.
+        documents: Passage to document, to take only negatives from the positive's document (arXiv 2512.08088).
+
+    Returns:
+        Hard triplets, then easy ones, each in the order of the candidates.
+    """
+    hard, easy = [], []
+    for mined in _by_query(candidates):
+        low = _first(mined.positives, windows.hard_positive)
+        high = _first(mined.positives, (1, windows.hard_positive[0] - 1))
+        if low and (negative := _first(_beside(low[0], mined.negatives, documents), windows.hard_negative)):
+            hard.append(_triplet(mined.query_id, "hard", low, negative))
+        if high:
+            near = _beside(high[0], mined.negatives, documents)
+            if negative := _first(near, windows.easy_negative) or _first(near, windows.hard_negative):
+                easy.append(_triplet(mined.query_id, "easy", high, negative))
+    limit = math.floor(easy_per_hard * len(hard) + 1e-9)
+    if len(easy) > limit:
+        chosen = np.random.default_rng(seed).choice(len(easy), size=limit, replace=False)
+        easy = [easy[at] for at in sorted(chosen.tolist())]
+    return hard + easy
+
+
+def contrastive_rows(
+    candidates: pa.Table,
+    windows: Windows,
+    negatives: int,
+    positives_per_query: int,
+    documents: Mapping[str, str] | None = None,
+) -> list[Example]:
+    """Rows for InfoNCE or GIST: every query with a relevant passage and its best-ranked negatives.
+
+    A row is hard when its positive lies in or beyond the hard window. A query without enough negatives in the hard
+    window gets fewer; in-batch negatives are there all the same.
+
+    Args:
+        candidates: A `candidates` table.
+        windows: The rank windows.
+        negatives: How many mined negatives a row gets at most.
+        positives_per_query: How many relevant passages of a query become rows, best-ranked first; 0: all.
+        documents: Passage to document, to take only negatives from the positive's document (arXiv 2512.08088);
+            a positive without one makes no row then.
+
+    Returns:
+        The rows in the order of the candidates.
+    """
+    rows = []
+    first, last = windows.hard_negative
+    for mined in _by_query(candidates):
+        inside = [(doc_id, rank) for doc_id, rank in mined.negatives if first <= rank <= last]
+        for doc_id, rank in mined.positives[: positives_per_query or None]:
+            chosen = _beside(doc_id, inside, documents)[:negatives]
+            if documents is not None and not chosen:
+                continue
+            ranks = ", ".join(str(rank) for _, rank in chosen) or "none"
+            kind = "easy" if rank is not None and rank < windows.hard_positive[0] else "hard"
+            place = f"at rank {rank}" if rank is not None else "beyond the run"
+            reason = f"relevant {place}, negatives at ranks {ranks}"
+            rows.append(Example(mined.query_id, doc_id, [name for name, _ in chosen], kind, reason))
+    return rows
+
+
+def with_roles(
+    judgments: pa.Table,
+    run: pa.Table,
+    query_ids: Sequence[str],
+    depth: int,
+    written_for: Mapping[str, Sequence[str]] | None = None,
+) -> pa.Table:
+    """What a teacher graded, as candidates with roles: grade 4 is a positive, 1 and 2 are negatives, 3 is left out.
+
+    Args:
+        judgments: A `judgments` table with grades, of all rounds so far.
+        run: The current student's `run`, which says where it ranks each passage.
+        query_ids: The queries to train on.
+        depth: Depth of the run: a negative beyond it has rank depth + 1, a positive none.
+        written_for: Query id to the passages that it was written for. Graded 4, they come first: two things speak for
+            them, and for the others only a judge that may be wrong. Where none of them was, writer and judge disagree
+            on the query, and it is left out.
+
+    Returns:
+        A `candidates` table, by query, positives first, then by rank.
+    """
+    places = run_ranks(run)
+    known = written_for or {}
+    disputed = disputed_queries(judgments, known)
+    judged: dict[str, list[tuple[int, bool, int, str]]] = {}
+    for row in judgments.to_pylist():
+        if row["grade"] is not None and row["grade"] != _UNSURE and row["query_id"] not in disputed:
+            negative = int(row["grade"] < _UNSURE)
+            place = places.get((row["query_id"], row["doc_id"]), depth + 1)
+            other = row["doc_id"] not in known.get(row["query_id"], ())
+            judged.setdefault(row["query_id"], []).append((negative, other, place, row["doc_id"]))
+    rows = [
+        (query_id, doc_id, None if place > depth and not negative else place, "negative" if negative else "positive")
+        for query_id in query_ids
+        for negative, _, place, doc_id in sorted(judged.get(query_id, []))
+    ]
+    columns = {name: [row[at] for row in rows] for at, name in enumerate(("query_id", "doc_id", "rank", "role"))}
+    return table("candidates", columns)
+
+
+def disputed_queries(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) -> set[str]:
+    """Queries of whose own passages some were graded, and none as an answer."""
+    rows = judgments.to_pylist()
+    own = [row for row in rows if row["doc_id"] in written_for.get(row["query_id"], ()) and row["grade"] is not None]
+    return {row["query_id"] for row in own} - {row["query_id"] for row in own if row["grade"] > _UNSURE}
+
+
+def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], negatives: int) -> list[Example]:
+    """Rows for MarginMSE: the passage that the teacher scores highest, and those that the student ranks best below it.
+
+    Args:
+        judgments: A `judgments` table with scores.
+        run: The current student's `run`; a passage beyond it comes last.
+        query_ids: The queries to train on.
+        negatives: How many negatives a row has; a query with fewer scored passages makes none.
+
+    Returns:
+        A row a query at most, with the teacher's scores of its passages.
+    """
+    places = run_ranks(run)
+    scored: dict[str, list[tuple[float, str]]] = {}
+    for row in judgments.to_pylist():
+        if row["score"] is not None:
+            scored.setdefault(row["query_id"], []).append((row["score"], row["doc_id"]))
+    rows = []
+    for query_id in query_ids:
+        found = sorted(scored.get(query_id, []), key=lambda pair: (-pair[0], pair[1]))
+        best, rest = found[:1], found[1:]
+        rest.sort(key=lambda pair: (places.get((query_id, pair[1]), len(places)), pair[1]))
+        if not best or len(rest) < negatives:
+            continue
+        chosen = rest[:negatives]
+        rank = places.get((query_id, best[0][1]))
+        kind = "easy" if rank == 1 else "hard"
+        place = f"at rank {rank}" if rank else "beyond the run"
+        scores = [best[0][0], *(score for score, _ in chosen)]
+        reason = f"the teacher's best, {place}"
+        rows.append(Example(query_id, best[0][1], [name for _, name in chosen], kind, reason, scores))
+    return rows
+
+
+def judged_windows(hard_positive: tuple[int, int], depth: int) -> Windows:
+    """Rank windows where a teacher has looked: any graded negative will do, the best-ranked first."""
+    return Windows(hard_positive, (1, depth + 1), (hard_positive[0], depth + 1))
+
+
+def examples_table(examples: Sequence[Example], round_number: int) -> pa.Table:
+    """Examples as an `examples` table."""
+    names = ("query_id", "positive_id", "negative_ids", "kind", "reason", "teacher_scores")
+    columns = {name: [getattr(example, name) for example in examples] for name in names}
+    return table("examples", {**columns, "round": [round_number] * len(examples)})
+
+
+def cumulate(earlier: Sequence[pa.Table], new: pa.Table) -> pa.Table:
+    """All rounds' examples together; one that comes again with the same passages stays in its first round only."""
+    seen: set[tuple[str, str, tuple[str, ...]]] = set()
+    kept = []
+    for row in pa.concat_tables([*earlier, new]).to_pylist():
+        key = (row["query_id"], row["positive_id"], tuple(row["negative_ids"]))
+        if key not in seen:
+            seen.add(key)
+            kept.append(row)
+    return pa.Table.from_pylist(kept, schema=new.schema)
+
+
+def _by_query(candidates: pa.Table) -> Iterator[_Mined]:
+    mined: _Mined | None = None
+    columns = (candidates[name].to_pylist() for name in ("query_id", "doc_id", "rank", "role"))
+    for query_id, doc_id, rank, role in zip(*columns, strict=True):
+        if mined is None or mined.query_id != query_id:
+            if mined is not None:
+                yield mined
+            mined = _Mined(query_id, [], [])
+        (mined.positives if role == "positive" else mined.negatives).append((doc_id, rank))
+    if mined is not None:
+        yield mined
+
+
+def _beside(
+    positive: str, negatives: Sequence[tuple[str, int]], documents: Mapping[str, str] | None
+) -> Sequence[tuple[str, int]]:
+    """The negatives that may go with a positive: all, or those of its document."""
+    if documents is None:
+        return negatives
+    return [pair for pair in negatives if documents[pair[0]] == documents[positive]]
+
+
+def _first(
+    ranked: Sequence[tuple[str, int | None]] | Sequence[tuple[str, int]], window: tuple[int, int]
+) -> tuple[str, int] | None:
+    return next(
+        ((doc_id, rank) for doc_id, rank in ranked if rank is not None and window[0] <= rank <= window[1]), None
+    )
+
+
+def _triplet(query_id: str, kind: str, positive: tuple[str, int], negative: tuple[str, int]) -> Example:
+    reason = f"relevant at rank {positive[1]}, negative at rank {negative[1]}"
+    return Example(query_id, positive[0], [negative[0]], kind, reason)

@@ -1,0 +1,339 @@
+"""What a teacher says of candidates: an LLM's grades, a cross-encoder's scores, or the labels of a source.
+
+Grades are those of arXiv 2512.08088: 1 unrelated, 2 weakly related, 3 a partial answer, 4 answers fully. A passage
+with grade 4 is a positive, with 1 or 2 a negative; 3 is neither and is never trained on. What could not be judged is
+missing, never a low grade: it is a row of failures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import pyarrow as pa
+from pydantic import BaseModel, Field, create_model
+
+from denizen.data.tables import relevant, rows_table, table
+from denizen.engine.errors import InputError, reason
+from denizen.llm.answer import Answer, Failure, Prompt
+from denizen.llm.client import LLM
+from denizen.llm.prompts import messages
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+POSITIVE = 4
+# the teacher of a judgment that nobody made but the writer of the query
+WRITER = "writer"
+NEGATIVE = 2
+# {"grade": 4} and what a model puts around it
+_GRADE_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A query and a passage to be judged, by id and as text."""
+
+    query_id: str
+    doc_id: str
+    query: str
+    passage: str
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What a teacher said of a pair: a grade from 1 to 4, or a score in [0, 1]."""
+
+    grade: int | None
+    score: float | None
+    prompt_hash: str | None = None
+    cost: float | None = None
+
+
+class Teacher(Protocol):
+    """Says what is relevant."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in tables."""
+
+    def calls(self, pairs: Sequence[Pair]) -> int:
+        """How much work some pairs are, in the unit of progress."""
+
+    def judge(self, pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[Judgment | Failure]:
+        """One judgment, or the reason why there is none, for each pair in order."""
+
+
+class Grade(BaseModel):
+    """The reply to grade.txt."""
+
+    grade: Literal[1, 2, 3, 4]
+
+
+class Grades(BaseModel):
+    """The reply to grade_several.txt; `grades_of` says how many there must be."""
+
+    grades: list[Literal[1, 2, 3, 4]]
+
+
+@cache
+def grades_of(count: int) -> type[Grades]:
+    """The reply for a number of passages: one with more or fewer grades is a failed call, which can be asked again."""
+    exactly = Field(min_length=count, max_length=count)
+    return create_model(f"Grades{count}", __base__=Grades, grades=(list[Literal[1, 2, 3, 4]], exactly))
+
+
+@dataclass(frozen=True)
+class LLMTeacher:
+    """Grades by an LLM.
+
+    Attributes:
+        llm: The client.
+        stage: The name under which its calls are kept and counted.
+        together: How many passages of one query are graded in one call. More is cheaper, and grades then depend on
+            what else is in the call; `denizen audit` measures how much.
+        repeat: Another number asks the same again instead of taking the stored reply.
+        backwards: Several passages of a call in reversed order, to see whether order matters.
+        most: The most calls that this stage may pay for, the first ones; the rest counts as cut off by the budget.
+        by_query: All calls of a query before those of the next one, so that a budget that ends leaves whole queries;
+            else one call of every query first, so that it leaves none out.
+    """
+
+    llm: LLM
+    stage: str
+    together: int = 1
+    repeat: int = 0
+    backwards: bool = False
+    most: int | None = None
+    by_query: bool = False
+
+    @property
+    def name(self) -> str:
+        """The LLM's name."""
+        return self.llm.model
+
+    def calls(self, pairs: Sequence[Pair]) -> int:
+        """LLM calls, stored ones included."""
+        return sum(1 for _ in self._calls(pairs))
+
+    def judge(self, pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[Judgment | Failure]:
+        """One call for each pair, or for each `together` passages of a query."""
+        calls = list(self._calls(pairs))
+        found: list[Judgment | Failure | None] = [None] * len(pairs)
+        prompts = [self._prompt(pairs, rows) for rows in calls]
+        replies = self.llm.ask(prompts, self.stage, progress, self.most)
+        for rows, reply in zip(calls, replies, strict=True):
+            for at, judgment in zip(rows, _judgments(reply, len(rows)), strict=True):
+                found[at] = judgment
+        return [judgment for judgment in found if judgment is not None]
+
+    def _calls(self, pairs: Sequence[Pair]) -> Iterator[list[int]]:
+        """The positions of each call's pairs."""
+        of_query: dict[str, list[int]] = {}
+        for at, pair in enumerate(pairs):
+            of_query.setdefault(pair.query_id, []).append(at)
+        parts = [
+            (0 if self.by_query else begin, rows[begin : begin + self.together])
+            for rows in of_query.values()
+            for begin in range(0, len(rows), self.together)
+        ]
+        for _, part in sorted(parts, key=lambda found: found[0]):
+            yield part[::-1] if self.backwards else part
+
+    def _prompt(self, pairs: Sequence[Pair], rows: Sequence[int]) -> Prompt:
+        query = pairs[rows[0]].query
+        passages = [pairs[at].passage for at in rows]
+        if self.together == 1:
+            text = messages("grade", {"query": query, "passage": passages[0]})
+            return Prompt(text, Grade, _GRADE_TOKENS, repeat=self.repeat)
+        text = messages("grade_several", {"query": query, "passages": passages})
+        return Prompt(text, grades_of(len(rows)), _GRADE_TOKENS + 4 * len(rows), repeat=self.repeat)
+
+
+@dataclass(frozen=True)
+class CrossEncoderTeacher:
+    """Scores by a cross-encoder; its one output through a sigmoid, so that margins fit those of cosines.
+
+    Attributes:
+        folder: A sentence-transformers cross-encoder.
+    """
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    def calls(self, pairs: Sequence[Pair]) -> int:
+        """Pairs."""
+        return len(pairs)
+
+    def judge(self, pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[Judgment | Failure]:
+        """The score of each pair."""
+        model = load_cross_encoder(self.folder)
+        found: list[Judgment | Failure] = []
+        for begin in range(0, len(pairs), 256):
+            part = pairs[begin : begin + 256]
+            scores = model.predict([(pair.query, pair.passage) for pair in part], show_progress_bar=False)
+            found += [Judgment(None, float(score)) for score in scores]
+            progress(len(part))
+        return found
+
+
+@dataclass(frozen=True)
+class GoldTeacher:
+    """The labels of a source: 4 for a labelled pair; what nobody labelled counts as 1.
+
+    Attributes:
+        qrels: A `qrels` table.
+    """
+
+    qrels: pa.Table
+    name: str = "gold"
+
+    def calls(self, pairs: Sequence[Pair]) -> int:
+        """Pairs."""
+        return len(pairs)
+
+    def judge(self, pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[Judgment | Failure]:
+        """A look-up for each pair."""
+        known = relevant(self.qrels)
+        progress(len(pairs))
+        return [Judgment(4 if pair.doc_id in known.get(pair.query_id, {}) else 1, None) for pair in pairs]
+
+
+def load_cross_encoder(folder: Path) -> CrossEncoder:
+    """Loads a cross-encoder with one output.
+
+    Raises:
+        InputError: When it cannot be loaded, or has more outputs.
+    """
+    from sentence_transformers import CrossEncoder
+    from torch import nn
+
+    try:
+        model: CrossEncoder = CrossEncoder(str(folder), local_files_only=True, activation_fn=nn.Sigmoid())
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{folder} cannot be loaded as a cross-encoder: {reason(error)}") from error
+    if model.num_labels != 1:
+        raise InputError(f"{folder} has {model.num_labels} outputs; a cross-encoder teacher has one, the relevance")
+    return model
+
+
+def judge(
+    pairs: Sequence[Pair], teacher: Teacher, stage: str, progress: Callable[[int], None] = lambda count: None
+) -> tuple[pa.Table, pa.Table]:
+    """Judges pairs.
+
+    Args:
+        pairs: What to judge.
+        teacher: Who judges.
+        stage: The name to write into failures.
+        progress: Called with the number of calls that have just ended.
+
+    Returns:
+        A `judgments` table, and a `failures` table with a row for each pair that has none.
+    """
+    rows: list[dict[str, Any]] = []
+    failures = []
+    for pair, found in zip(pairs, teacher.judge(pairs, progress), strict=True):
+        if isinstance(found, Failure):
+            failures.append(
+                {"stage": stage, "key": f"{pair.query_id} {pair.doc_id}", "error": found.kind, "raw": _raw(found)}
+            )
+        else:
+            told = {"grade": found.grade, "score": found.score, "prompt_hash": found.prompt_hash, "cost": found.cost}
+            rows.append({"query_id": pair.query_id, "doc_id": pair.doc_id, "teacher": teacher.name, **told})
+    return rows_table("judgments", rows), rows_table("failures", failures)
+
+
+def graded_qrels(judgments: pa.Table) -> pa.Table:
+    """What a teacher holds for an answer, as `qrels` with relevance 1, and all else that was judged with 0.
+
+    Of grades, 4 is an answer. Scores have no such line: there the best-scored passage of a query counts as its answer.
+    """
+    rows = judgments.to_pylist()
+    best: dict[str, tuple[float, str]] = {}
+    for row in rows:
+        if row["score"] is not None:
+            found = (-row["score"], row["doc_id"])
+            best[row["query_id"]] = min(found, best.get(row["query_id"], found))
+    answers = [
+        row["grade"] >= POSITIVE if row["grade"] is not None else best[row["query_id"]][1] == row["doc_id"]
+        for row in rows
+    ]
+    columns = {name: [row[name] for row in rows] for name in ("query_id", "doc_id")}
+    return table("qrels", {**columns, "relevance": [int(answer) for answer in answers]})
+
+
+def with_sources(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) -> pa.Table:
+    """Judgments completed by what is known of the passages that a query was written for.
+
+    Of several, each was chosen because it holds a part of the answer: a part (grade 3) counts as one. Where none of
+    them was graded, because a budget ended or a call failed, they are answers by their writer's word, as in InPars
+    (arXiv 2202.05144). Nothing is added to scores.
+    """
+    rows = judgments.to_pylist()
+    judged = set()
+    for row in rows:
+        own = written_for.get(row["query_id"], ())
+        if row["doc_id"] in own:
+            judged.add(row["query_id"])
+            if row["grade"] == POSITIVE - 1 and len(own) > 1:
+                row["grade"] = POSITIVE
+    if not any(row["score"] is not None for row in rows):
+        rows += [
+            {"query_id": query_id, "doc_id": doc_id, "teacher": WRITER, "grade": POSITIVE}
+            for query_id, own in written_for.items()
+            if query_id not in judged
+            for doc_id in own
+        ]
+    return rows_table("judgments", rows)
+
+
+def no_judgments() -> pa.Table:
+    """An empty `judgments` table."""
+    return rows_table("judgments", [])
+
+
+def without_judged(
+    related: Mapping[str, frozenset[str]], judgments: pa.Table, query_ids: Sequence[str]
+) -> dict[str, frozenset[str]]:
+    """What must not be a query's negative, when a teacher has looked.
+
+    A passage that was graded 1 or 2 may be, whatever document it comes from; one with grade 3 never.
+
+    Args:
+        related: Query id to passages, by identity: the same document, near-duplicates.
+        judgments: A `judgments` table.
+        query_ids: The queries.
+    """
+    wrong: dict[str, set[str]] = {}
+    unsure: dict[str, set[str]] = {}
+    for row in judgments.to_pylist():
+        if row["grade"] is not None and row["grade"] < POSITIVE:
+            (wrong if row["grade"] <= NEGATIVE else unsure).setdefault(row["query_id"], set()).add(row["doc_id"])
+    return {
+        query_id: (related.get(query_id, frozenset()) - wrong.get(query_id, set())) | unsure.get(query_id, set())
+        for query_id in query_ids
+    }
+
+
+def _judgments(reply: Answer | Failure, count: int) -> list[Judgment | Failure]:
+    if isinstance(reply, Failure):
+        return [reply] * count
+    if isinstance(reply.value, Grade):
+        return [Judgment(reply.value.grade, None, reply.key, reply.cost)]
+    if not isinstance(reply.value, Grades):
+        raise TypeError(f"{type(reply.value).__name__} is no reply to a grading")
+    grades = reply.value.grades
+    share = None if reply.cost is None else reply.cost / count
+    return [Judgment(grade, None, reply.key, share) for grade in grades]
+
+
+def _raw(failure: Failure) -> str:
+    return failure.raw or failure.message

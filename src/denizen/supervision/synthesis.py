@@ -1,0 +1,250 @@
+"""Queries for documents that nobody has asked about: an LLM writes them, for passages and in the voice of an expert.
+
+The first kind follows InPars (arXiv 2202.05144): a sampled passage, a question that it answers. The second is that of
+arXiv 2512.08088: questions by a domain expert who has seen examples from different regions of the embedding space,
+tied to no passage. Styles differ, because real queries do: a model that trains on one template learns the template.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel
+
+from denizen.engine.errors import InputError
+from denizen.llm.answer import Answer, Failure, Prompt, cut_off
+from denizen.llm.client import LLM
+from denizen.llm.prompts import messages
+from denizen.retrievers.backends import Vectors
+from denizen.supervision.written import Written
+
+# what a passage needs to say enough for a question
+LEAST_CHARS = 100
+# examples an expert sees, and questions asked for in one call (arXiv 2512.08088)
+_EXAMPLES = 5
+_QUESTION_TOKENS = 200
+_EXPERT_TOKENS = 600
+# calls for expert queries go on until there are enough, at most this many times
+_EXPERT_TRIES = 3
+
+# style -> what it is called in the prompt, and its manner
+STYLES: dict[str, tuple[str, str]] = {
+    "question": ("question", "One short sentence."),
+    "keyword": ("key words", "Two to six words as people type them into a search box; no sentence."),
+    "long": ("question", "Two or three sentences: first the situation that it comes from, then what is wanted."),
+    "conversational": ("question", "Everyday speech, as one would ask a colleague; plain words instead of terms."),
+}
+MULTI_HOP = "multi-hop"
+
+
+class Question(BaseModel):
+    """The reply to question.txt and multi_hop.txt."""
+
+    question: str
+
+
+class Questions(BaseModel):
+    """The reply to expert.txt."""
+
+    questions: list[str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One query to be written.
+
+    Attributes:
+        sources: The passages that it is for; several for a multi-hop question.
+        style: A key of `STYLES`, or multi-hop.
+        domain: Their domain.
+        split: Their side.
+    """
+
+    sources: tuple[str, ...]
+    style: str
+    domain: str
+    split: str
+
+
+def read_styles(styles: str) -> list[str]:
+    """The styles of a setting such as "question,keyword".
+
+    Raises:
+        InputError: On an unknown one, or none.
+    """
+    names = [name.strip() for name in styles.split(",") if name.strip()]
+    unknown = [name for name in names if name not in (*STYLES, MULTI_HOP)]
+    if unknown or not names:
+        raise InputError(f"styles {styles!r}: {unknown or 'none'}; there are {', '.join((*STYLES, MULTI_HOP))}")
+    return list(dict.fromkeys(names))
+
+
+def tasks(
+    corpus: pa.Table, documents: pa.Table, counts: Mapping[str, int], styles: Sequence[str], seed: int
+) -> list[Task]:
+    """What is to be written: passages spread evenly over the documents of each domain, with the styles in turn.
+
+    Of near-duplicate passages one is taken, and none where they stand on several sides: a test query about one of them
+    would be about a passage that training has seen. Where a domain has fewer passages than are asked for, each gets
+    further queries in other styles.
+
+    Args:
+        corpus: A `corpus` table with clusters.
+        documents: A `documents` table.
+        counts: Split to the number of queries for each domain.
+        styles: As from `read_styles`.
+        seed: Seed of the order.
+
+    Returns:
+        The tasks; the first n of them have their part of every domain and side, whatever n is.
+    """
+    side = dict(zip(documents["parent_id"].to_pylist(), documents["split"].to_pylist(), strict=True))
+    columns = ("doc_id", "text", "domain", "parent_id", "cluster")
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    sides_of: dict[int, set[str]] = {}
+    for cluster, parent in zip(corpus["cluster"].to_pylist(), corpus["parent_id"].to_pylist(), strict=True):
+        sides_of.setdefault(cluster, set()).add(side[parent])
+    seen = {cluster for cluster, sides in sides_of.items() if len(sides) > 1}
+    for doc_id, text, domain, parent, cluster in zip(*(corpus[name].to_pylist() for name in columns), strict=True):
+        if len(text) >= LEAST_CHARS and cluster not in seen:
+            seen.add(cluster)
+            found.setdefault((side[parent], domain or ""), {}).setdefault(parent, []).append(doc_id)
+    made: list[tuple[float, Task]] = []
+    for (split, domain), of_document in sorted(found.items()):
+        order = _spread(of_document, np.random.default_rng([seed, len(made)]))
+        count = min(counts.get(split, 0), len(order) * len(styles))
+        for at in range(count):
+            turn, place = divmod(at, len(order))
+            parent, doc_id = order[place]
+            style = styles[(place + turn) % len(styles)]
+            sources: tuple[str, ...] = (doc_id,)
+            if style == MULTI_HOP:
+                sources = _neighbours(of_document[parent], doc_id)
+                style = style if len(sources) > 1 else next(iter(STYLES))
+            made.append(((at + 0.5) / count, Task(sources, style, domain, split)))
+    return [task for _, task in sorted(made, key=lambda pair: pair[0])]
+
+
+def question_prompts(wanted: Sequence[Task], passages: Mapping[str, str]) -> list[Prompt]:
+    """The calls for some tasks; log-probabilities are asked for, as InPars selects by them."""
+    prompts = []
+    for task in wanted:
+        material = [passages[source] for source in task.sources]
+        if task.style == MULTI_HOP:
+            text = messages("multi_hop", {"passages": material})
+        else:
+            style, manner = STYLES[task.style]
+            text = messages("question", {"passage": material[0]}, style=style, manner=manner)
+        prompts.append(Prompt(text, Question, _QUESTION_TOKENS, logprobs=True))
+    return prompts
+
+
+def written(wanted: Sequence[Task], replies: Sequence[Answer | Failure]) -> list[Written]:
+    """The queries that were written; calls that failed are left out."""
+    return [
+        Written(reply.value.question, task.domain, task.split, task.style, task.sources, reply.logprob)
+        for task, reply in zip(wanted, replies, strict=True)
+        if isinstance(reply, Answer) and isinstance(reply.value, Question)
+    ]
+
+
+@dataclass(frozen=True)
+class Expert:
+    """Writes queries that are tied to no passage.
+
+    Attributes:
+        llm: The client.
+        stage: The name under which its calls are kept.
+        embed: Texts to embeddings, shape (texts, dim); the examples of a call come from different clusters of them.
+        seed: Seed of the choice of examples.
+    """
+
+    llm: LLM
+    stage: str
+    embed: Callable[[Sequence[str]], Vectors]
+    seed: int
+
+    def write(
+        self, examples: Sequence[str], domain: str, count: int, most: int | None, progress: Callable[[int], None]
+    ) -> tuple[list[Written], list[Answer | Failure]]:
+        """Queries for training until there are `count` different ones, or a few times as many calls were made.
+
+        Args:
+            examples: Queries of this domain.
+            domain: Its name, empty where there is only one.
+            count: How many are wanted.
+            most: The most calls that may be paid for.
+            progress: Called with the number of calls that have just ended.
+
+        Returns:
+            The queries, and what every call came to.
+        """
+        found: list[Written] = []
+        replies: list[Answer | Failure] = []
+        if count < 1 or len(examples) < 2:
+            return found, replies
+        groups = _clusters(self.embed(examples), min(2 * _EXAMPLES, len(examples)), self.seed)
+        seen = {text.lower() for text in examples}
+        random = np.random.default_rng(self.seed)
+        for _ in range(_EXPERT_TRIES):
+            calls = expert_calls(count - len(found))
+            prompts = [self._prompt(_pick(examples, groups, random), domain) for _ in range(calls)]
+            left = None if most is None else most - len(replies)
+            asked = self.llm.ask(prompts, self.stage, progress, left)
+            replies += asked
+            for reply in asked:
+                if not isinstance(reply, Answer) or not isinstance(reply.value, Questions):
+                    continue
+                for text in reply.value.questions:
+                    if text.strip() and text.lower() not in seen and len(found) < count:
+                        seen.add(text.lower())
+                        found.append(Written(text, domain, "train", "expert", (), None))
+            if len(found) >= count or cut_off(asked):
+                break
+        return found, replies
+
+    def _prompt(self, examples: Sequence[str], domain: str) -> Prompt:
+        # a folder's or a column's name is foreign text, too
+        listed = "\n".join([*([f"domain: {domain}"] if domain else []), *(f"- {text}" for text in examples)])
+        text = messages("expert", {"examples": listed}, count=_EXAMPLES)
+        # sampled, since the same examples would otherwise give the same questions
+        return Prompt(text, Questions, _EXPERT_TOKENS, temperature=1.0)
+
+
+def expert_calls(count: int) -> int:
+    """How many calls it takes at least to write some queries in the voice of an expert."""
+    return math.ceil(count / _EXAMPLES)
+
+
+def _spread(of_document: Mapping[str, Sequence[str]], random: np.random.Generator) -> list[tuple[str, str]]:
+    """(document, passage): a passage of each document in random order, then a second one of each, and so on."""
+    shuffled = {parent: random.permutation(ids).tolist() for parent, ids in sorted(of_document.items())}
+    parents = random.permutation(sorted(shuffled)).tolist()
+    longest = max(map(len, shuffled.values()))
+    return [(parent, shuffled[parent][at]) for at in range(longest) for parent in parents if at < len(shuffled[parent])]
+
+
+def _neighbours(passages: Sequence[str], doc_id: str) -> tuple[str, ...]:
+    """A passage with those beside it in its document, two or three in all."""
+    at = passages.index(doc_id)
+    return tuple(passages[max(0, at - 1) : at + 2])
+
+
+def _clusters(vectors: Vectors, count: int, seed: int) -> list[list[int]]:
+    from scipy.cluster.vq import kmeans2
+
+    places = np.asarray(vectors, dtype=np.float64)
+    _, labels = kmeans2(places, min(count, len(np.unique(places, axis=0))), seed=seed, minit="++")
+    groups: dict[int, list[int]] = {}
+    for at, label in enumerate(labels.tolist()):
+        groups.setdefault(label, []).append(at)
+    return list(groups.values())
+
+
+def _pick(examples: Sequence[str], groups: Sequence[Sequence[int]], random: np.random.Generator) -> list[str]:
+    chosen = random.permutation(len(groups))[:_EXAMPLES].tolist()
+    return [examples[int(random.choice(groups[group]))] for group in chosen]

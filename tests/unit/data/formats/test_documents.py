@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from denizen.data.formats import read_documents
+from denizen.engine.errors import InputError
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+def test_a_table_needs_a_text_and_may_have_an_id_a_title_and_a_domain(suffix: str, tmp_path: Path) -> None:
+    rows = [
+        {"id": "a", "title": "T", "text": "one", "domain": "x"},
+        {"id": "", "title": "", "text": "two", "domain": ""},
+    ]
+    path = tmp_path / f"documents{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif suffix == ".csv":
+        path.write_text("id,title,text,domain\na,T,one,x\n,,two,\n")
+    else:
+        lines = [json.dumps(row) for row in rows]
+        path.write_text(f"[{', '.join(lines)}]" if suffix == ".json" else "\n".join(lines))
+    found = [
+        tuple(row[name] for name in ("doc_id", "title", "text", "domain"))
+        for row in read_documents(str(path)).documents.to_pylist()
+    ]
+    assert found == [("a", "T", "one", "x"), ("d2", "", "two", "")]
+
+
+def test_a_beir_corpus_needs_no_queries_and_keeps_them_where_it_has_some(tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "title": "", "text": "one"}\n')
+    assert read_documents(str(tmp_path)).documents["doc_id"].to_pylist() == ["d1"]
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "which?"}\n')
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    assert read_documents(str(tmp_path)).queries["split"].to_pylist() == ["test"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": "a"}, "needs a 'text'"),
+        ({"text": " "}, "needs a 'text'"),
+        ({"id": "one", "text": "x"}, "duplicate id 'one'"),
+    ],
+)
+def test_rows_without_text_or_with_a_second_id_are_refused(row: dict[str, str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text(json.dumps({"id": "one", "text": "first"}) + "\n" + json.dumps(row) + "\n")
+    with pytest.raises(InputError, match=message):
+        read_documents(str(path))
+
+
+@pytest.mark.parametrize("name", ["", "no/such/folder", "picture.png"])
+def test_what_is_not_there_or_of_an_unknown_kind_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"does not exist|unknown kind"):
+        read_documents(str(tmp_path / name) if name == "picture.png" else name)

@@ -1,0 +1,69 @@
+"""Charts are well-formed, say what they show, stay inside their frame, and cannot be broken by what they are given."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denizen.reports.charts import WIDTH, Bar, Mark, bars, histogram, lines, scatter
+
+NASTY = "<script>\"&'"
+_value = st.floats(-2, 2)
+
+
+def _parsed(svg: str) -> ElementTree.Element:
+    root = ElementTree.fromstring(svg)
+    assert root.get("role") == "img" and root.get("aria-label")
+    return root
+
+
+def _numbers(root: ElementTree.Element, tag: str, name: str) -> list[float]:
+    return [float(found.get(name) or 0) for found in root.iter(tag)]
+
+
+def test_a_bar_is_as_long_as_its_share_of_the_longest() -> None:
+    root = _parsed(bars([Bar("a", 0.5, 0.4, 1.0), Bar("b", 0.25, 0.2, 0.3)], "two bars"))
+    assert _numbers(root, "rect", "width") == pytest.approx([(WIDTH - 4) / 2, (WIDTH - 4) / 4], abs=0.1)
+
+
+def test_signed_bars_start_at_the_middle() -> None:
+    root = _parsed(bars([Bar("a", 0.5, 0.4, 0.5), Bar("b", -0.5, -0.5, -0.4)], "gain and loss", signed=True))
+    assert _numbers(root, "rect", "x") == pytest.approx([WIDTH / 2, 2.0], abs=0.1)
+    assert _numbers(root, "rect", "width") == pytest.approx([(WIDTH - 4) / 2] * 2, abs=0.1)
+
+
+@given(st.lists(st.tuples(_value, _value, _value), max_size=5), st.booleans())
+def test_bars_stay_inside(rows: list[tuple[float, float, float]], signed: bool) -> None:
+    root = _parsed(bars([Bar(NASTY, *row, note=NASTY) for row in rows], NASTY, signed=signed))
+    for begin, wide in zip(_numbers(root, "rect", "x"), _numbers(root, "rect", "width"), strict=True):
+        assert begin >= 0 and begin + wide <= WIDTH + 1
+
+
+@given(st.lists(st.tuples(_value, _value), min_size=1, max_size=6), st.none() | _value)
+def test_points_stay_inside(points: list[tuple[float, float]], limit: float | None) -> None:
+    marks = [Mark(x, y, NASTY, "chosen" if at == 0 else "merge") for at, (x, y) in enumerate(points)]
+    root = _parsed(scatter(marks, NASTY, NASTY, NASTY, limit))
+    assert len(_numbers(root, "circle", "cx")) == len(points)
+    assert all(0 <= x <= WIDTH for x in _numbers(root, "circle", "cx"))
+    assert all(0 <= y <= 270 for y in _numbers(root, "circle", "cy"))
+
+
+@given(st.lists(_value, min_size=1, max_size=5))
+def test_curves_stay_inside_and_show_every_value(values: list[float]) -> None:
+    root = _parsed(lines([(NASTY, "adapted", values), ("other", "other", values)], ["step"] * len(values), NASTY))
+    assert len(_numbers(root, "circle", "cx")) == 2 * len(values)
+    assert all(0 <= y <= 190 for y in _numbers(root, "circle", "cy"))
+
+
+def test_a_histogram_counts_shares() -> None:
+    root = _parsed(histogram([("right", "adapted", [0.0, 0.1, 1.0, 1.0])], "scores", bins=2))
+    titles = [found.text for found in root.iter("title")]
+    assert titles == ["right, 0.00 to 0.50: 50.0%", "right, 0.50 to 1.00: 50.0%"]
+
+
+@given(st.lists(_value, max_size=5), st.lists(_value, max_size=5))
+def test_histograms_take_anything(one: list[float], other: list[float]) -> None:
+    _parsed(histogram([(NASTY, "base", one), (NASTY, "adapted", other)], NASTY))

@@ -1,0 +1,118 @@
+"""What a run says at its end: sentences and rows by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from denizen.reports.results import baseline_lines, gate_sentence, headline, records, seed_lines
+
+
+def _report(**changed: Any) -> dict[str, Any]:
+    gain = {"value": 0.1, "low": 0.05, "high": 0.15, "p": 0.00005}
+    report = {
+        "queries": 1234,
+        "base": {"MRR@5": 0.5, "nDCG@10": 0.4},
+        "bm25": {"MRR@5": 0.45, "nDCG@10": 0.4},
+        "adapted": {"MRR@5": 0.6, "nDCG@10": 0.5},
+        "difference": {"MRR@5": gain, "nDCG@10": gain},
+        "differences": {"adapted": {"MRR@5": gain, "nDCG@10": gain}, "bm25": {"MRR@5": gain, "nDCG@10": gain}},
+        "advantages": {"bm25": {"MRR@5": gain, "nDCG@10": gain}},
+        "chosen": "round 2",
+        "gate": None,
+        "seeds": [],
+    }
+    return {**report, **changed}
+
+
+def test_the_headline_says_how_sure_it_is() -> None:
+    assert headline(_report()) == (
+        "On 1,234 held-out questions MRR@5 rises from 0.500 to 0.600: +0.100, 95 % interval +0.050 to +0.150; "
+        "that is more than chance (p < 0.0001). Plain keyword search (BM25) has 0.450."
+    )
+    poor = {"value": -0.01, "low": -0.03, "high": 0.01, "p": 0.3}
+    text = headline(_report(adapted={"MRR@5": 0.49}, difference={"MRR@5": poor}))
+    assert "falls from 0.500 to 0.490: -0.010" in text and "that may be chance (p 0.3000)" in text
+    assert "there is no gain" in headline(_report(chosen="base"))
+
+
+def test_the_headline_says_where_keyword_search_is_as_good_or_better() -> None:
+    unsure = {"value": 0.01, "low": -0.01, "high": 0.03, "p": 0.3}
+    assert "(BM25) is as good, as far as" in headline(_report(advantages={"bm25": {"MRR@5": unsure}}))
+    worse = {"value": -0.04, "low": -0.05, "high": -0.03, "p": 0.001}
+    assert headline(_report(advantages={"bm25": {"MRR@5": worse}})).endswith(
+        "Plain keyword search (BM25) is better: 0.450."
+    )
+
+
+def test_the_gate_in_a_sentence() -> None:
+    assert gate_sentence(_report()).startswith("forgetting was not measured")
+    points = [{"merge": None}, {"merge": None}, {"merge": {"method": "linear"}}]
+    change = {"value": 0.0, "low": -0.004, "high": 0.004, "p": 1.0}
+    sets = {"nq": {"differences": {"adapted": {"nDCG@10": change}}}}
+    gate = {"met": True, "limit": 0.005, "points": points, "measure": "nDCG@10", "sets": sets}
+    assert gate_sentence(_report(gate=gate, chosen="linear 0.5 of round 2")) == (
+        "gate met: linear 0.5 of round 2 is taken (1 merge measured); a mean may fall by 0.005 at most"
+    )
+    gate = {**gate, "met": False, "points": points[:2]}
+    assert gate_sentence(_report(gate=gate)).startswith("gate NOT MET: round 2 is taken; ")
+    wide = {"nq": {"differences": {"adapted": {"nDCG@10": {**change, "low": -0.03, "high": 0.01}}}}}
+    assert gate_sentence(_report(gate={**gate, "sets": wide})).endswith("the interval of nq reaches beyond the limit")
+
+
+def test_rows_for_other_programs() -> None:
+    sets = {
+        "nq": {
+            "role": "general",
+            "queries": 7,
+            "means": {"base": {"nDCG@10": 0.9}, "adapted": {"nDCG@10": 0.8}},
+            "differences": {"adapted": {"nDCG@10": {"value": -0.1, "low": -0.2, "high": 0.0, "p": 0.04}}},
+        }
+    }
+    rows = records(_report(gate={"sets": sets}))
+    assert len(rows) == 3 * 2 + 2
+    assert {row["difference"] for row in rows if row["system"] == "base"} == {None}
+    (row,) = (row for row in rows if row["set"] == "nq" and row["system"] == "adapted")
+    assert row == {
+        "set": "nq",
+        "role": "general",
+        "queries": 7,
+        "system": "adapted",
+        "measure": "nDCG@10",
+        "value": 0.8,
+        "difference": -0.1,
+        "low": -0.2,
+        "high": 0.0,
+        "p": 0.04,
+    }
+
+
+def test_seeds_with_mean_and_standard_deviation() -> None:
+    seeds = [
+        {
+            "seed": seed,
+            "difference": {"MRR@5": {"value": value}, "nDCG@10": {"value": 0.5}},
+            "chosen": "round 1",
+            "change": {},
+            "met": True,
+        }
+        for seed, value in ((42, 0.1), (43, 0.2))
+    ]
+    header, *_, last = seed_lines(_report(seeds=seeds))
+    assert header == ["seed", "gain in MRR@5", "gain in nDCG@10", "taken"]
+    # the standard deviation of .1 and .2 is .1 / sqrt(2)
+    assert last == ["mean ± sd", "+0.150 ± 0.071", "+0.500 ± 0.000", ""]
+    assert seed_lines(_report(seeds=seeds[:1])) == []
+    gated = [{**found, "change": {"general": 0.01 * at}, "met": not at} for at, found in enumerate(seeds)]
+    rows = seed_lines(_report(seeds=gated))
+    assert rows[0][3:] == ["change of general", "taken", "gate"]
+    assert [row[3:] for row in rows[1:3]] == [["+0.000", "round 1", "met"], ["+0.010", "round 1", "NOT MET"]]
+
+
+def test_baselines_only_where_they_were_measured() -> None:
+    (_, bm25) = baseline_lines(_report())
+    assert bm25 == ["BM25", "0.450", "+0.100 [+0.050, +0.150]", "0.400", "+0.100 [+0.050, +0.150]"]
+    change = {"value": 0.02, "low": 0.01, "high": 0.03, "p": 0.01}
+    report = _report(plain={"MRR@5": 0.58, "nDCG@10": 0.48})
+    report["advantages"]["plain"] = {"MRR@5": change, "nDCG@10": change}
+    _, _, row = baseline_lines(report)
+    assert row == ["plain fine-tuning", "0.580", "+0.020 [+0.010, +0.030]", "0.480", "+0.020 [+0.010, +0.030]"]

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from denizen.retrievers.cpu import attention
+from denizen.retrievers.cpu.attention import batched_attention, use_batched_attention
+
+BIDIRECTIONAL = SimpleNamespace(is_causal=False)
+
+
+def heads(length: int = 7, dtype: torch.dtype = torch.bfloat16) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    # as in a model: a transposed view of (batch, length, heads, width)
+    return [torch.randn(3, length, 2, 8, dtype=dtype).transpose(1, 2).requires_grad_() for _ in range(3)]
+
+
+def mask(length: int = 7) -> torch.Tensor:
+    """Three texts of 7, 4 and 1 tokens."""
+    return (torch.arange(length)[None, :] < torch.tensor([7, 4, 1])[:, None])[:, None, None, :]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_values_and_gradients_are_those_of_the_fused_attention(padded: bool) -> None:
+    given = heads()
+    seen = mask().expand(3, 1, 7, 7) if padded else None
+    found = []
+    for compute in (batched_attention, sdpa_attention_forward):
+        result, weights = compute(BIDIRECTIONAL, *given, seen, scaling=0.3)  # type: ignore[arg-type]
+        assert weights is None
+        gradients = torch.autograd.grad(result.float().square().sum(), given)
+        found.append((result, *gradients))
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.shape == theirs.shape
+        torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("module", "dtype", "options"),
+    [
+        (BIDIRECTIONAL, torch.float32, {}),
+        (BIDIRECTIONAL, torch.bfloat16, {"dropout": 0.1}),
+        (BIDIRECTIONAL, torch.bfloat16, {"is_causal": True}),
+        (BIDIRECTIONAL, torch.bfloat16, {"position_bias": torch.zeros(1)}),
+        (SimpleNamespace(is_causal=True), torch.bfloat16, {}),
+        (SimpleNamespace(), torch.bfloat16, {}),
+    ],
+)
+def test_what_it_is_not_made_for_goes_to_the_fused_attention(
+    module: object, dtype: torch.dtype, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_on = []
+    monkeypatch.setattr(attention, "sdpa_attention_forward", lambda *args, **kwargs: handed_on.append(kwargs))
+    batched_attention(module, *heads(dtype=dtype), None, **options)  # type: ignore[arg-type]
+    assert len(handed_on) == 1
+    for name, value in options.items():
+        assert handed_on[0][name] is value
+
+
+def test_very_long_texts_go_to_the_fused_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed_on = []
+    monkeypatch.setattr(attention, "sdpa_attention_forward", lambda *args, **kwargs: handed_on.append(kwargs))
+    monkeypatch.setattr(attention, "_SCORES", 3 * 2 * 7 * 7 - 1)
+    batched_attention(BIDIRECTIONAL, *heads(), None)  # type: ignore[arg-type]
+    assert len(handed_on) == 1
+
+
+def test_a_switched_model_embeds_alike_and_saves_no_trace(tiny_encoder: Path, tmp_path: Path) -> None:
+    plain = SentenceTransformer(str(tiny_encoder), device="cpu")
+    switched = SentenceTransformer(str(tiny_encoder), device="cpu")
+    use_batched_attention(switched)
+    texts = ["what is gout", "lupus is treated with a drug " * 4]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        one, other = (model.encode(texts, normalize_embeddings=True) for model in (plain, switched))
+    assert (one * other).sum(axis=1).min() > 0.999
+    assert switched[0].auto_model.config._attn_implementation == "denizen"
+    switched.save_pretrained(str(tmp_path / "saved"))
+    assert "denizen" not in json.dumps(json.loads((tmp_path / "saved/config.json").read_text()))
+
+
+SEEN = {
+    "nothing masked": None,
+    "padding at the end": mask().expand(3, 1, 7, 7),
+    "one row for all queries": mask(),
+    "padding at the start": mask().flip(-1),
+    "causal": torch.ones(7, 7, dtype=torch.bool).tril().expand(3, 1, 7, 7),
+    "a mask for each head": mask().expand(3, 2, 7, 7),
+}
+
+
+@pytest.mark.parametrize("seen", SEEN.values(), ids=SEEN.keys())
+@pytest.mark.parametrize(("size", "shift"), [(1.0, 0.0), (1.0, 90.0), (40.0, 0.0)])
+def test_without_gradients_any_mask_and_any_size_of_scores_give_what_the_fused_attention_gives(
+    seen: torch.Tensor | None, size: float, shift: float
+) -> None:
+    query, key, value = (part.detach() for part in heads())
+    query, key = query * size, key.clone()
+    # one direction that all queries and keys share moves all scores of a query alike
+    query[..., 0], key[..., 0] = 1.0, shift
+    middle = attention._middle(query @ key.transpose(-1, -2))
+    assert middle is None if size == 40 else bool(middle) is bool(shift)
+    ours, _ = batched_attention(BIDIRECTIONAL, query, key, value, seen, scaling=1.0)  # type: ignore[arg-type]
+    theirs, _ = sdpa_attention_forward(BIDIRECTIONAL, query, key, value, seen, scaling=1.0)  # type: ignore[arg-type]
+    # large scores are rounded to steps of a half
+    torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.05, atol=0.5 if size > 1 or shift else 0.05)

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denizen.data.tables import SCHEMAS, rows_table
+from denizen.engine.errors import InputError
+from denizen.retrievers import search as retrieval
+from denizen.retrievers.search import fuse, search, search_bm25, top_k
+
+
+def ids(count: int, letter: str = "d") -> list[str]:
+    return [f"{letter}{number:06d}" for number in range(count)]
+
+
+def full_sort(queries: np.ndarray, corpus: np.ndarray, depth: int) -> list[tuple[str, str]]:
+    """What search must find: every score, sorted by (-score, doc_id)."""
+    names = ids(len(corpus))
+    found = []
+    for number, query in enumerate(queries):
+        scores = corpus.astype(np.float64) @ query.astype(np.float64)
+        best = np.lexsort((np.arange(len(corpus)), -scores))[:depth]
+        found += [(f"q{number:06d}", names[position]) for position in best]
+    return found
+
+
+def pairs(run: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True))
+
+
+def search_all(queries: np.ndarray, corpus: np.ndarray, depth: int, **options: object) -> pa.Table:
+    return search(ids(len(queries), "q"), queries, ids(len(corpus)), corpus, depth, **options)  # type: ignore[arg-type]
+
+
+SHAPES = [(1, 1), (1, 4), (2, 3), (3, 1), (4, 50), (7, 61), (100, 17), (100, 1000)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("depth", [1, 5, 60, 61, 200])
+def test_search_equals_a_full_sort_for_random_vectors(
+    shape: tuple[int, int], depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(depth)
+    queries = random.normal(size=(7, 16)).astype(np.float32)
+    corpus = random.normal(size=(61, 16)).astype(np.float32)
+    monkeypatch.setattr(retrieval, "_block_shape", lambda *given: shape)
+    run = search_all(queries, corpus, depth)
+    assert run.schema == SCHEMAS["run"]
+    assert pairs(run) == full_sort(queries, corpus, depth)
+    score = {(f"q{row:06d}", f"d{column:06d}"): value for (row, column), value in np.ndenumerate(queries @ corpus.T)}
+    assert run["score"].to_pylist() == pytest.approx([score[pair] for pair in pairs(run)], rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("depth", [1, 2, 7, 30, 61])
+def test_search_equals_a_full_sort_when_almost_all_scores_are_tied(
+    shape: tuple[int, int], depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(depth)
+    queries = random.integers(-1, 2, size=(7, 3)).astype(np.float32)
+    corpus = random.integers(-1, 2, size=(61, 3)).astype(np.float32)
+    monkeypatch.setattr(retrieval, "_block_shape", lambda *given: shape)
+    assert pairs(search_all(queries, corpus, depth)) == full_sort(queries, corpus, depth)
+
+
+def test_search_equals_a_full_sort_when_the_memory_setting_makes_several_blocks() -> None:
+    random = np.random.default_rng(0)
+    queries = random.integers(-2, 3, size=(20, 4)).astype(np.float32)
+    corpus = random.integers(-2, 3, size=(40_000, 4)).astype(np.float32)
+    finished: list[int] = []
+    run = search_all(queries, corpus, 100, memory_mb=8, progress=finished.append)
+    assert pairs(run) == full_sort(queries, corpus, 100)
+    assert sum(finished) == 20 and len(finished) > 1
+    # a block of scores alone, 4 bytes each, may not take more than the setting
+    assert max(finished) * 32_768 * 4 <= 8 * 2**20
+
+
+@pytest.mark.parametrize("memory_mb", [8, 64, 512])
+@pytest.mark.parametrize("passages", [50, 5000, 1_000_000])
+def test_a_block_of_scores_stays_within_the_memory_setting(memory_mb: int, passages: int) -> None:
+    query_rows, corpus_rows = retrieval._block_shape(10_000, passages, 384, 50, memory_mb)
+    assert query_rows >= 1 and corpus_rows >= 50
+    assert query_rows * corpus_rows * 4 <= memory_mb * 2**20
+    # and so do its passages, exact and rounded
+    assert corpus_rows * 384 * 6 <= memory_mb * 2**20
+
+
+def test_search_reads_a_memory_mapped_corpus(tmp_path) -> None:
+    corpus = np.eye(6, dtype=np.float32)
+    np.save(tmp_path / "corpus.npy", corpus)
+    mapped = np.load(tmp_path / "corpus.npy", mmap_mode="r")
+    assert pairs(search_all(corpus[2:3], mapped, 2)) == [("q000000", "d000002"), ("q000000", "d000000")]
+
+
+class _Store:
+    """Vectors that can be read by contiguous slices and in no other way."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        self.vectors, self.shape = vectors, vectors.shape
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        assert isinstance(rows, slice) and rows.step is None
+        return self.vectors[rows]
+
+
+def test_search_reads_a_store_by_slices_and_the_memory_setting_changes_nothing() -> None:
+    """Blocks of 1,365 passages (2 MiB), of 8,192 (512 MiB): the same run, to the last bit of every score."""
+    random = np.random.default_rng(3)
+    queries = random.normal(size=(100, 64)).astype(np.float32)
+    corpus = random.normal(size=(9000, 64)).astype(np.float32)
+    corpus[4000:4500] = corpus[7000]
+    runs = [search_all(queries, _Store(corpus), 30, memory_mb=memory) for memory in (2, 8, 512)]
+    assert runs[0] == runs[1] == runs[2] == search_all(queries, corpus, 30)
+    assert pairs(runs[0]) == full_sort(queries, corpus, 30)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_vectors_that_are_not_finite_are_refused_by_their_number(value: float) -> None:
+    corpus = np.ones((300, 4), np.float32)
+    corpus[257, 2] = value
+    with pytest.raises(InputError, match="vector 257 of 300"):
+        search_all(np.ones((2, 4), np.float32), corpus, 3)
+
+
+def test_ivf_finds_everything_in_all_clusters_and_says_how_much_it_misses_in_one() -> None:
+    pytest.importorskip("faiss")
+    random = np.random.default_rng(0)
+    queries = random.normal(size=(30, 16)).astype(np.float32)
+    corpus = random.normal(size=(3000, 16)).astype(np.float32)
+    names = ids(30, "q"), queries, ids(3000), corpus, 10
+    # 4 sqrt(3000) = 219 clusters
+    run, recall = retrieval.search_ivf(*names, probes=219)
+    assert recall == 1 and pairs(run) == full_sort(queries, corpus, 10)
+    run, recall = retrieval.search_ivf(*names, probes=1)
+    wanted = set(full_sort(queries, corpus, 10))
+    assert recall == len(wanted & set(pairs(run))) / len(wanted) < 0.9
+    assert run.schema == SCHEMAS["run"]
+
+
+def test_search_without_queries_gives_an_empty_run() -> None:
+    run = search([], np.zeros((0, 4), np.float32), ids(3), np.zeros((3, 4), np.float32), 2)
+    assert len(run) == 0 and run.schema == SCHEMAS["run"]
+
+
+@pytest.mark.parametrize("doc_ids", [["b", "a"], ["a", "a"], ["a", "c", "b"]])
+def test_doc_ids_that_are_not_ascending_are_refused(doc_ids: list[str]) -> None:
+    corpus = np.zeros((len(doc_ids), 2), np.float32)
+    with pytest.raises(InputError, match="ascending"):
+        search(["q"], np.zeros((1, 2), np.float32), doc_ids, corpus, 1)
+    with pytest.raises(InputError, match="ascending"):
+        search_bm25(["q"], ["gout"], doc_ids, ["gout"] * len(doc_ids), 1)
+
+
+@given(st.data(), st.integers(1, 5), st.integers(1, 20), st.integers(1, 25))
+def test_top_k_takes_the_largest_by_value_then_position(data, rows: int, columns: int, depth: int) -> None:
+    cells = data.draw(st.lists(st.integers(-2, 2), min_size=rows * columns, max_size=rows * columns))
+    scores = np.array(cells, dtype=np.float32).reshape(rows, columns)
+    values, where = top_k(torch.from_numpy(scores.copy()), depth)
+    wanted = [sorted(range(columns), key=lambda column: (-row[column], column))[:depth] for row in scores.tolist()]
+    assert where.tolist() == wanted
+    assert values.tolist() == [[row[at] for at in best] for row, best in zip(scores.tolist(), wanted, strict=True)]
+
+
+def test_bm25_score_by_hand() -> None:
+    """Lucene's BM25, k1 = 1.5, b = .75: two passages of 2 and 1 terms (mean 1.5), "gout" in one of them.
+
+    idf = ln(1 + (2 - 1 + .5) / (1 + .5)) = ln 2 = .693147
+    tf part = 1 / (1 + 1.5 (.25 + .75 * 2 / 1.5)) = 1 / 2.875 = .347826; product .241095
+    """
+    run = search_bm25(["q"], ["gout"], ["a", "b"], ["gout lupus", "lupus"], 10)
+    assert pairs(run) == [("q", "a")]
+    assert run["score"].to_pylist() == pytest.approx([math.log(2) / 2.875], rel=1e-6)
+
+
+CORPUS = [
+    "Gout hurts in the toes.",
+    "Lupus is a disease of the skin.",
+    "Measles are catching.",
+    "The skin itches.",
+]
+
+
+def test_bm25_finds_the_obvious_and_leaves_out_passages_without_shared_terms() -> None:
+    finished: list[int] = []
+    run = search_bm25(["q1", "q2"], ["Which toe does gout hurt?", "skin diseases"], ids(4), CORPUS, 10, finished.append)
+    assert pairs(run) == [("q1", "d000000"), ("q2", "d000001"), ("q2", "d000003")]
+    assert run.schema == SCHEMAS["run"]
+    assert min(run["score"].to_pylist()) > 0
+    assert sum(finished) == 2
+
+
+@pytest.mark.parametrize("query", ["", "the of and", "zebra"])
+def test_bm25_finds_nothing_for_a_query_without_a_known_term_and_goes_on(query: str) -> None:
+    run = search_bm25(["q1", "q2"], [query, "measles"], ids(4), CORPUS, 10)
+    assert pairs(run) == [("q2", "d000002")]
+
+
+def test_bm25_breaks_ties_by_doc_id_and_keeps_to_the_depth() -> None:
+    corpus = ["gout pain", "lupus rash", "gout pain", "gout pain", "measles"]
+    run = search_bm25(["q"], ["gout"], ids(5), corpus, 2)
+    assert pairs(run) == [("q", "d000000"), ("q", "d000002")]
+    run = search_bm25(["q"], ["gout"], ids(5), corpus, 50)
+    assert pairs(run) == [("q", "d000000"), ("q", "d000002"), ("q", "d000003")]
+
+
+def test_bm25_without_queries_gives_an_empty_run() -> None:
+    assert len(search_bm25([], [], ids(4), CORPUS, 3)) == 0
+
+
+def test_search_in_an_empty_corpus_gives_an_empty_run() -> None:
+    assert len(search(["q"], np.zeros((1, 4), np.float32), [], np.zeros((0, 4), np.float32), 2)) == 0
+
+
+def test_bm25_in_a_corpus_of_stop_words_gives_an_empty_run() -> None:
+    assert len(search_bm25(["q"], ["gout"], ids(2), ["the", "of the"], 2)) == 0
+
+
+_PEAK = """
+import resource, sys
+import numpy as np
+from denizen.retrievers.search import search
+
+random = np.random.default_rng(0)
+corpus = np.load(sys.argv[1], mmap_mode="r")
+ids = [f"{at:07d}" for at in range(len(corpus))]
+queries = random.normal(size=(2000, 16)).astype(np.float32)
+search([f"q{at}" for at in range(50)], queries[:50], ids[:5000], corpus[:5000], 20, memory_mb=32)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+search([f"q{at}" for at in range(2000)], queries, ids, corpus, 20, memory_mb=32)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_peak_memory_follows_the_setting_and_not_queries_times_corpus(tmp_path: Path) -> None:
+    """2,000 x 200,000 scores are 1,526 MiB; the process may grow by a block (32 MiB) and the corpus (13)."""
+    np.save(tmp_path / "corpus.npy", np.random.default_rng(1).normal(size=(200_000, 16)).astype(np.float32))
+    command = [sys.executable, "-c", _PEAK, str(tmp_path / "corpus.npy")]
+    grown = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown < 120
+
+
+def test_reciprocal_rank_fusion_by_hand():
+    one = rows_table("run", [{"query_id": "q", "doc_id": name, "score": 1.0} for name in "abc"])
+    other = rows_table("run", [{"query_id": "q", "doc_id": name, "score": 1.0} for name in "cd"])
+    fused = fuse([one, other], 3)
+    # c: 1/63 + 1/61; a: 1/61; b and d: 1/62 each, so b comes first by its id
+    assert fused["doc_id"].to_pylist() == ["c", "a", "b"]
+    np.testing.assert_allclose(fused["score"].to_pylist(), [1 / 63 + 1 / 61, 1 / 61, 1 / 62], rtol=1e-6)
+
+
+def test_fusion_keeps_queries_that_one_run_alone_has():
+    one = rows_table("run", [{"query_id": "q", "doc_id": "a", "score": 1.0}])
+    other = rows_table("run", [{"query_id": "r", "doc_id": "b", "score": 1.0}])
+    assert fuse([one, other], 5)["query_id"].to_pylist() == ["q", "r"]

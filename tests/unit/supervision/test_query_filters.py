@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denizen.supervision.query_filters import copies, counts, keep_found, keep_probable, keep_usable, overlap
+from denizen.supervision.written import Written
+
+PASSAGES = {
+    "p1": "Gout is a form of arthritis that causes sudden and severe pain in the joints of the foot.",
+    "p2": "Lupus is a disease in which the body attacks its own tissue.",
+}
+
+
+def query(text: str, source: str = "p1", **fields: object) -> Written:
+    values: dict[str, object] = {"domain": "", "split": "train", "origin": "question", **fields}
+    return Written(text, sources=(source,) if source else (), **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("gout", "too short"),
+        ("? !", "too short"),
+        ("", "too short"),
+        ("what " * 61, "too long"),
+        ("x" * 250 + " " + "y" * 250, "too long"),
+        ("so gout is a form of arthritis that causes pain?", "copies its passage"),
+    ],
+)
+def test_what_is_dropped_says_why(text: str, reason: str) -> None:
+    kept, dropped = keep_usable([query(text)], PASSAGES, 0.9)
+    assert kept == [] and [row.reason for row in dropped] == [reason]
+
+
+@pytest.mark.parametrize("text", ["痛风是怎么引起的?", "โรคเกาต์คืออะไร", "통풍의 원인"])
+def test_a_script_without_spaces_is_not_too_short(text: str) -> None:
+    kept, _ = keep_usable([query(text)], PASSAGES, 0.9)
+    assert [row.text for row in kept] == [text]
+
+
+def test_seven_words_in_a_row_are_no_copy_and_eight_are() -> None:
+    assert not copies("is gout a form of arthritis that causes", "gout a form of arthritis that causes sudden pain")
+    assert copies("is gout a form of arthritis that causes sudden", "Gout a form of arthritis, that causes sudden pain")
+
+
+def test_of_two_that_say_the_same_the_first_is_kept() -> None:
+    listed = [
+        query("what is gout?"),
+        query("What is  Gout?"),
+        query("how is lupus treated", "p2"),
+        query("how lupus is treated", "p2"),
+    ]
+    kept, dropped = keep_usable(listed, PASSAGES, 0.9)
+    assert [row.text for row in kept] == ["what is gout?", "how is lupus treated"]
+    assert [row.reason for row in dropped] == ["duplicate", "near-duplicate"]
+
+
+def test_the_most_probable_are_kept_for_each_style_by_itself() -> None:
+    """Key words are less probable than a sentence whoever writes them; of 3 a share of .4 is 2, of 1 it is 1."""
+    sentences = [query(f"q{at}", logprob=-float(at)) for at in range(3)]
+    words = [query("key words", origin="keyword", logprob=-9.0)]
+    kept, dropped = keep_probable([*sentences[::-1], *words], 0.4)
+    assert [row.text for row in kept] == ["q1", "q0", "key words"]
+    assert [row.query.text for row in dropped] == ["q2"]
+
+
+def test_a_query_without_a_probability_comes_after_those_with_one() -> None:
+    kept, _ = keep_probable([query("a", logprob=None), query("b", logprob=0.0)], 0.5)
+    assert [row.text for row in kept] == ["b"]
+
+
+def test_the_round_trip_keeps_what_leads_back() -> None:
+    listed = [query("a"), query("b"), query("c")]
+    kept, dropped = keep_found(listed, [20, 21, None], 20)
+    assert [row.text for row in kept] == ["a"]
+    assert {row.reason for row in dropped} == {"round trip: not in the first 20"}
+
+
+def test_overlap_counts_longer_words_once() -> None:
+    """Of sudden, pain, elbow (more than three letters) the passage has two."""
+    assert overlap("sudden pain, sudden elbow in it", PASSAGES["p1"]) == pytest.approx(2 / 3)
+    assert overlap("is it so", PASSAGES["p1"]) == 0
+
+
+@given(st.lists(st.tuples(st.text(alphabet="ab ", max_size=12), st.sampled_from(["x", "y"])), max_size=30))
+def test_the_counts_add_up(rows: list[tuple[str, str]]) -> None:
+    listed = [query(text, "", domain=domain) for text, domain in rows]
+    kept, dropped = keep_usable(listed, {}, 0.9)
+    found = counts(kept, dropped)
+    assert len(kept) + len(dropped) == len(listed)
+    for domain, row in found.items():
+        assert row["written"] == sum(other == domain for _, other in rows)
+        assert row["written"] == sum(value for name, value in row.items() if name != "written")
+
+
+def test_what_says_the_same_as_a_labelled_test_query_is_dropped() -> None:
+    listed = [query("how lupus is treated", "p2", origin="log"), query("what causes gout"), query("What causes  GOUT?")]
+    kept, dropped = keep_usable(listed, PASSAGES, 0.9, ["How is lupus treated?", "what causes gout?"])
+    assert kept == [] and {row.reason for row in dropped} == {"says the same as a test query"}
+    kept, _ = keep_usable(listed, PASSAGES, 0.9, ["what is a fever?"])
+    assert [row.text for row in kept] == ["how lupus is treated", "what causes gout"]

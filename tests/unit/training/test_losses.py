@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sentence_transformers import SentenceTransformer
+
+from denizen.training.losses import LOSSES, CachedInfoNCE, InfoNCE, LossInputs, Relevance, info_nce
+from denizen.training.near_base import Kept, NearBase
+
+ANCHORS = ["what is gout", "how is lupus treated", "causes of fever", "a child with pain", "dose of the drug"]
+POSITIVES = [
+    "gout is a pain of the toe",
+    "lupus is treated with a drug",
+    "fever",
+    "child, pain and fever",
+    "10 mg",
+]
+NEGATIVES = ["lupus", "causes of gout in a child", "the dose is 5", "what", "how are symptoms treated"]
+
+
+def relevance_of(documents: list[list[int]], query: list[int], related: list[set[int]]) -> Relevance:
+    return Relevance(
+        np.array(documents, dtype=np.int64),
+        np.array(query, dtype=np.int64),
+        [frozenset(some) for some in related],
+    )
+
+
+def masked(relevance: Relevance, rows: list[int]) -> list[str]:
+    """The mask as text, a letter a column: x is left out."""
+    return ["".join("x" if cell else "." for cell in line) for line in relevance.mask(rows)]
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_encoder: Path) -> Iterator[SentenceTransformer]:
+    """The tiny encoder without dropout, on one thread: more only wait for one another at this size."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield SentenceTransformer(str(tiny_encoder), device="cpu").eval()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def model(loaded: SentenceTransformer) -> SentenceTransformer:
+    """The same without the gradients of an earlier test."""
+    loaded.zero_grad()
+    return loaded
+
+
+def features(model: SentenceTransformer, *columns: list[str]) -> list[dict[str, torch.Tensor]]:
+    return [model.preprocess(column) for column in columns]
+
+
+def gradients(model: SentenceTransformer) -> dict[str, torch.Tensor]:
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def test_the_mask_leaves_out_what_is_related_and_what_comes_again() -> None:
+    """Columns are the positives 0 1 0, then the negatives 2 3 1; the second 0 and the second 1 come again.
+
+    Query 0 has nothing else related; query 1 also 2; query 2 also 1, and its own positive is the second 0.
+    """
+    relevance = relevance_of([[0, 2], [1, 3], [0, 1]], [0, 1, 2], [{0}, {1, 2}, {0, 1}])
+    assert masked(relevance, [0, 1, 2]) == ["..x..x", "..xx.x", "xx...x"]
+
+
+def test_the_mask_follows_the_rows_of_the_batch() -> None:
+    """Row 2 stands first: columns are the positives 0 1, then the negatives 1 3."""
+    relevance = relevance_of([[0, 2], [1, 3], [0, 1]], [0, 1, 2], [{0}, {1, 2}, {0, 1}])
+    assert masked(relevance, [2, 1]) == [".xx.", "..x."]
+
+
+def test_rows_of_one_query_do_not_see_each_others_positives_as_negatives() -> None:
+    relevance = relevance_of([[0], [1], [2]], [0, 0, 1], [{0, 1}, {2}])
+    assert masked(relevance, [0, 1, 2]) == [".x.", "x..", "..."]
+
+
+def test_a_positive_that_fills_up_for_a_lacking_negative_is_left_out() -> None:
+    relevance = relevance_of([[0, 0], [1, 2]], [0, 1], [{0}, {1}])
+    assert masked(relevance, [0, 1]) == ["..x.", "..x."]
+
+
+def test_nothing_is_masked_where_all_documents_differ_and_none_is_related() -> None:
+    relevance = relevance_of([[0, 3], [1, 4], [2, 5]], [0, 1, 2], [{0}, {1}, {2}])
+    assert not relevance.mask([0, 1, 2]).any()
+
+
+@given(st.data(), st.integers(1, 6), st.integers(0, 2))
+def test_every_document_counts_once_at_most_for_a_query_and_no_related_one_beside_the_positive(
+    data, rows: int, negatives: int
+) -> None:
+    number = st.integers(0, 7)
+    documents = data.draw(
+        st.lists(st.lists(number, min_size=1 + negatives, max_size=1 + negatives), min_size=rows, max_size=rows)
+    )
+    query = data.draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows))
+    related = data.draw(st.lists(st.sets(number), min_size=4, max_size=4))
+    for own, asked in zip(documents, query, strict=True):
+        related[asked] |= {own[0]}
+    mask = relevance_of(documents, query, related).mask(list(range(rows)))
+    columns = [documents[row][place] for place in range(1 + negatives) for row in range(rows)]
+    for row in range(rows):
+        left = [column for column in range(len(columns)) if not mask[row, column]]
+        assert row in left
+        others = [columns[column] for column in left if column != row]
+        assert len(others) == len(set(others))
+        assert set(others) == set(columns) - related[query[row]]
+
+
+def test_info_nce_has_the_value_derived_by_hand() -> None:
+    """Queries (1, 0) and (0, 5), documents (3, 4) and (0, 2), t = .5.
+
+    Cosines .6 and 0 for the first query: -log(e^1.2 / (e^1.2 + e^0)) = log(1 + e^-1.2) = .263282
+    Cosines .8 and 1 for the second: -log(e^2 / (e^1.6 + e^2)) = log(1 + e^-.4) = .513015
+    """
+    queries, documents = torch.tensor([[1.0, 0.0], [0.0, 5.0]]), torch.tensor([[3.0, 4.0], [0.0, 2.0]])
+    loss = info_nce(queries, documents, torch.zeros(2, 2, dtype=torch.bool), 0.5)
+    assert loss.tolist() == pytest.approx([0.263282, 0.513015], abs=1e-6)
+
+
+def test_masked_documents_are_out_of_the_sum() -> None:
+    """As above with a third document (1, 0) of cosine 1 to the first query; masked, it changes nothing.
+
+    Unmasked: log(1 + e^-1.2 + e^(2 - 1.2)) = log(3.526735) = 1.260373. All but the positive masked: 0.
+    """
+    queries, documents = torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0]])
+    for mask, value in (([0, 0, 0], 1.260373), ([0, 0, 1], 0.263282), ([0, 1, 1], 0.0)):
+        loss = info_nce(queries, documents, torch.tensor([mask], dtype=torch.bool), 0.5)
+        assert loss.item() == pytest.approx(value, abs=1e-6)
+
+
+def test_info_nce_computes_in_32_bits_whatever_comes_in() -> None:
+    queries, documents = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    loss = info_nce(queries.bfloat16(), documents.bfloat16(), torch.zeros(1, 2, dtype=torch.bool), 0.05)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-20)), abs=1e-7)
+
+
+def test_a_masked_false_negative_gets_no_gradient() -> None:
+    random = torch.Generator().manual_seed(0)
+    queries = torch.randn(2, 4, generator=random)
+    for mask, reached in ((False, True), (True, False)):
+        documents = torch.randn(3, 4, generator=random).requires_grad_()
+        left_out = torch.zeros(2, 3, dtype=torch.bool)
+        left_out[:, 2] = mask
+        info_nce(queries, documents, left_out, 0.05).mean().backward()
+        assert bool(documents.grad[2].abs().sum() > 0) is reached
+        assert documents.grad[:2].abs().sum() > 0
+        assert torch.isfinite(documents.grad).all()
+
+
+def test_info_nce_reads_the_rows_of_the_batch_from_the_labels(model: SentenceTransformer) -> None:
+    """Rows 3 and 4 of the training set: the negative of row 4 is relevant to the query of row 3."""
+    documents = [[0, 5], [1, 6], [2, 7], [3, 8], [4, 9]]
+    relevance = relevance_of(documents, [0, 1, 2, 3, 4], [{0}, {1}, {2}, {3, 9}, {4}])
+    loss = InfoNCE(model, relevance, 0.05)(
+        features(model, ANCHORS[3:], POSITIVES[3:], NEGATIVES[3:]), torch.tensor([3, 4])
+    )
+    with torch.no_grad():
+        anchors = model.encode(ANCHORS[3:], convert_to_tensor=True)
+        scores = anchors @ model.encode(POSITIVES[3:] + NEGATIVES[3:], convert_to_tensor=True).T / 0.05
+    first = torch.logsumexp(scores[0, [0, 1, 2]], dim=0) - scores[0, 0]
+    second = torch.logsumexp(scores[1], dim=0) - scores[1, 1]
+    assert loss.item() == pytest.approx(((first + second) / 2).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("mini_batch_size", [1, 2, 5, 16])
+def test_the_cached_loss_has_the_value_and_the_gradients_of_the_plain_one(
+    model: SentenceTransformer, mini_batch_size: int
+) -> None:
+    # query 1 also knows document 5 (the negative of row 0), and row 4 repeats the negative of row 2
+    relevance = relevance_of([[0, 5], [1, 6], [2, 7], [3, 8], [4, 7]], [0, 1, 2, 3, 4], [{0}, {1, 5}, {2}, {3}, {4}])
+    texts = (ANCHORS, POSITIVES, [*NEGATIVES[:4], NEGATIVES[2]])
+    labels = torch.arange(5)
+    plain = InfoNCE(model, relevance, 0.05)(features(model, *texts), labels)
+    plain.backward()
+    wanted = gradients(model)
+    model.zero_grad()
+    cached = CachedInfoNCE(model, relevance, 0.05, mini_batch_size)(features(model, *texts), labels)
+    cached.backward()
+    found = gradients(model)
+    assert cached.item() == pytest.approx(plain.item(), rel=1e-5)
+    assert found.keys() == wanted.keys() and len(found) > 20
+    assert max(gradient.abs().max() for gradient in wanted.values()) > 1e-2
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_the_cached_loss_with_the_penalty_for_leaving_the_base_has_the_gradients_of_the_plain_one(
+    model: SentenceTransformer,
+) -> None:
+    relevance = relevance_of([[at, 5 + at] for at in range(5)], [0, 1, 2, 3, 4], [{at} for at in range(5)])
+    elsewhere = np.random.default_rng(0).normal(size=model.encode(POSITIVES).shape).astype(np.float32)
+    kept = [Kept(POSITIVES, elsewhere, "")]
+    found = []
+    for loss, weight in ((InfoNCE, 8.0), (CachedInfoNCE, 8.0), (InfoNCE, 0.0)):
+        model.zero_grad()
+        torch.manual_seed(3)
+        inner = loss(model, relevance, 0.05)
+        NearBase(model, inner, kept, weight)(features(model, ANCHORS, POSITIVES, NEGATIVES), torch.arange(5)).backward()
+        found.append(gradients(model))
+    plain, cached, without = found
+    for name, gradient in plain.items():
+        torch.testing.assert_close(cached[name], gradient, rtol=1e-3, atol=1e-4, msg=name)
+    assert any((plain[name] - without[name]).abs().max() > 1e-2 for name in plain)
+
+
+def test_the_cached_loss_without_gradients_has_the_same_value(model: SentenceTransformer) -> None:
+    relevance = relevance_of([[at, 5 + at] for at in range(5)], [0, 1, 2, 3, 4], [{at} for at in range(5)])
+    given_features = features(model, ANCHORS, POSITIVES, NEGATIVES)
+    with torch.no_grad():
+        plain = InfoNCE(model, relevance, 0.05)(given_features, torch.arange(5))
+        cached = CachedInfoNCE(model, relevance, 0.05, 2)(given_features, torch.arange(5))
+    assert cached.item() == pytest.approx(plain.item(), rel=1e-5)
+
+
+def inputs_of(model: SentenceTransformer) -> LossInputs:
+    relevance = relevance_of([[at, 5 + at] for at in range(5)], [0, 1, 2, 3, 4], [{at} for at in range(5)])
+    margins = torch.full((5, 1), 0.4)
+    return LossInputs(model, relevance, 0.2, 0.3, lambda: model, margins)
+
+
+def test_the_triplet_loss_is_over_cosine_distances_with_the_margin_of_the_settings(
+    model: SentenceTransformer,
+) -> None:
+    """Mean of max(0, (1 - cos(a, p)) - (1 - cos(a, n)) + .3)."""
+    loss = LOSSES["triplet"].make(inputs_of(model))(features(model, ANCHORS, POSITIVES, NEGATIVES), torch.arange(5))
+    anchors, positives, negatives = (
+        model.encode(texts, convert_to_tensor=True) for texts in (ANCHORS, POSITIVES, NEGATIVES)
+    )
+    wanted = torch.relu((anchors * negatives).sum(1) - (anchors * positives).sum(1) + 0.3).mean()
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert loss.item() > 0
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_every_loss_by_name_is_finite_and_reaches_the_model(model: SentenceTransformer, name: str) -> None:
+    loss = LOSSES[name].make(inputs_of(model))(features(model, ANCHORS, POSITIVES, NEGATIVES), torch.arange(5))
+    loss.backward()
+    assert loss.ndim == 0 and math.isfinite(loss.item())
+    assert sum(gradient.abs().sum() for gradient in gradients(model).values()) > 0
+
+
+@pytest.mark.parametrize("name", ["infonce", "cached-infonce", "gist"])
+def test_the_contrastive_losses_take_the_temperature_of_the_settings(model: SentenceTransformer, name: str) -> None:
+    assert LOSSES[name].make(inputs_of(model)).temperature == 0.2
