@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from denizen.llm.parsing import Kind
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import pydantic
+
+Kind = Literal["refusal", "empty", "truncated", "unparsable", "schema", "transport", "budget"]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -18,9 +18,6 @@ from denizen.engine.errors import InputError
 # a token is at least one byte of text; what a chat template puts around a message, and around them all
 _MESSAGE_TOKENS = 32
 _CHAT_TOKENS = 64
-_MILLION = 1_000_000
-
-Verdict = Literal["yes", "wait", "no"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Prices:
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The money for one call."""
-        return (prompt_tokens * self.input + completion_tokens * self.output) / _MILLION
+        return (prompt_tokens * self.input + completion_tokens * self.output) / 1_000_000
 
 
 @dataclass(frozen=True)
@@ -110,29 +107,26 @@ class Budget:
                 "output tokens), 0/0 for your own server, or allow_unpriced to call it all the same"
             )
         self.prices = prices
-        self._limits = (calls, tokens, None if money is None else Fraction(money))
-        self._spent = _exact(Spending())
-        self._reserved = _exact(Spending())
+        self._limits = [None if limit is None else Fraction(limit) for limit in limits.values()]
+        self._spent = self._reserved = _exact(Spending())
 
     @property
     def spent(self) -> Spending:
         """What was spent, without what is reserved."""
         calls, tokens, money = self._spent
-        return Spending(calls, tokens, float(money))
+        return Spending(int(calls), int(tokens), float(money))
 
     def calls_left(self, spent: Spending, likely: Spending) -> int | None:
         """How many more calls the limits allow if they cost what calls have cost so far; None without limits.
 
         Args:
             spent: What was spent.
-            likely: What a call is likely to cost, as long as none was made.
+            likely: What some calls are likely to cost, as long as none was made.
         """
-        calls, tokens, money = self._limits
-        left = [] if calls is None else [calls - spent.calls]
         known = spent if spent.calls else likely
-        for limit, used, cost in ((tokens, spent.tokens, known.tokens), (money, spent.money, known.money)):
-            if limit is not None and cost > 0:
-                left.append(math.floor((limit - Fraction(used)) * known.calls / Fraction(cost)))
+        calls = max(1, known.calls)
+        costs = zip(self._limits, _exact(spent), _exact(replace(known, calls=calls)), strict=True)
+        left = [math.floor((limit - used) * calls / cost) for limit, used, cost in costs if limit is not None and cost]
         return max(0, min(left)) if left else None
 
     def begin(self, spent: Spending) -> None:
@@ -140,18 +134,12 @@ class Budget:
         if not self._reserved[0]:
             self._spent = _exact(spent)
 
-    def worst(self, messages: Sequence[tuple[str, str]], max_tokens: int) -> Spending:
-        """The worst case of one call.
+    def spending(self, prompt_tokens: int, completion_tokens: int) -> Spending:
+        """What one call of so many tokens comes to; without prices it costs nothing."""
+        money = self.prices.cost(prompt_tokens, completion_tokens) if self.prices else 0.0
+        return Spending(1, prompt_tokens + completion_tokens, money)
 
-        Args:
-            messages: (role, content) of each message.
-            max_tokens: The most tokens that may be answered.
-        """
-        prompt = worst_prompt_tokens(messages)
-        money = self.prices.cost(prompt, max_tokens) if self.prices else 0.0
-        return Spending(1, prompt + max_tokens, money)
-
-    def reserve(self, worst: Spending) -> Verdict:
+    def reserve(self, worst: Spending) -> Literal["yes", "wait", "no"]:
         """Asks whether a call may be made, and reserves its worst case if so.
 
         Returns:
@@ -170,26 +158,17 @@ class Budget:
             worst: What was reserved.
             used: What the call came to: nothing when it was never made, `worst` when nobody knows.
         """
-        calls, tokens, money = _exact(worst)
-        self._reserved = _sum(self._reserved, (-calls, -tokens, -money))
+        self._reserved = _sum(self._reserved, [-part for part in _exact(worst)])
         self._spent = _sum(self._spent, _exact(used))
 
-    def _fits(self, total: _Exact) -> bool:
-        calls, tokens, money = self._limits
-        return (
-            (calls is None or total[0] <= calls)
-            and (tokens is None or total[1] <= tokens)
-            and (money is None or total[2] <= money)
-        )
+    def _fits(self, total: list[Fraction]) -> bool:
+        return all(limit is None or used <= limit for used, limit in zip(total, self._limits, strict=True))
 
 
-# sums of floats depend on their order and may pass a limit by a rounding error; sums of fractions do not
-_Exact = tuple[int, int, Fraction]
+def _exact(spending: Spending) -> list[Fraction]:
+    # sums of floats depend on their order and may pass a limit by a rounding error; sums of fractions do not
+    return [Fraction(part) for part in astuple(spending)]
 
 
-def _exact(spending: Spending) -> _Exact:
-    return spending.calls, spending.tokens, Fraction(spending.money)
-
-
-def _sum(*parts: _Exact) -> _Exact:
-    return sum(part[0] for part in parts), sum(part[1] for part in parts), sum((part[2] for part in parts), Fraction(0))
+def _sum(*parts: list[Fraction]) -> list[Fraction]:
+    return [sum(of_kind, Fraction()) for of_kind in zip(*parts, strict=True)]

@@ -12,18 +12,18 @@ import json
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from denizen.engine.errors import InputError
 from denizen.llm.answer import Answer, Failure, Prompt
 from denizen.llm.budget import Budget, Spending, worst_prompt_tokens
 from denizen.llm.endpoint import ChatEndpoint, Completion, Trouble, response_format
-from denizen.llm.event_loop import run_to_end
-from denizen.llm.parsing import BadReply, parse_reply
+from denizen.llm.parsing import parse_reply
 from denizen.llm.replies import TRANSPORT, Replies, StoredReply
 
 if TYPE_CHECKING:
@@ -38,10 +38,6 @@ _LONGEST_BACKOFF = 30.0
 _LOST_IN_A_ROW = 10
 # replies of no use, and none of any, before a model is given up
 _USELESS = 20
-
-
-def _silent(count: int) -> None:
-    pass
 
 
 class LLM:
@@ -108,7 +104,7 @@ class LLM:
         self,
         prompts: Sequence[Prompt],
         stage: str,
-        progress: Callable[[int], None] = _silent,
+        progress: Callable[[int], None] = lambda count: None,
         most: int | None = None,
     ) -> list[Answer | Failure]:
         """Asks what the store does not know, and the same prompt only once.
@@ -127,26 +123,24 @@ class LLM:
             InputError: When no further call can succeed, or ten prompts in a row were lost. What came is in the store.
         """
         keys = [self.key(prompt) for prompt in prompts]
-        wanted = dict(zip(keys, prompts, strict=True))
-        places = Counter(keys)
+        wanted, places = dict(zip(keys, prompts, strict=True)), Counter(keys)
         stored = self.replies.find(wanted)
         found = {key: self.outcome(wanted[key], reply) for key, reply in stored.items()}
         progress(sum(places[key] for key in found))
+        proven = any(isinstance(outcome, Answer) for outcome in found.values())
 
         def ended(key: str, outcome: Answer | Failure) -> None:
             found[key] = outcome
             progress(places[key])
 
-        open_keys = [key for key in wanted if key not in found]
-        if most is not None:
-            own = sum((reply.run, reply.stage) == (self.replies.run, stage) for reply in stored.values())
-            for key in open_keys[max(0, most - own) :]:
-                ended(key, Failure(key, "budget", "left for later stages", ""))
-        jobs = [self._job(key, wanted[key]) for key in open_keys if key not in found]
-        if jobs:
+        missing = [key for key in wanted if key not in found]
+        own = sum((reply.run, reply.stage) == (self.replies.run, stage) for reply in stored.values())
+        left = len(missing) if most is None else max(0, most - own)
+        for key in missing[left:]:
+            ended(key, Failure(key, "budget", "left for later stages", ""))
+        if jobs := [self._job(key, wanted[key]) for key in missing[:left]]:
             self.budget.begin(self.replies.spent())
-            proven = any(isinstance(outcome, Answer) for outcome in found.values())
-            run_to_end(_asked(self, stage, jobs, ended, proven))
+            _run_to_end(partial(_asked, self, stage, jobs, ended, proven))
         return [found[key] for key in keys]
 
     def outcome(self, prompt: Prompt, reply: StoredReply) -> Answer | Failure:
@@ -155,27 +149,25 @@ class LLM:
             # only kinds are ever written
             kind: Any = reply.failure
             return Failure(reply.key, kind, reply.message, reply.text)
-        value = parse_reply(reply.text, reply.finish_reason, reply.refusal, prompt.reply)
-        if isinstance(value, BadReply):
-            self.replies.mark_failed(reply.key, reply.attempt, value.kind, value.message)
-            return Failure(reply.key, value.kind, value.message, reply.text)
-        return Answer(reply.key, value, reply.text, reply.logprob, reply.cost)
-
-    def most_tokens(self, prompt: Prompt) -> int:
-        """The limit on the tokens of a reply, thinking included."""
-        return prompt.max_tokens + self.thinking_tokens
+        outcome = parse_reply(reply, prompt.reply)
+        if isinstance(outcome, Failure):
+            self.replies.mark_failed(reply.key, reply.attempt, outcome.kind, outcome.message)
+        return outcome
 
     def _job(self, key: str, prompt: Prompt) -> _Job:
+        # thinking included
+        most = prompt.max_tokens + self.thinking_tokens
         body = {
             "model": self.model,
             "messages": [{"role": role, "content": self.endpoint.hidden(content)} for role, content in prompt.messages],
             "temperature": prompt.temperature,
-            "max_tokens": self.most_tokens(prompt),
+            "max_tokens": most,
             "response_format": response_format(prompt.reply),
         }
         if prompt.logprobs:
             body["logprobs"] = True
-        return _Job(key, prompt, body, self.budget.worst(prompt.messages, self.most_tokens(prompt)))
+        tokens = worst_prompt_tokens(prompt.messages), most
+        return _Job(key, prompt, body, tokens, self.budget.spending(*tokens))
 
 
 @dataclass
@@ -183,9 +175,13 @@ class _Job:
     key: str
     prompt: Prompt
     body: dict[str, Any]
+    # of input and output, in the worst case
+    tokens: tuple[int, int]
     worst: Spending
-    sent: dict[str, Any] = field(default_factory=dict)
     reserved: bool = False
+    # of the last try: what was sent, and when
+    sent: dict[str, Any] = field(default_factory=dict)
+    began: float = 0.0
 
 
 @dataclass
@@ -197,11 +193,11 @@ class _Asking:
     stage: str
     jobs: deque[_Job]
     ended: Callable[[str, Answer | Failure], None]
+    proven: bool
     error: InputError | None = None
     resume_at: float = 0.0
     lost_in_a_row: int = 0
     replied: bool = False
-    proven: bool = False
     useless: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -225,27 +221,26 @@ class _Asking:
         """Gives a model up whose first replies are all of no use, before the rest is paid for."""
         if isinstance(outcome, Answer):
             self.proven = True
-        elif outcome.kind not in ("budget", TRANSPORT):
-            self.useless += 1
-        if not self.proven and self.useless >= _USELESS:
-            told = outcome.message if isinstance(outcome, Failure) else ""
-            remedy = (
-                "raise --thinking-tokens, or take a model that does not think before it answers"
-                if isinstance(outcome, Failure) and outcome.kind == "truncated"
-                else "see the raw replies in the store, and take a model that keeps to JSON"
-            )
-            raise InputError(
-                f"{self.stage}: the first {self.useless} replies of {self.llm.model} were of no use; the last one: "
-                f"{told}. Then {remedy}; `denizen retry RUN` goes on"
-            )
+            return
+        self.useless += outcome.kind not in ("budget", TRANSPORT)
+        if self.proven or self.useless < _USELESS:
+            return
+        remedy = (
+            "raise --thinking-tokens, or take a model that does not think before it answers"
+            if outcome.kind == "truncated"
+            else "see the raw replies in the store, and take a model that keeps to JSON"
+        )
+        raise InputError(
+            f"{self.stage}: the first {self.useless} replies of {self.llm.model} were of no use; the last one: "
+            f"{outcome.message}. Then {remedy}; `denizen retry RUN` goes on"
+        )
 
     async def _next(self) -> _Job | None:
         # one at a time, so that a smaller job cannot overtake one that waits for the budget
         async with self.turn:
             if not self.jobs or self.stop.is_set():
                 return None
-            job = self.jobs[0]
-            if await self._reserve(job):
+            if await self._reserve(self.jobs[0]):
                 return self.jobs.popleft()
             while self.jobs:
                 job = self.jobs.popleft()
@@ -274,82 +269,66 @@ class _Asking:
                 return None
             if not job.reserved and not await self._reserve(job):
                 return _unpaid(job)
-            began = time.monotonic()
-            outcome = await self._call(job, began)
+            outcome = await self._call(job)
             if isinstance(outcome, Completion):
-                self.replied, self.lost_in_a_row = True, 0
-                return self._keep(job, outcome, began)
+                return self._keep(job, outcome)
+            delay = 0.0
             if outcome.dropped:
-                delay = 0.0
                 continue
             tries += 1
             if not outcome.again or tries == _TRIES:
                 return self._lost(job, outcome)
             if outcome.delay:
                 self.resume_at = max(self.resume_at, time.monotonic() + outcome.delay)
-            backoff = self.llm.backoff * 2 ** (tries - 1) * random.uniform(1, 2)
-            delay = 0.0 if outcome.delay else min(_LONGEST_BACKOFF, backoff)
+            else:
+                delay = min(_LONGEST_BACKOFF, self.llm.backoff * 2 ** (tries - 1) * random.uniform(1, 2))
 
     async def _pause(self, delay: float) -> None:
         """Waits for one's own time and for the time that the endpoint has set for all, unless everything stops."""
         until = time.monotonic() + delay
-        while (left := max(until, self.resume_at) - time.monotonic()) > 0:
-            try:
+        while not self.stop.is_set() and (left := max(until, self.resume_at) - time.monotonic()) > 0:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), left)
-            except TimeoutError:
-                continue
-            return
 
-    async def _call(self, job: _Job, began: float) -> Completion | Trouble:
-        job.sent = self.llm.endpoint.sent(job.body)
+    async def _call(self, job: _Job) -> Completion | Trouble:
+        job.sent, job.began = self.llm.endpoint.sent(job.body), time.monotonic()
         try:
             outcome = await self.llm.endpoint.call(self.client, job.sent)
         except asyncio.CancelledError:
-            self._count(job, "interrupted before the reply came", began)
+            self._store(job, job.tokens, failure=TRANSPORT, message="interrupted before the reply came")
             raise
         if isinstance(outcome, Trouble) and outcome.paid:
-            self._count(job, outcome.message, began)
+            self._store(job, job.tokens, failure=TRANSPORT, message=outcome.message)
         return outcome
 
-    def _count(self, job: _Job, message: str, began: float) -> None:
-        """Stores a call of unknown outcome at its worst case."""
-        prompt_tokens = worst_prompt_tokens(job.prompt.messages)
-        most = self.llm.most_tokens(job.prompt)
-        row = self._row(job, prompt_tokens, most, began, failure=TRANSPORT, message=message)
-        self.llm.replies.add(row)
-        self._settle(job, job.worst)
-
-    def _keep(self, job: _Job, reply: Completion, began: float) -> Answer | Failure:
-        prompt_tokens, completion_tokens = reply.prompt_tokens, reply.completion_tokens
-        if prompt_tokens is None or completion_tokens is None:
-            prompt_tokens, completion_tokens = (
-                worst_prompt_tokens(job.prompt.messages),
-                self.llm.most_tokens(job.prompt),
-            )
+    def _keep(self, job: _Job, reply: Completion) -> Answer | Failure:
+        self.replied, self.lost_in_a_row = True, 0
         told = {"text": reply.text, "finish_reason": reply.finish_reason, "refusal": reply.refusal}
-        row = self._row(job, prompt_tokens, completion_tokens, began, logprob=reply.logprob, **told)
-        attempt = self.llm.replies.add(row)
-        self._settle(job, Spending(1, prompt_tokens + completion_tokens, row.cost or 0.0))
-        return self.llm.outcome(job.prompt, StoredReply(**{**vars(row), "attempt": attempt}))
+        row = self._store(job, reply.tokens or job.tokens, logprob=reply.logprob, **told)
+        return self.llm.outcome(job.prompt, row)
 
-    def _row(self, job: _Job, prompt_tokens: int, completion_tokens: int, began: float, **told: Any) -> StoredReply:
+    def _store(self, job: _Job, tokens: tuple[int, int], **told: Any) -> StoredReply:
+        """Keeps what came of a call, which ends its reservation."""
         request = {name: value for name, value in job.sent.items() if name not in ("model", "response_format")}
         # its schema is the one of the key; whether the endpoint was held to it is what is not known otherwise
         request |= {"json_schema": "response_format" in job.sent, "repeat": job.prompt.repeat}
         request |= {"thinking_tokens": self.llm.thinking_tokens}
-        prices = self.llm.budget.prices
-        return StoredReply(
+        used = self.llm.budget.spending(*tokens)
+        row = StoredReply(
             job.key,
             self.stage,
             self.llm.model,
             json.dumps(request, ensure_ascii=False),
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            cost=prices.cost(prompt_tokens, completion_tokens) if prices else None,
+            prompt_tokens=tokens[0],
+            completion_tokens=tokens[1],
+            cost=used.money if self.llm.budget.prices else None,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - job.began,
             **told,
         )
+        row = replace(row, attempt=self.llm.replies.add(row))
+        self._settle(job, used)
+        return row
 
     def _lost(self, job: _Job, trouble: Trouble) -> Failure:
         # a prompt that the endpoint refuses may be the fault of that prompt, once others were answered
@@ -362,11 +341,17 @@ class _Asking:
         return Failure(job.key, "transport", trouble.message, "")
 
 
+def _unpaid(job: _Job) -> Failure:
+    return Failure(
+        job.key, "budget", "no further call: its worst case does not fit into what is left of the budget", ""
+    )
+
+
 async def _asked(
     llm: LLM, stage: str, jobs: Sequence[_Job], ended: Callable[[str, Answer | Failure], None], proven: bool
 ) -> None:
     async with llm.endpoint.open() as client:
-        asking = _Asking(llm, client, stage, deque(jobs), ended, proven=proven)
+        asking = _Asking(llm, client, stage, deque(jobs), ended, proven)
         workers = [asyncio.create_task(asking.work()) for _ in range(min(llm.concurrency, len(jobs)))]
         try:
             await asyncio.gather(*workers)
@@ -378,10 +363,18 @@ async def _asked(
         raise asking.error
 
 
-def _unpaid(job: _Job) -> Failure:
-    return Failure(
-        job.key, "budget", "no further call: its worst case does not fit into what is left of the budget", ""
-    )
+def _run_to_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs to the end, or to Ctrl-C, which cancels it; in a thread of its own where a loop runs, as in a notebook."""
+    # comes with the openai SDK
+    from anyio.from_thread import start_blocking_portal
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work())
+    else:
+        with start_blocking_portal() as portal:
+            portal.call(work)
 
 
 @cache

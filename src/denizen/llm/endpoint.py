@@ -37,17 +37,13 @@ _UNSUPPORTED = r"(unsupported|not support|not permitted|not allowed|unrecogni[sz
 
 # what an error says of a parameter that the endpoint will never take; "max_tokens is too large" is no such thing
 _REFUSED = {
-    "logprobs": re.compile(r"logprob", re.IGNORECASE),
-    "max_tokens": re.compile(
-        rf"use .{{0,3}}max_completion_tokens|max_tokens.{{0,20}}{_UNSUPPORTED}|{_UNSUPPORTED}.{{0,40}}\bmax_tokens",
-        re.IGNORECASE,
-    ),
-    "temperature": re.compile(
-        rf"temperature.{{0,80}}{_UNSUPPORTED}|{_UNSUPPORTED}.{{0,40}}\btemperature", re.IGNORECASE
-    ),
-    "response_format": re.compile(r"response_format|json_schema|structured|guided|grammar", re.IGNORECASE),
+    "logprobs": "logprob",
+    "max_tokens": rf"use .{{0,3}}max_completion_tokens|max_tokens.{{0,20}}{_UNSUPPORTED}"
+    rf"|{_UNSUPPORTED}.{{0,40}}\bmax_tokens",
+    "temperature": rf"temperature.{{0,80}}{_UNSUPPORTED}|{_UNSUPPORTED}.{{0,40}}\btemperature",
+    "response_format": "response_format|json_schema|structured|guided|grammar",
 }
-_NO_SUCH = re.compile(r"not (exist|found|available|supported|loaded)|no such|unknown|invalid|no access", re.IGNORECASE)
+_NO_SUCH = "not (exist|found|available|supported|loaded)|no such|unknown|invalid|no access"
 
 
 @dataclass(frozen=True)
@@ -59,16 +55,14 @@ class Completion:
         finish_reason: Why it ended.
         refusal: Its refusal field.
         logprob: Mean log-probability of its tokens, or None.
-        prompt_tokens: Tokens of the messages, None where the endpoint does not say.
-        completion_tokens: Tokens of the reply, None where the endpoint does not say.
+        tokens: Tokens of the messages and of the reply, None where the endpoint does not say.
     """
 
     text: str
     finish_reason: str
     refusal: str
     logprob: float | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
+    tokens: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -134,7 +128,7 @@ class ChatEndpoint:
             # the deadline of the whole call is ours; this one tells a call that never got out from one that did
             timeout=openai.Timeout(None, connect=min(10.0, self._timeout / 2)),
             # no proxy can reach this machine's own loopback
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not _loopback(host)),
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=not re.match(r"(localhost|::1)$|127\.", host)),
         )
 
     def sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,15 +181,15 @@ class ChatEndpoint:
             body = json.loads(content)
             choice = body["choices"][0]
             message = choice["message"]
-            text = self.hidden(_text(message.get("content")))
-            refusal = self.hidden(_text(message.get("refusal")))
+            text, finish_reason, refusal = (
+                self.hidden(_text(part))
+                for part in (message.get("content"), choice.get("finish_reason"), message.get("refusal"))
+            )
+            logprob, tokens = _mean_logprob(choice.get("logprobs")), _tokens(body.get("usage"))
+            return Completion(text, finish_reason, refusal, logprob, tokens)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             start = self.hidden(content[:200].decode("utf-8", "replace"))
             return Trouble(f"{self.url} answered with what is no chat completion: {start!r}", again=True, paid=True)
-        usage = body.get("usage")
-        finish_reason = self.hidden(_text(choice.get("finish_reason")))
-        counts = [_count(usage, name) for name in ("prompt_tokens", "completion_tokens")]
-        return Completion(text, finish_reason, refusal, _mean_logprob(choice.get("logprobs")), *counts)
 
     async def _status(
         self, client: openai.AsyncOpenAI, error: openai.APIStatusError, sent: Mapping[str, Any]
@@ -205,13 +199,12 @@ class ChatEndpoint:
         if status in (400, 422):
             # calls under way were sent before another one's refusal was heard, so what counts is what this one sent
             for name, pattern in _REFUSED.items():
-                if name in sent and (error.param == name or pattern.search(said)):
+                if name in sent and (error.param == name or re.search(pattern, said, re.IGNORECASE)):
                     self.refused.add(name)
                     return Trouble(message, dropped=True)
-        if status in (401, 402, 403, 404) or error.code in ("insufficient_quota", "model_not_found"):
+        no_model = status == 400 and self.model in said and re.search(_NO_SUCH, said, re.IGNORECASE)
+        if no_model or status in (401, 402, 403, 404) or error.code in ("insufficient_quota", "model_not_found"):
             raise InputError(f"{message}; {await self._remedy(client, status)}")
-        if status == 400 and self.model in said and _NO_SUCH.search(said):
-            raise InputError(f"{message}; {await self._remedy(client, 404)}")
         if status not in _AGAIN and status < 500:
             return Trouble(message)
         delay = retry_after(error.response.headers)
@@ -307,10 +300,6 @@ def _checked(url: str) -> str:
     return url.strip().rstrip("/")
 
 
-def _loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
 def _said(error: openai.APIStatusError) -> str:
     """The server's own words: OpenAI has a message, FastAPI a detail, and a proxy a page."""
     body: Any = error.body
@@ -326,9 +315,10 @@ def _text(content: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _count(usage: Any, name: str) -> int | None:
-    count = usage.get(name) if isinstance(usage, dict) else None
-    return count if isinstance(count, int) and 0 <= count < 1 << 40 else None
+def _tokens(usage: Any) -> tuple[int, int] | None:
+    counts = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
+    known = [count for count in counts if isinstance(count, int) and 0 <= count < 1 << 40]
+    return (known[0], known[1]) if len(known) == 2 else None
 
 
 def _mean_logprob(logprobs: Any) -> float | None:

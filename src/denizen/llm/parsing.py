@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from denizen.llm.answer import Answer, Failure, Kind
+from denizen.llm.replies import StoredReply
 
 if TYPE_CHECKING:
     import pydantic
-
-Kind = Literal["refusal", "empty", "truncated", "unparsable", "schema", "transport", "budget"]
 
 _REFUSAL = re.compile(
     r"\W*(i'?m (very |so )?sorry|i am (very |so )?sorry|sorry\b|i apologi[sz]e|i can ?not\b|i can'?t\b|i won'?t\b"
@@ -26,52 +26,40 @@ _REFUSAL = re.compile(
 _OBJECT = re.compile(r'\{\s*["}]')
 
 
-@dataclass(frozen=True)
-class BadReply:
-    """Why a reply is of no use.
+_CUT: tuple[Kind, str] = "truncated", "cut at max_tokens before the JSON object was complete"
+
+
+def parse_reply(reply: StoredReply, model: type[pydantic.BaseModel]) -> Answer | Failure:
+    """Reads a reply; its finish_reason is "length" when it was cut at max_tokens.
 
     Args:
-        kind: One of refusal, empty, truncated, unparsable and schema.
-        message: What is wrong with it.
-    """
-
-    kind: Kind
-    message: str
-
-
-def parse_reply(
-    text: str, finish_reason: str, refusal: str, model: type[pydantic.BaseModel]
-) -> pydantic.BaseModel | BadReply:
-    """Reads a reply.
-
-    Args:
-        text: What the LLM wrote.
-        finish_reason: The endpoint's word for why it ended; "length" when it was cut at max_tokens.
-        refusal: The reply's refusal field.
+        reply: As it came.
         model: What the reply must be.
     """
-    if refusal or finish_reason == "content_filter":
-        return BadReply("refusal", refusal or "stopped by the endpoint's content filter")
-    cut = finish_reason == "length"
-    answer = _without_thinking(text)
+    found = _value(reply, model)
+    if isinstance(found, tuple):
+        return Failure(reply.key, *found, reply.text)
+    return Answer(reply.key, found, reply.text, reply.logprob, reply.cost)
+
+
+def _value(reply: StoredReply, model: type[pydantic.BaseModel]) -> pydantic.BaseModel | tuple[Kind, str]:
+    if reply.refusal or reply.finish_reason == "content_filter":
+        return "refusal", reply.refusal or "stopped by the endpoint's content filter"
+    answer, cut = _without_thinking(reply.text), reply.finish_reason == "length"
     if not answer.strip() and not cut:
-        return BadReply("empty", "thought and answered nothing" if text.strip() else "answered nothing")
+        return "empty", "thought and answered nothing" if reply.text.strip() else "answered nothing"
     try:
         objects = list(_objects(answer))
     except (ValueError, RecursionError) as error:
-        return _cut() if cut else BadReply("unparsable", f"broken JSON: {error}")
+        return _CUT if cut else ("unparsable", f"broken JSON: {error}")
     if objects:
         return _one_valid(objects, model)
     if _REFUSAL.match(answer.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")):
-        return BadReply("refusal", answer.strip().splitlines()[0])
-    return _cut() if cut else BadReply("unparsable", "no JSON object in the reply")
+        return "refusal", answer.strip().splitlines()[0]
+    return _CUT if cut else ("unparsable", "no JSON object in the reply")
 
 
-def _cut() -> BadReply:
-    return BadReply("truncated", "cut at max_tokens before the JSON object was complete")
-
-
-def _one_valid(objects: list[str], model: type[pydantic.BaseModel]) -> pydantic.BaseModel | BadReply:
+def _one_valid(objects: list[str], model: type[pydantic.BaseModel]) -> pydantic.BaseModel | tuple[Kind, str]:
     from pydantic import ValidationError
 
     valid: list[pydantic.BaseModel] = []
@@ -85,11 +73,9 @@ def _one_valid(objects: list[str], model: type[pydantic.BaseModel]) -> pydantic.
             continue
         if value not in valid:
             valid.append(value)
-    if not valid:
-        return BadReply("schema", problems[0])
     if len(valid) > 1:
-        return BadReply("unparsable", f"{len(valid)} different valid objects in one reply")
-    return valid[0]
+        return "unparsable", f"{len(valid)} different valid objects in one reply"
+    return valid[0] if valid else ("schema", problems[0])
 
 
 def _without_thinking(text: str) -> str:

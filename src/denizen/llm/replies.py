@@ -7,12 +7,13 @@ came back; it is counted and never found. Several processes may use one file at 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +23,25 @@ from denizen.llm.budget import Spending
 TRANSPORT = "transport"
 # seconds that one process waits while others write, each for a few milliseconds
 _PATIENCE = 60.0
-# SQLite's oldest limit on the values of one query is 999
-_KEYS_PER_QUERY = 900
 
 
 @dataclass(frozen=True)
 class StoredReply:
-    """A row of the store.
+    """A row of the store, which itself gives the last three columns.
 
     Args:
         key: Digest of what was asked.
         stage: The stage that asked.
         model: The LLM as its endpoint calls it.
         request: Messages and sampling, as JSON.
-        text: What came back.
-        finish_reason: The endpoint's word for why the reply ended.
-        refusal: The reply's refusal field.
-        failure: Why the reply is of no use, or None.
-        message: What is wrong with it.
+        text: What came back, with the endpoint's finish_reason and the reply's refusal field.
+        failure: Why the reply is of no use, or None; the message says what is wrong with it.
         logprob: Mean log-probability of its tokens, or None.
-        prompt_tokens: Tokens of the messages.
-        completion_tokens: Tokens of the reply.
         cost: Money, or None when the price is not known.
-        created: When it came, ISO 8601, UTC.
-        seconds: How long the call took.
-        attempt: Number among the rows of this key, from 1; given by the store.
-        run: The run that paid for it; given by the store.
-        superseded: It is kept, but asked again; given by the store.
+        created: When it came, ISO 8601, UTC, after a call of so many seconds.
+        attempt: Number among the rows of this key, from 1.
+        run: The run that paid for it.
+        superseded: It is kept, but asked again.
     """
 
     key: str
@@ -71,19 +64,12 @@ class StoredReply:
     superseded: bool = False
 
 
-_COLUMNS = [field.name for field in fields(StoredReply)]
-_NUMBERS = {
-    "logprob": "REAL",
-    "cost": "REAL",
-    "seconds": "REAL NOT NULL",
-    "prompt_tokens": "INTEGER NOT NULL",
-    "completion_tokens": "INTEGER NOT NULL",
-    "attempt": "INTEGER NOT NULL",
-    "superseded": "INTEGER NOT NULL",
-    "failure": "TEXT",
-}
-_CREATE = ", ".join(f"{name} {_NUMBERS.get(name, 'TEXT NOT NULL')}" for name in _COLUMNS)
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM replies"
+_COLUMNS = [column.name for column in fields(StoredReply)]
+_TYPES = {"str": "TEXT", "int": "INTEGER", "bool": "INTEGER", "float": "REAL"}
+_CREATE = ", ".join(
+    f"{column.name} {_TYPES[str(column.type).removesuffix(' | None')]}{'' if column.default is None else ' NOT NULL'}"
+    for column in fields(StoredReply)
+)
 
 
 class Replies:
@@ -109,14 +95,13 @@ class Replies:
 
     def find(self, keys: Iterable[str]) -> dict[str, StoredReply]:
         """The newest reply to each key, of any run, that is not superseded; keys without one are left out."""
-        wanted = list(dict.fromkeys(keys))
-        found: dict[str, StoredReply] = {}
-        for start in range(0, len(wanted), _KEYS_PER_QUERY):
-            part = wanted[start : start + _KEYS_PER_QUERY]
-            places = ",".join("?" * len(part))
-            where = f"WHERE key IN ({places}) AND NOT superseded AND failure IS NOT ? ORDER BY attempt"
-            found |= {reply.key: reply for reply in self._read(where, [*part, TRANSPORT])}
-        return found
+        rows = self._do(
+            # one value for all keys, since the number of values is limited
+            f"SELECT {', '.join(_COLUMNS)} FROM replies WHERE key IN (SELECT value FROM json_each(?)) "
+            "AND NOT superseded AND failure IS NOT ? ORDER BY attempt",
+            [json.dumps(list(keys)), TRANSPORT],
+        )
+        return {row[0]: StoredReply(*row) for row in rows}
 
     def add(self, reply: StoredReply) -> int:
         """Adds a reply to this run; after a return it is on disk.
@@ -127,11 +112,10 @@ class Replies:
         Raises:
             InputError: When it cannot be written (no space left, say).
         """
-        values = dict(zip(_COLUMNS, astuple(reply), strict=True)) | {"run": self.run, "superseded": 0}
-        places = ", ".join(
-            "(SELECT coalesce(max(attempt), 0) + 1 FROM replies WHERE key = :key)" if name == "attempt" else f":{name}"
-            for name in _COLUMNS
+        places = ", ".join(f":{name}" for name in _COLUMNS).replace(
+            ":attempt", "(SELECT coalesce(max(attempt), 0) + 1 FROM replies WHERE key = :key)"
         )
+        values = vars(reply) | {"run": self.run, "superseded": 0}
         rows = self._do(f"INSERT INTO replies ({', '.join(_COLUMNS)}) VALUES ({places}) RETURNING attempt", values)
         return int(rows[0][0])
 
@@ -170,13 +154,13 @@ class Replies:
         statement = f"UPDATE replies SET superseded = 1 WHERE {failed} AND {longer} RETURNING key"
         return len(self._do(statement, [TRANSPORT, thinking_tokens]))
 
+    def generation(self) -> int:
+        """Which generation of the store a step has seen: it changes when failures are to be asked again."""
+        return int(self._do("SELECT count(*) FROM replies WHERE superseded")[0][0])
+
     def close(self) -> None:
         """Closes the file."""
         self._rows.close()
-
-    def _read(self, where: str, values: Sequence[Any]) -> list[StoredReply]:
-        rows = (dict(zip(_COLUMNS, row, strict=True)) for row in self._do(f"{_SELECT} {where}", values))
-        return [StoredReply(**{**row, "superseded": bool(row["superseded"])}) for row in rows]
 
     def _do(self, statement: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
         with self._lock, self._readable():
@@ -188,23 +172,19 @@ class Replies:
         if tables and columns != _COLUMNS:
             kept = f"replies with the columns {columns}" if columns else f"the tables {tables}"
             raise InputError(f"{self.path} is a database of something else (it holds {kept}); name another file")
-        self._write_ahead()
-        self._rows.execute("PRAGMA synchronous = FULL")
-        self._rows.execute(f"CREATE TABLE IF NOT EXISTS replies ({_CREATE}, PRIMARY KEY (key, attempt))")
-        self._rows.execute("CREATE INDEX IF NOT EXISTS replies_of_runs ON replies (run, stage)")
-
-    def _write_ahead(self) -> None:
-        # the change of mode does not wait for another process that is making it, unlike every other statement
         until = time.monotonic() + _PATIENCE
         while True:
+            # the change of mode does not wait for another process that is making it, unlike every other statement
             try:
                 self._rows.execute("PRAGMA journal_mode = WAL")
+                break
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > until:
                     raise
                 time.sleep(0.02)
-            else:
-                return
+        self._rows.execute("PRAGMA synchronous = FULL")
+        self._rows.execute(f"CREATE TABLE IF NOT EXISTS replies ({_CREATE}, PRIMARY KEY (key, attempt))")
+        self._rows.execute("CREATE INDEX IF NOT EXISTS replies_of_runs ON replies (run, stage)")
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

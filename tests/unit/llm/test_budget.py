@@ -43,7 +43,7 @@ def test_the_worst_case_is_a_token_a_byte_and_the_chat_template() -> None:
     """6 bytes, and 11 of naïve gout (ï has two); 2 x 32; 64."""
     assert worst_prompt_tokens(MESSAGES) == 6 + 11 + 64 + 64
     budget = Budget(prices=Prices(2_000_000, 1_000_000))
-    assert budget.worst(MESSAGES, 50) == Spending(1, 195, 2 * 145 + 50)
+    assert budget.spending(worst_prompt_tokens(MESSAGES), 50) == Spending(1, 195, 2 * 145 + 50)
 
 
 def test_prices_must_be_known_or_waived() -> None:

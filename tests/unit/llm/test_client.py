@@ -245,6 +245,11 @@ def test_the_key_is_of_all_that_the_reply_depends_on_and_of_nothing_else(tmp_pat
     assert LLM("large", replies, budget, endpoint="http://localhost:1/v1").key(prompt()) != keys[0]
 
 
+def test_the_key_stays_what_it_was_in_stores_that_people_have_paid_for(tmp_path: Path) -> None:
+    found = llm(tmp_path, "http://localhost:1/v1").key(prompt())
+    assert found == "e2262d1cdabe0882ff2f6577da502b98a2f252ae87640e49c6d6a48bf78ddbe3"
+
+
 def test_the_same_prompt_is_asked_once(tmp_path: Path) -> None:
     done: list[int] = []
     with ScriptedServer(grade) as server:
@@ -710,7 +715,7 @@ from pathlib import Path
 from denizen.llm.budget import Budget
 from denizen.llm.client import LLM
 from denizen.llm.replies import Replies
-from tests.unit.models.test_llm import prompts
+from tests.unit.llm.test_client import prompts
 if __name__ == "__main__":
     # ignored where the tests were started in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

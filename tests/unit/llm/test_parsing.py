@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from denizen.llm.parsing import BadReply, parse_reply
+from denizen.llm.answer import Answer, Failure
+from denizen.llm.parsing import parse_reply
+from denizen.llm.replies import StoredReply
 
 
 class Grade(BaseModel):
@@ -18,9 +20,20 @@ class Question(BaseModel):
     question: str
 
 
+def parsed(text: str, model: type[BaseModel], finish_reason: str = "stop", refusal: str = "") -> Answer | Failure:
+    """What a reply comes to, which says where it comes from whatever it is."""
+    reply = StoredReply("k", "judge", "tiny", "{}", text, finish_reason, refusal, logprob=-0.5, cost=0.25)
+    found = parse_reply(reply, model)
+    if isinstance(found, Failure):
+        assert (found.key, found.raw) == ("k", text) and found.message
+    else:
+        assert (found.key, found.text, found.logprob, found.cost) == ("k", text, -0.5, 0.25)
+    return found
+
+
 def kind(text: str, finish_reason: str = "stop", refusal: str = "") -> str:
-    found = parse_reply(text, finish_reason, refusal, Grade)
-    return found.kind if isinstance(found, BadReply) else f"grade {found.grade}"
+    found = parsed(text, Grade, finish_reason, refusal)
+    return found.kind if isinstance(found, Failure) else f"grade {found.value.grade}"
 
 
 @pytest.mark.parametrize(
@@ -84,8 +97,8 @@ def test_each_way_to_be_of_no_use_has_its_name(text: str, finish_reason: str, re
 
 
 def test_a_wrong_object_is_told_by_field_and_reason() -> None:
-    found = parse_reply('{"grade": 7}', "stop", "", Grade)
-    assert isinstance(found, BadReply)
+    found = parsed('{"grade": 7}', Grade)
+    assert isinstance(found, Failure)
     assert found.message == "grade: Input should be 1, 2, 3 or 4"
 
 
@@ -93,13 +106,14 @@ def test_a_wrong_object_is_told_by_field_and_reason() -> None:
 def test_what_stands_in_a_string_is_text(question: str) -> None:
     """Also a bare line break, which strict JSON does not allow."""
     text = '{"question": "' + question.replace('"', '\\"') + '"}'
-    assert parse_reply(text, "stop", "", Question) == Question(question=question)
+    found = parsed(text, Question)
+    assert isinstance(found, Answer) and found.value == Question(question=question)
 
 
 @given(st.text(), st.sampled_from(["stop", "length", "", "content_filter"]))
 def test_no_text_breaks_the_parser(text: str, finish_reason: str) -> None:
-    found = parse_reply(text, finish_reason, "", Grade)
-    assert isinstance(found, Grade | BadReply)
+    found = parsed(text, Grade, finish_reason)
+    assert isinstance(found, Failure) or isinstance(found.value, Grade)
 
 
 @given(

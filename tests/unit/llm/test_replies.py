@@ -56,6 +56,37 @@ def test_what_was_added_is_found_again(tmp_path: Path) -> None:
     assert found == {"k1": replace(REPLY, attempt=1, run="a")}
 
 
+def test_a_store_of_an_earlier_version_is_read_and_a_new_one_is_like_it(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    with sqlite3.connect(path) as rows:
+        rows.execute(
+            "CREATE TABLE replies (key TEXT NOT NULL, stage TEXT NOT NULL, model TEXT NOT NULL, request TEXT NOT NULL, "
+            "text TEXT NOT NULL, finish_reason TEXT NOT NULL, refusal TEXT NOT NULL, failure TEXT, "
+            "message TEXT NOT NULL, logprob REAL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, "
+            "cost REAL, created TEXT NOT NULL, seconds REAL NOT NULL, attempt INTEGER NOT NULL, run TEXT NOT NULL, "
+            "superseded INTEGER NOT NULL, PRIMARY KEY (key, attempt))"
+        )
+        values = ("k1", "judge", "tiny", "{}", "x", "stop", "", None, "", -0.5, 100, 20, 0.5, "now", 1.5, 1, "a", 0)
+        rows.execute(f"INSERT INTO replies VALUES ({', '.join('?' * len(values))})", values)
+    assert Replies(path, "a").find(["k1"]) == {"k1": StoredReply(*values)}
+    Replies(tmp_path / "new.sqlite", "a")
+    tables = [sqlite3.connect(tmp_path / name).execute("PRAGMA table_info(replies)") for name in (path, "new.sqlite")]
+    assert tables[0].fetchall() == tables[1].fetchall()
+
+
+def test_the_generation_changes_when_failures_are_to_be_asked_again_and_else_never(tmp_path: Path) -> None:
+    store = Replies(tmp_path / "r.sqlite", "a")
+    seen = [store.generation()]
+    for key in ("k1", "k2"):
+        store.mark_failed(key, store.add(replace(REPLY, key=key)), "schema", "no grade")
+        seen.append(store.generation())
+    store.supersede_failures(0)
+    seen.append(Replies(store.path, "b").generation())
+    store.add(REPLY)
+    seen.append(store.generation())
+    assert seen == [0, 0, 0, 2, 2]
+
+
 def test_the_newest_attempt_is_found(tmp_path: Path) -> None:
     store = Replies(tmp_path / "r.sqlite", "a")
     numbers = [store.add(replace(REPLY, text=text)) for text in ("first", "second")]
