@@ -25,6 +25,7 @@ from denizen import __version__
 from denizen.data.tables import read_table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress, Silent
+from denizen.engine.run_folder import held
 from denizen.engine.stage import file_digest, write_json
 from denizen.ingest.collection import ReadCollection
 from denizen.ingest.corpus_tables import write_corpus
@@ -32,15 +33,16 @@ from denizen.ingest.document import Failure, Limits
 from denizen.ingest.document_cleaning import CleaningSettings
 from denizen.ingest.files import FoundFile, found_files, printable
 from denizen.ingest.layout import layout_is_installed
+from denizen.ingest.libraries import check_libraries
 from denizen.ingest.parts import READING_VERSION, Parts, part_key
 from denizen.ingest.passages import Cutter, character_cutter, token_cutter
 from denizen.ingest.personal_data import PersonalData
 from denizen.ingest.repeated_lines import RepeatedLines
 from denizen.ingest.sandbox import Request, Sandbox
 from denizen.ingest.settings import WITHOUT_EFFECT, IngestConfig
-from denizen.recipes.run_folder import held
+from denizen.ingest.tokenizer import load_tokenizer
 
-REPORT = "ingest.json"
+_REPORT = "ingest.json"
 _PARTS = ".parts"
 _SECRET = ".secret"
 # lines of a list that are printed
@@ -72,9 +74,10 @@ def ingest(
         The contents of `ingest.json`.
 
     Raises:
-        InputError: On wrong settings, or when no document could be read.
+        InputError: On wrong settings, without the libraries that read files, or when no document could be read.
     """
     progress = progress or Silent()
+    check_libraries()
     cutter = _cutter(config)
     if config.docling and not layout_is_installed():
         raise InputError("docling is not installed: pip install 'denizen[docling]', or leave --docling out")
@@ -103,22 +106,14 @@ def ingest(
                 progress.note(f"{report['failures']:,} could not be read")
         parts.forget({key for _, key in keyed})
         report |= {"reading_state": reading, "reading": read, "seconds": round(time.monotonic() - began, 2)}
-        write_json(out / REPORT, report)
+        write_json(out / _REPORT, report)
     return report
 
 
 def _cutter(config: IngestConfig) -> Cutter:
     if not config.passage_tokens:
         return character_cutter(config.passage_chars)
-    from tokenizers import Tokenizer
-
-    from denizen.retrievers.encoder import locate
-
-    folder = locate(config.tokenizer)
-    found = next((path for path in (folder / "tokenizer.json", folder / "bert/tokenizer.json") if path.is_file()), None)
-    if found is None:
-        raise InputError(f"{config.tokenizer} has no tokenizer.json; give another --tokenizer or use --passage-chars")
-    return token_cutter(config.passage_tokens, Tokenizer.from_file(str(found)))
+    return token_cutter(config.passage_tokens, load_tokenizer(config.tokenizer))
 
 
 def _without_personal_data(
@@ -157,7 +152,7 @@ def _keyed(files: Sequence[FoundFile], out: Path, reading: str) -> tuple[list[tu
     A file of the same size and time as before is not opened.
     """
     known: dict[tuple[str, str, int, int], str] = {}
-    before = read_report(out)
+    before = _report(out)
     if before and before["reading_state"] == reading:
         with contextlib.suppress(InputError):
             for row in read_table(out / "files.parquet", "files").to_pylist():
@@ -176,17 +171,17 @@ def _up_to_date(
     config: IngestConfig, out: Path, keyed: Sequence[tuple[FoundFile, str]], unseen: Sequence[Failure]
 ) -> dict[str, Any] | None:
     """The report of the corpus that is there, where nothing has changed since."""
-    before = read_report(out)
+    before = _report(out)
     if before is None or before["state"] != _state(config, keyed, unseen):
         return None
     intact = all((out / name).is_file() and file_digest(out / name) == own for name, own in before["digests"].items())
     return before if intact else None
 
 
-def read_report(out: Path) -> dict[str, Any] | None:
+def _report(out: Path) -> dict[str, Any] | None:
     """The contents of a corpus's `ingest.json`; None where there is none that can be read."""
     try:
-        found = json.loads((out / REPORT).read_text(encoding="utf-8"))
+        found = json.loads((out / _REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and found.get("schema") == _SCHEMA else None
@@ -241,7 +236,7 @@ def _write(
     parts: Parts,
     cutter: Cutter,
 ) -> dict[str, Any]:
-    before = read_report(out) or {}
+    before = _report(out) or {}
     repeated = RepeatedLines(before.get("repeated_lines", ())) if config.repeated_lines else None
     kept = _kept(out) if before else set()
     collection = ReadCollection(keyed, parts, config.languages, config.min_letters, repeated, kept)

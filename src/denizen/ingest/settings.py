@@ -20,7 +20,9 @@ class IngestConfig(Settings):
     passage_tokens: int = setting(
         0, "Longest passage in tokens of the tokenizer, instead of characters; 0: characters.", least=0, most=1_000_000
     )
-    tokenizer: str = setting("all-MiniLM-L6-v2", "The model whose tokens are counted: a folder or id.")
+    tokenizer: str = setting(
+        "all-MiniLM-L6-v2", "Whose tokens are counted: a model's folder, its tokenizer.json, or its id."
+    )
 
     personal_data: bool = setting(
         True, "Replace e-mail addresses, phone, social security, card and account numbers by labels."

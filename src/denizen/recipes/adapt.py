@@ -13,13 +13,14 @@ from typing import Any
 from denizen.data.formats import Source
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress, Silent
+from denizen.engine.run_folder import held
 from denizen.engine.stage import StageRunner
 from denizen.measuring.retrieval_sets import Parts, kept_texts, read_parts
 from denizen.merging.methods import check_base, is_available
 from denizen.recipes import distill, labelled
 from denizen.recipes.config import AdaptConfig
 from denizen.recipes.rounds import Rounds
-from denizen.recipes.run_folder import check_config, check_encoding, held
+from denizen.recipes.run_folder import check_config, check_encoding
 from denizen.reports.report import report
 from denizen.retrievers.encoder import load_encoder, locate
 from denizen.supervision import teachers
@@ -72,7 +73,7 @@ def adapt(
         raise InputError(f"there is no {redo} to redo: baselines is off")
     if not gold:
         teachers.check(config)
-    with held(out):
+    with held(out, begun=("corpus", "documents")):
         check_config(out, config, redo)
         if not (out / "corpus").exists():
             # a model that cannot be used is better known before the corpus is read

@@ -18,12 +18,13 @@ from denizen.data.formats.grading_sheet import SheetRow, read_sheet, row_key, wr
 from denizen.data.tables import read_table, relevant, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress, Silent
+from denizen.engine.run_folder import held
 from denizen.engine.stage import write_json
 from denizen.llm.answer import Failure, cut_off
 from denizen.llm.client import LLM
 from denizen.measuring import agreement
 from denizen.recipes.config import AdaptConfig
-from denizen.recipes.run_folder import held, read_config
+from denizen.recipes.run_folder import read_config
 from denizen.supervision import teachers
 from denizen.supervision.judging import LLMTeacher, Pair
 

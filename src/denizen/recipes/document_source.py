@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,13 @@ from denizen.data.tables import SCHEMAS, read_table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress
 from denizen.engine.stage import file_digest
-from denizen.ingest.ingest import REPORT, ingest, ingest_lines, read_report
-from denizen.ingest.settings import IngestConfig
 from denizen.recipes.config import AdaptConfig
 
-# what of ingest.json a run's results repeat
+# what `ingest` writes last, and where it keeps what it has read
+_REPORT, _PARTS = "ingest.json", ".parts"
+# of its keys, as they are understood here
+_SCHEMA = 1
+# what of it a run's results repeat
 _FACTS = ("files", "failures", "dropped", "languages", "personal_data", "repaired")
 
 
@@ -42,13 +45,11 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Document
     """Reads the documents of a run: a table, a BEIR folder, what `ingest` made, or files, which are ingested.
 
     Raises:
-        InputError: When there is nothing to read.
+        InputError: When there is nothing to read, or files are given and what reads them is not installed.
     """
     path = Path(config.source).expanduser()
-    if config.source and (path / REPORT).is_file() and (path / ".parts").is_dir():
+    if config.source and (path / _PARTS).is_dir():
         return _ingested(path)
-    if (path / ".parts").is_dir():
-        raise InputError(f"{path} holds a corpus that is not whole; run `denizen ingest` again")
     is_table = path.is_file() and path.name.lower().endswith(TABLES)
     if not config.source or not path.exists() or is_table or is_beir_folder(path):
 
@@ -58,6 +59,10 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Document
         if not config.source or not path.exists():
             load()
         return DocumentSource(load, source_digest(str(path), out), {})
+    # an extra of its own: who brings a table has no readers of files
+    from denizen.ingest.ingest import ingest, ingest_lines
+    from denizen.ingest.settings import IngestConfig
+
     settings = IngestConfig((config.source,), passage_chars=config.passage_chars, near_duplicate=config.near_duplicate)
     folder = out / "documents"
     # a run goes on with the documents that it began with, also where reading one of them took too long
@@ -71,8 +76,11 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Document
 
 
 def _ingested(folder: Path) -> DocumentSource:
-    report = read_report(folder)
-    if report is None:
+    try:
+        report = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        report = None
+    if not isinstance(report, dict) or report.get("schema") != _SCHEMA:
         raise InputError(f"{folder} holds a corpus that is not whole; run `denizen ingest` again")
     for name, digest in report["digests"].items():
         if not (folder / name).is_file() or file_digest(folder / name) != digest:

@@ -16,9 +16,10 @@ from denizen.data.formats import Source, is_beir_folder, read_beir
 from denizen.data.tables import relevant
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress, Silent
+from denizen.engine.run_folder import probe, writing
 from denizen.engine.stage import write_json
 from denizen.measuring import retrieval as evaluation
-from denizen.recipes.run_folder import check_encoding, probe, writing
+from denizen.recipes.run_folder import check_encoding
 from denizen.reports.results import SCHEMA, versions
 from denizen.retrievers.encoder import Encoder, locate
 from denizen.retrievers.searching import search_bm25, search_with

@@ -9,12 +9,13 @@ from typing import Any
 
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress, Silent
+from denizen.engine.run_folder import probe
 from denizen.engine.stage import write_json
 from denizen.measuring import retrieval as evaluation
 from denizen.measuring.retrieval_sets import read_parts
 from denizen.recipes.forgetting import MEASURE
 from denizen.recipes.proof import mean_changes
-from denizen.recipes.run_folder import check_encoding, probe
+from denizen.recipes.run_folder import check_encoding
 from denizen.reports.results import SCHEMA, versions
 from denizen.retrievers.encoder import Encoder, locate
 from denizen.retrievers.model_ref import model_digest

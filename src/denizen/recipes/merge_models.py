@@ -12,9 +12,9 @@ import yaml
 
 from denizen import __version__
 from denizen.engine.errors import InputError
+from denizen.engine.run_folder import writing
 from denizen.engine.stage import write_json
 from denizen.merging import methods as merge
-from denizen.recipes.run_folder import writing
 from denizen.retrievers.encoder import locate
 from denizen.retrievers.model_ref import model_digest
 

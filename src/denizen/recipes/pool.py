@@ -21,12 +21,13 @@ import pyarrow as pa
 from denizen.data.tables import read_table, table, texts, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress, Silent
+from denizen.engine.run_folder import held
 from denizen.engine.stage import write_json
 from denizen.llm.answer import Failure, cut_off
 from denizen.llm.client import LLM
 from denizen.measuring.pooling import Drawing, disagreement
 from denizen.recipes.config import AdaptConfig
-from denizen.recipes.run_folder import held, read_config, store_of
+from denizen.recipes.run_folder import read_config, store_of
 from denizen.retrievers.backends import Vectors
 from denizen.retrievers.encoder import Encoder, locate
 from denizen.supervision import query_filters, synthesis, teachers

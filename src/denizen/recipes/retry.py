@@ -8,9 +8,10 @@ from typing import Any
 
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress, Silent
+from denizen.engine.run_folder import held
 from denizen.engine.stage import STAGE_FILE
 from denizen.recipes.adapt import adapt
-from denizen.recipes.run_folder import held, read_config
+from denizen.recipes.run_folder import read_config
 from denizen.supervision import teachers
 
 

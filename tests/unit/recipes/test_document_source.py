@@ -72,9 +72,12 @@ def test_a_run_goes_on_with_the_documents_that_it_began_with(folder: Path, tmp_p
     assert (run / "documents/ingest.json").stat().st_mtime_ns == stamp
 
 
-def test_a_corpus_that_is_not_whole_is_refused(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("report", [None, "", "[]", '{"schema": 2}'], ids=["missing", "empty", "a list", "of later"])
+def test_a_corpus_that_is_not_whole_is_refused(report: str | None, folder: Path, tmp_path: Path) -> None:
     ingest(IngestConfig([str(folder)]), tmp_path / "corpus")
     (tmp_path / "corpus/ingest.json").unlink()
+    if report is not None:
+        (tmp_path / "corpus/ingest.json").write_text(report)
     with pytest.raises(InputError, match="not whole"):
         of(tmp_path / "corpus", tmp_path / "run")
 
