@@ -14,7 +14,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 # with bands of 6 rows a pair at similarity .5 becomes a candidate in 15 % of 10 bands, which costs little
 _ROWS = 6
@@ -33,32 +33,48 @@ def clusters(texts: Sequence[str], threshold: float) -> list[int]:
         texts: The texts.
         threshold: The idf-weighted Jaccard similarity from which two texts are near-duplicates, in (0, 1].
     """
+    return tied(_alike([frozenset(_WORD.findall(text.lower())) for text in texts], threshold))
+
+
+def _alike(words: Sequence[frozenset[str]], threshold: float) -> Iterator[list[int]]:
+    """For each text its own place, where it is the first of its words, and those of near-duplicates before it."""
     from datasketch import MinHash, MinHashLSH
 
-    words = [frozenset(_WORD.findall(text.lower())) for text in texts]
     frequency = Counter(word for bag in set(words) for word in bag)
     total = max(1, len(set(words)))
     weight = {word: math.log((total + 1) / count) for word, count in frequency.items()}
     hashes = {word: _copies(word, weight[word]) for word in frequency}
-    parent = list(range(len(texts)))
     first: dict[frozenset[str], int] = {}
     bands = _bands(threshold)
     index = MinHashLSH(num_perm=bands * _ROWS, params=(bands, _ROWS))
     for position, bag in enumerate(words):
-        if not bag:
-            continue
-        if bag in first:
-            parent[position] = _root(parent, first[bag])
+        if not bag or bag in first:
+            yield [first[bag]] if bag else []
             continue
         first[bag] = position
         sketch = MinHash(num_perm=bands * _ROWS, hashfunc=int, scheme="affine32")
         sketch.update_batch([copy for word in bag for copy in hashes[word]])
-        for other in index.query(sketch):
-            if similarity(bag, words[other], weight) >= threshold:
-                roots = sorted((_root(parent, position), _root(parent, other)))
-                parent[roots[1]] = roots[0]
+        yield [position, *(at for at in index.query(sketch) if similarity(bag, words[at], weight) >= threshold)]
         index.insert(position, sketch)
-    return [_root(parent, position) for position in range(len(texts))]
+
+
+def tied(keys: Iterable[Iterable[Hashable]]) -> list[int]:
+    """Numbers items so that those which share a key, directly or through others, carry the place of their first one."""
+    owner: dict[Hashable, int] = {}
+    parent: list[int] = []
+
+    def root(place: int) -> int:
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = parent[place]
+        return place
+
+    for place, shared in enumerate(keys):
+        parent.append(place)
+        for key in shared:
+            one, other = sorted((root(owner.setdefault(key, place)), root(place)))
+            parent[other] = one
+    return [root(place) for place in range(len(parent))]
 
 
 def similarity(one: frozenset[str], other: frozenset[str], weight: dict[str, float]) -> float:
@@ -77,10 +93,3 @@ def _copies(word: str, weight: float) -> list[int]:
     digest = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest(), "big")
     count = max(1, round(weight))
     return [(digest + copy * 0x9E3779B1) & 0xFFFFFFFF for copy in range(count)]
-
-
-def _root(parent: list[int], position: int) -> int:
-    while parent[position] != position:
-        parent[position] = parent[parent[position]]
-        position = parent[position]
-    return position

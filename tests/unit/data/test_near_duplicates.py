@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denizen.data import near_duplicates
-from denizen.data.near_duplicates import clusters, similarity
+from denizen.data.near_duplicates import clusters, similarity, tied
 
 VOCABULARY = ["gout", "lupus", "pain", "fever", "knee", "heart", "drug", "dose", "rash", "cough", "sleep", "blood"]
 small_texts = st.lists(st.lists(st.sampled_from(VOCABULARY), max_size=6).map(" ".join), max_size=10)
@@ -103,6 +104,17 @@ def test_every_planted_near_duplicate_is_found_among_unrelated_texts():
     copies = [[*words[:-1], f"changed{number}"] for number, words in enumerate(originals)]
     texts = [" ".join(words) for words in originals + copies]
     assert clusters(texts, 0.9) == [*range(40), *range(40)]
+
+
+@given(st.lists(st.sets(st.integers(0, 12), max_size=3), max_size=12))
+def test_items_are_tied_by_shared_keys_also_through_others_and_named_after_the_first(keys):
+    found = tied(keys)
+    expected = list(range(len(keys)))
+    for _ in keys:
+        for one, other in itertools.product(range(len(keys)), repeat=2):
+            if keys[one] & keys[other]:
+                expected[one] = expected[other] = min(expected[one], expected[other])
+    assert found == expected
 
 
 def test_the_similarity_is_the_shared_weight_over_the_whole_weight():

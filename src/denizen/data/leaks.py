@@ -1,0 +1,132 @@
+"""What stands on both sides of a split, whoever made it: found, dropped or refused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from denizen.data.near_duplicates import clusters, tied
+from denizen.data.splitting import SIDES
+from denizen.data.tables import folded, relevant
+from denizen.engine.errors import LeakError
+
+_SHOWN = 5
+# exact things come first; what else ties the same queries together is not told again
+_WHATS = ("query", "relevant passage", "near-duplicate query", "near-duplicate passage")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One thing that stands on both sides of a split.
+
+    Attributes:
+        what: "query", "near-duplicate query", "relevant passage" or "near-duplicate passage".
+        splits: The splits it stands in, sorted.
+        query_ids: The queries concerned, sorted.
+        text: The beginning of the first query.
+    """
+
+    what: str
+    splits: tuple[str, ...]
+    query_ids: tuple[str, ...]
+    text: str
+
+
+def leak_groups(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float) -> dict[str, int]:
+    """Query id to a number, which is the same for all that must stay on one side.
+
+    Args:
+        queries: A `queries` table.
+        qrels: A `qrels` table.
+        corpus: A `corpus` table with clusters.
+        near_duplicate: Similarity from which two query texts are near-duplicates.
+    """
+    keys = _keys(queries, qrels, corpus, near_duplicate)
+    return dict(zip(keys, tied(keys.values()), strict=True))
+
+
+def find_leaks(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float) -> list[Leak]:
+    """All that stands in more than one split: query texts, relevant passages, near-duplicates of either.
+
+    Args: As `leak_groups`; the queries have splits.
+    """
+    split_of = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
+    text_of = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
+    members: defaultdict[tuple[str, Hashable], list[str]] = defaultdict(list)
+    for query_id, shared in _keys(queries, qrels, corpus, near_duplicate).items():
+        for key in shared:
+            members[key].append(query_id)
+    leaks: dict[tuple[str, ...], Leak] = {}
+    for (what, _), query_ids in sorted(members.items(), key=lambda item: (_WHATS.index(item[0][0]), item[1])):
+        told, splits = tuple(sorted(query_ids)), tuple(sorted({split_of[query_id] for query_id in query_ids}))
+        if len(splits) > 1:
+            leaks.setdefault(told, Leak(what, splits, told, text_of[query_ids[0]][:80]))
+    return list(leaks.values())
+
+
+def without_leaks(
+    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float
+) -> tuple[pa.Table, list[Leak]]:
+    """Drops what leaks from the side that learns: from train, and from dev where it meets test; never from test.
+
+    Args: As `find_leaks`.
+
+    Returns:
+        The queries that are left, and the leaks for which the others were dropped.
+    """
+    found: list[Leak] = []
+    # fewer queries weigh the words differently, so that two can become near-duplicates that were none before
+    while leaks := find_leaks(queries, qrels, corpus, near_duplicate):
+        found += leaks
+        split_of = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
+        dropped = set()
+        for leak in leaks:
+            kept = min(leak.splits, key=SIDES.index)
+            dropped |= {query_id for query_id in leak.query_ids if split_of[query_id] != kept}
+        queries = queries.filter(pa.array([query_id not in dropped for query_id in split_of], type=pa.bool_()))
+    return queries, found
+
+
+def check_leaks(leaks: Sequence[Leak]) -> None:
+    """The guard.
+
+    Raises:
+        LeakError: When there is any leak, naming the first rows and the remedies.
+    """
+    if not leaks:
+        return
+    shown = "\n".join(
+        f"  {leak.what} in {' and '.join(leak.splits)}: {', '.join(leak.query_ids[:4])} ({leak.text!r})"
+        for leak in leaks[:_SHOWN]
+    )
+    more = f"\n  and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
+    raise LeakError(
+        f"{len(leaks)} thing(s) stand on both sides of a split:\n{shown}{more}\n"
+        "Split by document (--split document), drop them from the learning side (--drop-leaks), or run all the same "
+        "with --allow-leak: every result will say so."
+    )
+
+
+def _keys(
+    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float
+) -> dict[str, set[tuple[str, Hashable]]]:
+    """For each query all that would tie it to another one: its text, its documents, and their clusters."""
+    texts = queries["text"].to_pylist()
+    alike = clusters(texts, near_duplicate)
+    columns = (corpus[name].to_pylist() for name in ("doc_id", "parent_id", "cluster", "parent_cluster"))
+    home = {doc_id: tuple(places) for doc_id, *places in zip(*columns, strict=True)}
+    known = relevant(qrels)
+    keys: dict[str, set[tuple[str, Hashable]]] = {}
+    for query_id, text, cluster in zip(queries["query_id"].to_pylist(), texts, alike, strict=True):
+        passages = [home[doc_id] for doc_id in known.get(query_id, {})]
+        keys[query_id] = {
+            ("query", folded(text)),
+            ("near-duplicate query", cluster),
+            *(("relevant passage", parent) for parent, _, _ in passages),
+            *(("near-duplicate passage", ("passage", number)) for _, number, _ in passages),
+            *(("near-duplicate passage", ("document", number)) for _, _, number in passages),
+        }
+    return keys
