@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from denizen.engine.errors import InputError, reason
+from denizen.engine.errors import InputError
 from denizen.retrievers.cpu.attention import use_batched_attention
 
 if TYPE_CHECKING:
@@ -279,14 +279,6 @@ def _installed(library: str) -> bool:
 _MODULES = {"openvino": "openvino", "onnx": "onnxruntime"}
 _ARITHMETICS = {"torch": ("bf16", "fp32"), "openvino": ("bf16", "fp32"), "onnx": ("fp32", "int8")}
 _ALL_ARITHMETICS = ("fp32", "bf16", "int8")
-
-
-def try_make(name: str, model: SentenceTransformer) -> Backend | str:
-    """A backend, or why it cannot be built for this model."""
-    try:
-        return make(name, model)
-    except Exception as error:  # noqa: BLE001  (exporters fail in ways of their own)
-        return f"{type(error).__name__}: {reason(error)}"
 
 
 def environment(libraries: Sequence[str] = ("torch", *_MODULES)) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,18 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from denizen.engine.errors import InputError, reason
-from denizen.engine.stage import write_json
-from denizen.retrievers import parity
-from denizen.retrievers.backends import Backend, Features, Vectors, candidates, environment, make, try_make
+from denizen.engine.files import locked, read_json, write_json
+from denizen.retrievers import backends, parity
+from denizen.retrievers.backends import Backend, Vectors, candidates, environment, make
 from denizen.retrievers.cpu.token_batches import WINDOW, token_batches
 from denizen.retrievers.model_ref import model_digest
-from denizen.retrievers.store import StoredVectors, StorePart, locked, text_keys
+from denizen.retrievers.retriever import MANIFEST
+from denizen.retrievers.store import StoredVectors, StorePart, text_keys
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Kind = Literal["query", "document"]
-_Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 # below this the parity gate would take longer than it saves
 _FEW_TEXTS = 1000
@@ -47,17 +46,17 @@ def locate(name: str) -> Path:
         InputError: When there is no such model, or the folder is no sentence-transformers model.
     """
     path = Path(name).expanduser()
-    if path.exists():
-        if not (path / "modules.json").is_file():
-            raise InputError(
-                f"{name} is no sentence-transformers model (it has no modules.json, so its pooling is unknown); "
-                "save it with SentenceTransformer.save_pretrained first"
-            )
+    if (path / "modules.json").is_file():
         return path
-    if name in ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"):
-        embedded = _embedded_minilm()
-        if embedded:
-            return embedded
+    if (path / MANIFEST).is_file():
+        raise InputError(f"{name} holds a retriever of several parts; give the model among them, such as {name}/model")
+    if path.exists():
+        raise InputError(
+            f"{name} is no sentence-transformers model (it has no modules.json, so its pooling is unknown); "
+            "save it with SentenceTransformer.save_pretrained first"
+        )
+    if name.removeprefix("sentence-transformers/") == "all-MiniLM-L6-v2" and (embedded := _embedded_minilm()):
+        return embedded
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -85,15 +84,7 @@ def load_encoder(folder: Path) -> SentenceTransformer:
     try:
         # .float(): transformers keeps the type that weights were saved in, half precision included
         model = SentenceTransformer(str(folder), local_files_only=True).float()
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-        json.JSONDecodeError,
-    ) as error:
+    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder} cannot be loaded as a sentence-transformers model: {reason(error)}") from error
     _check_usable(model, folder)
     return model
@@ -146,17 +137,8 @@ def encode(
         as the model's own `similarity` does.
     """
     result = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)
-    places: deque[_Rows] = deque()
-    prompts = prompts_of(model)
-    prompt = prompts.query if kind == "query" else prompts.document
-
-    def batches() -> Iterator[Features]:
-        for rows, features in token_batches(model, texts, prompt, kind):
-            places.append(rows)
-            yield features
-
-    for computed in backend.run(batches()):
-        rows = places.popleft()
+    batches, places = itertools.tee(token_batches(model, texts, getattr(prompts_of(model), kind), kind))
+    for (rows, _), computed in zip(places, backend.run(features for _, features in batches), strict=True):
         vectors = computed[:, : model.truncate_dim]
         if model.similarity_fn_name == "cosine":
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -173,11 +155,14 @@ class Encoder:
         store: The folder of the embedding store.
         backend: auto, torch, openvino or onnx; or exactly one, as torch-bf16, without falling back on another.
         precision: auto, fp32, bf16 or int8.
+        digest: That of the model, where it is known.
     """
 
-    def __init__(self, folder: Path, store: Path, *, backend: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self, folder: Path, store: Path, *, backend: str = "auto", precision: str = "auto", digest: str | None = None
+    ) -> None:
         self.folder = folder
-        self.digest = model_digest(folder)
+        self.digest = digest or model_digest(folder)
         self.notes: list[str] = []
         self._chosen: dict[str, Any] | None = None
         self._wanted = (backend, precision)
@@ -220,19 +205,18 @@ class Encoder:
         # another machine, another version or one more library: the gate is passed anew
         path = self._store / f"{'-'.join(self._wanted)}-{environment()}.json"
         with locked(self._store):
-            if path.is_file():
-                known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-                return known
+            if known := read_json(path):
+                return dict(known)
             model = self._loaded_model()
             backend, tried = choose(model, texts, *self._wanted)
             self._backend = backend
             self.notes = [f"{name} not used: {why}" for name, why in tried.items() if isinstance(why, str)]
-            prompts = prompts_of(model)
+            prompts = asdict(prompts_of(model))
             choice = {
                 "backend": backend.name,
                 "part": f"{backend.name}-{environment([backend.name.partition('-')[0], 'torch'])}",
                 "dim": model.get_embedding_dimension() or 0,
-                "prompts": {"query": f"query:{prompts.query}", "document": f"document:{prompts.document}"},
+                "prompts": {kind: f"{kind}:{prompt}" for kind, prompt in prompts.items()},
                 "tried": {name: found if isinstance(found, str) else asdict(found) for name, found in tried.items()},
             }
             # what was not measured must not decide for a larger corpus
@@ -284,19 +268,20 @@ def choose(
     tried: dict[str, parity.Parity | str] = {}
     if _are_few(texts, backend, precision):
         return exact, tried
-    only = "-" in backend
     parts = parity.sample(texts)
+    kinds: tuple[Kind, ...] = ("document", "query", "document")
+
+    def embedded(by: Backend) -> list[Vectors]:
+        return [encode(model, part, kind, by) for part, kind in zip(parts, kinds, strict=True)]
+
     reference: list[Vectors] | None = None
-    for name in [backend] if only else candidates(backend, precision):
+    for name in [backend] if "-" in backend else candidates(backend, precision):
         if name == exact.name:
             return exact, tried
-        made = try_make(name, model)
-        if isinstance(made, str):
-            tried[name] = made
-            continue
-        reference = reference or _embed_sample(model, parts, exact)
+        reference = reference or embedded(exact)
         try:
-            found = parity.compare(_embed_sample(model, parts, made), reference)
+            made = backends.make(name, model)
+            found = parity.compare(embedded(made), reference)
         except Exception as error:  # noqa: BLE001  (a backend that fails is not used, whatever its failure)
             tried[name] = f"{type(error).__name__}: {reason(error)}"
             continue
@@ -339,10 +324,3 @@ def _embedded_minilm() -> Path | None:
         return None
     folder = Path(spec.origin).parent / "model"
     return folder if (folder / "modules.json").is_file() else None
-
-
-def _embed_sample(
-    model: SentenceTransformer, parts: tuple[list[str], list[str], list[str]], backend: Backend
-) -> list[Vectors]:
-    kinds: tuple[Kind, ...] = ("document", "query", "document")
-    return [encode(model, part, kind, backend) for part, kind in zip(parts, kinds, strict=True)]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
 from denizen.engine.errors import InputError
-from denizen.engine.stage import file_digest
+from denizen.engine.files import file_digest, files_below, tree_digest
 
-# text for people, not part of what the model computes
-_NOT_THE_MODEL = {"README.md", "stage.json", "fingerprint.json"}
+# text for people, and the records of what made it: not part of what the model computes
+NOT_THE_MODEL = frozenset({"README.md", "step.json", "stage.json", "fingerprint.json"})
 
 
 def model_digest(folder: Path) -> str:
@@ -21,10 +19,5 @@ def model_digest(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; it should hold a model")
-    digest = hashlib.sha256()
-    # a module's folder may be a link, as all files are in the hub's cache
-    found = (Path(parent) / name for parent, _, names in os.walk(folder, followlinks=True) for name in names)
-    for path in sorted(found):
-        if path.is_file() and path.name not in _NOT_THE_MODEL:
-            digest.update(f"{path.relative_to(folder).as_posix()}:{file_digest(path)}\n".encode())
-    return digest.hexdigest()
+    names = (name for name in files_below(folder) if Path(name).name not in NOT_THE_MODEL)
+    return tree_digest({name: file_digest(folder / name) for name in names})

@@ -1,4 +1,4 @@
-"""Exact search over embeddings within a memory setting, approximate search (an extra), and BM25.
+"""Exact search over embeddings within a memory setting, approximate search (an extra), and the fusion of runs.
 
 All return a run ordered by (-score, doc_id).
 """
@@ -6,20 +6,18 @@ All return a run ordered by (-score, doc_id).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from denizen.data.tables import SCHEMAS, rows_table, run_ranks
 from denizen.engine.errors import InputError
-from denizen.retrievers.cpu.exact_top_k import Rows, exact_top_k, top_k
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from denizen.retrievers.cpu.exact_top_k import Rows, exact_top_k
 
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
+_Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def search(
@@ -51,7 +49,7 @@ def search(
     Raises:
         InputError: When doc_ids do not ascend, or a vector is not finite.
     """
-    _check_order(doc_ids)
+    check_order(doc_ids)
     if not doc_ids or not query_ids:
         return SCHEMAS["run"].empty_table()
     depth = min(depth, len(doc_ids))
@@ -60,7 +58,7 @@ def search(
     # the queries that share one reading of the corpus get the last quarter: keys (two times 8 bytes a wanted passage),
     # what sorts them into scores and positions, and vectors, exact and rounded
     sharing = max(query_rows, (memory_mb << 20) // 4 // (28 * depth + 6 * dim))
-    return _run_table(
+    return run_table(
         query_ids, doc_ids, exact_top_k(queries, corpus, depth, (sharing, query_rows, corpus_rows), progress)
     )
 
@@ -91,11 +89,9 @@ def search_ivf(
     Raises:
         InputError: When faiss is not installed or doc_ids do not ascend.
     """
-    _check_order(doc_ids)
+    check_order(doc_ids)
     if not doc_ids or not query_ids:
         return SCHEMAS["run"].empty_table(), 1.0
-    import torch
-
     depth = min(depth, len(doc_ids))
     index = _inverted_file(corpus)
     index.nprobe = probes
@@ -104,54 +100,12 @@ def search_ivf(
     scores = np.where(positions < 0, -np.inf, scores)
     order = np.lexsort((positions, -scores), axis=1)
     scores, positions = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
-    run = _run_table(query_ids, doc_ids, iter([(torch.from_numpy(scores), torch.from_numpy(positions))]))
+    run = run_table(query_ids, doc_ids, [(scores, positions)])
     asked = np.unique(np.linspace(0, len(queries) - 1, min(sample, len(queries))).astype(int))
     exact = search([query_ids[at] for at in asked], queries[asked], doc_ids, corpus, depth)
     wanted = set(zip(exact["query_id"].to_pylist(), exact["doc_id"].to_pylist(), strict=True))
     found = set(zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True))
     return run, len(wanted & found) / len(wanted)
-
-
-def search_bm25(
-    query_ids: Sequence[str],
-    queries: Sequence[str],
-    doc_ids: Sequence[str],
-    corpus: Sequence[str],
-    depth: int,
-    progress: Callable[[int], None] = lambda count: None,
-) -> pa.Table:
-    """BM25 (bm25s with its defaults: Lucene's variant, k1 1.5, b .75; English stop words, Snowball stemmer).
-
-    Passages that share no term with the query are not in the run.
-
-    Args: As `search`, with texts instead of vectors.
-
-    Returns:
-        A `run` table.
-    """
-    import bm25s
-    import Stemmer
-    import torch
-
-    _check_order(doc_ids)
-    stemmer = Stemmer.Stemmer("english")
-    tokens = bm25s.tokenize(corpus, stopwords="en", stemmer=stemmer, show_progress=False)
-    if not tokens.vocab:
-        return SCHEMAS["run"].empty_table()
-    index = bm25s.BM25()
-    index.index(tokens, show_progress=False)
-    words = bm25s.tokenize(queries, stopwords="en", stemmer=stemmer, show_progress=False, return_ids=False)
-    depth = min(depth, len(doc_ids))
-
-    def blocks() -> Iterator[tuple[Tensor, Tensor]]:
-        for terms in words:
-            known = [term for term in terms if term in index.vocab_dict]
-            found = index.get_scores(known) if known else np.zeros(len(doc_ids), dtype=np.float32)
-            scores, positions = top_k(torch.from_numpy(np.asarray(found, dtype=np.float32))[None, :], depth)
-            progress(1)
-            yield scores.masked_fill(scores <= 0, -torch.inf), positions
-
-    return _run_table(query_ids, doc_ids, blocks())
 
 
 def fuse(runs: Sequence[pa.Table], depth: int, constant: int = 60) -> pa.Table:
@@ -205,22 +159,40 @@ def _block_shape(queries: int, passages: int, dim: int, depth: int, memory_mb: i
     return max(1, min(queries, 1024, memory // 2 // (17 * corpus_rows))), corpus_rows
 
 
-def _run_table(query_ids: Sequence[str], doc_ids: Sequence[str], blocks: Iterator[tuple[Tensor, Tensor]]) -> pa.Table:
-    import torch
+def in_order(run: pa.Table, query_ids: Iterable[str]) -> pa.Table:
+    """A `run` with its queries in the given order, and the passages of each as they were."""
+    places = {query_id: at for at, query_id in enumerate(query_ids)}
+    return run.take(np.argsort([places[query_id] for query_id in run["query_id"].to_pylist()], kind="stable"))
 
+
+def run_table(
+    query_ids: Sequence[str], doc_ids: Sequence[str], blocks: Iterable[tuple[_Vectors, _Positions]]
+) -> pa.Table:
+    """A `run` from the scores and positions of each query's passages, best first; a score of -inf stands for none.
+
+    Args:
+        query_ids: One id a query.
+        doc_ids: One id a passage.
+        blocks: Those of the next queries, each of shape (some queries, some passages).
+    """
     names = pa.array(doc_ids, type=pa.string())
     ids = pa.array(query_ids, type=pa.string())
     parts = []
     begin = 0
     for scores, positions in blocks:
-        keep = torch.isfinite(scores)
-        rows = torch.arange(begin, begin + len(scores))[:, None].expand_as(positions)[keep]
+        keep = np.isfinite(scores)
+        rows = begin + keep.nonzero()[0]
         begin += len(scores)
-        columns = [ids.take(pa.array(rows.numpy())), names.take(pa.array(positions[keep].numpy()))]
-        parts.append(pa.Table.from_arrays([*columns, pa.array(scores[keep].numpy())], schema=SCHEMAS["run"]))
+        columns = [ids.take(pa.array(rows)), names.take(pa.array(positions[keep])), pa.array(scores[keep])]
+        parts.append(pa.Table.from_arrays(columns, schema=SCHEMAS["run"]))
     return pa.concat_tables(parts).combine_chunks() if parts else SCHEMAS["run"].empty_table()
 
 
-def _check_order(doc_ids: Sequence[str]) -> None:
+def check_order(doc_ids: Sequence[str]) -> None:
+    """Makes sure that passages ascend by their ids.
+
+    Raises:
+        InputError: When they do not.
+    """
     if any(one >= other for one, other in itertools.pairwise(doc_ids)):
         raise InputError("doc_ids must be distinct and ascending, because ties of scores are broken by doc_id")

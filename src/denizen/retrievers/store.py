@@ -7,18 +7,15 @@ key is written after its vector, so a vector without a key is the rest of an int
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from denizen.engine.files import locked
 
 _KEY_BYTES = 32
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
@@ -121,15 +118,6 @@ class StorePart:
         sizes = {"keys.bin": _KEY_BYTES, "vectors.f32": 4 * self.dim}
         paths = {self.folder / name: size for name, size in sizes.items()}
         return min(path.stat().st_size // size if path.is_file() else 0 for path, size in paths.items())
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder of a store; others wait."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def text_keys(prompt: str, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:

@@ -1,181 +1,253 @@
-"""Stage synthesis of a run without labels: written, filtered and counted queries."""
+"""The step that writes queries for documents that nobody has asked about, and filters and counts them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from denizen.data.tables import rows_table, run_ranks, texts, texts_by_id, write_table
+from denizen.data.artifacts import Corpus, Documents, Model, Qrels, Queries
+from denizen.data.prepare import NearDuplicates, Shares
+from denizen.data.tables import rows_table, run_ranks, texts_by_id, write_table
+from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
+from denizen.engine.progress import Progress, Silent
+from denizen.engine.settings import Params, setting
+from denizen.engine.step import Context, Partial, step
 from denizen.llm.answer import Answer, Failure, Prompt, cut_off
 from denizen.llm.client import LLM
-from denizen.measuring import retrieval as evaluation
-from denizen.recipes.config import AdaptConfig
-from denizen.recipes.rounds import Rounds
-from denizen.retrievers import search as retrieval
-from denizen.supervision import query_filters, synthesis, teachers
+from denizen.measuring import retrieval as measuring
+from denizen.retrievers.bi_encoder import BiEncoder, Encoders
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.searching import search_each
+from denizen.supervision import query_filters, synthesis
+from denizen.supervision.asking import Asking, calls_left, check_coverage, whole_or_partial
 from denizen.supervision.query_filters import Dropped
 from denizen.supervision.synthesis import Task
 from denizen.supervision.written import Written
 
-SETTINGS = (
-    "llm",
-    "passages",
-    "keep_share",
-    "expert_queries",
-    "styles",
-    "query_log",
-    "round_trip",
-    "near_duplicate",
-    "dev_share",
-    "test_share",
-    "seed",
-)
 STAGE = "synthesis"
 # what is measured comes first: of two that say the same, training loses its one
 _ORDER = ("test", "dev", "train")
 _LEAST = 2
 # writing may take at most the budget divided by this
 _WRITING_PART = 3
+_PANEL = "Queries for documents without labels"
 
 
-def write_queries(
-    folder: Path, tables: Mapping[str, pa.Table], rounds: Rounds, base: Path, llm: LLM | None
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class LLMChoice(Params):
+    """The LLM of a run."""
+
+    panel = "Teacher"
+
+    llm: str = setting("", "The LLM that writes queries and grades, as its endpoint calls it.")
+
+
+@dataclass(frozen=True)
+class Synthesis(LLMChoice, Shares, NearDuplicates):
+    """Which queries are written, and which of them are kept."""
+
+    panel = _PANEL
+
+    # 500 passages and 200 of their questions a filing type (arXiv 2512.08088, section 1.4 of its method)
+    passages: int = setting(500, "Passages of each domain that queries are written for.", least=1, most=10_000_000)
+    keep_share: float = setting(
+        0.4, "Share of the written queries that is kept, by the LLM's own probability.", least=0.01, most=1
+    )
+    expert_queries: float = setting(
+        1.0, "Queries in the voice of an expert, for each that is kept from a passage.", least=0, most=10
+    )
+    styles: str = setting(
+        "question,keyword,long,conversational", "Styles of the queries, in equal parts; multi-hop is another one."
+    )
+    round_trip: int = setting(
+        20, "Without probabilities: drop queries whose passage the base ranks below this; 0: off.", least=0
+    )
+    encoding: Encoding = field(default_factory=Encoding)
+
+    def counts(self, labelled: bool) -> dict[str, int]:
+        """How many queries are written for each domain, by split: dev and test in proportion to train."""
+        train = 1 - self.dev_share - (0 if labelled else self.test_share)
+        shares = {"dev": self.dev_share} if labelled else {"dev": self.dev_share, "test": self.test_share}
+        parts = {split: max(_LEAST, round(self.passages * share / train)) for split, share in shares.items()}
+        return {"train": self.passages, **parts}
+
+
+@dataclass(frozen=True)
+class WrittenQueries(Artifact):
+    """Queries that were written, and what for."""
+
+    @property
+    def queries(self) -> Queries:
+        """The queries of all splits."""
+        return self.part("queries.parquet", Queries)
+
+    @property
+    def sources(self) -> Qrels:
+        """The passages that they were written for."""
+        return self.part("sources.parquet", Qrels)
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """One synthesis: what it works on and who writes."""
+
+    params: Synthesis
+    corpus: pa.Table
+    labelled: bool
+    base: BiEncoder
+    llm: LLM | None
+    progress: Progress
+
+
+@step(version=3, makes=WrittenQueries, name=STAGE)
+def synthesize(  # noqa: PLR0913
+    out: Path,
+    params: Synthesis,
+    ctx: Context,
+    *,
+    corpus: Corpus,
+    documents: Documents,
+    test_queries: Queries,
+    labels: Qrels,
+    base: Model,
+    prompts: Value,
+    query_log: Artifact | None = None,
+) -> dict[str, Any] | Partial:
     """Writes queries.parquet, sources.parquet, dropped_queries.parquet and failures.parquet.
 
     Args:
-        folder: Where to write.
-        tables: corpus, documents, test_queries and labels (the source's labelled test queries and their qrels).
-        rounds: The run.
+        out: Where to write.
+        params: Which queries.
+        ctx: Its LLM writes; without one, only the query log is used.
+        corpus: The passages.
+        documents: Their sides.
+        test_queries: The source's labelled test queries; without them, queries are written for the test, too.
+        labels: Their qrels.
         base: The model that finds the passages back, where the LLM gives no probabilities.
-        llm: Who writes; None: only the query log is used.
-
-    Returns:
-        Counts, coverage, and how easy the queries are by their words alone.
+        prompts: What is asked.
+        query_log: A file of real queries, one a line.
 
     Raises:
         InputError: When too few calls were answered, or too few queries are left.
     """
-    config, corpus = rounds.config, tables["corpus"]
-    passages = texts_by_id(corpus)
-    labelled = len(tables["labels"]) > 0
-    wrote = read_query_log(config, labelled)
+    llm, passages = ctx.get(LLM), texts_by_id(corpus.table)
+    retriever = BiEncoder(base.path, params.encoding, ctx[Encoders], base.digest)
+    writing = _Writing(params, corpus.table, len(labels.table) > 0, retriever, llm, ctx.progress)
+    wrote = read_query_log(query_log.path, params, writing.labelled) if query_log else []
     replies: list[Answer | Failure] = []
     for_experts = None
     if llm is not None:
-        wanted = _wanted(config, tables, labelled)
-        prompts = synthesis.question_prompts(wanted, passages)
-        most, for_experts = _shares(llm, wanted, prompts, config)
-        with rounds.progress.bar(len(wanted), "calls") as advance:
-            replies = llm.ask(prompts, STAGE, advance, most)
+        wanted = _wanted(writing, documents.table)
+        questions = synthesis.question_prompts(wanted, passages)
+        most, for_experts = _shares(llm, wanted, questions, params)
+        with ctx.progress.bar(len(wanted), "calls") as advance:
+            replies = llm.ask(questions, STAGE, advance, most)
         wrote += synthesis.written(wanted, replies)
     wrote.sort(key=lambda query: _ORDER.index(query.split))
-    held_out = tables["test_queries"]["text"].to_pylist()
-    kept, dropped = query_filters.keep_usable(wrote, passages, config.near_duplicate, held_out)
-    kept, lost = _keep_best(kept, rounds, base, corpus)
+    held_out = test_queries.table["text"].to_pylist()
+    kept, dropped = query_filters.keep_usable(wrote, passages, params.near_duplicate, held_out)
+    kept, lost = _keep_best(kept, writing)
     dropped += lost
-    if llm is not None and config.expert_queries:
-        experts, answers = _expert_queries(kept, rounds, base, llm, for_experts)
+    if llm is not None and params.expert_queries:
+        experts, answers = _expert_queries(kept, writing, llm, for_experts)
         replies += answers
-        kept, lost = query_filters.keep_usable([*kept, *experts], passages, config.near_duplicate, held_out)
+        kept, lost = query_filters.keep_usable([*kept, *experts], passages, params.near_duplicate, held_out)
         dropped += lost
     failures = [reply for reply in replies if isinstance(reply, Failure)]
-    facts = teachers.check_coverage(STAGE, len(replies), failures, config.min_coverage)
+    facts = check_coverage(STAGE, len(replies), failures, ctx[Asking].min_coverage)
     if facts["cut_off_by_budget"]:
-        rounds.progress.note(f"{facts['cut_off_by_budget']:,} calls left out, so that the budget pays for grades, too")
-    _check_enough(kept, labelled, facts["cut_off_by_budget"])
+        ctx.progress.note(f"{facts['cut_off_by_budget']:,} calls left out, so that the budget pays for grades, too")
+    _check_enough(kept, writing.labelled, facts["cut_off_by_budget"])
     queries, sources = _tables(kept)
-    write_table(folder / "queries.parquet", queries)
-    write_table(folder / "sources.parquet", sources)
-    write_table(folder / "dropped_queries.parquet", _dropped_table(dropped))
+    write_table(out / "queries.parquet", queries)
+    write_table(out / "sources.parquet", sources)
+    write_table(out / "dropped_queries.parquet", _dropped_table(dropped))
     rows = [{"stage": STAGE, "key": row.key, "error": row.kind, "raw": row.raw or row.message} for row in failures]
-    write_table(folder / "failures.parquet", rows_table("failures", rows))
-    easy = _easiness(kept, queries, sources, corpus, passages)
+    write_table(out / "failures.parquet", rows_table("failures", rows))
+    easy = _easiness(kept, queries, sources, writing)
     found = query_filters.counts(kept, dropped)
     written = sum(row["written"] for row in found.values())
-    rounds.progress.note(
+    ctx.progress.note(
         f"{len(kept):,} of {written:,} queries kept; words shared with their passage {easy['overlap']:.0%}, "
         f"BM25 finds it with MRR@5 {easy['bm25_mrr5']:.3f}"
     )
-    return {**facts, "by_domain": found, "by_style": _by_style(kept), "easiness": easy}
+    origins = [query.origin for query in kept]
+    by_style = {origin: origins.count(origin) for origin in sorted(set(origins))}
+    counts = {split: sum(query.split == split for query in kept) for split in ("train", "dev", "test")}
+    told = {**facts, "by_domain": found, "by_style": by_style, "easiness": easy, "queries": counts}
+    return whole_or_partial(told)
 
 
-def _wanted(config: AdaptConfig, tables: Mapping[str, pa.Table], labelled: bool) -> list[Task]:
-    styles, counts = synthesis.read_styles(config.styles), query_counts(config, labelled)
-    wanted = synthesis.tasks(tables["corpus"], tables["documents"], counts, styles, config.seed)
+def _wanted(writing: _Writing, documents: pa.Table) -> list[Task]:
+    params, corpus = writing.params, writing.corpus
+    styles = synthesis.read_styles(params.styles)
+    wanted = synthesis.tasks(corpus, documents, params.counts(writing.labelled), styles, params.seed)
     if not wanted:
         raise InputError(
-            f"none of {len(tables['corpus']):,} passages has the {synthesis.LEAST_CHARS} characters that a question "
+            f"none of {len(corpus):,} passages has the {synthesis.LEAST_CHARS} characters that a question "
             "needs; give longer documents"
         )
     return wanted
 
 
-def query_counts(config: AdaptConfig, labelled: bool) -> dict[str, int]:
-    """How many queries are written for each domain, by split: dev and test in proportion to train."""
-    train = 1 - config.dev_share - (0 if labelled else config.test_share)
-    shares = {"dev": config.dev_share} if labelled else {"dev": config.dev_share, "test": config.test_share}
-    parts = {split: max(_LEAST, round(config.passages * share / train)) for split, share in shares.items()}
-    return {"train": config.passages, **parts}
+def read_query_log(path: Path, params: Shares, labelled: bool) -> list[Written]:
+    """Real queries from a file, one a line, dealt out by the settings' shares; to the test where that has no labels.
 
-
-def read_query_log(config: AdaptConfig, labelled: bool) -> list[Written]:
-    """Real queries from a file, one a line, dealt out by the settings' shares; to the test where that has no labels."""
-    if not config.query_log:
-        return []
-    path = Path(config.query_log).expanduser()
+    Raises:
+        InputError: When it is no text, or holds nothing.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    random = np.random.default_rng(config.seed)
-    test = 0.0 if labelled else config.test_share
-    shares = (test, config.dev_share, 1 - test - config.dev_share)
-    texts_of_log = [line for line in map(str.strip, lines) if line]
-    if not texts_of_log:
+    random = np.random.default_rng(params.seed)
+    test = 0.0 if labelled else params.test_share
+    shares = (test, params.dev_share, 1 - test - params.dev_share)
+    listed = [line for line in map(str.strip, lines) if line]
+    if not listed:
         raise InputError(f"query_log {path} is empty; give a text file with one query a line")
-    splits = random.choice(_ORDER, size=len(texts_of_log), p=shares)
-    return [Written(line, "", str(split), "log") for line, split in zip(texts_of_log, splits, strict=True)]
+    splits = random.choice(_ORDER, size=len(listed), p=shares)
+    return [Written(line, "", str(split), "log") for line, split in zip(listed, splits, strict=True)]
 
 
-def _keep_best(
-    queries: list[Written], rounds: Rounds, base: Path, corpus: pa.Table
-) -> tuple[list[Written], list[Dropped]]:
+def _keep_best(queries: list[Written], writing: _Writing) -> tuple[list[Written], list[Dropped]]:
     """By the writer's probabilities where it gives them, else those that find their passages back."""
-    config = rounds.config
+    params = writing.params
     free = [query for query in queries if not query.sources]
     tied = [query for query in queries if query.sources]
     if any(query.logprob is not None for query in tied):
-        kept, dropped = query_filters.keep_probable(tied, config.keep_share)
-    elif config.round_trip and tied:
+        kept, dropped = query_filters.keep_probable(tied, params.keep_share)
+    elif params.round_trip and tied:
         named = {str(at): query.text for at, query in enumerate(tied)}
-        run = rounds.search(None, base, named, corpus, config.round_trip)
-        places = run_ranks(run)
+        runs = search_each({"base": writing.base}, named, writing.corpus, params.round_trip, writing.progress)
+        places = run_ranks(runs["base"])
         ranks = [_worst(places, str(at), query.sources) for at, query in enumerate(tied)]
         # a test of what the base finds already would hide what is gained
         ranks = [rank if query.split == "train" else 1 for query, rank in zip(tied, ranks, strict=True)]
-        kept, dropped = query_filters.keep_found(tied, ranks, config.round_trip)
+        kept, dropped = query_filters.keep_found(tied, ranks, params.round_trip)
     else:
         kept, dropped = tied, []
     return [*free, *kept], dropped
 
 
 def _shares(
-    llm: LLM, wanted: Sequence[Task], prompts: Sequence[Prompt], config: AdaptConfig
+    llm: LLM, wanted: Sequence[Task], prompts: Sequence[Prompt], params: Synthesis
 ) -> tuple[int | None, int | None]:
     """How many calls may be paid for queries from passages and for those of an expert; None: as many as it takes.
 
     Together at most a third of the budget: a query of which nothing is graded teaches nothing.
     """
-    left = teachers.calls_left(llm, STAGE, prompts)
-    kept = config.keep_share * sum(task.split == "train" for task in wanted)
-    experts = synthesis.expert_calls(round(kept * config.expert_queries))
+    left = calls_left(llm, STAGE, prompts)
+    kept = params.keep_share * sum(task.split == "train" for task in wanted)
+    experts = synthesis.expert_calls(round(kept * params.expert_queries))
     if left is None or len(wanted) + experts <= left // _WRITING_PART:
         return None, None
     from_passages = left // _WRITING_PART * len(wanted) // (len(wanted) + experts)
@@ -183,21 +255,22 @@ def _shares(
 
 
 def _expert_queries(
-    kept: Sequence[Written], rounds: Rounds, base: Path, llm: LLM, most: int | None
+    kept: Sequence[Written], writing: _Writing, llm: LLM, most: int | None
 ) -> tuple[list[Written], list[Answer | Failure]]:
-    config = rounds.config
+    params = writing.params
     of_domain: dict[str, list[str]] = {}
     for query in kept:
         if query.split == "train":
             of_domain.setdefault(query.domain, []).append(query.text)
-    expert = synthesis.Expert(llm, STAGE, lambda listed: rounds.encoder(base).encode(listed, "query")[:], config.seed)
+    encoder = writing.base.encoder
+    expert = synthesis.Expert(llm, STAGE, lambda listed: encoder.encode(listed, "query")[:], params.seed)
     found: list[Written] = []
     replies: list[Answer | Failure] = []
     for place, (domain, examples) in enumerate(sorted(of_domain.items())):
-        count = round(config.expert_queries * len(examples))
+        count = round(params.expert_queries * len(examples))
         asked = len(replies) - cut_off(replies)
         part = None if most is None else (most - asked) // (len(of_domain) - place)
-        with rounds.progress.bar(synthesis.expert_calls(count), "calls for expert queries") as advance:
+        with writing.progress.bar(synthesis.expert_calls(count), "calls for expert queries") as advance:
             written, answers = expert.write(examples, domain, count, part, advance)
         found += written
         replies += answers
@@ -251,21 +324,15 @@ def _dropped_table(dropped: Sequence[Dropped]) -> pa.Table:
     return rows_table("dropped_queries", rows)
 
 
-def _easiness(
-    kept: Sequence[Written], queries: pa.Table, sources: pa.Table, corpus: pa.Table, passages: Mapping[str, str]
-) -> dict[str, float]:
+def _easiness(kept: Sequence[Written], queries: pa.Table, sources: pa.Table, writing: _Writing) -> dict[str, float]:
     """How far words alone lead from a query to its passage: where BM25 is nearly perfect, so will be any model."""
-    tied = [query for query in kept if query.sources]
-    shares = [query_filters.overlap(query.text, passages[query.sources[0]]) for query in tied]
+    passages = texts_by_id(writing.corpus)
+    shares = [query_filters.overlap(query.text, passages[query.sources[0]]) for query in kept if query.sources]
     ids = sources["query_id"].unique().to_pylist()
     if not ids:
         return {"overlap": 0.0, "bm25_mrr5": 0.0, "queries": 0}
     text = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
-    run = retrieval.search_bm25(ids, [text[name] for name in ids], corpus["doc_id"].to_pylist(), texts(corpus), 5)
-    means = evaluation.means(evaluation.measure(run, sources, ids))
+    asked = {name: text[name] for name in ids}
+    run = search_each({"bm25": BM25()}, asked, writing.corpus, 5, Silent())["bm25"]
+    means = measuring.means(measuring.measure(run, sources, ids))
     return {"overlap": float(np.mean(shares)), "bm25_mrr5": means["MRR@5"], "queries": len(ids)}
-
-
-def _by_style(kept: Sequence[Written]) -> dict[str, int]:
-    origins = [query.origin for query in kept]
-    return {origin: origins.count(origin) for origin in sorted(set(origins))}

@@ -11,7 +11,7 @@ import torch
 
 from denizen.engine.errors import InputError
 from denizen.retrievers import backends, encoder
-from denizen.retrievers.backends import Backend, candidates, make, try_make
+from denizen.retrievers.backends import Backend, candidates, make
 from denizen.retrievers.cpu import token_batches
 from denizen.retrievers.encoder import load_encoder
 
@@ -115,7 +115,9 @@ def test_what_is_not_there_is_refused_with_the_remedy(
         candidates(backend, precision)
 
 
-def test_a_backend_that_cannot_be_built_is_a_reason(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    found = try_make("openvino-fp32", load_encoder(tiny_encoder))
-    assert isinstance(found, str) and "openvino" in found
+def test_a_backend_that_cannot_be_built_is_a_reason(tiny_encoder: Path, machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(backends, "_installed", lambda library: library == "openvino")
+    machine.setitem(sys.modules, "openvino", None)
+    chosen, tried = encoder.choose(load_encoder(tiny_encoder), TEXTS, "openvino", "fp32")
+    assert chosen.name == "torch-fp32"
+    assert list(tried) == ["openvino-fp32"] and "openvino" in str(tried["openvino-fp32"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from denizen.data.tables import SCHEMAS, rows_table
 from denizen.engine.errors import InputError
 from denizen.retrievers import search as retrieval
-from denizen.retrievers.search import fuse, search, search_bm25, top_k
+from denizen.retrievers.search import fuse, search
 
 
 def ids(count: int, letter: str = "d") -> list[str]:
@@ -159,72 +155,10 @@ def test_doc_ids_that_are_not_ascending_are_refused(doc_ids: list[str]) -> None:
     corpus = np.zeros((len(doc_ids), 2), np.float32)
     with pytest.raises(InputError, match="ascending"):
         search(["q"], np.zeros((1, 2), np.float32), doc_ids, corpus, 1)
-    with pytest.raises(InputError, match="ascending"):
-        search_bm25(["q"], ["gout"], doc_ids, ["gout"] * len(doc_ids), 1)
-
-
-@given(st.data(), st.integers(1, 5), st.integers(1, 20), st.integers(1, 25))
-def test_top_k_takes_the_largest_by_value_then_position(data, rows: int, columns: int, depth: int) -> None:
-    cells = data.draw(st.lists(st.integers(-2, 2), min_size=rows * columns, max_size=rows * columns))
-    scores = np.array(cells, dtype=np.float32).reshape(rows, columns)
-    values, where = top_k(torch.from_numpy(scores.copy()), depth)
-    wanted = [sorted(range(columns), key=lambda column: (-row[column], column))[:depth] for row in scores.tolist()]
-    assert where.tolist() == wanted
-    assert values.tolist() == [[row[at] for at in best] for row, best in zip(scores.tolist(), wanted, strict=True)]
-
-
-def test_bm25_score_by_hand() -> None:
-    """Lucene's BM25, k1 = 1.5, b = .75: two passages of 2 and 1 terms (mean 1.5), "gout" in one of them.
-
-    idf = ln(1 + (2 - 1 + .5) / (1 + .5)) = ln 2 = .693147
-    tf part = 1 / (1 + 1.5 (.25 + .75 * 2 / 1.5)) = 1 / 2.875 = .347826; product .241095
-    """
-    run = search_bm25(["q"], ["gout"], ["a", "b"], ["gout lupus", "lupus"], 10)
-    assert pairs(run) == [("q", "a")]
-    assert run["score"].to_pylist() == pytest.approx([math.log(2) / 2.875], rel=1e-6)
-
-
-CORPUS = [
-    "Gout hurts in the toes.",
-    "Lupus is a disease of the skin.",
-    "Measles are catching.",
-    "The skin itches.",
-]
-
-
-def test_bm25_finds_the_obvious_and_leaves_out_passages_without_shared_terms() -> None:
-    finished: list[int] = []
-    run = search_bm25(["q1", "q2"], ["Which toe does gout hurt?", "skin diseases"], ids(4), CORPUS, 10, finished.append)
-    assert pairs(run) == [("q1", "d000000"), ("q2", "d000001"), ("q2", "d000003")]
-    assert run.schema == SCHEMAS["run"]
-    assert min(run["score"].to_pylist()) > 0
-    assert sum(finished) == 2
-
-
-@pytest.mark.parametrize("query", ["", "the of and", "zebra"])
-def test_bm25_finds_nothing_for_a_query_without_a_known_term_and_goes_on(query: str) -> None:
-    run = search_bm25(["q1", "q2"], [query, "measles"], ids(4), CORPUS, 10)
-    assert pairs(run) == [("q2", "d000002")]
-
-
-def test_bm25_breaks_ties_by_doc_id_and_keeps_to_the_depth() -> None:
-    corpus = ["gout pain", "lupus rash", "gout pain", "gout pain", "measles"]
-    run = search_bm25(["q"], ["gout"], ids(5), corpus, 2)
-    assert pairs(run) == [("q", "d000000"), ("q", "d000002")]
-    run = search_bm25(["q"], ["gout"], ids(5), corpus, 50)
-    assert pairs(run) == [("q", "d000000"), ("q", "d000002"), ("q", "d000003")]
-
-
-def test_bm25_without_queries_gives_an_empty_run() -> None:
-    assert len(search_bm25([], [], ids(4), CORPUS, 3)) == 0
 
 
 def test_search_in_an_empty_corpus_gives_an_empty_run() -> None:
     assert len(search(["q"], np.zeros((1, 4), np.float32), [], np.zeros((0, 4), np.float32), 2)) == 0
-
-
-def test_bm25_in_a_corpus_of_stop_words_gives_an_empty_run() -> None:
-    assert len(search_bm25(["q"], ["gout"], ids(2), ["the", "of the"], 2)) == 0
 
 
 _PEAK = """

@@ -68,7 +68,7 @@ def exact_top_k(
     depth: int,
     shape: tuple[int, int, int],
     progress: Callable[[int], None] = lambda count: None,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[_Array, _Positions]]:
     """The `depth` highest inner products of every query, by (-score, position).
 
     Args:
@@ -105,39 +105,7 @@ def exact_top_k(
                 block.take(passages, start, cells)
             progress((end - begin) * stop // len(corpus) - reported)
             reported = (end - begin) * stop // len(corpus)
-        for block in blocks:
-            scores, positions = block.best.found()
-            yield torch.from_numpy(scores), torch.from_numpy(positions)
-
-
-def top_k(scores: Tensor, depth: int) -> tuple[Tensor, Tensor]:
-    """The largest `depth` values of each row and their positions, by (-score, position), exactly.
-
-    `torch.topk` alone chooses freely among equal values at the border; rows where that matters are sorted.
-
-    Args:
-        scores: Shape (rows, columns).
-        depth: How many to take; all if there are fewer columns.
-
-    Returns:
-        Values and positions, each of shape (rows, min(depth, columns)).
-    """
-    import torch
-
-    depth = min(depth, scores.shape[1])
-    if depth == scores.shape[1]:
-        values, where = torch.sort(scores, dim=1, descending=True, stable=True)
-        return values, where
-    values, where = torch.topk(scores, depth, dim=1)
-    # into position order first, so that the stable sort by value leaves ties in position order
-    where, order = torch.sort(where, dim=1)
-    values, order = torch.sort(values.gather(1, order), dim=1, descending=True, stable=True)
-    where = where.gather(1, order)
-    tied = (scores >= values[:, -1:]).sum(dim=1) > depth
-    if bool(tied.any()):
-        full_values, full_where = torch.sort(scores[tied], dim=1, descending=True, stable=True)
-        values[tied], where[tied] = full_values[:, :depth], full_where[:, :depth]
-    return values, where
+        yield from (block.best.found() for block in blocks)
 
 
 @dataclass(frozen=True)

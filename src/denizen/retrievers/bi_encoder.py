@@ -1,0 +1,140 @@
+"""A bi-encoder as a retriever, and where this machine keeps its weights and embeddings."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+
+from denizen.data.tables import texts
+from denizen.engine.errors import InputError, reason
+from denizen.engine.progress import Progress
+from denizen.engine.run_folder import probe
+from denizen.retrievers.encoder import Encoder
+from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.model_ref import NOT_THE_MODEL, model_digest
+from denizen.retrievers.retriever import Retriever
+from denizen.retrievers.search import search
+from denizen.retrievers.store import StoredVectors
+
+
+class Encoders:
+    """What bi-encoders share on this machine, none of which decides a result.
+
+    Args:
+        store: The folder of the embedding store.
+        memory_mb: Memory of one block of scores in exact search, in MiB.
+
+    Attributes:
+        backends: The digest of a model to the backend that embedded a corpus with it.
+    """
+
+    def __init__(self, store: Path, memory_mb: int = 512) -> None:
+        self.store = store
+        self.memory_mb = memory_mb
+        self.backends: dict[str, str] = {}
+        self._last: tuple[Encoder, Encoding] | None = None
+
+    def of(self, folder: Path, encoding: Encoding, digest: str | None = None) -> Encoder:
+        """A model's encoder; the one before is let go, with its weights, unless it fits.
+
+        Args:
+            folder: The model.
+            encoding: What computes; an encoder fits whose choice it is pinned to.
+            digest: That of the model, where it is known.
+        """
+        digest = digest or model_digest(folder)
+        if self._last is not None:
+            last, wanted = self._last
+            if last.digest == digest and (encoding == wanted or encoding.backend == last.backend):
+                return last
+        found = Encoder(folder, self.store, backend=encoding.backend, precision=encoding.precision, digest=digest)
+        self._last = found, encoding
+        return found
+
+    def used_by(self, retriever: Retriever) -> str:
+        """The backends that embedded corpora for a retriever and its parts, as "torch-bf16"; empty where none did."""
+        found = [self.backends.get(retriever.digest, ""), *map(self.used_by, retriever.parts)]
+        return ", ".join(dict.fromkeys(name for name in found if name))
+
+
+@contextlib.contextmanager
+def encoders_in(store: str) -> Iterator[Encoders]:
+    """Encoders that keep embeddings in a folder; where it is "", only as long as this context.
+
+    Raises:
+        InputError: When nothing can be written there.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = store or stack.enter_context(tempfile.TemporaryDirectory())
+        try:
+            probe(Path(folder).expanduser())
+        except OSError as error:
+            raise InputError(f"--store {store} cannot be used: {reason(error)}; give another folder") from error
+        yield Encoders(Path(folder).expanduser())
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """A corpus and what has embedded it, which embeds the queries, too."""
+
+    encoder: Encoder
+    doc_ids: list[str]
+    vectors: StoredVectors
+
+
+@dataclass(frozen=True)
+class BiEncoder:
+    """A sentence-transformers model that is searched by the inner product of its embeddings, exactly.
+
+    Attributes:
+        folder: The model.
+        encoding: What computes.
+        encoders: This machine's.
+        digest: That of the model (`model_digest`); computed where it is not given.
+    """
+
+    kind: ClassVar[str] = "bi-encoder"
+    parts: ClassVar[tuple[Retriever, ...]] = ()
+
+    folder: Path = field(compare=False)
+    encoding: Encoding
+    encoders: Encoders = field(compare=False)
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", self.digest or model_digest(self.folder))
+
+    @property
+    def encoder(self) -> Encoder:
+        """What turns texts into its embeddings."""
+        return self.encoders.of(self.folder, self.encoding, self.digest)
+
+    def index(self, corpus: pa.Table, progress: Progress) -> _Embedded:
+        """Embeds the corpus, on which the backend is chosen, or finds its embeddings in the store."""
+        encoder = self.encoder
+        with progress.bar(len(corpus), "texts") as advance:
+            vectors = encoder.encode(texts(corpus), "document", advance)
+        self.encoders.backends[self.digest] = str(encoder.backend)
+        for note in (f"by {encoder.backend}", *encoder.notes):
+            progress.note(note)
+        return _Embedded(encoder, corpus["doc_id"].to_pylist(), vectors)
+
+    def search(self, index: _Embedded, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
+        """A `run`."""
+        with progress.bar(len(queries), "texts") as advance:
+            vectors = index.encoder.encode(list(queries.values()), "query", advance)[:]
+        memory, ids = self.encoders.memory_mb, list(queries)
+        with progress.bar(len(queries), "queries") as advance:
+            return search(ids, vectors, index.doc_ids, index.vectors, depth, memory_mb=memory, progress=advance)
+
+    def save(self, folder: Path) -> None:
+        """Copies the model."""
+        ours = shutil.ignore_patterns(*NOT_THE_MODEL - {"README.md"})
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=ours)

@@ -1,0 +1,84 @@
+"""What can be searched, whatever it is made of: the one interface through which it is measured, gated and saved.
+
+A saved retriever is a folder: that of a sentence-transformers model as it is, or `retriever.json`, which says of which
+kind it is, with one folder for each of its parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from denizen.engine.files import write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from denizen.engine.progress import Progress
+
+MANIFEST = "retriever.json"
+# what a retriever made of a corpus; only it can read it
+Index = Any
+
+
+class Retriever(Protocol):
+    """What finds passages for queries. It can be hashed, and equal ones find the same: frozen dataclasses do."""
+
+    @property
+    def kind(self) -> str:
+        """What `retriever.json` calls it, as "hybrid"."""
+
+    @property
+    def parts(self) -> tuple[Retriever, ...]:
+        """The retrievers that it is made of; none for most."""
+
+    @property
+    def digest(self) -> str:
+        """What it is, as 64 hexadecimal digits: those of equal retrievers are equal wherever they lie."""
+
+    def index(self, corpus: pa.Table, progress: Progress) -> Index:
+        """Makes a `corpus` table, ascending by doc_id, ready to be searched."""
+
+    def search(self, index: Index, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
+        """Finds passages.
+
+        Args:
+            index: What `index` made of the corpus.
+            queries: Query id to text.
+            depth: How many passages a query gets at most.
+            progress: Is shown bars of "queries".
+
+        Returns:
+            A `run` table: the queries in the given order, the passages of each by (-score, doc_id).
+        """
+
+    def save(self, folder: Path) -> None:
+        """Writes all that it takes to load it elsewhere into a folder."""
+
+
+@runtime_checkable
+class Fusion(Retriever, Protocol):
+    """A retriever whose run follows from those of its parts on the same queries."""
+
+    def combine(self, runs: Sequence[pa.Table], queries: Mapping[str, str], depth: int) -> pa.Table:
+        """The run, from one of the same depth for each of the parts."""
+
+
+def save_composite(folder: Path, retriever: Retriever, settings: Mapping[str, Any]) -> None:
+    """Writes a retriever's parts into a folder each, a bi-encoder's as `model`, and then `retriever.json`.
+
+    Args:
+        folder: Where to.
+        retriever: What to save.
+        settings: What beside its parts it takes to make it again.
+    """
+    names: list[str] = []
+    for part in retriever.parts:
+        name = "model" if part.kind == "bi-encoder" else part.kind
+        # names are taken by the first of a kind: model, bm25, model-2
+        taken = sum(other.partition("-")[0] == name for other in names)
+        names.append(f"{name}-{taken + 1}" if taken else name)
+        part.save(folder / names[-1])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / MANIFEST, {"kind": retriever.kind, **settings, "parts": names})

@@ -1,0 +1,84 @@
+"""Retrievers as folders: found by name, and loaded, of whatever kind they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from denizen.engine.errors import InputError
+from denizen.engine.files import read_json
+from denizen.retrievers.bi_encoder import BiEncoder, Encoders
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.encoder import locate
+from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.retriever import MANIFEST, Retriever
+
+Loader = Callable[[Path, Mapping[str, Any], tuple[Retriever, ...]], Retriever]
+
+# kind to what makes a retriever from its folder, the contents of retriever.json and its parts; add your own
+KINDS: dict[str, Loader] = {
+    "bm25": lambda folder, saved, parts: BM25(),
+    "hybrid": lambda folder, saved, parts: Hybrid(parts, saved.get("constant", 60)),
+}
+
+
+def load(folder: Path, encoding: Encoding, encoders: Encoders) -> Retriever:
+    """The retriever that a folder holds; that of a sentence-transformers folder is a `BiEncoder`.
+
+    Args:
+        folder: The folder.
+        encoding: What computes embeddings.
+        encoders: This machine's.
+
+    Raises:
+        InputError: When the folder, or one of a part, holds no retriever of a known kind.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return BiEncoder(locate(str(folder)), encoding, encoders)
+    saved = read_json(path)
+    kind = saved.get("kind") if isinstance(saved, dict) else None
+    if kind not in KINDS:
+        raise InputError(f"{path} holds a retriever of the kind {kind!r}; there are {', '.join(sorted(KINDS))}")
+    names = saved.get("parts", [])
+    for name in names:
+        # a folder that was made elsewhere must not reach beyond itself
+        if Path(name).name != name or not (folder / name).is_dir():
+            raise InputError(f"{path} names the part {name!r}, which is no folder beside it; save the retriever anew")
+    return KINDS[kind](folder, saved, tuple(load(folder / name, encoding, encoders) for name in names))
+
+
+def find(name: str) -> Path:
+    """The folder of a retriever: a saved one, or a model as of `locate`.
+
+    Raises:
+        InputError: When there is none.
+    """
+    path = Path(name).expanduser()
+    return path if (path / MANIFEST).exists() else locate(name)
+
+
+def find_all(names: Sequence[str]) -> dict[str, Path]:
+    """Short names for retrievers, and where each is.
+
+    Args:
+        names: As of `find`.
+
+    Raises:
+        InputError: When one is not there, or is given twice.
+    """
+    found: dict[str, Path] = {}
+    for given in names:
+        folder = find(given).resolve()
+        if folder in found.values():
+            raise InputError(f"model {given!r} is given twice; give each model once")
+        path = Path(given).resolve()
+        # the model of a run is called after the run: runs/mine/model is "mine"
+        own = path.parent.name if path.name == "model" else path.name
+        short = "_".join((own if path.exists() else given.replace("/", "_")).split()) or "model"
+        # bm25 is the baseline's name
+        numbered = (short if number == 1 else f"{short}-{number}" for number in range(1, len(names) + 2))
+        found[next(name for name in numbered if name not in (*found, "bm25"))] = folder
+    return found
