@@ -1,4 +1,4 @@
-"""How good a run is, per query first, and whether a difference between two runs is more than chance."""
+"""How good runs are: every measure for every query, means, and whether differences are more than chance."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from ir_measures import RR, R, nDCG
 
 from denizen.data.formats import write_trec_qrels, write_trec_run
 from denizen.data.tables import rankings, relevant, table, write_table
+from denizen.engine.errors import InputError
+from denizen.engine.files import read_json
+from denizen.engine.run_folder import probe
 from denizen.measuring.significance import Difference, paired_difference
 
 _Values = np.ndarray[Any, np.dtype[np.float64]]
@@ -122,21 +125,32 @@ def write_evaluation(
         kept = qrels.filter(pa.array([name in inside for name in qrels["query_id"].to_pylist()], type=pa.bool_()))
         write_trec_qrels(folder / "qrels.trec", kept)
     first = next(iter(runs))
+
+    def differences(system: str, base: str) -> dict[str, Any]:
+        return {spec: asdict(found) for spec, found in compare(metrics[system], metrics[base]).items()}
+
+    others = [name for name in runs if name != first]
     return {
         "means": {name: means(values) for name, values in metrics.items()},
-        "differences": {
-            name: {spec: asdict(found) for spec, found in compare(values, metrics[first]).items()}
-            for name, values in metrics.items()
-            if name != first
-        },
+        "differences": {name: differences(name, first) for name in others},
         "advantages": {
-            name: {spec: asdict(found) for spec, found in compare(metrics["adapted"], values).items()}
-            for name, values in metrics.items()
-            if "adapted" in metrics and name not in (first, "adapted")
+            name: differences("adapted", name) for name in others if "adapted" in runs and name != "adapted"
         },
         "missing_queries": {name: len(missing_queries(run, query_ids)) for name, run in runs.items()},
         "queries": len(query_ids),
     }
+
+
+def check_out(folder: Path) -> None:
+    """Makes sure that an evaluation can be written there, before hours of work and not after them.
+
+    Raises:
+        InputError: When the folder holds something else.
+        OSError: When it cannot be made or written.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and "means" not in (read_json(folder / "metrics.json") or {}):
+        raise InputError(f"--out {folder} is not empty and holds no evaluation of denizen; give a new folder")
+    probe(folder)
 
 
 def missing_queries(run: pa.Table, query_ids: Sequence[str]) -> list[str]:

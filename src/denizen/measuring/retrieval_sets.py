@@ -1,4 +1,4 @@
-"""Sets on which forgetting is measured: general ones, and neighbours (the same field, other questions)."""
+"""Corpora with queries, and how the queries of a set are parted: those that decide, that measure, that are kept."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from denizen.data import passages as corpus_stage
+from denizen.data import passages
 from denizen.data.formats import Source, is_beir_folder, read_beir
 from denizen.data.prepare import content_digest, source_digest
 from denizen.data.tables import rankings, relevant, texts_by_id
 from denizen.engine.errors import InputError
+from denizen.engine.files import json_digest
 from denizen.retrievers.encoder import Kind
 
 ROLES = ("general", "neighbour")
@@ -35,9 +36,9 @@ class RetrievalSet:
 
     Attributes:
         name: The folder's name.
-        role: general or neighbour.
+        role: general or neighbour; domain: what is adapted to.
         corpus: A `corpus` table in the order of doc_id.
-        queries: Query id to text.
+        queries: Query id to text; each has at least one relevant passage.
         qrels: A `qrels` table.
     """
 
@@ -49,11 +50,21 @@ class RetrievalSet:
 
     def narrowed(self, runs: Sequence[pa.Table]) -> RetrievalSet:
         """The same queries on a smaller corpus: what is relevant, and what the runs rank first."""
+        ranked = (ranking[:_NARROWED] for run in runs for ranking in rankings(run).values())
+        return self._within(self._relevant() | {doc_id for first in ranked for doc_id, _ in first})
+
+    def limited(self, seed: int) -> RetrievalSet:
+        """The same queries on at most 20,000 passages: what is relevant, and a sample of the others."""
+        if len(self.corpus) <= _PASSAGES:
+            return self
+        inside = self._relevant()
+        others = [doc_id for doc_id in self.corpus["doc_id"].to_pylist() if doc_id not in inside]
+        room = max(0, _PASSAGES - len(inside))
+        return self._within(inside | set(np.random.default_rng(seed).permutation(others)[:room].tolist()))
+
+    def _relevant(self) -> set[str]:
         known = relevant(self.qrels)
-        inside = {doc_id for query_id in self.queries for doc_id in known[query_id]}
-        for run in runs:
-            inside |= {doc_id for ranking in rankings(run).values() for doc_id, _ in ranking[:_NARROWED]}
-        return self._within(inside)
+        return {doc_id for query_id in self.queries for doc_id in known[query_id]}
 
     def _within(self, inside: set[str]) -> RetrievalSet:
         kept = self.corpus.filter(pa.array([doc_id in inside for doc_id in self.corpus["doc_id"].to_pylist()]))
@@ -88,19 +99,41 @@ class Parts:
         return self.search.role
 
 
+def set_of(source: Source, name: str, role: str = "domain") -> RetrievalSet:
+    """A source with whole documents as passages, and the queries that have a relevant one.
+
+    Raises:
+        InputError: When there is no such query.
+    """
+    known = relevant(source.qrels)
+    listed = (source.queries[column].to_pylist() for column in ("query_id", "text"))
+    queries = {query_id: text for query_id, text in zip(*listed, strict=True) if query_id in known}
+    if not queries:
+        raise InputError(f"{name} has no query with a relevant document")
+    return RetrievalSet(name, role, passages.ordered(passages.keep_whole(source.documents)), queries, source.qrels)
+
+
 def read_parts(general: Sequence[str], neighbour: Sequence[str], seed: int) -> list[Parts]:
     """Reads BEIR folders and parts their queries into those that decide, those that measure, and those of training.
 
     Raises:
-        InputError: When a folder is none, is given twice, or has too few queries.
+        InputError: When a folder is none, is given twice, is called as the run's own test is, or has too few queries.
     """
-    folders = [(Path(path).expanduser(), role) for role, paths in _by_role(general, neighbour) for path in paths]
-    names = _unique_names([path for path, _ in folders])
-    found = []
-    for name, (path, role) in zip(names, folders, strict=True):
-        digest = hashlib.sha256(repr(sorted(source_digest(str(path)).items())).encode()).hexdigest()
-        found.append(parts_of(read_folder(path), name, role, seed, digest))
-    return found
+    folders: dict[str, tuple[Path, str]] = {}
+    for role, paths in zip(ROLES, (general, neighbour), strict=True):
+        for path in (Path(given).expanduser() for given in dict.fromkeys(paths)):
+            name = path.resolve().name
+            if not is_beir_folder(path):
+                raise InputError(f"{path} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
+            if name in folders:
+                raise InputError(f"two of the sets are called {name}; each needs a name of its own")
+            if name == "test":
+                raise InputError(f"{path} is called test, as the figures of the domain are; give it another name")
+            folders[name] = path, role
+    return [
+        parts_of(read_beir(path), name, role, seed, json_digest(source_digest(str(path))))
+        for name, (path, role) in folders.items()
+    ]
 
 
 def kept_texts(sets: Sequence[Parts]) -> dict[Kind, list[str]]:
@@ -110,41 +143,14 @@ def kept_texts(sets: Sequence[Parts]) -> dict[Kind, list[str]]:
     kept.
     """
     queries: list[str] = []
-    passages: list[str] = []
+    kept: list[str] = []
     for part in sets:
         known, texts = relevant(part.search.qrels), texts_by_id(part.search.corpus)
         asked = {doc_id for query_id in (*part.test.queries, *part.search.queries) for doc_id in known[query_id]}
         own = dict.fromkeys(doc_id for query_id in part.kept for doc_id in known[query_id])
         queries += part.kept.values()
-        passages += [texts[doc_id] for doc_id in own if doc_id not in asked and doc_id in texts]
-    return {"query": queries, "document": passages}
-
-
-def _by_role(general: Sequence[str], neighbour: Sequence[str]) -> list[tuple[str, list[str]]]:
-    return [(ROLES[0], list(dict.fromkeys(general))), (ROLES[1], list(dict.fromkeys(neighbour)))]
-
-
-def _unique_names(folders: Sequence[Path]) -> list[str]:
-    """The folders' names.
-
-    Raises:
-        InputError: When a folder is no BEIR folder, is called as the run's own test is, or two have one name.
-    """
-    names: list[str] = []
-    for path in folders:
-        if not is_beir_folder(path):
-            raise InputError(f"{path} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
-        if path.resolve().name in names:
-            raise InputError(f"two of the sets are called {path.resolve().name}; each needs a name of its own")
-        if path.resolve().name == "test":
-            raise InputError(f"{path} is called test, as the figures of the domain are; give it another name")
-        names.append(path.resolve().name)
-    return names
-
-
-def read_folder(path: Path, split: str | None = None) -> Source:
-    """A BEIR folder with its equal ids told apart; unusable rows stop it."""
-    return read_beir(path, split=split)
+        kept += [texts[doc_id] for doc_id in own if doc_id not in asked and doc_id in texts]
+    return {"query": queries, "document": kept}
 
 
 def parts_of(source: Source, name: str, role: str, seed: int, digest: str | None = None) -> Parts:
@@ -153,43 +159,28 @@ def parts_of(source: Source, name: str, role: str, seed: int, digest: str | None
     Raises:
         InputError: When a part would have no query.
     """
-    known = relevant(source.qrels)
-    rows = [row for row in source.queries.to_pylist() if row["query_id"] in known]
-    test = {row["query_id"] for row in rows if row["split"] == "test"}
-    if not test or len(test) == len(rows):
-        test = {row["query_id"] for row in rows if _draw(row["text"], 0) % 2}
-    search = [row for row in rows if row["query_id"] not in test]
+    whole = set_of(source, f"{role} set {name}", role)
+    splits = dict(zip(source.queries["query_id"].to_pylist(), source.queries["split"].to_pylist(), strict=True))
+    test = [query_id for query_id in whole.queries if splits[query_id] == "test"]
+    if len(test) in (0, len(whole.queries)):
+        test = [query_id for query_id, text in whole.queries.items() if _draw(text, 0) % 2]
     # equal questions of both parts would let the decision see the measurement
-    asked = {row["text"] for row in rows if row["query_id"] in test}
-    search = sorted((row for row in search if row["text"] not in asked), key=lambda row: _draw(row["query_id"], seed))
-    measured = [row for row in rows if row["query_id"] in test]
-    half = (len(search) + 1) // 2
-    decides, kept = search[: min(half, _DECIDING)], search[half : half + _KEPT]
-    if not search or not measured:
+    asked = {whole.queries[query_id] for query_id in test}
+    others = [query_id for query_id, text in whole.queries.items() if text not in asked]
+    if not others or not test:
         raise InputError(
-            f"{role} set {name} has {len(rows)} usable queries; at least 2 with different texts are needed"
+            f"{whole.name} has {len(whole.queries)} usable queries; at least 2 with different texts are needed"
         )
-    corpus = corpus_stage.ordered(corpus_stage.keep_whole(source.documents))
-    whole = [
-        _limited(RetrievalSet(name, role, corpus, {row["query_id"]: row["text"] for row in part}, source.qrels), seed)
-        for part in (decides, measured)
-    ]
-    if digest is None:
-        digest = hashlib.sha256(repr(sorted(content_digest(source).items())).encode()).hexdigest()
+    others.sort(key=lambda query_id: _draw(query_id, seed))
+    half = (len(others) + 1) // 2
+
+    def part(ids: Sequence[str]) -> RetrievalSet:
+        return replace(whole, name=name, queries={query_id: whole.queries[query_id] for query_id in ids})
+
     # the seed draws the queries that decide and the passages of a large corpus
-    drawn = hashlib.sha256(f"{digest}:{seed}".encode()).hexdigest()
-    return Parts(whole[0], whole[1], {row["query_id"]: row["text"] for row in kept}, drawn)
-
-
-def _limited(found: RetrievalSet, seed: int) -> RetrievalSet:
-    if len(found.corpus) <= _PASSAGES:
-        return found
-    known = relevant(found.qrels)
-    inside = {doc_id for query_id in found.queries for doc_id in known[query_id]}
-    others = [doc_id for doc_id in found.corpus["doc_id"].to_pylist() if doc_id not in inside]
-    room = max(0, _PASSAGES - len(inside))
-    inside |= set(np.random.default_rng(seed).permutation(others)[:room].tolist())
-    return found._within(inside)
+    drawn = json_digest([digest or content_digest(source), seed])
+    search, kept = part(others[: min(half, _DECIDING)]), part(others[half : half + _KEPT])
+    return Parts(search.limited(seed), part(test).limited(seed), kept.queries, drawn)
 
 
 def _draw(text: str, seed: int) -> int:

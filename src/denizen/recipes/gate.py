@@ -1,27 +1,23 @@
-"""`gate`: has a model forgotten more than it may? Any model against its base, on general and neighbour sets."""
+"""`gate`: has a retriever forgotten more than it may? Any one against its base, on general and neighbour sets."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from denizen.engine.errors import InputError
+from denizen.engine.files import write_json
 from denizen.engine.progress import Progress, Silent
-from denizen.engine.run_folder import probe
-from denizen.engine.stage import write_json
-from denizen.measuring import retrieval as evaluation
+from denizen.engine.run_folder import probe as check_writable
+from denizen.measuring import forgetting
+from denizen.measuring.probes import MEASURE, RetrievalProbe
+from denizen.measuring.provenance import SCHEMA, versions
 from denizen.measuring.retrieval_sets import read_parts
-from denizen.recipes.forgetting import MEASURE
-from denizen.recipes.proof import mean_changes
-from denizen.recipes.run_folder import check_encoding
-from denizen.reports.results import SCHEMA, versions
-from denizen.retrievers.encoder import Encoder, locate
-from denizen.retrievers.model_ref import model_digest
-from denizen.retrievers.searching import search_with
+from denizen.retrievers.bi_encoder import encoders_in
+from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.saved import find, load
 
-_DEPTH = 100
 # that of `adapt` where none is given; it draws the passages of a corpus that is searched in part
 _SEED = 42
 
@@ -39,11 +35,11 @@ def gate(  # noqa: PLR0913
     store: str = "",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measures a model beside its base where it must not get worse, on the queries on which a run's gate is measured.
+    """Measures a retriever beside its base where it must not get worse, on the queries of a run's gate.
 
     Args:
-        model: A folder or id.
-        base: The model that it was adapted from.
+        model: A folder (of a model, or of a saved retriever of any kind) or id.
+        base: What it was adapted from, the same.
         general: BEIR folders of general sets.
         neighbour: BEIR folders of the same field with other questions.
         forgetting_limit: How far the mean nDCG@10 of each role's sets may fall.
@@ -63,26 +59,22 @@ def gate(  # noqa: PLR0913
         raise InputError("no set to measure on; give --general or --neighbour, a BEIR folder each")
     if not 0 <= forgetting_limit <= 1:
         raise InputError(f"forgetting_limit is {forgetting_limit}; it must be between 0 and 1")
-    check_encoding(backend, precision, store)
-    folders = {"base": locate(base), "adapted": locate(model)}
-    digests = {name: model_digest(folder) for name, folder in folders.items()}
-    if out is not None:
-        probe(out)
-    progress = progress or Silent()
-    sets = {}
-    with tempfile.TemporaryDirectory() as kept:
+    encoding = Encoding.of({"backend": backend, "precision": precision})
+    encoding.check()
+    folders = {"base": find(base), "adapted": find(model)}
+    progress, sets = progress or Silent(), {}
+    with encoders_in(store) as encoders:
+        if out:
+            check_writable(out)
+        models = {name: load(folder, encoding, encoders) for name, folder in folders.items()}
         for part in read_parts(general, neighbour, _SEED):
-            test, runs = part.test, {}
-            for name, folder in folders.items():
-                with progress.working(f"{part.name} by {name}"):
-                    encoder = Encoder(folder, Path(store or kept).expanduser(), backend=backend, precision=precision)
-                    runs[name] = search_with(encoder, test.queries, test.corpus, _DEPTH, progress)
-            found = evaluation.write_evaluation(None, runs, test.qrels, list(test.queries))
-            sets[part.name] = {"role": part.role, "passages": len(test.corpus), **found}
-    changes = mean_changes(sets, "adapted")
-    met = all(change >= -forgetting_limit for change in changes.values())
-    report = {"schema": SCHEMA, "met": met, "limit": forgetting_limit, "measure": MEASURE, "change": changes}
+            with progress.working(part.name):
+                sets[part.name] = RetrievalProbe(part.test, progress=progress).report(models)
+    changes = forgetting.reported(sets)
+    digests = {name: retriever.digest for name, retriever in models.items()}
+    report: dict[str, Any] = {"schema": SCHEMA, "met": forgetting.met(changes, forgetting_limit)}
+    report |= {"limit": forgetting_limit, "measure": MEASURE, "change": changes}
     report |= {"sets": sets, "models": digests, "versions": versions()}
-    if out is not None:
+    if out:
         write_json(out / "gate.json", report)
     return report

@@ -1,0 +1,118 @@
+"""What may not get worse: any measurement of a model that gives a value per item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from denizen.engine.progress import Progress, Silent
+from denizen.measuring.retrieval import MEASURES, measure, per_query, write_evaluation
+from denizen.measuring.retrieval_sets import RetrievalSet
+from denizen.retrievers.retriever import Retriever
+from denizen.retrievers.searching import search_each
+
+# what decides on forgetting
+MEASURE = "nDCG@10"
+
+
+class Probe(Protocol):
+    """Measures one kind of model, a retriever or another, on items of its own: queries, or texts."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def role(self) -> str:
+        """Why it is measured: general, or neighbour (the same field, other items); domain: what is adapted to."""
+
+    @property
+    def measure(self) -> str:
+        """What its values are, as "nDCG@10"; higher is better."""
+
+    def values(self, model: Any) -> dict[str, float]:
+        """Item to the model's value."""
+
+    def report(self, models: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
+        """What people read of several models.
+
+        Args:
+            models: Name to model; the others are compared with the first.
+            folder: Where values per item are written; None: nowhere.
+
+        Returns:
+            `role`, `measure`, `means` (model to measure to mean), `differences` (model to measure to `Difference` to
+            the first), and what else there is to say.
+        """
+
+
+@dataclass(frozen=True)
+class RetrievalProbe:
+    """How well a retriever finds what is relevant.
+
+    Attributes:
+        data: Corpus, queries and what is relevant.
+        measure: One of those of `measuring.retrieval`.
+        measures: Those of a report, `measure` among them.
+        depth: How many passages are retrieved for a query.
+        judged: Query and passage of all that were graded; None: what is not relevant is known to be so. What a model
+            brings up and nobody has graded is left out of its ranking: to call it wrong would be to guess.
+        progress: Receives what a person should see.
+    """
+
+    data: RetrievalSet
+    measure: str = MEASURE
+    measures: Sequence[str] = MEASURES
+    depth: int = 100
+    judged: frozenset[tuple[str, str]] | None = None
+    progress: Progress = field(default_factory=Silent, compare=False)
+
+    @property
+    def name(self) -> str:
+        """That of the set."""
+        return self.data.name
+
+    @property
+    def role(self) -> str:
+        """That of the set."""
+        return self.data.role
+
+    def values(self, model: Retriever) -> dict[str, float]:
+        """Query id to the measure."""
+        (run,) = self._runs({"": model}).values()
+        asked = list(self.data.queries)
+        found = per_query(measure(self._judged(run), self.data.qrels, asked))[self.measure]
+        return dict(zip(asked, found.tolist(), strict=True))
+
+    def report(self, models: Mapping[str, Retriever], folder: Path | None = None) -> dict[str, Any]:
+        """As of `write_evaluation`, and how many passages there are."""
+        runs = {name: self._judged(run) for name, run in self._runs(models).items()}
+        found = write_evaluation(folder, runs, self.data.qrels, list(self.data.queries), self.measures)
+        return {"role": self.role, "measure": self.measure, "passages": len(self.data.corpus), **found}
+
+    def narrowed(self, models: Iterable[Retriever]) -> RetrievalProbe:
+        """The same queries on a smaller corpus, fast to embed anew: what is relevant, and what these rank first."""
+        runs = self._runs({str(number): model for number, model in enumerate(models)})
+        return replace(self, data=self.data.narrowed(list(runs.values())))
+
+    def _runs(self, models: Mapping[str, Retriever]) -> dict[str, pa.Table]:
+        data, unit = self.data, f"queries of {self.name}"
+        return search_each(models, data.queries, data.corpus, self.depth, self.progress, unit)
+
+    def _judged(self, run: pa.Table) -> pa.Table:
+        if self.judged is None:
+            return run
+        pairs = zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True)
+        return run.filter(pa.array([pair in self.judged for pair in pairs], type=pa.bool_()))
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What may not get worse, twice: on items that may decide, and on those that measure."""
+
+    search: Sequence[Probe] = ()
+    test: Sequence[Probe] = ()
