@@ -8,6 +8,7 @@ from pathlib import Path
 from denizen.data.formats.beir import is_beir_folder, read_beir
 from denizen.data.formats.documents import read_documents
 from denizen.data.formats.pairs import read_dataset, read_pairs
+from denizen.data.formats.rows import TABLES
 from denizen.data.formats.source import SPLITS, Source
 from denizen.data.formats.trec import read_trec_qrels, read_trec_run, write_trec_qrels, write_trec_run
 from denizen.engine.errors import InputError
@@ -27,34 +28,26 @@ __all__ = [
 ]
 
 
-_SUFFIXES = (".json", ".jsonl", ".gz", ".csv", ".tsv", ".parquet")
-
-
 def read_source(source: str, skip_bad_rows: bool = False) -> Source:
     """Reads what `adapt` was given: a BEIR folder, a file of pairs, a saved data set, or a data set's id.
 
     Raises:
         InputError: When it is none of these, or cannot be read.
     """
-    # Path("") is the folder one is in, which nobody named
-    if not source:
-        raise _unknown(source)
     path = Path(source)
-    if is_beir_folder(path):
+    if source and is_beir_folder(path):
         return read_beir(path, skip_bad_rows)
     if path.is_file():
         return read_pairs(path, skip_bad_rows)
-    if path.is_dir() and ((path / "qrels").is_dir() or any(path.glob("queries.jsonl*"))):
+    # Path("") is the folder one is in, which nobody named
+    is_folder = bool(source) and path.is_dir()
+    if is_folder and ((path / "qrels").is_dir() or any(path.glob("queries.jsonl*"))):
         raise InputError(f"{path} has no corpus.jsonl or corpus.jsonl.gz; a BEIR folder has both corpus and queries")
     # owner/name is an id, data/pairs.csv a file that is not there
-    is_id = re.fullmatch(r"[\w.-]+/[\w.-]+", source) and path.suffix not in _SUFFIXES
-    if path.is_dir() or is_id:
+    is_id = re.fullmatch(r"[\w.-]+/[\w.-]+", source) and path.suffix not in (*TABLES, ".gz")
+    if is_folder or is_id:
         return read_dataset(source, skip_bad_rows)
-    raise _unknown(source)
-
-
-def _unknown(source: str) -> InputError:
-    return InputError(
+    raise InputError(
         f"{source!r} does not exist; give a BEIR folder (with corpus.jsonl), a file of pairs "
         "(.json, .jsonl[.gz], .csv, .tsv, .parquet), or the id of a data set (owner/name)"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from denizen.data.formats.rows import BadRows, delimited, json_lines, require_content
 from denizen.data.formats.source import Source
-from denizen.data.tables import table
+from denizen.data.tables import rows_table, table
 from denizen.engine.errors import InputError
 
 # the same three parts under the names that published folders use
@@ -76,38 +76,29 @@ def read_beir_corpus(folder: Path, bad: BadRows) -> pa.Table:
     Raises:
         InputError: When the corpus is missing or empty.
     """
-    return _read_corpus(_jsonl(folder, "corpus"), bad)
+    path = _jsonl(folder, "corpus")
+    found: dict[str, dict[str, str]] = {}
+    for place, row in json_lines(path, bad):
+        doc_id, title, text = str(row.get("_id")), str(row.get("title") or ""), row.get("text")
+        if not isinstance(row.get("_id"), str | int) or not doc_id.strip() or not isinstance(text, str):
+            bad.add(place, f"needs '_id' and 'text'; it has {sorted(row)}", row)
+        elif doc_id in found:
+            bad.add(place, f"duplicate id {doc_id!r}", row)
+        elif not (text.strip() or title.strip()):
+            bad.add(place, f"document {doc_id!r} has no text", row)
+        else:
+            found[doc_id] = {"doc_id": doc_id, "title": title, "text": text, "source": folder.name}
+    if not found and not bad.rows:
+        raise InputError(f"{path} holds no document")
+    return rows_table("corpus", found.values())
 
 
 def _jsonl(folder: Path, name: str) -> Path:
-    path = folder / f"{name}.jsonl"
-    path = path if path.is_file() else folder / f"{name}.jsonl.gz"
-    if not path.is_file():
+    path = next((path for end in ("jsonl", "jsonl.gz") if (path := folder / f"{name}.{end}").is_file()), None)
+    if path is None:
         raise InputError(f"{folder} has no {name}.jsonl or {name}.jsonl.gz; a BEIR folder has both corpus and queries")
     require_content(path)
     return path
-
-
-def _read_corpus(path: Path, bad: BadRows) -> pa.Table:
-    ids: dict[str, None] = {}
-    titles, bodies = [], []
-    for place, row in json_lines(path, bad):
-        doc_id, text = row.get("_id"), row.get("text")
-        if not isinstance(doc_id, str | int) or not str(doc_id).strip() or not isinstance(text, str):
-            bad.add(place, f"needs '_id' and 'text'; it has {sorted(row)}", row)
-        elif str(doc_id) in ids:
-            bad.add(place, f"duplicate id {str(doc_id)!r}", row)
-        elif not (text.strip() or str(row.get("title") or "").strip()):
-            bad.add(place, f"document {str(doc_id)!r} has no text", row)
-        else:
-            ids[str(doc_id)] = None
-            titles.append(str(row.get("title") or ""))
-            bodies.append(text)
-    if not ids and not bad.rows:
-        raise InputError(f"{path} holds no document")
-    return table(
-        "corpus", {"doc_id": list(ids), "title": titles, "text": bodies, "source": [path.parent.name] * len(ids)}
-    )
 
 
 def _read_queries(path: Path, bad: BadRows) -> dict[str, str]:
@@ -129,16 +120,15 @@ def _qrels_paths(folder: Path, split: str | None) -> dict[Path, str]:
     if not paths:
         raise InputError(f"{folder} has no .tsv file; the links between queries and documents are missing")
     if split is not None:
-        chosen = [path for path in paths if path.stem == split]
-        if not chosen:
+        if folder / f"{split}.tsv" not in paths:
             raise InputError(f"{folder} has no {split}.tsv; it has {[path.name for path in paths]}")
-        return {chosen[0]: split}
+        return {folder / f"{split}.tsv": split}
     known = {path: _SPLIT_NAMES[path.stem] for path in paths if path.stem in _SPLIT_NAMES}
     return known or dict.fromkeys(paths, "")
 
 
 def _read_qrels(
-    paths: dict[Path, str], doc_ids: set[str], texts: dict[str, str], bad: BadRows
+    paths: Mapping[Path, str], doc_ids: Collection[str], query_ids: Collection[str], bad: BadRows
 ) -> dict[tuple[str, str, str], int]:
     """(query id, split, document id) to relevance, in the order of the files; of a repeated label the highest."""
     grades: dict[tuple[str, str, str], int] = {}
@@ -146,12 +136,16 @@ def _read_qrels(
         require_content(path)
         _require_header(path)
         for place, row in delimited(path, bad, "\t"):
-            fields = [row.get(column) for column in _QRELS_COLUMNS]
-            problem = _qrel_problem(fields, doc_ids, texts, row)
+            query_id, doc_id, score = (row[column] for column in _QRELS_COLUMNS)
+            if query_id not in query_ids:
+                problem = f"query id {query_id!r} is not in queries.jsonl"
+            elif doc_id not in doc_ids:
+                problem = f"document id {doc_id!r} is not in the corpus"
+            else:
+                problem = _score_problem(score)
             if problem:
                 bad.add(f"{path.parent.name}/{place}", problem, row)
                 continue
-            query_id, doc_id, score = (str(value) for value in fields)
             key, grade = (query_id, split, doc_id), int(float(score))
             grades[key] = max(grade, grades.get(key, grade))
     return grades
@@ -160,46 +154,11 @@ def _read_qrels(
 def _require_header(path: Path) -> None:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = file.readline().rstrip("\r\n").split("\t")
-    missing = [name for name in _QRELS_COLUMNS if name not in header]
-    if missing:
+    if not set(_QRELS_COLUMNS) <= set(header):
         raise InputError(f"{path} has the columns {header}; a qrels file needs {list(_QRELS_COLUMNS)}, tab-separated")
 
 
-def _names(stands: Iterable[tuple[str, str]], texts: dict[str, str]) -> dict[tuple[str, str], str]:
-    """(query id, split) to the id there.
-
-    A query that stands in two splits keeps a row in each, under a second id, so that the leak guard sees it twice
-    instead of losing it silently.
-    """
-    names: dict[tuple[str, str], str] = {}
-    seen: set[str] = set()
-    taken = set(texts)
-    for query_id, split in dict.fromkeys(stands):
-        name = query_id
-        if query_id in seen:
-            name = f"{query_id}@{split}"
-            while name in taken:
-                name += "@"
-            taken.add(name)
-        seen.add(query_id)
-        names[query_id, split] = name
-    return names
-
-
-def _qrel_problem(
-    fields: list[str | None], doc_ids: set[str], texts: dict[str, str], row: dict[str, object]
-) -> str | None:
-    query_id, doc_id, score = fields
-    if query_id is None or doc_id is None or score is None:
-        return f"needs the columns query-id, corpus-id and score; it has {list(row)}"
-    if query_id not in texts:
-        return f"query id {query_id!r} is not in queries.jsonl"
-    if doc_id not in doc_ids:
-        return f"document id {doc_id!r} is not in the corpus"
-    return _score_problem(score)
-
-
-def _score_problem(score: str) -> str | None:
+def _score_problem(score: str) -> str:
     try:
         grade = float(score)
     except ValueError:
@@ -207,6 +166,23 @@ def _score_problem(score: str) -> str | None:
     # false for nan and the infinities too
     if not grade.is_integer():
         return f"score {score!r} is not a whole number"
-    if abs(grade) > _MOST:
-        return f"score {score!r} is beyond {_MOST}"
-    return None
+    return f"score {score!r} is beyond {_MOST}" if abs(grade) > _MOST else ""
+
+
+def _names(stands: Iterable[tuple[str, str]], query_ids: Collection[str]) -> dict[tuple[str, str], str]:
+    """(query id, split) to the id there.
+
+    A query that stands in two splits keeps a row in each, under a second id, so that the leak guard sees it twice
+    instead of losing it silently.
+    """
+    names: dict[tuple[str, str], str] = {}
+    used: set[str] = set()
+    for query_id, split in dict.fromkeys(stands):
+        name = query_id
+        if name in used:
+            name = f"{query_id}@{split}"
+            while name in query_ids or name in used:
+                name += "@"
+        used.add(name)
+        names[query_id, split] = name
+    return names

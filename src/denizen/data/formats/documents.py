@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from denizen.data.formats.beir import is_beir_folder, read_beir, read_beir_corpus
+from denizen.data.formats.rows import TABLES as TABLES
 from denizen.data.formats.rows import BadRows, table_rows
 from denizen.data.formats.source import Source
-from denizen.data.tables import SCHEMAS, table
+from denizen.data.tables import rows_table
 from denizen.engine.errors import InputError
-
-TABLES = (".json", ".jsonl", ".jsonl.gz", ".csv", ".tsv", ".parquet")
-_OPTIONAL = ("title", "domain")
 
 
 def read_documents(source: str, skip_bad_rows: bool = False) -> Source:
@@ -40,17 +35,17 @@ def read_documents(source: str, skip_bad_rows: bool = False) -> Source:
             return read_beir(path, skip_bad_rows)
         documents = read_beir_corpus(path, bad)
     else:
-        documents = _documents(_table_rows(path, bad), path.name.partition(".")[0])
+        documents = rows_table("corpus", _documents(path, bad))
     bad.check()
     if not len(documents):
         raise InputError(f"{path} holds no document with text")
-    empty = {name: SCHEMAS[name].empty_table() for name in ("queries", "qrels")}
-    return Source(documents, empty["queries"], empty["qrels"], cut=True, bad_rows=bad.rows)
+    return Source(documents, rows_table("queries", []), rows_table("qrels", []), cut=True, bad_rows=bad.rows)
 
 
-def _table_rows(path: Path, bad: BadRows) -> Iterator[dict[str, Any]]:
+def _documents(path: Path, bad: BadRows) -> Iterator[dict[str, str]]:
     if not path.name.lower().endswith(TABLES):
         raise InputError(f"{path} is of an unknown kind; give one of {', '.join(TABLES)} or a folder of documents")
+    source = path.name.partition(".")[0]
     seen: set[str] = set()
     for number, (place, row) in enumerate(table_rows(path, bad), start=1):
         text, doc_id = row.get("text"), row.get("id", row.get("_id", row.get("doc_id")))
@@ -61,10 +56,5 @@ def _table_rows(path: Path, bad: BadRows) -> Iterator[dict[str, Any]]:
             bad.add(place, f"duplicate id {doc_id!r}", row)
         else:
             seen.add(doc_id)
-            yield {"doc_id": doc_id, "text": text, **{name: str(row.get(name) or "") for name in _OPTIONAL}}
-
-
-def _documents(rows: Iterator[dict[str, Any]], source: str) -> pa.Table:
-    listed = list(rows)
-    columns = {name: [row.get(name, "") for row in listed] for name in ("doc_id", "title", "text", "domain")}
-    return table("corpus", {**columns, "source": [source] * len(listed)})
+            optional = {name: str(row.get(name) or "") for name in ("title", "domain")}
+            yield {"doc_id": doc_id, "text": text, "source": source, **optional}

@@ -33,12 +33,12 @@ GRADES = {
     3: "clearly related: the passage gives a part of the answer, or one that has to be guessed at",
     4: "answers: the passage answers the query directly, explicitly and completely",
 }
-COLUMNS = ("row", "query", "passage", "grade", "query_id", "doc_id")
-
+# with their widths in characters
+_WIDTHS = {"row": 16, "query": 40, "passage": 90, "grade": 8, "query_id": 16, "doc_id": 16}
+COLUMNS = tuple(_WIDTHS)
 _NEEDED = ("row", "grade")
 # kept as text even when copied; not the passages, of which old Excels show only ### then
 _IDS = ("row", "query_id", "doc_id")
-_WIDTHS = {"row": 16, "query": 40, "passage": 90, "grade": 8, "query_id": 16, "doc_id": 16}  # in characters
 _RULES = (
     "Read the query and the passage, and choose the grade of the passage for this query alone.",
     "Leave the grade empty where you cannot tell. Rows and columns may be moved; do not change the column 'row'.",
@@ -85,12 +85,6 @@ class GradedSheet:
     grades: dict[str, int]
     empty: int
     problems: list[BadRow]
-
-
-class _Record(NamedTuple):
-    number: int
-    key: str
-    grade: str
 
 
 def row_key(query_id: str, doc_id: str) -> str:
@@ -142,13 +136,13 @@ def read_sheet(path: Path) -> GradedSheet:
             or `grade`.
     """
     require_content(path)
-    if path.stat().st_size > _MOST_BYTES:
-        raise _too_large(path, path.stat().st_size)
+    _check_size(path, path.stat().st_size)
     suffix = path.suffix.lower()
     if suffix == ".xlsx":
         return _graded(path, _xlsx_records(path))
     if suffix in (".csv", ".tsv", ".txt"):
-        return _graded(path, _text_records(path))
+        text = _decoded(path)
+        return _graded(path, _records(path, (_csv_rows(path, text, separator) for separator in ",;\t")))
     raise InputError(f"{path} is of an unknown kind; save the sheet as .xlsx or .csv")
 
 
@@ -177,17 +171,16 @@ def _check_replaceable(path: Path) -> None:
         raise InputError(f"{path} holds {held} grade(s), which would be lost; move it, or choose another file")
 
 
-def _cells(key: str, row: SheetRow) -> list[str]:
+def _cells(key: str, row: SheetRow, is_csv: bool) -> list[str]:
     by_column = {**row._asdict(), "row": key, "grade": ""}
-    return [_shown(by_column[column]) for column in COLUMNS]
+    return [_cell(by_column[column], is_csv) for column in COLUMNS]
 
 
-def _shown(text: str) -> str:
+def _cell(text: str, is_csv: bool) -> str:
     # a carriage return is a line break to some spreadsheets and a new row to others
-    return _NO_CHARACTER.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
-
-
-def _cut(text: str) -> str:
+    text = _NO_CHARACTER.sub("\ufffd", re.sub("\r\n?", "\n", text)).strip()
+    if is_csv:
+        text = _FORMULA_IN_CSV.sub(r"\1\2'", text)
     units = text.encode("utf-16-le")
     if len(units) <= 2 * _LONGEST_CELL:
         return text
@@ -196,54 +189,33 @@ def _cut(text: str) -> str:
 
 def _write_csv(path: Path, keyed: dict[str, SheetRow]) -> None:
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for key, row in keyed.items():
-            writer.writerow([_cut(_FORMULA_IN_CSV.sub(r"\1\2'", text)) for text in _cells(key, row)])
+        csv.writer(file).writerows([COLUMNS, *(_cells(key, row, True) for key, row in keyed.items())])
 
 
 def _write_xlsx(path: Path, keyed: dict[str, SheetRow]) -> None:
     openpyxl = _openpyxl(path)
     from openpyxl.styles import Alignment, Font
+    from openpyxl.worksheet.datavalidation import DataValidation
 
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.title = "grades"
     sheet.append(COLUMNS)
     for number, (key, row) in enumerate(keyed.items(), start=2):
-        for column, text in enumerate(_cells(key, row), start=1):
+        for at, text in enumerate(_cells(key, row, False), start=1):
+            cell = sheet.cell(number, at, text or None)
             if text:
-                _set_text(sheet.cell(number, column), _cut(text))
-            if COLUMNS[column - 1] in _IDS:
-                sheet.cell(number, column).number_format = "@"
-            sheet.cell(number, column).alignment = Alignment(wrap_text=True, vertical="top")
+                # openpyxl takes "=..." for a formula and "#N/A" for an error
+                cell.data_type = "s"
+                # keeps it a text when somebody edits the cell
+                cell.quotePrefix = re.match(_FORMULA, text) is not None
+            if COLUMNS[at - 1] in _IDS:
+                cell.number_format = "@"
+            cell.alignment = Alignment(wrap_text=True, vertical="top")
     for cell in sheet[1]:
         cell.font = Font(bold=True)
         sheet.column_dimensions[cell.column_letter].width = _WIDTHS[cell.value]
     sheet.freeze_panes = "A2"
-    grade = sheet.cell(1, COLUMNS.index("grade") + 1).column_letter
-    sheet.add_data_validation(_choice(f"{grade}2:{grade}{len(keyed) + 1}"))
-    meaning = book.create_sheet("meaning")
-    meaning.append(("grade", "meaning"))
-    for line in GRADES.items():
-        meaning.append(line)
-    for rule in _RULES:
-        meaning.append((None, rule))
-    meaning.column_dimensions["B"].width = _WIDTHS["passage"]
-    book.save(path)
-
-
-def _set_text(cell: Any, text: str) -> None:
-    cell.value = text
-    # openpyxl takes "=..." for a formula and "#N/A" for an error
-    cell.data_type = "s"
-    # keeps it a text when somebody edits the cell
-    cell.quotePrefix = re.match(_FORMULA, text) is not None
-
-
-def _choice(cells: str) -> Any:
-    from openpyxl.worksheet.datavalidation import DataValidation
-
     choice = DataValidation(
         type="list",
         formula1=f'"{",".join(map(str, GRADES))}"',
@@ -252,8 +224,14 @@ def _choice(cells: str) -> Any:
         errorTitle="No such grade",
         error="1, 2, 3 or 4; the sheet 'meaning' says what they mean.",
     )
-    choice.add(cells)
-    return choice
+    grade = sheet.cell(1, COLUMNS.index("grade") + 1).column_letter
+    choice.add(f"{grade}2:{grade}{len(keyed) + 1}")
+    sheet.add_data_validation(choice)
+    meaning = book.create_sheet("meaning")
+    for line in (("grade", "meaning"), *GRADES.items(), *((None, rule) for rule in _RULES)):
+        meaning.append(line)
+    meaning.column_dimensions["B"].width = _WIDTHS["passage"]
+    book.save(path)
 
 
 def _openpyxl(path: Path) -> Any:
@@ -264,7 +242,7 @@ def _openpyxl(path: Path) -> Any:
     return openpyxl
 
 
-def _graded(path: Path, records: Iterable[_Record]) -> GradedSheet:
+def _graded(path: Path, records: Iterable[tuple[int, str, str]]) -> GradedSheet:
     # row key -> grade -> the first row that gives it
     given: dict[str, dict[int, int]] = {}
     problems: list[BadRow] = []
@@ -274,96 +252,77 @@ def _graded(path: Path, records: Iterable[_Record]) -> GradedSheet:
         problems.append(BadRow(f"{path.name}, row {number}", problem, raw[:500]))
 
     for number, key, grade in records:
-        found = _GRADE.fullmatch(grade)
         if not grade:
             empty += 1
         elif not _KEY.fullmatch(key):
             add(number, f"{key[:50]!r} is no row key; restore the column 'row' as it was written", key)
-        elif found is None:
-            add(number, f"the grade is {grade[:50]!r}; it is 1, 2, 3 or 4, or empty", grade)
-        else:
+        elif found := _GRADE.fullmatch(grade):
             given.setdefault(key, {}).setdefault(int(found[1]), number)
+        else:
+            add(number, f"the grade is {grade[:50]!r}; it is 1, 2, 3 or 4, or empty", grade)
     for key, rows in given.items():
         if len(rows) > 1:
             said = ", ".join(f"{grade} in row {number}" for grade, number in rows.items())
             add(max(rows.values()), f"the pair {key} has different grades ({said}); keep one of them", key)
-    grades = {key: next(iter(rows)) for key, rows in given.items() if len(rows) == 1}
-    return GradedSheet(grades, empty, problems)
+    return GradedSheet({key: next(iter(rows)) for key, rows in given.items() if len(rows) == 1}, empty, problems)
 
 
-def _records(rows: Iterator[Sequence[Any]], header: Sequence[Any]) -> Iterator[_Record]:
-    """The records below the header; a row without key and grade, such as a blank one, is none."""
-    names = _names(header)
-    positions = [names.index(name) for name in _NEEDED]
-    for number, row in enumerate(rows, start=2):
-        # Excel leaves out separators at the end of a line behind which all cells are empty
-        key, grade = (_text(row[at]) if at < len(row) else "" for at in positions)
-        if key or grade:
-            yield _Record(number, key, grade)
+def _records(path: Path, tables: Iterable[Iterator[Sequence[Any]]]) -> list[tuple[int, str, str]]:
+    """(number, key, grade) of each row below the header, in the first table that has both columns.
 
-
-def _names(header: Sequence[Any]) -> list[str]:
-    return [_text(name).casefold() for name in header]
+    A row without key and grade, such as a blank one, is none.
+    """
+    headers: list[list[str]] = []
+    for rows in tables:
+        headers.append([_text(name).casefold() for name in next(rows, ())])
+        if set(_NEEDED) <= set(headers[-1]):
+            places = [headers[-1].index(name) for name in _NEEDED]
+            # Excel leaves out separators at the end of a line behind which all cells are empty
+            cells = ([_text(row[at]) if at < len(row) else "" for at in places] for row in rows)
+            return [(number, key, grade) for number, (key, grade) in enumerate(cells, start=2) if key or grade]
+    names = max(headers, key=len, default=[])
+    missing = [name for name in _NEEDED if name not in names]
+    found = [name[:50] for name in names if name][:10]
+    raise InputError(f"{path} has no columns {missing} in its first row ({found}); restore them as they were written")
 
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _complete(header: Sequence[Any]) -> bool:
-    return set(_NEEDED) <= set(_names(header))
-
-
-def _no_columns(path: Path, header: Sequence[Any]) -> InputError:
-    names = _names(header)
-    missing = [name for name in _NEEDED if name not in names]
-    found = [name[:50] for name in names if name][:10]
-    return InputError(f"{path} has no columns {missing} in its first row ({found}); restore them as they were written")
-
-
-def _text_records(path: Path) -> list[_Record]:
-    text = _decoded(path)
-    headers = []
-    for separator in ",;\t":
-        # strict: an open quote would otherwise swallow the rows behind it without a word
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        try:
-            headers.append(next(reader, []))
-            if _complete(headers[-1]):
-                return list(_records(reader, headers[-1]))
-        except csv.Error as error:
-            raise InputError(f"{path}, line {reader.line_num}: broken CSV: {error}") from None
-    raise _no_columns(path, max(headers, key=len))
+def _csv_rows(path: Path, text: str, separator: str) -> Iterator[list[str]]:
+    # strict: an open quote would otherwise swallow the rows behind it without a word
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: broken CSV: {error}") from None
 
 
 def _decoded(path: Path) -> str:
     content = path.read_bytes()
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        try:
-            return content.decode("utf-16")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is broken UTF-16 at byte {error.start}; save it anew") from None
-    content = content.removeprefix(codecs.BOM_UTF8)
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        # Whatever code page Excel saved it in: keys, grades and separators are the same bytes in all of them.
-        return content.decode("latin-1")
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        if wide:
+            raise InputError(f"{path} is broken UTF-16 at byte {error.start}; save it anew") from None
+        # whatever code page Excel saved it in: keys, grades and separators are the same bytes in all of them
+        return content.removeprefix(codecs.BOM_UTF8).decode("latin-1")
 
 
-def _xlsx_records(path: Path) -> list[_Record]:
+def _xlsx_records(path: Path) -> list[tuple[int, str, str]]:
     openpyxl = _openpyxl(path)
+    # without limits openpyxl stops at the size that the file claims, which may be wrong
+    limits = {"max_row": _LAST_ROW, "max_col": _LAST_COLUMN, "values_only": True}
     try:
         with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > _MOST_BYTES:
-            raise _too_large(path, unpacked)
-        with warnings.catch_warnings():
-            # about what openpyxl does not keep, which nobody asks it to
-            warnings.simplefilter("ignore")
+            _check_size(path, sum(entry.file_size for entry in archive.infolist()))
+        # warnings about what openpyxl does not keep, which nobody asks it to
+        with warnings.catch_warnings(action="ignore"):
             book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
             with contextlib.closing(book):
-                return _sheet_records(path, book)
+                return _records(path, (sheet.iter_rows(**limits) for sheet in book.worksheets))
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001  (what a damaged file makes openpyxl raise is no fixed list)
@@ -372,20 +331,9 @@ def _xlsx_records(path: Path) -> list[_Record]:
         ) from None
 
 
-def _sheet_records(path: Path, book: Any) -> list[_Record]:
-    """The records of the first worksheet that has the columns."""
-    headers: list[Sequence[Any]] = []
-    for sheet in book.worksheets:
-        # without limits openpyxl stops at the size that the file claims, which may be wrong
-        rows = sheet.iter_rows(max_row=_LAST_ROW, max_col=_LAST_COLUMN, values_only=True)
-        headers.append(next(rows, ()))
-        if _complete(headers[-1]):
-            return list(_records(rows, headers[-1]))
-    raise _no_columns(path, headers[0] if headers else ())
-
-
-def _too_large(path: Path, size: int) -> InputError:
-    return InputError(
-        f"{path} holds {size / 2**20:,.0f} MiB; a grading sheet has at most {_MOST_BYTES // 2**20} MiB. Split it, or "
-        "remove what else is in the file"
-    )
+def _check_size(path: Path, size: int) -> None:
+    if size > _MOST_BYTES:
+        raise InputError(
+            f"{path} holds {size / 2**20:,.0f} MiB; a grading sheet has at most {_MOST_BYTES // 2**20} MiB. Split it, "
+            "or remove what else is in the file"
+        )

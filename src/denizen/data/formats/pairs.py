@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from denizen.data.formats.rows import BadRows, require_content, row_number, table_rows
+from denizen.data.formats.rows import BadRows, require_content, table_rows
 from denizen.data.formats.source import SPLITS, Source
 from denizen.data.tables import table
 from denizen.engine.errors import InputError, reason
@@ -18,19 +17,12 @@ COLUMNS = (("question", "answer"), ("query", "positive"), ("anchor", "positive")
 _WANTED = ", ".join("/".join(pair) for pair in COLUMNS)
 
 
-class PairRow(NamedTuple):
-    """One row of a source of pairs.
-
-    Attributes:
-        place: Where it stands; ends with its number.
-        values: Column name to value.
-        part: What its ids begin with, where rows of several parts have the same numbers.
-        split: The split that the source puts it in, if any.
-    """
-
+class _Row(NamedTuple):
+    # ends with its number
     place: str
     values: dict[str, Any]
-    part: str = ""
+    # what its ids begin with, where rows of several parts have the same numbers
+    prefix: str = ""
     split: str | None = None
 
 
@@ -46,7 +38,7 @@ def read_pairs(path: Path, skip_bad_rows: bool = False) -> Source:
     """
     require_content(path)
     bad = BadRows(skip_bad_rows)
-    return source_of_pairs((PairRow(place, row) for place, row in table_rows(path, bad)), path.name, bad)
+    return _source((_Row(place, values) for place, values in table_rows(path, bad)), path.name, bad)
 
 
 def read_dataset(name: str, skip_bad_rows: bool = False) -> Source:
@@ -71,44 +63,36 @@ def read_dataset(name: str, skip_bad_rows: bool = False) -> Source:
             f"{name!r} is neither a file or folder here nor a data set that could be loaded: {reason(error)}{cause}"
         ) from None
     parts = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"all": loaded}
-    own = len(parts) > 1
-    bad = BadRows(skip_bad_rows)
-
-    split_of = {part: {"validation": "dev", "valid": "dev"}.get(part, part) for part in parts if own}
-    left_out = tuple(part for part, split in split_of.items() if split not in SPLITS)
-
-    def rows() -> Iterator[PairRow]:
-        for part, data in parts.items():
-            split = split_of.get(part)
-            for number, row in enumerate(data, start=1):
-                yield PairRow(
-                    f"{part}, row {number}", row, f"{part}-" if own else "", None if part in left_out else split
-                )
-
-    return dataclasses.replace(source_of_pairs(rows(), path.name, bad), parts_left_out=left_out)
+    splits: dict[str, str] = {}
+    if len(parts) > 1:
+        splits = {part: {"validation": "dev", "valid": "dev"}.get(part, part) for part in parts}
+    rows = (
+        _Row(f"{part}, row {number}", row, f"{part}-" if splits else "", split if split in SPLITS else None)
+        for part, data in parts.items()
+        for split in [splits.get(part)]
+        for number, row in enumerate(data, start=1)
+    )
+    left_out = tuple(part for part, split in splits.items() if split not in SPLITS)
+    return _source(rows, path.name, BadRows(skip_bad_rows), left_out)
 
 
-def source_of_pairs(rows: Iterable[PairRow], name: str, bad: BadRows) -> Source:
-    """Makes a source from rows; the first one that has a known pair of columns decides which pair is read.
-
-    Raises:
-        InputError: When the columns are missing, no row is left, or a row is unusable and may not be skipped.
-    """
+def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, ...] = ()) -> Source:
+    """A source from rows; the first one that has a known pair of columns decides which pair is read."""
     columns: tuple[str, str] | None = None
     found: list[str] = []
     documents: dict[str, str] = {}
     queries: dict[str, list[Any]] = {"query_id": [], "text": [], "split": [], "source_doc_id": []}
     for row in rows:
         found = found or sorted(map(str, row.values))
-        columns = columns or _columns(row)
+        columns = columns or next((pair for pair in COLUMNS if set(pair) <= set(row.values)), None)
         problem = _pair_problem(row, columns)
         if columns is None or problem:
             bad.add(row.place, problem, row.values)
             continue
         question, answer = (row.values[column] for column in columns)
-        number = row_number(row.place)
-        doc_id = documents.setdefault(answer.strip(), f"{row.part}d{number}")
-        values = (f"{row.part}q{number}", " ".join(question.split()), row.split, doc_id)
+        number = row.place.rpartition(" ")[2]
+        doc_id = documents.setdefault(answer.strip(), f"{row.prefix}d{number}")
+        values = (f"{row.prefix}q{number}", " ".join(question.split()), row.split, doc_id)
         for column, value in zip(queries, values, strict=True):
             queries[column].append(value)
     if found and columns is None:
@@ -118,32 +102,21 @@ def source_of_pairs(rows: Iterable[PairRow], name: str, bad: BadRows) -> Source:
     bad.check()
     if not documents:
         raise InputError(f"{name} holds no usable row")
+    texts = {"doc_id": list(documents.values()), "text": list(documents)}
+    same = {"title": [""] * len(documents), "source": [name] * len(documents)}
+    links = {"query_id": queries["query_id"], "doc_id": queries["source_doc_id"]}
     count = len(queries["query_id"])
     return Source(
-        documents=table(
-            "corpus",
-            {
-                "doc_id": list(documents.values()),
-                "title": [""] * len(documents),
-                "text": list(documents),
-                "source": [name] * len(documents),
-            },
-        ),
+        documents=table("corpus", {**texts, **same}),
         queries=table("queries", {**queries, "origin": ["source"] * count}),
-        qrels=table(
-            "qrels",
-            {"query_id": queries["query_id"], "doc_id": queries["source_doc_id"], "relevance": [1] * count},
-        ),
+        qrels=table("qrels", {**links, "relevance": [1] * count}),
         cut=True,
         bad_rows=bad.rows,
+        parts_left_out=left_out,
     )
 
 
-def _columns(row: PairRow) -> tuple[str, str] | None:
-    return next((pair for pair in COLUMNS if pair[0] in row.values and pair[1] in row.values), None)
-
-
-def _pair_problem(row: PairRow, columns: tuple[str, str] | None) -> str:
+def _pair_problem(row: _Row, columns: tuple[str, str] | None) -> str:
     if columns is None:
         return f"has the columns {sorted(map(str, row.values))}; pairs need {_WANTED}"
     for column in columns:

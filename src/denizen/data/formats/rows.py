@@ -7,16 +7,20 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from denizen.engine.errors import InputError, reason
 
+# (place, column to value) of each row; a place ends with the row's number
+Rows = Iterator[tuple[str, dict[str, Any]]]
+
+TABLES = (".json", ".jsonl", ".jsonl.gz", ".csv", ".tsv", ".parquet")
 _SHOWN = 5
 _LONGEST_FIELD = 2**31 - 1
 _TOO_MUCH = "is nested too deeply, or holds a number of too many digits"
@@ -63,31 +67,30 @@ class BadRows:
         )
 
 
-def json_lines(path: Path, bad: BadRows) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (place, object) for each line of a .jsonl or .jsonl.gz file; blank lines are passed over."""
-    with _open_binary(path) as file:
-        for number, line in enumerate(_lines(file, path), start=1):
-            if not line.strip():
-                continue
-            place = f"{path.name}, line {number}"
-            row: Any = None
-            try:
-                row = json.loads(line.decode("utf-8").removeprefix("\ufeff").rstrip("\r\n"))
-                problem = _object_problem(row)
-            except UnicodeDecodeError as error:
-                problem = f"not UTF-8 (byte {error.start})"
-            except json.JSONDecodeError as error:
-                problem = f"broken JSON: {error.msg} at column {error.colno}"
-            except (ValueError, RecursionError):
-                problem = _TOO_MUCH
-            if problem:
-                bad.add(place, problem, line.decode("utf-8", "backslashreplace"))
-            else:
-                yield place, row
+def json_lines(path: Path, bad: BadRows) -> Rows:
+    """The objects of a .jsonl or .jsonl.gz file, one a line; blank lines are passed over."""
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        place = f"{path.name}, line {number}"
+        row: Any = None
+        try:
+            row = json.loads(line.decode("utf-8").removeprefix("\ufeff").rstrip("\r\n"))
+            problem = _object_problem(row)
+        except UnicodeDecodeError as error:
+            problem = f"not UTF-8 (byte {error.start})"
+        except json.JSONDecodeError as error:
+            problem = f"broken JSON: {error.msg} at column {error.colno}"
+        except (ValueError, RecursionError):
+            problem = _TOO_MUCH
+        if problem:
+            bad.add(place, problem, line.decode("utf-8", "backslashreplace"))
+        else:
+            yield place, row
 
 
-def json_array(path: Path, bad: BadRows) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (place, object) for a .json file that holds one array of objects."""
+def json_array(path: Path, bad: BadRows) -> Rows:
+    """The objects of a .json file that holds one array of them."""
     try:
         rows = json.loads(_decode(path))
     except json.JSONDecodeError as error:
@@ -97,32 +100,38 @@ def json_array(path: Path, bad: BadRows) -> Iterator[tuple[str, dict[str, Any]]]
     if not isinstance(rows, list):
         raise InputError(f"{path} holds a JSON {type(rows).__name__}; it should be an array of objects")
     for number, row in enumerate(rows, start=1):
-        problem = _object_problem(row)
-        if problem:
+        if problem := _object_problem(row):
             bad.add(f"{path.name}, row {number}", problem, row)
         else:
             yield f"{path.name}, row {number}", row
 
 
-def delimited(path: Path, bad: BadRows, delimiter: str = ",") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (place, object) for each record of a .csv or .tsv file with a header.
+def delimited(path: Path, bad: BadRows, delimiter: str = ",") -> Rows:
+    """The records of a .csv or .tsv file with a header.
 
     Quotes around a field are those of CSV; between tabs they are text.
     """
-    records = _records(path, delimiter)
-    header = [name.strip() for name in next(records, (0, []))[1]]
-    for line, record in records:
-        place = f"{path.name}, line {line}"
-        if not record:
-            continue
-        if len(record) == len(header):
-            yield place, dict(zip(header, record, strict=True))
-        else:
-            bad.add(place, f"has {len(record)} fields, the header has {len(header)}", record)
+    quoting = {"quoting": csv.QUOTE_NONE} if delimiter == "\t" else {"strict": True}
+    # newline="": only \n, \r and \r\n end a line, and those inside quotes stay as they are
+    reader: Any = csv.reader(io.StringIO(_decode(path), newline=""), delimiter=delimiter, **quoting)
+    # the csv module's own limit, 131,072 characters for the whole process, is shorter than some documents
+    limit = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        for record in reader:
+            place = f"{path.name}, line {reader.line_num}"
+            if record and len(record) == len(header):
+                yield place, dict(zip(header, record, strict=True))
+            elif record:
+                bad.add(place, f"has {len(record)} fields, the header has {len(header)}", record)
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: broken CSV: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
-def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (place, object) for each row of a Parquet file."""
+def parquet_rows(path: Path) -> Rows:
+    """The rows of a Parquet file."""
     try:
         rows = pq.read_table(path).to_pylist()
     # ValueError: bytes that should be text are decoded only here
@@ -132,8 +141,8 @@ def parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{path.name}, row {number}", row
 
 
-def table_rows(path: Path, bad: BadRows) -> Iterable[tuple[str, dict[str, Any]]]:
-    """(place, object) for each row of a file, read as its name says.
+def table_rows(path: Path, bad: BadRows) -> Rows:
+    """The rows of a file, read as its name says.
 
     Raises:
         InputError: When it is of an unknown kind.
@@ -143,18 +152,11 @@ def table_rows(path: Path, bad: BadRows) -> Iterable[tuple[str, dict[str, Any]]]
         return json_lines(path, bad)
     if name.endswith(".json"):
         return json_array(path, bad)
-    if name.endswith(".csv"):
-        return delimited(path, bad)
-    if name.endswith(".tsv"):
-        return delimited(path, bad, "\t")
+    if name.endswith((".csv", ".tsv")):
+        return delimited(path, bad, "," if name.endswith(".csv") else "\t")
     if name.endswith(".parquet"):
         return parquet_rows(path)
     raise InputError(f"{path} is of an unknown kind; rows come as .json, .jsonl[.gz], .csv, .tsv or .parquet")
-
-
-def row_number(place: str) -> int:
-    """The number that every place ends with: 17 of "pairs.csv, line 17"."""
-    return int(place.rpartition(" ")[2])
 
 
 def require_content(path: Path) -> None:
@@ -179,39 +181,20 @@ def _object_problem(row: Any) -> str:
     return ""
 
 
-def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    # newline="": only \n, \r and \r\n end a line, and those inside quotes stay as they are
-    lines = io.StringIO(_decode(path), newline="")
-    if delimiter == "\t":
-        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    # the csv module's own limit, 131,072 characters for the whole process, is shorter than some documents
-    limit = csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        for record in reader:
-            yield reader.line_num, record
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: broken CSV: {error}") from None
-    finally:
-        csv.field_size_limit(limit)
-
-
 def _decode(path: Path) -> str:
+    content = path.read_bytes()
     try:
         # not "utf-8-sig", which counts bytes from behind the mark
-        return path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+        return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = content[: error.start].count(b"\n") + 1
         raise InputError(f"{path}, line {line}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
-def _open_binary(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
-
-
-def _lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
+def _lines(path: Path) -> Iterator[bytes]:
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else Path.open
     try:
-        yield from file
+        with opened(path, "rb") as file:
+            yield from file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} is not a readable gzip file: {error}") from None

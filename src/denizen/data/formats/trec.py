@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
 
-from denizen.data.tables import rows_table
+from denizen.data.tables import table
 from denizen.engine.errors import InputError
 
-_RUN_FIELDS, _QRELS_FIELDS = 6, 4
 _MOST_GRADE = 1_000_000
 
 
@@ -26,10 +26,10 @@ def write_trec_run(path: Path, run: pa.Table, tag: str) -> None:
 
     Scores keep all digits of a 32-bit float, so that no ties appear that the run does not have.
     """
-    query_ids, doc_ids, scores = (run[name].to_pylist() for name in ("query_id", "doc_id", "score"))
+    columns = (run[name].to_pylist() for name in ("query_id", "doc_id", "score"))
     rank, last = 0, None
     with path.open("w", encoding="utf-8") as file:
-        for query_id, doc_id, score in zip(query_ids, doc_ids, scores, strict=True):
+        for query_id, doc_id, score in zip(*columns, strict=True):
             rank = rank + 1 if query_id == last else 1
             last = query_id
             file.write(f"{_field(query_id)} Q0 {_field(doc_id)} {rank} {score:.9g} {_field(tag)}\n")
@@ -48,20 +48,10 @@ def read_trec_run(path: Path, *, own: bool = False) -> pa.Table:
     Raises:
         InputError: When a line is no line of a run, or a passage stands twice in a query.
     """
-    found: dict[str, dict[str, float]] = {}
-    for place, fields in _lines(path, _RUN_FIELDS):
-        query_id, doc_id, score = _id(fields[0], own), _id(fields[2], own), _number(fields[4], place)
-        if doc_id in found.setdefault(query_id, {}):
-            raise InputError(f"{place}: passage {doc_id!r} stands twice in query {query_id!r}")
-        found[query_id][doc_id] = score
-    return rows_table(
-        "run",
-        (
-            {"query_id": query_id, "doc_id": doc_id, "score": score}
-            for query_id, scores in found.items()
-            for doc_id, score in sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
-        ),
-    )
+    found = _read(path, own, 6, "stands twice in", lambda fields: _number(fields[4]))
+    order = {query_id: at for at, query_id in enumerate(dict.fromkeys(query_id for query_id, _ in found))}
+    ranked = sorted(found.items(), key=lambda item: (order[item[0][0]], -item[1], item[0][1]))
+    return _table("run", "score", dict(ranked))
 
 
 def write_trec_qrels(path: Path, qrels: pa.Table) -> None:
@@ -84,49 +74,57 @@ def read_trec_qrels(path: Path, *, own: bool = False) -> pa.Table:
     Raises:
         InputError: When a line is no line of qrels, or a passage is judged twice for a query.
     """
-    found: dict[tuple[str, str], int] = {}
-    for place, fields in _lines(path, _QRELS_FIELDS):
-        grade = _number(fields[3], place)
-        if not grade.is_integer() or abs(grade) > _MOST_GRADE:
-            raise InputError(f"{place}: relevance {fields[3]} is not a whole number of at most {_MOST_GRADE}")
-        pair = _id(fields[0], own), _id(fields[2], own)
-        if pair in found:
-            raise InputError(f"{place}: passage {pair[1]!r} is judged twice for query {pair[0]!r}")
-        found[pair] = int(grade)
-    columns = ("query_id", "doc_id", "relevance")
-    return rows_table("qrels", (dict(zip(columns, (*pair, grade), strict=True)) for pair, grade in found.items()))
+    return _table("qrels", "relevance", _read(path, own, 4, "is judged twice for", lambda fields: _grade(fields[3])))
 
 
-def _lines(path: Path, count: int) -> Iterator[tuple[str, list[str]]]:
+def _read(
+    path: Path, own: bool, count: int, twice: str, value: Callable[[list[str]], float]
+) -> dict[tuple[str, str], float]:
+    """(query id, passage) to value, in the order of the file."""
     if not path.is_file():
         raise InputError(f"{path} does not exist")
+    found: dict[tuple[str, str], float] = {}
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
+            place = f"{path.name}:{number}"
             try:
                 fields = raw.decode("utf-8-sig" if number == 1 else "utf-8").split()
             except UnicodeDecodeError as error:
                 # to guess would make one id of two
-                raise InputError(f"{path.name}:{number} is not UTF-8 ({error.reason})") from None
-            if fields and len(fields) != count:
-                raise InputError(f"{path.name}:{number} has {len(fields)} fields; a line has {count}")
-            if fields:
-                yield f"{path.name}:{number}", fields
+                raise InputError(f"{place} is not UTF-8 ({error.reason})") from None
+            if not fields:
+                continue
+            if len(fields) != count:
+                raise InputError(f"{place} has {len(fields)} fields; a line has {count}")
+            query_id, doc_id = (unquote(field) if own else field for field in (fields[0], fields[2]))
+            if (query_id, doc_id) in found:
+                raise InputError(f"{place}: passage {doc_id!r} {twice} query {query_id!r}")
+            try:
+                found[query_id, doc_id] = value(fields)
+            except ValueError as error:
+                raise InputError(f"{place}: {error}") from None
+    return found
 
 
-def _number(text: str, place: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{place}: {text!r} is not a number")
-    return number
+def _table(name: str, value: str, found: Mapping[tuple[str, str], float]) -> pa.Table:
+    ids = {"query_id": [query_id for query_id, _ in found], "doc_id": [doc_id for _, doc_id in found]}
+    return table(name, {**ids, value: list(found.values())})
+
+
+def _number(text: str) -> float:
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    raise ValueError(f"{text!r} is not a number")
+
+
+def _grade(text: str) -> int:
+    grade = _number(text)
+    if not grade.is_integer() or abs(grade) > _MOST_GRADE:
+        raise ValueError(f"relevance {text} is not a whole number of at most {_MOST_GRADE}")
+    return int(grade)
 
 
 def _field(text: str) -> str:
     # what looks encoded already is encoded once more, so that decoding gives the id back
     return re.sub(r"\s|%(?=[0-9A-Fa-f]{2})", lambda found: quote(found[0]), text)
-
-
-def _id(field: str, own: bool) -> str:
-    return unquote(field) if own else field

@@ -306,7 +306,7 @@ def test_a_text_with_half_an_emoji_is_refused_with_its_line(tmp_path, name):
 
 
 def test_the_query_id_is_the_number_of_its_row(tmp_path):
-    path = file_with(tmp_path, "p.jsonl", json_lines(rows_of()[:1]) + b"{\n" + json_lines(rows_of()[1:]))
+    path = file_with(tmp_path, "my pairs 2.jsonl", json_lines(rows_of()[:1]) + b"{\n" + json_lines(rows_of()[1:]))
     assert read_pairs(path, skip_bad_rows=True).queries["query_id"].to_pylist() == ["q1", "q3"]
 
 

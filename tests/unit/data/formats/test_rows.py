@@ -14,7 +14,6 @@ from denizen.data.formats.rows import (
     json_lines,
     parquet_rows,
     require_content,
-    row_number,
 )
 from denizen.engine.errors import InputError
 
@@ -286,7 +285,3 @@ def test_text_that_is_not_utf8_in_a_parquet_file_is_refused_naming_it(tmp_path):
     pq.write_table(pa.table({"a": damaged}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match=r"a\.parquet is not a readable Parquet file: .*utf-8"):
         list(parquet_rows(tmp_path / "a.parquet"))
-
-
-def test_the_number_of_a_row_is_the_one_its_place_names():
-    assert row_number("my pairs 2.csv, line 17") == 17
