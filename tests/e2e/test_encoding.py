@@ -119,9 +119,3 @@ def test_evaluate_keeps_embeddings_where_it_is_told_to_and_nowhere_else(
     assert len(counted) == 40 and again == first
     assert evaluate([str(tiny_encoder)], beir, backend="torch", precision="fp32", bm25=False)["means"] == first["means"]
     assert len(counted) == 80
-
-
-def test_evaluate_refuses_a_backend_that_is_not_there(tiny_encoder: Path, tmp_path: Path) -> None:
-    beir = write_beir(tmp_path / "beir", 20)
-    with pytest.raises(InputError, match="backend 'tensorflow' is unknown"):
-        evaluate([str(tiny_encoder)], beir, backend="tensorflow")

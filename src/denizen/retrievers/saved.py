@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,13 @@ def load(folder: Path, encoding: Encoding, encoders: Encoders) -> Retriever:
     if not path.exists():
         return BiEncoder(locate(str(folder)), encoding, encoders)
     saved = read_json(path)
-    kind = saved.get("kind") if isinstance(saved, dict) else None
+    saved = saved if isinstance(saved, dict) else {}
+    kind, names = str(saved.get("kind")), saved.get("parts", [])
     if kind not in KINDS:
         raise InputError(f"{path} holds a retriever of the kind {kind!r}; there are {', '.join(sorted(KINDS))}")
-    names = saved.get("parts", [])
-    for name in names:
+    for name in names if isinstance(names, list) else [names]:
         # a folder that was made elsewhere must not reach beyond itself
-        if Path(name).name != name or not (folder / name).is_dir():
+        if not (isinstance(name, str) and re.fullmatch(r"[\w-]+", name) and (folder / name).is_dir()):
             raise InputError(f"{path} names the part {name!r}, which is no folder beside it; save the retriever anew")
     return KINDS[kind](folder, saved, tuple(load(folder / name, encoding, encoders) for name in names))
 

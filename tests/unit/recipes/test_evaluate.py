@@ -1,34 +1,108 @@
-"""Names of the models that are compared."""
+"""`evaluate` and `gate` take any retriever: models, BM25, and what is made of several."""
 
 from __future__ import annotations
 
-import shutil
+import json
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from denizen.engine.errors import InputError
-from denizen.recipes.evaluate import _names
+from denizen.measuring import probes
+from denizen.recipes import evaluate as recipe
+from denizen.recipes.evaluate import evaluate
+from denizen.recipes.gate import gate
+from denizen.retrievers.bi_encoder import BiEncoder, Encoders
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.model_ref import model_digest
+from denizen.retrievers.search import fuse
+from tests.e2e.conftest import write_beir
 
 
-@pytest.mark.parametrize(
-    ("folders", "names"),
-    [
-        (["runs/a/model", "runs/b/model"], ["a", "b"]),
-        (["one/tuned", "two/tuned"], ["tuned", "tuned-2"]),
-        (["bm25"], ["bm25-2"]),
-        (["my model"], ["my_model"]),
-    ],
-)
-def test_names_are_short_and_distinct(
-    folders: list[str], names: list[str], tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def beir(tmp_path: Path) -> Path:
+    """Twenty questions and their passages."""
+    return write_beir(tmp_path / "beir", 20)
+
+
+@pytest.fixture
+def hybrid(tiny_encoder: Path, tmp_path: Path) -> Path:
+    """The folder of a saved hybrid of BM25 and the tiny encoder."""
+    model = BiEncoder(tiny_encoder, Encoding(), Encoders(tmp_path / "store"))
+    Hybrid((BM25(), model), constant=5).save(tmp_path / "hybrid")
+    return tmp_path / "hybrid"
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, module: Any) -> list[dict[str, pa.Table]]:
+    """The runs of every evaluation."""
+    seen: list[dict[str, pa.Table]] = []
+    real = module.write_evaluation
+    monkeypatch.setattr(
+        module, "write_evaluation", lambda out, runs, *rest: seen.append(runs) or real(out, runs, *rest)
+    )
+    return seen
+
+
+def test_a_saved_hybrid_beside_its_parts_is_their_fusion(
+    hybrid: Path, tiny_encoder: Path, beir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    for folder in folders:
-        shutil.copytree(tiny_encoder, folder)
-    assert list(_names(folders)) == names
+    seen = spied(monkeypatch, recipe)
+    report = evaluate([str(tiny_encoder), str(hybrid)], beir, out=tmp_path / "out")
+    (runs,) = seen
+    name = tiny_encoder.parent.name
+    assert list(runs) == list(report["means"]) == [name, "hybrid", "bm25"]
+    assert runs["hybrid"] == fuse([runs["bm25"], runs[name]], 100, 5)
+    assert report["backends"] == {name: "torch-fp32", "hybrid": "torch-fp32"}
+    # alone, and its model by itself, they find the same
+    evaluate([str(hybrid), str(hybrid / "model")], beir, bm25=False)
+    assert seen[1]["hybrid"] == runs["hybrid"] and list(seen[1].values())[1] == runs[name]
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == report
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    files = {f"{system}.{kind}" for system in runs for kind in ("trec", "metrics.parquet")}
+    assert written == {*files, "metrics.json", "qrels.trec"}
 
 
-def test_a_model_that_is_given_twice_is_refused(tiny_encoder: Path) -> None:
-    with pytest.raises(InputError, match="is given twice"):
-        _names([str(tiny_encoder), f"{tiny_encoder}/../{tiny_encoder.name}"])
+def test_a_hybrid_is_gated_against_its_model(
+    hybrid: Path, tiny_encoder: Path, beir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = spied(monkeypatch, probes)
+    report = gate(str(hybrid), str(tiny_encoder), general=[str(beir)], out=tmp_path / "gate")
+    (runs,) = seen
+    asked, passages = set(runs["base"]["query_id"].to_pylist()), report["sets"]["beir"]["passages"]
+    assert 0 < len(asked) < 20 and passages == 20
+    assert set(runs["adapted"]["query_id"].to_pylist()) == asked
+    means = {name: found["nDCG@10"] for name, found in report["sets"]["beir"]["means"].items()}
+    # the words of these questions are those of their passages
+    assert means["adapted"] > means["base"] and report["met"]
+    assert report["change"] == {"general": pytest.approx(means["adapted"] - means["base"])}
+    assert report["models"]["base"] == model_digest(tiny_encoder) != report["models"]["adapted"]
+    assert json.loads((tmp_path / "gate/gate.json").read_text()) == report
+    keys = {"schema", "met", "limit", "measure", "change", "sets", "models", "versions"}
+    assert set(report) == keys and report["measure"] == "nDCG@10"
+    backwards = gate(str(tiny_encoder), str(hybrid), neighbour=[str(beir)])
+    assert backwards["change"] == {"neighbour": pytest.approx(-report["change"]["general"])} and not backwards["met"]
+
+
+def test_what_cannot_be_written_or_read_is_said_before_any_work(
+    tiny_encoder: Path, beir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "read_beir", lambda *given: pytest.fail("the corpus was read"))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "metrics.json").write_text('{"schema": 1}')
+    with pytest.raises(InputError, match="holds no evaluation of denizen"):
+        evaluate([str(tiny_encoder)], beir, out=other)
+    with pytest.raises(InputError, match="backend is 'tensorflow'; it must be one of"):
+        evaluate([str(tiny_encoder)], beir, backend="tensorflow")
+    with pytest.raises(InputError, match="backend torch has no int8"):
+        gate(str(tiny_encoder), str(tiny_encoder), general=[str(beir)], backend="torch", precision="int8")
+
+
+def test_a_split_without_answers_is_refused(tiny_encoder: Path, beir: Path) -> None:
+    (beir / "qrels/dev.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t0\n")
+    with pytest.raises(InputError, match="'dev'"):
+        evaluate([str(tiny_encoder)], beir, split="dev")

@@ -74,7 +74,7 @@ def test_an_added_or_removed_file_changes_the_digest(tmp_path):
     assert len(digests) == 3
 
 
-@pytest.mark.parametrize("name", ["README.md", "1_Pooling/README.md", "stage.json", "fingerprint.json"])
+@pytest.mark.parametrize("name", ["README.md", "1_Pooling/README.md", "step.json"])
 def test_files_that_are_not_the_model_do_not_change_the_digest(tmp_path, name):
     folder = model_in(tmp_path / "model")
     before = model_digest(folder)

@@ -1,0 +1,112 @@
+"""Retrievers as folders: saved, found by name, loaded; and what is no retriever."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from denizen.engine.errors import InputError
+from denizen.retrievers.bi_encoder import BiEncoder, Encoders
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.encoder import load_encoder, locate
+from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.saved import find, find_all, load
+
+
+@pytest.fixture
+def encoders(tmp_path: Path) -> Encoders:
+    """Where nothing is kept yet."""
+    return Encoders(tmp_path / "store")
+
+
+@pytest.fixture
+def saved(tiny_encoder: Path, encoders: Encoders, tmp_path: Path) -> Path:
+    """The folder of a hybrid of BM25 and the tiny encoder."""
+    Hybrid((BM25(), BiEncoder(tiny_encoder, Encoding(), encoders)), constant=7).save(tmp_path / "hybrid")
+    return tmp_path / "hybrid"
+
+
+def test_a_hybrid_comes_back_and_its_model_stands_by_itself(
+    saved: Path, tiny_encoder: Path, encoders: Encoders
+) -> None:
+    assert json.loads((saved / "retriever.json").read_text()) == {
+        "kind": "hybrid",
+        "constant": 7,
+        "parts": ["bm25", "model"],
+    }
+    encoding = Encoding(precision="fp32")
+    found = load(saved, encoding, encoders)
+    assert found == Hybrid((BM25(), BiEncoder(tiny_encoder, encoding, encoders)), constant=7)
+    load_encoder(saved / "model")
+    assert find(str(saved)) == saved and find(str(saved / "model")) == saved / "model"
+    assert load(saved / "model", encoding, encoders) == found.parts[1]
+
+
+def test_parts_of_one_kind_have_folders_of_their_own(tiny_encoder: Path, encoders: Encoders, tmp_path: Path) -> None:
+    model = BiEncoder(tiny_encoder, Encoding(), encoders)
+    whole = Hybrid((model, Hybrid((BM25(), model)), model))
+    whole.save(tmp_path / "nested")
+    assert json.loads((tmp_path / "nested/retriever.json").read_text())["parts"] == ["model", "hybrid", "model-2"]
+    assert load(tmp_path / "nested", Encoding(), encoders) == whole
+
+
+def test_what_needs_a_model_says_which_part_is_one(saved: Path) -> None:
+    with pytest.raises(InputError, match=r"of several parts; give the model among them, such as .*hybrid/model"):
+        locate(str(saved))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("not JSON", "of the kind 'None'; there are bm25, hybrid"),
+        ("[]", "of the kind 'None'"),
+        ('{"kind": ["hybrid"]}', "there are bm25, hybrid"),
+        ('{"kind": "router", "parts": []}', "of the kind 'router'"),
+        ('{"kind": "hybrid", "parts": ["bm25"]}', "at least 2 parts"),
+        ('{"kind": "hybrid", "parts": ["bm25", "model"], "constant": "60"}', "a whole number"),
+        ('{"kind": "hybrid", "parts": ["bm25", "gone"]}', "the part 'gone', which is no folder beside it"),
+        ('{"kind": "hybrid", "parts": ["bm25", "../hybrid/model"]}', "is no folder beside it"),
+        ('{"kind": "hybrid", "parts": ["bm25", ".."]}', "is no folder beside it"),
+        ('{"kind": "hybrid", "parts": ["bm25", ""]}', "is no folder beside it"),
+        ('{"kind": "hybrid", "parts": ["bm25", 7]}', "is no folder beside it"),
+        ('{"kind": "hybrid", "parts": 7}', "is no folder beside it"),
+    ],
+)
+def test_damaged_folders_are_refused(saved: Path, encoders: Encoders, content: str, message: str) -> None:
+    (saved / "retriever.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        load(saved, Encoding(), encoders)
+
+
+def test_a_part_that_holds_no_model_is_refused(saved: Path, encoders: Encoders) -> None:
+    (saved / "model/modules.json").unlink()
+    with pytest.raises(InputError, match="is no sentence-transformers model"):
+        load(saved, Encoding(), encoders)
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["runs/a/model", "runs/b/model"], ["a", "b"]),
+        (["one/tuned", "two/tuned", "three/tuned"], ["tuned", "tuned-2", "tuned-3"]),
+        (["bm25"], ["bm25-2"]),
+        (["my model"], ["my_model"]),
+    ],
+)
+def test_names_are_short_and_distinct(
+    folders: list[str], names: list[str], tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in folders:
+        shutil.copytree(tiny_encoder, folder)
+    assert list(find_all(folders)) == names
+
+
+def test_what_is_given_twice_is_refused(tiny_encoder: Path, saved: Path) -> None:
+    for folder in (tiny_encoder, saved):
+        with pytest.raises(InputError, match="is given twice"):
+            find_all([str(folder), f"{folder}/../{folder.name}"])

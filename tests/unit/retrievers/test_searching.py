@@ -1,0 +1,131 @@
+"""Retrievers side by side on one corpus: each works once, bars have names, and a fusion is that of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+import pytest
+
+from denizen.data.tables import rows_table, table
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Advance, Progress, Silent
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.retriever import Fusion, Retriever
+from denizen.retrievers.search import fuse, in_order
+from denizen.retrievers.searching import CorpusSearch, search_each
+
+CORPUS = table("corpus", {"doc_id": ["a", "b", "c"], "text": ["gout", "lupus", "gout fever"]})
+QUERIES = {"q2": "lupus", "q1": "gout", "q3": "zebra"}
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Finds the same passages for every query, and says when it works."""
+
+    kind: ClassVar[str] = "fixed"
+    parts: ClassVar[tuple[Retriever, ...]] = ()
+
+    found: str
+    done: list[str] = field(default_factory=list, compare=False)
+    digest: str = ""
+
+    def index(self, corpus: pa.Table, progress: Progress) -> int:
+        self.done.append(f"index {self.found}")
+        return len(corpus)
+
+    def search(self, index: int, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
+        self.done.append(f"search {self.found}")
+        with progress.bar(len(queries), "queries") as advance:
+            advance(len(queries))
+        with progress.bar(index, "texts"):
+            progress.note("a fact")
+        rows = [
+            {"query_id": query_id, "doc_id": doc_id, "score": -float(rank)}
+            for query_id in queries
+            for rank, doc_id in enumerate(self.found[:depth])
+        ]
+        return rows_table("run", rows)
+
+    def save(self, folder: Path) -> None:
+        raise NotImplementedError
+
+
+class Bars(Silent):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+    @contextmanager
+    def bar(self, total: int, unit: str) -> Iterator[Advance]:
+        self.told.append(f"{total} {unit}")
+        yield lambda count: None
+
+
+def test_a_retriever_works_once_also_as_a_part_of_fusions_and_in_any_order() -> None:
+    done: list[str] = []
+    one, other = Fixed("abc", done), Fixed("cb", done)
+    inner = Hybrid((one, other))
+    systems = {"inner": inner, "one": one, "again": Fixed("abc", done), "outer": Hybrid((other, inner)), "other": other}
+    runs = search_each(systems, QUERIES, CORPUS, 3, Silent())
+    assert done == ["index abc", "search abc", "index cb", "search cb"]
+    assert runs["again"] is runs["one"] and list(runs) == list(systems)
+    assert runs["inner"] == fuse([runs["one"], runs["other"]], 3)
+    assert runs["outer"] == fuse([runs["other"], runs["inner"]], 3)
+
+
+def test_a_fusion_alone_finds_what_it_finds_beside_its_parts() -> None:
+    hybrid = Hybrid((BM25(), Fixed("bca")), constant=3)
+    assert isinstance(hybrid, Fusion) and not isinstance(BM25(), Fusion)
+    alone = hybrid.search(hybrid.index(CORPUS, Silent()), QUERIES, 3, Silent())
+    assert CorpusSearch(CORPUS, QUERIES, 3, Silent()).run("h", hybrid) == alone
+    # BM25 finds nothing for q3, and yet the queries stand as they were given
+    assert list(dict.fromkeys(alone["query_id"].to_pylist())) == ["q2", "q1", "q3"]
+    by_query = {name: [row["doc_id"] for row in alone.to_pylist() if row["query_id"] == name] for name in QUERIES}
+    # constant 3: q2 has b first twice; q1 has a: 1/4 + 1/6, c: 1/5 + 1/5, b: 1/4
+    assert by_query == {"q2": ["b", "c", "a"], "q1": ["a", "c", "b"], "q3": ["b", "c", "a"]}
+    assert alone["score"].to_pylist()[0] == pytest.approx(2 / 4)
+
+
+def test_bars_of_queries_say_whose_they_are_and_other_news_passes() -> None:
+    bars = Bars()
+    CorpusSearch(CORPUS, QUERIES, 3, bars).run("base", Fixed("a"))
+    CorpusSearch(CORPUS, QUERIES, 3, bars, "queries of nq").run("base", Fixed("a"))
+    CorpusSearch(CORPUS, QUERIES, 3, bars, "queries of nq").run("", Fixed("a"))
+    texts = ["3 texts", "a fact"]
+    units = ["queries by base", "queries of nq by base", "queries of nq"]
+    assert bars.told == [line for unit in units for line in (f"3 {unit}", *texts)]
+
+
+def test_hybrids_are_equal_by_what_they_fuse_and_how() -> None:
+    one = Hybrid((BM25(), Fixed("abc", digest="1" * 64)))
+    assert one == Hybrid((BM25(), Fixed("abc", digest="1" * 64))) and len(one.digest) == 64
+    others = [
+        Hybrid((BM25(), Fixed("abc", digest="2" * 64))),
+        Hybrid((Fixed("abc", digest="1" * 64), BM25())),
+        Hybrid(one.parts, constant=61),
+        BM25(),
+    ]
+    assert len({one.digest, *(other.digest for other in others)}) == 5
+
+
+@pytest.mark.parametrize(("parts", "constant"), [((), 60), ((BM25(),), 60), ((BM25(), BM25()), -1)])
+def test_what_cannot_be_fused_is_refused(parts: tuple[Retriever, ...], constant: int) -> None:
+    with pytest.raises(InputError, match="at least 2 parts"):
+        Hybrid(parts, constant)
+
+
+def test_a_run_in_the_given_order_keeps_the_order_of_passages() -> None:
+    rows = [{"query_id": query_id, "doc_id": doc_id, "score": 1.0} for query_id in "bca" for doc_id in "yxz"]
+    found = in_order(rows_table("run", rows), ["a", "none", "b", "c"])
+    assert found["query_id"].to_pylist() == list("aaabbbccc")
+    assert found["doc_id"].to_pylist() == list("yxz") * 3
