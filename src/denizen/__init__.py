@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from denizen.recipes.adapt import adapt
+    from denizen.api import adapt
     from denizen.recipes.config import AdaptConfig
     from denizen.recipes.evaluate import evaluate
 
@@ -15,7 +15,7 @@ __all__ = ["AdaptConfig", "adapt", "evaluate"]
 
 _HOMES = {
     "AdaptConfig": "denizen.recipes.config",
-    "adapt": "denizen.recipes.adapt",
+    "adapt": "denizen.api",
     "evaluate": "denizen.recipes.evaluate",
 }
 

@@ -9,20 +9,24 @@ from typing import Annotated, Any
 import typer
 
 from denizen.cli.app import app, set_debug
-from denizen.cli.options import Debug, Json, Out, Quiet, Redo, given, with_settings
+from denizen.cli.options import Debug, Json, Out, Quiet, Redo, adapt_settings, given, with_settings, without_effect
 from denizen.cli.printing import check_gate, make_progress, show
-from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
+from denizen.engine.errors import InputError
 
 
 def _adapt(
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="BEIR folder, file of question-answer pairs, or data set id; with a teacher, documents of any kind."
         ),
-    ],
+    ] = None,
     *,
     out: Out,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A file of settings, YAML or JSON, as a run's config.json; options here come before it."),
+    ] = None,
     redo: Redo = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -31,15 +35,20 @@ def _adapt(
 ) -> None:
     """Adapt a bi-encoder to documents: with questions that belong to them, or with a teacher that writes and grades."""
     set_debug(debug)
-    config = AdaptConfig(source, **given(settings))
-    from denizen.recipes.adapt import adapt
+    from denizen.api import adapt
+    from denizen.recipes.config import AdaptConfig, read_settings
 
-    report = adapt(config, out, redo=redo, progress=make_progress(quiet))
+    values = {**(read_settings(config) if config else {}), **given(settings)}
+    if source is not None:
+        values["source"] = source
+    if "source" not in values:
+        raise InputError("there is no source: give it as the argument, or as source in the file of --config")
+    report = adapt(AdaptConfig(**values), out, redo=redo, progress=make_progress(quiet))
     show(report, quiet, as_json)
     check_gate(report["gate"])
 
 
-app.command(name="adapt")(with_settings(_adapt))
+app.command(name="adapt")(with_settings(_adapt, adapt_settings))
 
 
 @app.command()
@@ -53,7 +62,7 @@ def demo(
 ) -> None:
     """Run the main job on embedded data: docstrings of installed packages and all-MiniLM-L6-v2, offline."""
     set_debug(debug)
-    from denizen.recipes.demo import run_demo
+    from denizen.api import demo as run_demo
 
     out = out or Path("runs/demo-full" if full else "runs/demo")
     report = run_demo(out, full=full, redo=redo, progress=make_progress(quiet))
@@ -71,14 +80,14 @@ def _retry(
 ) -> None:
     """Ask the failed calls of a run again, and those that its budget cut off; what was answered is not paid twice."""
     set_debug(debug)
-    from denizen.recipes.retry import retry
+    from denizen.api import retry
 
     report = retry(run, progress=make_progress(quiet), **given(settings))
     show(report, quiet, as_json)
     check_gate(report["gate"])
 
 
-app.command(name="retry")(with_settings(_retry, WITHOUT_EFFECT))
+app.command(name="retry")(with_settings(_retry, adapt_settings, without_effect))
 
 
 @app.command()

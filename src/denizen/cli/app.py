@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from denizen.cli.options import add_settings
 from denizen.engine.errors import DenizenError
+
+
+class _Group(TyperGroup):
+    """The commands; settings become options of the one that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Completes the command before it is looked up."""
+        info = next((each for each in app.registered_commands if args and each.name == args[0]), None)
+        if info is not None and info.callback is not None and add_settings(info.callback):
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            alone.command(name=info.name)(info.callback)
+            self.commands[args[0]] = typer.main.get_command(alone)
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="denizen",
+    cls=_Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from denizen.cli.app import app, set_debug
 from denizen.cli.options import Debug, Json, Quiet, given, with_settings
 from denizen.cli.printing import make_progress
-from denizen.ingest.settings import PANELS, IngestConfig
+
+if TYPE_CHECKING:
+    from denizen.engine.settings import Setting
 
 
 def _ingest(
@@ -25,8 +28,10 @@ def _ingest(
 ) -> None:
     """Read files into a clean corpus of passages: PDF, HTML, filings, office files, mail, tables, text, archives."""
     set_debug(debug)
-    config = IngestConfig(paths, **given(settings))
     from denizen.ingest.ingest import ingest, ingest_lines
+    from denizen.ingest.settings import IngestConfig
+
+    config = IngestConfig(tuple(paths), **given(settings))
 
     report = ingest(config, out, progress=make_progress(quiet))
     if as_json:
@@ -35,7 +40,14 @@ def _ingest(
         typer.echo("\n".join(ingest_lines(report, out)))
 
 
-app.command(name="ingest")(with_settings(_ingest, config=IngestConfig, panels=PANELS))
+def _settings() -> Mapping[str, Setting]:
+    from denizen.engine.settings import settings_of
+    from denizen.ingest.settings import IngestConfig
+
+    return settings_of(IngestConfig)
+
+
+app.command(name="ingest")(with_settings(_ingest, _settings))
 
 
 @app.command(name="download-filings")

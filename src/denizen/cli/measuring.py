@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from denizen.cli.app import app, set_debug
-from denizen.cli.options import Debug, Json, Quiet, given, with_settings
+from denizen.cli.options import Debug, Json, Quiet, adapt_settings, given, with_settings, without_effect
 from denizen.cli.printing import check_gate, make_progress, print_table
-from denizen.recipes.config import WITHOUT_EFFECT
 
 
 @app.command()
@@ -148,7 +147,7 @@ def _audit(  # noqa: PLR0913
     """Measure whether a run's LLM judge can be trusted: kappa against itself, known pairs, a second judge, people."""
     set_debug(debug)
     from denizen.recipes.audit import audit as run_audit
-    from denizen.recipes.audit import audit_lines
+    from denizen.reports.audit import audit_lines
 
     found = run_audit(
         run,
@@ -186,7 +185,8 @@ def _pool(  # noqa: PLR0913
 ) -> None:
     """Compare models without labels: fresh queries on held-out documents, pooled results, another LLM's grades."""
     set_debug(debug)
-    from denizen.recipes.pool import pool, pool_lines
+    from denizen.recipes.pool import pool
+    from denizen.reports.pool import pool_lines
 
     found = pool(
         run,
@@ -205,5 +205,5 @@ def _pool(  # noqa: PLR0913
         typer.echo("\n".join(pool_lines(found)))
 
 
-app.command(name="audit")(with_settings(_audit, WITHOUT_EFFECT))
-app.command(name="pool")(with_settings(_pool, WITHOUT_EFFECT))
+app.command(name="audit")(with_settings(_audit, adapt_settings, without_effect))
+app.command(name="pool")(with_settings(_pool, adapt_settings, without_effect))

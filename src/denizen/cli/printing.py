@@ -28,6 +28,7 @@ def show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
         result_lines,
         seed_lines,
         teacher_lines,
+        unchanged,
     )
 
     print_table(result_lines(report))
@@ -41,10 +42,8 @@ def show(report: dict[str, Any], quiet: bool, as_json: bool) -> None:
     typer.echo(gate_sentence(report))
     if report["warning"]:
         typer.echo(report["warning"])
-    if report["chosen"] == "base":
-        from denizen.reports.results import BASE_STAYS, GATE_LEAVES_BASE
-
-        typer.echo(GATE_LEAVES_BASE if report["best_round"] else BASE_STAYS)
+    if why := unchanged(report):
+        typer.echo(why)
     typer.echo(f"report: {Path(report['model']).parent.as_posix()}/report.html")
     typer.echo(f"{'adapted ' if report['chosen'] != 'base' else ''}model: {report['model']}")
 

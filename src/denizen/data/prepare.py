@@ -1,112 +1,202 @@
-"""The first stage of a run: a source becomes passages, split queries and qrels, guarded against leaks."""
+"""The first step of a run: a source becomes passages, queries and qrels, split and guarded against leaks."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
-from denizen.data import passages as corpus_stage
-from denizen.data import splitting
+from denizen.data import passages, splitting
+from denizen.data.artifacts import Corpus, Documents, Qrels, Queries
 from denizen.data.formats import Source
 from denizen.data.formats.source import SPLITS, source_files
+from denizen.data.leaks import check_leaks, find_leaks, leak_groups, without_leaks
 from denizen.data.tables import relevant, rows_table, write_table
+from denizen.engine.artifact import Artifact
 from denizen.engine.errors import InputError
-from denizen.engine.stage import file_digest, write_json
-from denizen.recipes.config import AdaptConfig
-
-# the settings that decide what the stage writes
-SETTINGS = (
-    "source",
-    "split",
-    "dev_share",
-    "test_share",
-    "seed",
-    "near_duplicate",
-    "passage_chars",
-    "skip_bad_rows",
-    "drop_leaks",
-    "allow_leak",
-)
-
+from denizen.engine.files import file_digest, write_json
+from denizen.engine.progress import Progress
+from denizen.engine.settings import Params, Seeded, setting
+from denizen.engine.step import Context, step
 
 # whose side a document takes that queries of several splits belong to
 _ORDER = ("test", "dev", "train")
 
 
 @dataclass(frozen=True)
-class Data:
-    """The tables that a run works on, and their digests."""
+class Shares(Seeded):
+    """How much is held out."""
 
-    corpus: pa.Table
-    queries: pa.Table
-    qrels: pa.Table
-    digests: dict[str, str]
-    facts: dict[str, Any]
+    panel = "Model and data"
 
-    def split(self, *names: str) -> tuple[list[str], list[str]]:
-        """Ids and texts of the queries in the named splits."""
-        rows = [row for row in self.queries.to_pylist() if row["split"] in names]
-        return [row["query_id"] for row in rows], [row["text"] for row in rows]
+    # 70/10/20 as in the usual train/dev/test division
+    dev_share: float = setting(0.1, "Share of the queries for dev.", least=0.01, most=0.4)
+    test_share: float = setting(0.2, "Share of the queries for test.", least=0.01, most=0.5)
+
+    def __post_init__(self) -> None:
+        """Checks every value, and that something is left to train on."""
+        super().__post_init__()
+        if self.dev_share + self.test_share > 0.8:
+            raise InputError(
+                f"dev_share + test_share is {self.dev_share + self.test_share:g}; at most 0.8, so that something "
+                "is left to train on"
+            )
+
+
+@dataclass(frozen=True)
+class NearDuplicates(Params):
+    """What counts as nearly the same."""
+
+    panel = "Model and data"
+
+    # .9 of the information content: calibrated on MedQuAD, where the template questions of two diseases
+    # share 80 % of their words and are no duplicates
+    near_duplicate: float = setting(
+        0.9, "Similarity (idf-weighted Jaccard) from which two texts are near-duplicates.", least=0.8, most=1.0
+    )
+
+
+@dataclass(frozen=True)
+class Dividing(Shares, NearDuplicates):
+    """How a source is cut into passages and divided into sides."""
+
+    # 500-1000 characters is what arXiv 2512.08088 (section III) uses for filings
+    passage_chars: int = setting(1000, "Longest passage that an answer is cut into.", least=100, most=1_000_000)
+    skip_bad_rows: bool = setting(False, "Skip and count unreadable rows instead of stopping.")
+
+
+@dataclass(frozen=True)
+class Splitting(Dividing):
+    """How labelled queries are split besides, and what is done about leaks."""
+
+    split: Literal["auto", "document", "random"] = setting(
+        "auto",
+        "auto: the source's own, else document. document: by document and near-duplicate cluster. random: by row.",
+    )
+    drop_leaks: bool = setting(False, "Drop the queries that leak from the learning side instead of stopping.")
+    allow_leak: bool = setting(False, "Run although the splits leak; every result says so.")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run starts from.
+
+    Attributes:
+        load: Reads it.
+        digests: Of all that it comes from, by name.
+        read: What reading files gave: counts, dropped texts by reason, languages; empty where none were read.
+    """
+
+    load: Callable[[], Source]
+    digests: Mapping[str, str]
+    read: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def doc_ids(self) -> list[str]:
-        """The ids of the passages, ascending."""
-        return list(self.corpus["doc_id"].to_pylist())
+    def source(self) -> dict[str, Artifact]:
+        """The input of a step that reads it."""
+        return {name: Artifact(Path(name), digest) for name, digest in self.digests.items()}
 
 
-def write_data(folder: Path, source: Source, config: AdaptConfig) -> dict[str, Any]:
-    """Cuts, clusters, splits and guards a source, and writes the tables of stage corpus.
+@dataclass(frozen=True)
+class Labelled(Artifact):
+    """A source with labels, ready to learn from."""
+
+    @property
+    def corpus(self) -> Corpus:
+        """The passages."""
+        return self.part("corpus.parquet", Corpus)
+
+    @property
+    def queries(self) -> Queries:
+        """The queries, split."""
+        return self.part("queries.parquet", Queries)
+
+    @property
+    def qrels(self) -> Qrels:
+        """What is relevant to them."""
+        return self.part("qrels.parquet", Qrels)
+
+
+@dataclass(frozen=True)
+class Unlabelled(Artifact):
+    """A source without labels to learn from; its labelled test queries, if it has some."""
+
+    @property
+    def corpus(self) -> Corpus:
+        """The passages."""
+        return self.part("corpus.parquet", Corpus)
+
+    @property
+    def documents(self) -> Documents:
+        """The side of each document."""
+        return self.part("documents.parquet", Documents)
+
+    @property
+    def test_queries(self) -> Queries:
+        """Labelled test queries."""
+        return self.part("test_queries.parquet", Queries)
+
+    @property
+    def labels(self) -> Qrels:
+        """Their qrels."""
+        return self.part("labels.parquet", Qrels)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there are labelled test queries; in a plan: no, which costs more."""
+        return bool(self.facts.get("labelled_test_queries"))
+
+
+@step(version=3, makes=Labelled, name="corpus")
+def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Cuts, clusters, splits and guards a source.
 
     Raises:
         LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
         InputError: When a split is missing or empty.
     """
-    if source.cut:
-        corpus, qrels = corpus_stage.cut(source.documents, source.qrels, config.passage_chars)
-    else:
-        corpus, qrels = corpus_stage.keep_whole(source.documents), source.qrels
-    corpus = corpus_stage.ordered(corpus_stage.with_clusters(corpus, config.near_duplicate))
-    queries = corpus_stage.without_empty(source.queries, qrels)
-    queries, how = _split(queries, qrels, corpus, source, config)
+    found = ctx[Given].load()
+    corpus, qrels = _passages(found, params)
+    queries = passages.without_empty(found.queries, qrels)
+    queries, how = _split(queries, qrels, corpus, found, params)
     before = len(queries)
-    if config.drop_leaks:
-        queries, leaks = splitting.without_leaks(queries, qrels, corpus, config.near_duplicate)
+    if params.drop_leaks:
+        queries, leaks = without_leaks(queries, qrels, corpus, params.near_duplicate)
     else:
-        leaks = splitting.find_leaks(queries, qrels, corpus, config.near_duplicate)
-        if not config.allow_leak:
-            splitting.check_leaks(leaks)
+        leaks = find_leaks(queries, qrels, corpus, params.near_duplicate)
+        if not params.allow_leak:
+            check_leaks(leaks)
     dropped = before - len(queries)
     # equal questions of a BEIR folder stay apart where they are measured, as its published figures count them; in
     # training each would make the other's passage a negative
-    queries, qrels = corpus_stage.merge_equal_queries(queries, qrels, SPLITS if source.cut else ("train",))
+    queries, qrels = passages.merge_equal_queries(queries, qrels, SPLITS if found.cut else ("train",))
     counts = {split: queries["split"].to_pylist().count(split) for split in SPLITS}
     empty = [split for split, count in counts.items() if count == 0]
     if empty:
         raise InputError(f"no query is in {', '.join(empty)} (found: {counts}); use --split document to split anew")
-    for name, rows in (("corpus", corpus), ("queries", queries), ("qrels", qrels)):
-        write_table(folder / f"{name}.parquet", rows)
-    failures = [{"stage": "corpus", "key": row.place, "error": row.problem, "raw": row.raw} for row in source.bad_rows]
-    write_table(folder / "failures.parquet", rows_table("failures", failures))
-    write_json(folder / "leaks.json", [asdict(leak) for leak in leaks])
-    return {
-        "documents": len(source.documents),
+    _write(out, found, {"corpus": corpus, "queries": queries, "qrels": qrels})
+    write_json(out / "leaks.json", [asdict(leak) for leak in leaks])
+    facts = {
+        "documents": len(found.documents),
         "passages": len(corpus),
         "queries": counts,
         "split": how,
-        "parts_left_out": list(source.parts_left_out),
-        "skipped_rows": len(source.bad_rows),
+        "parts_left_out": list(found.parts_left_out),
+        "skipped_rows": len(found.bad_rows),
         "queries_dropped_as_leaks": dropped,
-        "leaks": 0 if config.drop_leaks else len(leaks),
+        "leaks": 0 if params.drop_leaks else len(leaks),
     }
+    _note(facts, ctx.progress)
+    return facts
 
 
-def write_unlabelled(folder: Path, source: Source, config: AdaptConfig) -> dict[str, Any]:
+@step(version=6, makes=Unlabelled, name="corpus")
+def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
     """Cuts and clusters a source without training labels and puts each document on a side.
 
     A source with labelled test queries keeps them for the test; their documents, and what is nearly the same, stand on
@@ -115,44 +205,66 @@ def write_unlabelled(folder: Path, source: Source, config: AdaptConfig) -> dict[
     Raises:
         InputError: When a side would be empty.
     """
-    if source.cut:
-        corpus, qrels = corpus_stage.cut(source.documents, source.qrels, config.passage_chars)
-    else:
-        corpus, qrels = corpus_stage.keep_whole(source.documents), source.qrels
-    corpus = corpus_stage.ordered(corpus_stage.with_clusters(corpus, config.near_duplicate))
-    queries = corpus_stage.without_empty(source.queries, qrels)
+    given = ctx[Given]
+    found = given.load()
+    corpus, qrels = _passages(found, params)
+    queries = passages.without_empty(found.queries, qrels)
     split_of = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
     labelled = "test" in split_of.values()
     known = _known_sides(corpus, qrels, split_of) if labelled else {}
-    shares = (config.dev_share, config.test_share, config.seed)
-    documents = splitting.split_documents(corpus, known, *shares)
+    documents = splitting.split_documents(corpus, known, params.dev_share, params.test_share, params.seed)
     kept = queries.filter(pa.array([labelled and split == "test" for split in split_of.values()], type=pa.bool_()))
     inside = set(kept["query_id"].to_pylist())
     labels = qrels.filter(pa.array([name in inside for name in qrels["query_id"].to_pylist()], type=pa.bool_()))
-    for name, rows in (("corpus", corpus), ("documents", documents), ("test_queries", kept), ("labels", labels)):
-        write_table(folder / f"{name}.parquet", rows)
-    failures = [{"stage": "corpus", "key": row.place, "error": row.problem, "raw": row.raw} for row in source.bad_rows]
-    write_table(folder / "failures.parquet", rows_table("failures", failures))
+    _write(out, found, {"corpus": corpus, "documents": documents, "test_queries": kept, "labels": labels})
     sides = documents["split"].to_pylist()
+    ctx.progress.note(f"{len(corpus):,} passages of {len(documents):,} documents")
     return {
         "documents": len(documents),
         "passages": len(corpus),
         "sides": {split: sides.count(split) for split in SPLITS},
         "labelled_test_queries": len(kept),
         "split": "by document and near-duplicate cluster",
-        "parts_left_out": list(source.parts_left_out),
-        "skipped_rows": len(source.bad_rows),
+        "parts_left_out": list(found.parts_left_out),
+        "skipped_rows": len(found.bad_rows),
         "queries_dropped_as_leaks": 0,
         "leaks": 0,
+        "read": dict(given.read),
     }
+
+
+def _passages(found: Source, params: Dividing) -> tuple[pa.Table, pa.Table]:
+    if found.cut:
+        corpus, qrels = passages.cut(found.documents, found.qrels, params.passage_chars)
+    else:
+        corpus, qrels = passages.keep_whole(found.documents), found.qrels
+    return passages.ordered(passages.with_clusters(corpus, params.near_duplicate)), qrels
+
+
+def _write(out: Path, found: Source, tables: Mapping[str, pa.Table]) -> None:
+    for name, rows in tables.items():
+        write_table(out / f"{name}.parquet", rows)
+    failures = [{"stage": "corpus", "key": row.place, "error": row.problem, "raw": row.raw} for row in found.bad_rows]
+    write_table(out / "failures.parquet", rows_table("failures", failures))
+
+
+def _note(facts: Mapping[str, Any], progress: Progress) -> None:
+    progress.note(f"{facts['passages']:,} passages of {facts['documents']:,} documents")
+    counts = ", ".join(f"{count:,} {split}" for split, count in facts["queries"].items())
+    progress.note(f"queries: {counts}; split: {facts['split']}")
+    if facts["parts_left_out"]:
+        progress.note(f"parts left out: {', '.join(facts['parts_left_out'])}")
+    for name in ("skipped_rows", "queries_dropped_as_leaks", "leaks"):
+        if facts[name]:
+            progress.note(f"{name.replace('_', ' ')}: {facts[name]:,}")
 
 
 def _known_sides(corpus: pa.Table, qrels: pa.Table, split_of: Mapping[str, str]) -> dict[str, str]:
     """The documents of labelled test and dev queries, and those with a near-duplicate of a labelled passage."""
     clusters = dict(zip(corpus["doc_id"].to_pylist(), corpus["cluster"].to_pylist(), strict=True))
     wanted: dict[int, str] = {}
-    for query_id, passages in relevant(qrels).items():
-        for doc_id in passages if split_of[query_id] in ("test", "dev") else ():
+    for query_id, known_ids in relevant(qrels).items():
+        for doc_id in known_ids if split_of[query_id] in ("test", "dev") else ():
             number = clusters[doc_id]
             wanted[number] = min(split_of[query_id], wanted.get(number, "dev"), key=_ORDER.index)
     known: dict[str, str] = {}
@@ -163,23 +275,28 @@ def _known_sides(corpus: pa.Table, qrels: pa.Table, split_of: Mapping[str, str])
 
 
 def _split(
-    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source, config: AdaptConfig
+    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source, params: Splitting
 ) -> tuple[pa.Table, str]:
-    if config.split == "random":
-        return splitting.split_by_row(queries, config.dev_share, config.test_share, config.seed), "random, by row"
-    own = source.splits if config.split == "auto" else set()
+    if params.split == "random":
+        return splitting.split_by_row(queries, params.dev_share, params.test_share, params.seed), "random, by row"
+    own = source.splits if params.split == "auto" else set()
     if not own:
-        groups = splitting.leak_groups(queries, qrels, corpus, config.near_duplicate)
-        shares = (config.dev_share, config.test_share, config.seed)
+        groups = leak_groups(queries, qrels, corpus, params.near_duplicate)
+        shares = (params.dev_share, params.test_share, params.seed)
         return splitting.split_by_group(queries, groups, *shares), "by document and near-duplicate cluster"
     inside = queries.filter(pa.array([split is not None for split in queries["split"].to_pylist()]))
     if own == {"train", "test"}:
-        groups = splitting.leak_groups(inside, qrels, corpus, config.near_duplicate)
+        groups = leak_groups(inside, qrels, corpus, params.near_duplicate)
         return (
-            splitting.dev_from_train(inside, groups, config.dev_share, config.seed),
+            splitting.dev_from_train(inside, groups, params.dev_share, params.seed),
             "the source's own, dev cut from train by document",
         )
     return inside, "the source's own"
+
+
+def given_by(load: Callable[[], Source], source: Source | str, out: Path | None = None) -> Given:
+    """A source that is read already, or a path or id that `load` reads."""
+    return Given(load, content_digest(source) if isinstance(source, Source) else source_digest(source, out))
 
 
 def source_digest(source: str, out: Path | None = None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from denizen.engine.errors import DenizenError, InputError
+from denizen.engine.errors import DenizenError, InputError, reason
 
 # fewer free bytes than a checkpoint's smallest file
 _FULL = 1 << 20
@@ -80,6 +80,19 @@ def probe(folder: Path) -> None:
     file = folder / f".probe-{os.getpid()}"
     file.touch()
     file.unlink()
+
+
+def check_store(store: str) -> None:
+    """Makes sure that a shared folder can be used, before the corpus is read and not after; "" is none.
+
+    Raises:
+        InputError: When nothing can be written there.
+    """
+    try:
+        if store:
+            probe(Path(store).expanduser())
+    except OSError as error:
+        raise InputError(f"--store {store} cannot be used: {reason(error)}; give another folder") from error
 
 
 def _clear(out: Path, whole: bool) -> None:

@@ -1,55 +1,153 @@
-"""Settings of a command: each with its default, help and bounds, filled in, checked, and shown as JSON keeps them."""
+"""Settings: each with its default, help and bounds, checked when they are made, composed, and shown as JSON keeps them.
+
+The settings of a step stand in a frozen dataclass beside it, a subclass of `Params`. A command's settings are a
+dataclass of such parts; outside they have one flat name each, and a name that several parts have means the same in all.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import field
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from denizen.engine.errors import InputError
 
-
-def setting(
-    default: Any, help: str, *, least: float | None = None, most: float | None = None, metavar: str | None = None
-) -> Any:
-    """A dataclass field with what the command line says of it and the bounds of its values."""
-    return field(default=default, metadata={"help": help, "least": least, "most": most, "metavar": metavar})
+P = TypeVar("P", bound="Params")
 
 
-class Settings:
-    """What the settings of `adapt` and of `ingest`, frozen dataclasses of `setting` fields, have in common."""
+def setting(default: Any, help: str, *, least: float | None = None, most: float | None = None, **shown: str) -> Any:
+    """A dataclass field with what the command line says of it and the bounds of its values.
 
-    def _check_names(self, given: Mapping[str, Any]) -> None:
-        known = {spec.name for spec in _specs(self)}
-        unknown = sorted(set(given) - known)
-        if unknown:
-            raise InputError(f"unknown settings {unknown}; there are {sorted(known)}")
+    Args:
+        default: Its default; MISSING: it has none.
+        help: What it does.
+        least: The lowest value.
+        most: The highest value.
+        shown: `metavar`, and `panel` where it is not that of its class.
+    """
+    return field(default=default, metadata={"help": help, "least": least, "most": most, **shown})
 
-    def _fill(self, values: Mapping[str, Any]) -> None:
-        """Takes the values, and the defaults of what is not among them, each checked."""
+
+@dataclass(frozen=True)
+class Params:
+    """Settings that are checked when they are made.
+
+    Attributes:
+        panel: How the command line's help groups them.
+        effect: Whether they decide what comes out, and not only where and how it is worked on.
+    """
+
+    panel: ClassVar[str] = ""
+    effect: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Checks every value.
+
+        Raises:
+            InputError: When one is of another type or out of its bounds.
+        """
         hints = get_type_hints(type(self))
-        for spec in _specs(self):
-            value = values.get(spec.name, spec.default)
-            # JSON has lists only
-            value = tuple(value) if isinstance(value, list) else value
-            _check(spec, hints[spec.name], value)
-            object.__setattr__(self, spec.name, value)
+        for spec in dataclasses.fields(self):
+            if spec.metadata:
+                value = getattr(self, spec.name)
+                # JSON has lists only
+                value = tuple(value) if isinstance(value, list) else value
+                _check(spec, hints[spec.name], value)
+                object.__setattr__(self, spec.name, value)
+
+    @classmethod
+    def of(cls: type[P], values: Mapping[str, Any]) -> P:
+        """Fills all parts from flat names; what is not among them has its default."""
+        found: dict[str, Any] = {}
+        hints = get_type_hints(cls)
+        for spec in dataclasses.fields(cls):
+            if not spec.metadata:
+                found[spec.name] = hints[spec.name].of(values)
+            elif spec.name in values:
+                found[spec.name] = values[spec.name]
+        return cls(**found)
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings as JSON keeps them."""
-        found = {spec.name: getattr(self, spec.name) for spec in _specs(self)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+        """Flat names to values, as JSON keeps them."""
+        found: dict[str, Any] = {}
+        for spec in dataclasses.fields(self):
+            value = getattr(self, spec.name)
+            if isinstance(value, Params):
+                found |= value.as_dict()
+            else:
+                found[spec.name] = list(value) if isinstance(value, tuple) else value
+        return found
 
-    def only(self, *names: str) -> dict[str, Any]:
-        """The named settings, for a fingerprint."""
-        found = self.as_dict()
-        return {name: found[name] for name in names}
+
+@dataclass(frozen=True)
+class Seeded(Params):
+    """Settings of what draws at random."""
+
+    panel = "Model and data"
+
+    seed: int = setting(42, "Seed of every random choice.", least=0, most=2**31)
 
 
-def _specs(settings: Settings) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(settings)  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Setting:
+    """A setting by its flat name.
+
+    Attributes:
+        owner: The class that declares it.
+        spec: Its field.
+        hint: Its type.
+    """
+
+    owner: type[Params]
+    spec: dataclasses.Field[Any]
+    hint: Any
+
+    @property
+    def name(self) -> str:
+        """Its flat name."""
+        return self.spec.name
+
+    @property
+    def panel(self) -> str:
+        """How the command line's help groups it."""
+        return str(self.spec.metadata.get("panel", self.owner.panel))
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.spec.default is MISSING
+
+
+def settings_of(*kinds: type[Params]) -> dict[str, Setting]:
+    """Flat name to setting for some classes and all of their parts, in order; the first of a name counts."""
+    found: dict[str, Setting] = {}
+    for kind in kinds:
+        for each in _walk(kind):
+            found.setdefault(each.name, each)
+    return found
+
+
+def _walk(kind: type[Params]) -> Iterator[Setting]:
+    hints = get_type_hints(kind)
+    for spec in dataclasses.fields(kind):
+        if spec.metadata:
+            owner = next(each for each in kind.__mro__ if spec.name in vars(each).get("__annotations__", ()))
+            yield Setting(owner, spec, hints[spec.name])
+        else:
+            yield from _walk(hints[spec.name])
+
+
+def check_names(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Makes sure that every name is known.
+
+    Raises:
+        InputError: Naming those that are not.
+    """
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise InputError(f"unknown settings {unknown}; there are {sorted(known)}")
 
 
 def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:

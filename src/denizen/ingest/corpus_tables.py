@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from denizen.data.passages import ordered, with_clusters
 from denizen.data.tables import SCHEMAS, read_table, rows_table, write_table
 from denizen.engine.errors import InputError
-from denizen.engine.stage import file_digest
+from denizen.engine.files import file_digest
 from denizen.ingest.collection import Dropped, Named, ReadCollection
 from denizen.ingest.document import Document, Failure
 from denizen.ingest.files import printable

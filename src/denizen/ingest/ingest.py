@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 from denizen import __version__
 from denizen.data.tables import read_table
 from denizen.engine.errors import InputError
+from denizen.engine.files import file_digest, write_json
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.run_folder import held
-from denizen.engine.stage import file_digest, write_json
 from denizen.ingest.collection import ReadCollection
 from denizen.ingest.corpus_tables import write_corpus
 from denizen.ingest.document import Failure, Limits
@@ -142,7 +142,7 @@ def _reading(config: IngestConfig, out: Path) -> str:
     """The digest of all but the file itself that decides what is read of it."""
     # what has been labelled with another secret is read again, so that a label stands for one person
     secret = hashlib.sha256(b"part" + _secret(out)).hexdigest() if config.personal_data else ""
-    facts = [READING_VERSION, config.only(*_READING), secret]
+    facts = [READING_VERSION, {name: getattr(config, name) for name in _READING}, secret]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, get_args
 
-from denizen.engine.stage import file_digest
+from denizen.engine.files import file_digest
 from denizen.ingest.document import BlockKind, Document, Failure, Limits
 
 # raised when a reader or a cleaner changes what it writes

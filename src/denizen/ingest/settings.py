@@ -3,56 +3,103 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
-from typing import Any
 
 from denizen.engine.errors import InputError
-from denizen.engine.settings import Settings, setting
+from denizen.engine.settings import Params, setting
 
 
-@dataclass(frozen=True, init=False)
-class IngestConfig(Settings):
+@dataclass(frozen=True)
+class IngestConfig(Params):
     """Settings that turn files into a corpus."""
 
     paths: tuple[str, ...] = setting(MISSING, "Files and folders; of a folder all files that are not hidden.")
 
     # 500-1000 characters is what arXiv 2512.08088 (section III) uses for filings
-    passage_chars: int = setting(1000, "Longest passage, in characters.", least=100, most=1_000_000)
+    passage_chars: int = setting(
+        1000,
+        "Longest passage, in characters.",
+        least=100,
+        most=1_000_000,
+        panel="Passages",
+    )
     passage_tokens: int = setting(
-        0, "Longest passage in tokens of the tokenizer, instead of characters; 0: characters.", least=0, most=1_000_000
+        0,
+        "Longest passage in tokens of the tokenizer, instead of characters; 0: characters.",
+        least=0,
+        most=1_000_000,
+        panel="Passages",
     )
     tokenizer: str = setting(
-        "all-MiniLM-L6-v2", "Whose tokens are counted: a model's folder, its tokenizer.json, or its id."
+        "all-MiniLM-L6-v2",
+        "Whose tokens are counted: a model's folder, its tokenizer.json, or its id.",
+        panel="Passages",
     )
 
     personal_data: bool = setting(
-        True, "Replace e-mail addresses, phone, social security, card and account numbers by labels."
+        True, "Replace e-mail addresses, phone, social security, card and account numbers by labels.", panel="Cleaning"
     )
-    person_names: bool = setting(False, "Replace names behind a title or in an address line, too.")
-    country: str = setting("US", "Country whose phone numbers are known without a country code, as two letters.")
-    repeated_lines: bool = setting(True, "Take out short lines that repeat over many documents.")
-    languages: tuple[str, ...] = setting((), "Keep documents in this language only, as two letters.", metavar="CODE")
+    person_names: bool = setting(
+        False,
+        "Replace names behind a title or in an address line, too.",
+        panel="Cleaning",
+    )
+    country: str = setting(
+        "US", "Country whose phone numbers are known without a country code, as two letters.", panel="Cleaning"
+    )
+    repeated_lines: bool = setting(
+        True,
+        "Take out short lines that repeat over many documents.",
+        panel="Cleaning",
+    )
+    languages: tuple[str, ...] = setting(
+        (), "Keep documents in this language only, as two letters.", metavar="CODE", panel="Cleaning"
+    )
     # shorter than any sentence that answers something
-    min_letters: int = setting(40, "Drop documents with fewer letters.", least=1, most=1_000_000)
+    min_letters: int = setting(
+        40,
+        "Drop documents with fewer letters.",
+        least=1,
+        most=1_000_000,
+        panel="Cleaning",
+    )
     # the default of adapt
     near_duplicate: float = setting(
-        0.9, "Similarity (idf-weighted Jaccard) from which two texts are near-duplicates.", least=0.8, most=1.0
+        0.9,
+        "Similarity (idf-weighted Jaccard) from which two texts are near-duplicates.",
+        least=0.8,
+        most=1.0,
+        panel="Cleaning",
     )
 
-    docling: bool = setting(False, "Read DOCX, PPTX and HTML with docling (extra: docling), without models.")
+    docling: bool = setting(
+        False, "Read DOCX, PPTX and HTML with docling (extra: docling), without models.", panel="Reading"
+    )
     # a filing of 600 pages takes about ten seconds
-    timeout: float = setting(60.0, "Seconds that reading one file may take.", least=0.1, most=86_400)
-    memory_mb: int = setting(1024, "Memory that reading one file may take, in MiB.", least=128, most=1 << 20)
-    workers: int = setting(0, "Files read at a time; 0: one a core.", least=0, most=1024)
+    timeout: float = setting(
+        60.0,
+        "Seconds that reading one file may take.",
+        least=0.1,
+        most=86_400,
+        panel="Reading",
+    )
+    memory_mb: int = setting(
+        1024, "Memory that reading one file may take, in MiB.", least=128, most=1 << 20, panel="Reading"
+    )
+    workers: int = setting(
+        0,
+        "Files read at a time; 0: one a core.",
+        least=0,
+        most=1024,
+        panel="Reading",
+    )
 
-    # written out, so that every value is checked
-    def __init__(self, paths: tuple[str, ...] | list[str], **given: Any) -> None:
+    def __post_init__(self) -> None:
         """Checks every value.
 
         Raises:
-            InputError: On an unknown name or a value outside its bounds.
+            InputError: When one is out of its bounds, or no language or country.
         """
-        self._check_names(given)
-        self._fill({"paths": paths, **given})
+        super().__post_init__()
         # en and US, however they were written
         object.__setattr__(self, "languages", tuple(name.lower() for name in self.languages))
         object.__setattr__(self, "country", self.country.upper())
@@ -65,18 +112,3 @@ class IngestConfig(Settings):
 
 # may differ when a corpus is brought up to date: they change where and how it works, not what comes out
 WITHOUT_EFFECT = ("timeout", "memory_mb", "workers")
-
-# how --help groups them
-PANELS: dict[str, tuple[str, ...]] = {
-    "Passages": ("passage_chars", "passage_tokens", "tokenizer"),
-    "Cleaning": (
-        "personal_data",
-        "person_names",
-        "country",
-        "repeated_lines",
-        "languages",
-        "min_letters",
-        "near_duplicate",
-    ),
-    "Reading": ("docling", "timeout", "memory_mb", "workers"),
-}

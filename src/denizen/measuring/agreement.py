@@ -1,14 +1,13 @@
-"""How far a judge's grades can be trusted, measured on pairs that people graded too.
+"""How far a judge's grades can be trusted, measured on pairs that were graded twice.
 
 Raw agreement flatters a judge wherever one grade is frequent: two judges who call everything irrelevant agree on
 everything. What counts is the agreement beyond chance (kappa), and how often the judge is right where it matters.
-All results are dataclasses of plain numbers; `dataclasses.asdict` gives what JSON holds, None included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -21,13 +20,14 @@ Weights = Literal["none", "quadratic"]
 RELEVANT = 4
 
 _Values = np.ndarray[Any, np.dtype[np.float64]]
+_Grades = np.ndarray[Any, np.dtype[np.int64]]
 
 # a percentile at 2.5 % rests on 50 of them
 _RESAMPLES = 2_000
 # sums of shares that are 1 on paper differ from it by less
 _ROUNDING = 1e-9
 # upper end of each band, in table 2 of the paper
-_BANDS = ((0.20, "slight"), (0.40, "fair"), (0.60, "moderate"), (0.80, "substantial"))
+_BANDS = {-0.01: "poor", 0.2: "slight", 0.4: "fair", 0.6: "moderate", 0.8: "substantial", 1.0: "almost perfect"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """How often a judge is right, for relevant pairs and for the others.
+    """How often a judge is right.
 
     Attributes:
         sensitivity: Of the pairs that are relevant, the share that the judge calls so; None when there are none.
@@ -79,21 +79,18 @@ def cohen_kappa(one: Sequence[int], other: Sequence[int], weights: Weights = "no
 
     Kappa is 1 - observed / expected disagreement (Cohen 1960); a disagreement counts 1, or with "quadratic" weights
     the squared distance of the two grades (Cohen 1968), so that 1 against 4 counts nine times as much as 3 against 4.
-    The interval is the percentile bootstrap over pairs, 2,000 resamples.
-
-    Degenerate cases:
-        - Both judges give all pairs one and the same grade: chance alone would agree fully, and kappa is undefined.
-        - Only one judge gives all pairs the same grade: kappa is 0, whatever the agreement.
-        - Fewer than 2 pairs: undefined.
-        - Resamples in which kappa is undefined are left out of the interval.
-        - Equal grades throughout give the interval [1, 1], however few the pairs: every resample agrees too. Read it
-          with `pairs`.
+    The interval is the percentile bootstrap over pairs, 2,000 resamples; those in which kappa is undefined are left
+    out. Equal grades throughout give [1, 1], however few the pairs: read it with `pairs`.
 
     Args:
         one: One judge's grade for each pair.
-        other: The other judge's, in the same order. Swapping the judges changes neither kappa nor agreement.
+        other: The other judge's, in the same order.
         weights: How much a disagreement counts.
         seed: Seed of the bootstrap. The order of the pairs does not matter.
+
+    Returns:
+        Kappa; undefined for fewer than 2 pairs, and where both judges give all pairs one and the same grade. Where
+        only one judge does, it is 0.
 
     Raises:
         InputError: When the two have not graded the same number of pairs.
@@ -101,22 +98,33 @@ def cohen_kappa(one: Sequence[int], other: Sequence[int], weights: Weights = "no
     first, second = _aligned(one, other)
     count = len(first)
     agreement = float((first == second).mean()) if count else None
-    if count < 2:
-        return Kappa(
-            None, None, None, agreement, count, f"kappa needs at least 2 pairs graded by both; there are {count}"
-        )
     grades, codes = np.unique(np.concatenate([first, second]), return_inverse=True)
-    if len(grades) == 1:
+    size, reason = len(grades), ""
+    if count < 2:
+        reason = f"kappa needs at least 2 pairs graded by both; there are {count}"
+    elif size == 1:
         reason = f"both give all {count} pairs the grade {grades[0]}: kappa needs pairs of at least two grades"
+    if reason:
         return Kappa(None, None, None, agreement, count, reason)
-    size = len(grades)
+    apart = grades[:, None] - grades
+    distance = apart**2.0 if weights == "quadratic" else (apart != 0) * 1.0
     # a resample of the pairs is a draw of the counts of this table
     counts = np.bincount(codes[:count] * size + codes[count:], minlength=size * size)
     draws = np.random.default_rng(seed).multinomial(count, counts / count, _RESAMPLES)
-    distance = _distance(grades, weights)
-    value = _kappas(counts.reshape(1, size, size), distance)[0]
-    low, high = np.nanpercentile(_kappas(draws.reshape(-1, size, size), distance), [2.5, 97.5])
+    value, *resampled = _kappas(np.vstack([counts, draws]).reshape(-1, size, size), distance)
+    low, high = np.nanpercentile(resampled, [2.5, 97.5])
     return Kappa(float(value), float(low), float(high), agreement, count)
+
+
+def compare(one: Sequence[int | None], other: Sequence[int | None]) -> dict[str, Any]:
+    """Both kappas of two gradings of the same pairs, and how many of these one of them has not graded (None)."""
+    both = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    first, second = [a for a, _ in both], [b for _, b in both]
+    return {
+        "kappa": asdict(cohen_kappa(first, second)),
+        "weighted_kappa": asdict(cohen_kappa(first, second, "quadratic")),
+        "failed": len(one) - len(both),
+    }
 
 
 def positive_rates(judge: Sequence[int], truth: Sequence[int]) -> Rates:
@@ -139,20 +147,11 @@ def positive_rates(judge: Sequence[int], truth: Sequence[int]) -> Rates:
 def corrected_prevalence(share: float, sensitivity: float, specificity: float) -> float | None:
     """The true share of relevant pairs behind the share that a fallible judge calls relevant.
 
-    (share + specificity - 1) / (sensitivity + specificity - 1), clipped to [0, 1] (Rogan and Gladen 1978).
-
-    Args:
-        share: The share of pairs that the judge calls relevant, 0 to 1.
-        sensitivity: Of the relevant pairs, the share that it calls so.
-        specificity: Of the others, the share that it does not call so.
-
-    Returns:
-        None when sensitivity + specificity is 1 or less: such a judge says nothing about the truth.
+    (share + specificity - 1) / (sensitivity + specificity - 1), clipped to [0, 1] (Rogan and Gladen 1978). None where
+    sensitivity + specificity is 1 or less: such a judge says nothing about the truth.
     """
     gain = sensitivity + specificity - 1
-    if gain < _ROUNDING:
-        return None
-    return min(max((share + specificity - 1) / gain, 0.0), 1.0)
+    return None if gain < _ROUNDING else min(max((share + specificity - 1) / gain, 0.0), 1.0)
 
 
 def words(kappa: float) -> str:
@@ -160,24 +159,16 @@ def words(kappa: float) -> str:
 
     The bands are the authors' habit and not derived from anything; the interval says more.
     """
-    rounded = round(kappa, 2)
-    if rounded < 0:
-        return "poor"
-    return next((word for highest, word in _BANDS if rounded <= highest), "almost perfect")
+    return next(word for highest, word in _BANDS.items() if round(kappa, 2) <= highest)
 
 
-def _aligned(one: Sequence[int], other: Sequence[int]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _aligned(one: Sequence[int], other: Sequence[int]) -> tuple[_Grades, _Grades]:
     if len(one) != len(other):
         raise InputError(f"one judge graded {len(one)} pairs and the other {len(other)}; give the pairs of both")
     return np.asarray(one, dtype=np.int64), np.asarray(other, dtype=np.int64)
 
 
-def _distance(grades: np.ndarray[Any, Any], weights: Weights) -> _Values:
-    apart: _Values = (grades[:, None] - grades[None, :]).astype(np.float64)
-    return np.square(apart) if weights == "quadratic" else (apart != 0).astype(np.float64)
-
-
-def _kappas(counts: np.ndarray[Any, Any], distance: _Values) -> _Values:
+def _kappas(counts: _Grades, distance: _Values) -> _Values:
     """Kappa of each table of counts, shape (tables, grades, grades); nan where it is undefined."""
     observed = (counts * distance).sum(axis=(1, 2))
     total = counts.sum(axis=(1, 2))

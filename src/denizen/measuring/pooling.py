@@ -1,35 +1,64 @@
-"""Measures over pooled grades: means with standard errors, drawn until they are sure, and where models disagree."""
+"""Models compared by pooled grades (arXiv 2512.08088, section on evaluation).
+
+What any of the models ranks among the best names the documents to look into; in each (query, document) every model's
+best passages are pooled and graded, until the standard errors of all figures are small. Random pairs estimate the
+average. Those where the models disagree and an answer is near tell models apart with fewer grades, and overstate the
+gain that a user would see.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Progress
+from denizen.llm.answer import Failure, cut_off
 from denizen.measuring.significance import paired_difference
 from denizen.retrievers.backends import Vectors
+from denizen.retrievers.encoder import Encoder
 
 MEASURES = ("MRR@5", "DCG@5")
-# standard error over mean (arXiv 2512.08088)
-SURE = 0.05
+_TOP = 5
+# standard error over mean (the paper)
+_SURE = 0.05
 # fewer say nothing about a standard error
 _LEAST = 50
+# units that are graded before the standard errors are looked at again
+_BATCH = 50
+# of the pairs by disagreement and nearness; the paper does not say which share it draws from
+_DISAGREEING = 4
+
+# numbers of queries and passages to whether these answer those, or why nobody knows
+Judge = Callable[[Sequence[tuple[int, int]]], Sequence[bool | Failure]]
+
+
+class View(NamedTuple):
+    """Similarities, shape (queries, passages), and embeddings of the passages, shape (passages, dim), unit length."""
+
+    scores: Vectors
+    passages: Vectors
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A (query, document) pair: the number of the query, and model to the numbers of its best passages there."""
+
+    query: int
+    best: Mapping[str, Sequence[int]]
+
+    @property
+    def pooled(self) -> list[tuple[int, int]]:
+        """Query and passage of what is to be graded."""
+        return list(dict.fromkeys((self.query, at) for best in self.best.values() for at in best))
 
 
 class Drawing:
-    """The measures of several models on the units that were drawn so far.
-
-    Args:
-        names: The models; differences are to the first.
-
-    Attributes:
-        batch: How many units are graded before the standard errors are looked at again.
-    """
-
-    batch = 50
+    """The measures of several models, of which the first is the base, on the units that were drawn so far."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.values: dict[str, dict[str, list[float]]] = {measure: {name: [] for name in names} for measure in MEASURES}
@@ -39,38 +68,106 @@ class Drawing:
         """One unit: the number of its query, and for each model whether its best passages answer, by rank."""
         self.queries.append(query)
         for name, ranked in relevant.items():
-            gains = np.array(ranked, dtype=np.float64) / np.log2(np.arange(2, len(ranked) + 2))
-            first = next((rank for rank, answers in enumerate(ranked, start=1) if answers), None)
-            self.values["MRR@5"][name].append(1 / first if first else 0.0)
+            gains = np.array(ranked) / np.log2(np.arange(2, len(ranked) + 2))
+            first = next((rank for rank, answers in enumerate(ranked, start=1) if answers), math.inf)
+            self.values["MRR@5"][name].append(1 / first)
             self.values["DCG@5"][name].append(float(gains.sum()))
-
-    @property
-    def count(self) -> int:
-        """Units so far."""
-        return len(self.queries)
 
     @property
     def sure(self) -> bool:
         """Whether every standard error is below 5 % of its mean."""
-        found = [self._moments(values) for of_model in self.values.values() for values in of_model.values()]
-        return self.count >= _LEAST and all(error < SURE * mean for mean, error in found)
+        found = [moments(values, self.queries) for of_model in self.values.values() for values in of_model.values()]
+        return len(self.queries) >= _LEAST and all(error < _SURE * mean for mean, error in found)
 
     def summary(self) -> dict[str, Any]:
-        """Means with standard errors, and the paired differences to the first model."""
-        means: dict[str, dict[str, Any]] = {}
-        differences: dict[str, dict[str, Any]] = {}
+        """Means with standard errors, and the paired differences to the base."""
+        means: dict[str, Any] = {}
+        differences: dict[str, Any] = {}
         for measure, of_model in self.values.items():
-            first, *others = of_model
-            moments = {name: self._moments(values) for name, values in of_model.items()}
-            means[measure] = {name: {"mean": mean, "standard_error": error} for name, (mean, error) in moments.items()}
-            base = np.array(of_model[first])
-            differences[measure] = {
-                name: asdict(paired_difference(np.array(of_model[name]), base, groups=self.queries)) for name in others
-            }
-        return {"pairs": self.count, "means": means, "differences": differences}
+            found = {name: moments(values, self.queries) for name, values in of_model.items()}
+            means[measure] = {name: {"mean": mean, "standard_error": error} for name, (mean, error) in found.items()}
+            base, *others = (np.array(values) for values in of_model.values())
+            apart = [asdict(paired_difference(values, base, groups=self.queries)) for values in others]
+            differences[measure] = dict(zip(list(of_model)[1:], apart, strict=True))
+        return {"pairs": len(self.queries), "means": means, "differences": differences}
 
-    def _moments(self, values: Sequence[float]) -> tuple[float, float]:
-        return moments(values, self.queries)
+
+def view(encoder: Encoder, passages: Sequence[str], queries: Sequence[str], progress: Progress) -> View:
+    """What a model sees of passages and queries."""
+    with progress.bar(len(passages) + len(queries), "texts") as advance:
+        vectors = encoder.encode(passages, "document", advance)[:]
+        return View(encoder.encode(queries, "query", advance)[:] @ vectors.T, vectors)
+
+
+def pooled_units(views: Mapping[str, View], parents: Sequence[str], found_by: int) -> list[Unit]:
+    """For each query the documents that own one of any model's best passages.
+
+    Args:
+        views: Model to what it sees.
+        parents: The document of each passage.
+        found_by: How many best passages name documents.
+    """
+    members: dict[str, list[int]] = {}
+    for at, parent in enumerate(parents):
+        members.setdefault(parent, []).append(at)
+    units = []
+    for query, rows in enumerate(zip(*(seen.scores for seen in views.values()), strict=True)):
+        for parent in dict.fromkeys(parents[at] for row in rows for at in np.argsort(-row, kind="stable")[:found_by]):
+            inside = np.array(members[parent])
+            best = [inside[np.argsort(-row[inside], kind="stable")[:_TOP]].tolist() for row in rows]
+            units.append(Unit(query, dict(zip(views, best, strict=True))))
+    return units
+
+
+def compare(units: Sequence[Unit], base: View, judge: Judge, seed: int) -> dict[str, Any]:
+    """Measures the models on random units and, where there are several, on those where they disagree.
+
+    Args:
+        units: At least one.
+        base: What the first model sees.
+        judge: Who grades.
+        seed: Seed of the random order.
+
+    Raises:
+        InputError: When no unit could be graded as a whole.
+    """
+    order = np.random.default_rng(seed).permutation(len(units))
+    found = {"random": _measure([units[at] for at in order], judge)}
+    if len(units[0].best) > 1:
+        bests = [list(unit.best.values()) for unit in units]
+        far = [disagreement(base.passages[best[0]], base.passages[best[-1]]) for best in bests]
+        near = [base.scores[unit.query, best[0][0]] for unit, best in zip(units, bests, strict=True)]
+        ranks = sum(np.argsort(np.argsort(-np.array(values))) for values in (far, near))
+        order = np.argsort(ranks, kind="stable")[: math.ceil(len(units) / _DISAGREEING)]
+        found["disagreeing"] = _measure([units[at] for at in order], judge)
+        found["disagreeing"]["note"] = "drawn where the models disagree: optimistic as an estimate of the average"
+    return found
+
+
+def _measure(units: Sequence[Unit], judge: Judge) -> dict[str, Any]:
+    """Grades units in their order until the figures are sure enough, or units or budget end."""
+    drawing, failed, ended = Drawing(list(units[0].best)), 0, "all pairs were graded"
+    for begin in range(0, len(units), _BATCH):
+        batch = units[begin : begin + _BATCH]
+        asked = [pair for unit in batch for pair in unit.pooled]
+        told = judge(asked)
+        known = {pair: said for pair, said in zip(asked, told, strict=True) if not isinstance(said, Failure)}
+        for unit in batch:
+            # what was not graded is unknown, and no wrong answer
+            if known.keys() >= set(unit.pooled):
+                right = {name: [known[unit.query, at] for at in best] for name, best in unit.best.items()}
+                drawing.add(unit.query, right)
+            else:
+                failed += not cut_off(told)
+        if cut_off(told) or drawing.sure:
+            ended = "the budget ended" if cut_off(told) else "every standard error is below 5 % of its mean"
+            break
+    if not drawing.queries:
+        raise InputError(
+            f"no (query, document) pair was graded as a whole ({failed:,} failed): {ended}; raise the budget, or take "
+            "another judge"
+        )
+    return {"ended": ended, "not_wholly_graded": failed, **drawing.summary()}
 
 
 def moments(values: Sequence[float], groups: Sequence[int]) -> tuple[float, float]:

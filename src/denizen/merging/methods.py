@@ -6,6 +6,7 @@ model at weight 1 is that model (with density 1, where there is one).
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 # TIES keeps a fifth of each task vector by default (arXiv 2306.01708)
 DENSITY = 0.5
-_MOST_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,10 @@ class Merge:
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as JSON keeps it, without what the method does not use."""
-        values = {**asdict(self), "weights": list(self.weights)}
         method = METHODS[self.method]
-        for name, used in (("weights", method.weighted), ("density", method.sparse), ("seed", method.random)):
-            if not used:
-                del values[name]
-        return values
+        used = {"method": True, "weights": method.weighted, "density": method.sparse, "seed": method.random}
+        values = {**asdict(self), "weights": list(self.weights)}
+        return {name: value for name, value in values.items() if used[name]}
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ class Method:
         least: The fewest models besides the base.
         most: The most; None: any number.
         weighted: Whether weights count.
+        heaviest: What they may be in all.
         sparse: Whether density counts.
         random: Whether the seed counts.
     """
@@ -66,6 +65,7 @@ class Method:
     least: int = 1
     most: int | None = None
     weighted: bool = True
+    heaviest: float = 2.0
     sparse: bool = False
     random: bool = False
 
@@ -80,8 +80,10 @@ def _with_lambda(recipe: Merge) -> dict[str, Any]:
 # linear: model soups (arXiv 2203.05482); slerp (Shoemake 1985); task arithmetic (arXiv 2212.04089); TIES (arXiv
 # 2306.01708); DARE (arXiv 2311.03099); model stock (arXiv 2403.19522)
 METHODS: dict[str, Method] = {
-    "linear": Method(lambda recipe: {"weight": [*recipe.weights, 1 - sum(recipe.weights)], "normalize": False}),
-    "slerp": Method(lambda recipe: {"t": recipe.weights[0]}, most=1),
+    "linear": Method(
+        lambda recipe: {"weight": [*recipe.weights, 1 - sum(recipe.weights)], "normalize": False}, heaviest=1.0
+    ),
+    "slerp": Method(lambda recipe: {"t": recipe.weights[0]}, most=1, heaviest=1.0),
     "task_arithmetic": Method(lambda recipe: {"weight": list(recipe.weights), "normalize": False}),
     "ties": Method(_with_lambda, sparse=True),
     "dare_ties": Method(_with_lambda, sparse=True, random=True),
@@ -106,8 +108,7 @@ def merge(base: Path, models: Sequence[Path], recipe: Merge) -> SentenceTransfor
     import torch
     from sentence_transformers import SentenceTransformer
 
-    loaded = [load_encoder(folder) for folder in models]
-    ancestor = load_encoder(base)
+    *loaded, ancestor = (load_encoder(folder) for folder in (*models, base))
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         try:
@@ -134,26 +135,23 @@ def check_recipe(recipe: Merge, models: int) -> None:
     """
     if recipe.method not in METHODS:
         raise InputError(f"merge method {recipe.method!r} is unknown; there are {', '.join(METHODS)}")
-    method = METHODS[recipe.method]
+    method, weights, total = METHODS[recipe.method], list(recipe.weights), sum(recipe.weights)
     if models < method.least or models > (method.most or models):
         wanted = f"{method.least}" if method.most == method.least else f"at least {method.least}"
         raise InputError(f"{recipe.method} merges {wanted} model(s) with the base; {models} given")
     if not method.weighted:
-        if recipe.weights:
+        if weights:
             raise InputError(f"{recipe.method} finds its own distance from the models; leave the weights out")
         return
-    if not all(math.isfinite(value) for value in (*recipe.weights, recipe.density)):
-        raise InputError(f"weights {list(recipe.weights)} and density {recipe.density} must be finite numbers")
-    if len(recipe.weights) != models:
-        raise InputError(f"{len(recipe.weights)} weights for {models} model(s); give one for each model")
-    if any(weight < 0 for weight in recipe.weights) or sum(recipe.weights) > _MOST_WEIGHT:
+    if not all(math.isfinite(value) for value in (*weights, recipe.density)):
+        raise InputError(f"weights {weights} and density {recipe.density} must be finite numbers")
+    if len(weights) != models:
+        raise InputError(f"{len(weights)} weights for {models} model(s); give one for each model")
+    # thirds do not add up to exactly 1
+    if min(weights) < 0 or total > method.heaviest + 1e-9:
         raise InputError(
-            f"weights are {list(recipe.weights)}; none may be below 0, and all together at most {_MOST_WEIGHT:g}"
-        )
-    if recipe.method in ("linear", "slerp") and sum(recipe.weights) > 1 + 1e-9:
-        raise InputError(
-            f"weights are {list(recipe.weights)}, {sum(recipe.weights):g} in all; at most 1 for {recipe.method}: "
-            "what is left of 1 is the base's"
+            f"weights are {weights}, {total:g} in all; at most {method.heaviest:g} for {recipe.method} (what is left "
+            "of 1 is the base's), and none may be below 0"
         )
     if method.sparse and not 0 < recipe.density <= 1:
         raise InputError(f"density is {recipe.density}; it must be above 0 and at most 1")
@@ -170,6 +168,4 @@ def check_base(base: Path) -> None:
 
 def is_available() -> bool:
     """Whether mergekit is installed."""
-    import importlib.util
-
     return importlib.util.find_spec("mergekit") is not None

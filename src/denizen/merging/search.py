@@ -5,7 +5,6 @@ Only measuring costs anything, so the search counts measurements and does nothin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,24 +63,6 @@ class Point:
         merged = {**self.candidate.recipe.as_dict(), "rounds": list(self.candidate.rounds)} if self.candidate else None
         found = {"name": self.name, "domain": self.domain, "changes": dict(self.changes), "slack": self.slack}
         return {**found, "inside": self.inside, "merge": merged}
-
-
-def slack(changes: Mapping[str, tuple[float, float]], limit: float) -> float:
-    """How far the mean over sets lies inside a limit on the fall.
-
-    The limit is met on queries that the search does not see, so it must be met here with one standard error to spare;
-    but half of it may always be used: where a set cannot tell the limit from nothing, no fall at all would refuse every
-    second model that has lost nothing.
-
-    Args:
-        changes: Set name to the mean change and its standard error.
-        limit: How far the mean may fall, as .005.
-    """
-    if not changes:
-        return float("inf")
-    mean = sum(value for value, _ in changes.values()) / len(changes)
-    error = math.sqrt(sum(error**2 for _, error in changes.values())) / len(changes)
-    return mean + max(limit / 2, limit - error)
 
 
 def search(

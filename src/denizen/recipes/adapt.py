@@ -1,90 +1,112 @@
 """`adapt`: documents and a general bi-encoder in, a domain bi-encoder and the proof of its worth out.
 
-What is relevant is said by the source's labels, or by a teacher (an LLM, a cross-encoder). Every stage is a folder on
-disk; running the same command again continues where the last run stopped.
+round r: student_r -> embeddings -> run -> what the supervision makes of it: examples -> student_{r+1}
+dev chooses the round, the gate perhaps a merge; test is read once: base, BM25, baselines, adapted
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from denizen.data.formats import Source
-from denizen.engine.errors import InputError
-from denizen.engine.progress import Progress, Silent
-from denizen.engine.run_folder import held
-from denizen.engine.stage import StageRunner
-from denizen.measuring.retrieval_sets import Parts, kept_texts, read_parts
-from denizen.merging.methods import check_base, is_available
-from denizen.recipes import distill, labelled
+from denizen.data.artifacts import Evaluation, Model
+from denizen.data.prepare import Given
+from denizen.engine.artifact import Value
+from denizen.engine.pipeline import Pipeline
+from denizen.measuring.students import Choice, choose, look
+from denizen.measuring.testing import measure_forgetting, test
+from denizen.merging.gate import gate
+from denizen.recipes.baselines import baselines
 from denizen.recipes.config import AdaptConfig
-from denizen.recipes.rounds import Rounds
-from denizen.recipes.run_folder import check_config, check_encoding
-from denizen.reports.report import report
-from denizen.retrievers.encoder import load_encoder, locate
-from denizen.supervision import teachers
+from denizen.retrievers.index import embed
+from denizen.supervision.supervision import Round, Seen, Texts
+from denizen.supervision.taught import Taught
+from denizen.training.train import train
 
 
-def adapt(
-    config: AdaptConfig,
-    out: Path,
-    *,
-    redo: str | None = None,
-    refresh: frozenset[str] | None = None,
-    progress: Progress | None = None,
-    source: Source | None = None,
-    sets: Sequence[Parts] | None = None,
-) -> dict[str, Any]:
-    """Adapts a bi-encoder to documents.
+@dataclass(frozen=True)
+class Brought:
+    """What a run is given besides its settings.
 
-    Args:
-        config: The settings.
-        out: The run's folder; a run with the same settings that was stopped there goes on.
-        redo: The stage from which to do everything anew, such as "round-0/student".
-        refresh: Stages to put together anew; those after them are done anew where what they read has changed.
-        progress: Receives what a person should see.
-        source: Documents and queries that are read already (the demo's); `config.source` only names them then.
-        sets: General and neighbour sets that are read already, instead of `config.general` and `config.neighbour`.
-
-    Returns:
-        The contents of `metrics.json`; the page that people read is `report.html` beside it.
-
-    Raises:
-        InputError: On wrong input or settings, or when `out` holds another run.
-        LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
+    Attributes:
+        base: The model to adapt.
+        guide: The guide of the gist loss; None with another loss.
+        source: How the source is read.
+        sets: Name of a general or neighbour set to what it comes from.
+        kept: By kind, texts of them that training keeps near the base.
     """
-    gold = config.teacher == "gold"
-    stages = labelled.stage_names(config) if gold else distill.stage_names(config)
-    if redo is not None and redo not in stages:
-        raise InputError(f"there is no stage {redo!r} to redo; there are {', '.join(stages)}")
-    base = locate(config.model)
-    guide = locate(config.guide) if config.guide else base
-    check_encoding(config.backend, config.precision, config.store)
-    sets = read_parts(config.general, config.neighbour, config.seed) if sets is None else sets
-    if sets and config.merge_evaluations and not is_available():
-        raise InputError(
-            "a merge that keeps the limit on forgetting needs mergekit: pip install 'denizen[merge]', or set "
-            "merge_evaluations to 0"
-        )
-    if redo == "gate" and not sets:
-        raise InputError("there is no gate to redo: no general and no neighbour set is given")
-    if redo in ("baselines/plain", "baselines/average") and not config.baselines:
-        raise InputError(f"there is no {redo} to redo: baselines is off")
-    if not gold:
-        teachers.check(config)
-    with held(out, begun=("corpus", "documents")):
-        check_config(out, config, redo)
-        if not (out / "corpus").exists():
-            # a model that cannot be used is better known before the corpus is read
-            load_encoder(base)
-            if sets and config.merge_evaluations:
-                check_base(base)
-        runner = StageRunner(out, redo, progress or Silent(), refresh)
-        rounds = Rounds(config, out, runner, base, kept_texts(sets))
-        if gold:
-            found = labelled.adapt_with_labels(rounds, base, guide, sets, source)
-        else:
-            found = distill.adapt_with_teacher(rounds, base, guide, sets)
-        report(out)
-        return found
+
+    base: Model
+    guide: Model | None
+    source: Given
+    sets: Mapping[str, Value]
+    kept: Value | None
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What a run has come to: for one seed the rounds, what was chosen, and what it was worth."""
+
+    texts: Texts
+    rounds: list[Seen]
+    choice: Choice
+    final: Choice
+    test: Evaluation
+    forgetting: Evaluation | None
+
+
+def adapt(run: Pipeline, config: AdaptConfig, brought: Brought) -> list[Adapted]:
+    """All steps, for each seed; the corpus is theirs together."""
+    texts = config.supervision.prepare(run, brought.source, brought.base)
+    found = [prove(run, config, brought, texts, learn(run, config, brought, texts))]
+    for seed in range(config.seed + 1, config.seed + config.seeds):
+        again = config.changed(seed=seed, baselines=False)
+        with run.scope("seed", seed):
+            found.append(prove(run, again, brought, texts, learn(run, again, brought, texts)))
+    return found
+
+
+def learn(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts) -> list[Seen]:
+    """The rounds: what each student has found, and what its successor has learnt from that."""
+    rounds: list[Seen] = []
+    model, supervision, training = brought.base, config.supervision, config.training.on_this_machine()
+    shared = {"corpus": texts.corpus, "queries": texts.queries}
+    labels = texts.pairs if texts.documents is None else None
+    for number in range(config.rounds + 1):
+        left = config.rounds - number
+        with run.scope("round", number):
+            index = run(embed, config.encoding, model=model, **shared)
+            whose = {"splits": Value(list(supervision.splits(not left))), "documents": texts.documents, "qrels": labels}
+            found = run(look, config.searching, model=model, index=index, **shared, **whose)
+            now = supervision.look(run, texts, Round(number, left, model, index, found), rounds)
+            rounds.append(now)
+            if left:
+                known = {"qrels": now.known.qrels, "judgments": now.known.judgments, "guide": brought.guide}
+                near = {"base": brought.base, "base_index": rounds[0].index, "kept": brought.kept}
+                learnt = {**known, **(near if brought.kept else {})}
+                model = run(train, training, start=model, examples=now.examples, index=index, **shared, **learnt)
+    return rounds
+
+
+def prove(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, rounds: list[Seen]) -> Adapted:
+    """The choice on dev, the gate, and what all of it is worth on queries that decided nothing."""
+    students, indexes, runs = ([getattr(each, name) for each in rounds] for name in ("model", "index", "found"))
+    known, supervision = rounds[-1].known, config.supervision
+    about = {"students": students, "indexes": indexes, "runs": runs, "qrels": known.qrels, "queries": texts.queries}
+    choice = final = run(choose, **about)
+    if brought.sets and choice.best:
+        judged = {"judgments": known.judgments, "corpus": texts.corpus, "sets": brought.sets}
+        final = run(gate, config.gating, choice=choice, **about, **judged)
+    ungated = {} if final.model.digest == choice.model.digest else {"ungated": choice.model}
+    by = {"base_index": indexes[0], "index": choice.index}
+    systems = {"base": brought.base, **ungated, "adapted": final.model}
+    if texts.labels is None and isinstance(supervision, Taught):
+        tested = supervision.test(run, texts, systems=systems, **by)
+    else:
+        asked = {"corpus": texts.corpus, "queries": texts.test_queries, "qrels": texts.labels}
+        besides = baselines(run, config, brought.base, texts, choice) if config.baselines else {}
+        tested = run(test, config.searching, systems={"base": brought.base, **besides, **systems}, **by, **asked)
+    lost = None
+    if brought.sets:
+        lost = run(measure_forgetting, config.searching, systems=systems, sets=brought.sets, **by)
+    return Adapted(texts, rounds, choice, final, tested, lost)

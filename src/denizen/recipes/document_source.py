@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from denizen.data.formats import Source, is_beir_folder, read_documents
 from denizen.data.formats.documents import TABLES
 from denizen.data.formats.rows import BadRow
-from denizen.data.prepare import source_digest
+from denizen.data.prepare import Given, source_digest
 from denizen.data.tables import SCHEMAS, read_table
 from denizen.engine.errors import InputError
+from denizen.engine.files import file_digest
 from denizen.engine.progress import Progress
-from denizen.engine.stage import file_digest
 from denizen.recipes.config import AdaptConfig
 
 # what `ingest` writes last, and where it keeps what it has read
@@ -26,22 +23,7 @@ _SCHEMA = 1
 _FACTS = ("files", "failures", "dropped", "languages", "personal_data", "repaired")
 
 
-@dataclass(frozen=True)
-class DocumentSource:
-    """The documents of a run.
-
-    Attributes:
-        load: Reads the documents, and the labels that they have.
-        digests: Of all that they come from.
-        read: What reading the files gave: counts, dropped texts by reason, languages; empty where none were read.
-    """
-
-    load: Callable[[], Source]
-    digests: dict[str, str]
-    read: dict[str, Any]
-
-
-def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> DocumentSource:
+def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Given:
     """Reads the documents of a run: a table, a BEIR folder, what `ingest` made, or files, which are ingested.
 
     Raises:
@@ -58,7 +40,7 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Document
 
         if not config.source or not path.exists():
             load()
-        return DocumentSource(load, source_digest(str(path), out), {})
+        return Given(load, source_digest(str(path), out), {})
     # an extra of its own: who brings a table has no readers of files
     from denizen.ingest.ingest import ingest, ingest_lines
     from denizen.ingest.settings import IngestConfig
@@ -66,7 +48,7 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Document
     settings = IngestConfig((config.source,), passage_chars=config.passage_chars, near_duplicate=config.near_duplicate)
     folder = out / "documents"
     # a run goes on with the documents that it began with, also where reading one of them took too long
-    again = not (out / "corpus/stage.json").is_file()
+    again = not (out / "corpus/step.json").is_file()
     report = ingest(settings, folder, leave_out=(out,), again=again, progress=progress)
     if again:
         for line in ingest_lines(report, folder):
@@ -75,7 +57,7 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Document
     return _ingested(folder)
 
 
-def _ingested(folder: Path) -> DocumentSource:
+def _ingested(folder: Path) -> Given:
     try:
         report = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -98,4 +80,4 @@ def _ingested(folder: Path) -> DocumentSource:
         )
 
     digests = {name: report["digests"][name] for name in ("corpus.parquet", "failures.parquet")}
-    return DocumentSource(load, digests, {name: report[name] for name in _FACTS})
+    return Given(load, digests, {name: report[name] for name in _FACTS})

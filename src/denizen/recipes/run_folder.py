@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from denizen.engine.errors import ChangedError, InputError, reason
-from denizen.engine.run_folder import probe
-from denizen.engine.stage import differences, write_json
+from denizen.engine.errors import ChangedError, InputError
+from denizen.engine.files import read_json, write_json
+from denizen.engine.pipeline import differences
+from denizen.llm.client import LLM
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
+from denizen.supervision.taught import Taught
+
+_CONFIG = "config.json"
 
 
 def read_config(run: Path, **changed: Any) -> AdaptConfig:
@@ -27,34 +30,49 @@ def read_config(run: Path, **changed: Any) -> AdaptConfig:
         raise InputError(
             f"{', '.join(fixed)} cannot change in a finished run; there {', '.join(WITHOUT_EFFECT)} may change"
         )
-    path = run / "config.json"
-    if not path.is_file():
-        raise InputError(f"{run} holds no run of denizen (it has no config.json)")
-    return AdaptConfig(**{**json.loads(path.read_text(encoding="utf-8")), **changed})
+    check_version(run)
+    found = read_json(run / _CONFIG)
+    if found is None:
+        raise InputError(f"{run} holds no run of denizen (it has no {_CONFIG})")
+    return AdaptConfig(**{**found, **changed})
+
+
+def check_version(run: Path) -> None:
+    """Refuses a run that another trunk has made.
+
+    Raises:
+        InputError: When there is one.
+    """
+    if (run / "corpus/stage.json").is_file():
+        raise InputError(
+            f"{run} was made by an older version of denizen and cannot be continued; give a new --out, and "
+            f"--replies {run / 'replies.sqlite'} where replies were paid for: none is paid twice"
+        )
 
 
 def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
     """Writes config.json for a new run, or refuses settings that differ from those of what is there.
 
     Raises:
-        ChangedError: Naming each setting that differs, unless a stage is to be done anew.
+        ChangedError: Naming each setting that differs, unless a step is to be done anew.
     """
-    path = out / "config.json"
-    if path.is_file() and (out / "corpus").exists():
-        # a run from before a setting was there used its default
-        before = {**AdaptConfig("").as_dict(), **json.loads(path.read_text(encoding="utf-8"))}
-        now = config.as_dict()
-        # other seeds are done beside what is there
-        for name in (*WITHOUT_EFFECT, "seeds"):
-            del before[name], now[name]
-        changed = differences(before, now)
-        if changed and redo is None:
-            raise ChangedError(
-                f"{out} holds a run with other settings: {'; '.join(changed)}. Use another --out, or --redo STAGE "
-                "(such as round-0/student) to replace that stage and what follows"
-            )
-    else:
-        write_json(path, config.as_dict())
+    check_version(out)
+    before, now = read_json(out / _CONFIG), config.as_dict()
+    if before is None or not (out / "corpus").exists():
+        write_json(out / _CONFIG, now)
+        return
+    # a run from before a setting was there used its default
+    before = {**AdaptConfig(**before).as_dict(), **before}
+    # other seeds are done beside what is there
+    for name in (*WITHOUT_EFFECT, "seeds"):
+        before.pop(name, None)
+        now.pop(name, None)
+    changed = differences(before, now)
+    if changed and redo is None:
+        raise ChangedError(
+            f"{out} holds a run with other settings: {'; '.join(changed)}. Use another --out, or --redo STEP "
+            "(such as round-0/student) to replace that step and what follows"
+        )
 
 
 def store_of(config: AdaptConfig, out: Path) -> Path:
@@ -62,19 +80,33 @@ def store_of(config: AdaptConfig, out: Path) -> Path:
     return Path(config.store).expanduser().resolve() if config.store else out / "embeddings"
 
 
-def check_encoding(backend: str, precision: str, store: str) -> None:
-    """Makes sure that there is a backend and a place for embeddings, before the corpus is read and not after.
+def taught_by_llm(config: AdaptConfig, run: Path) -> Taught:
+    """The settings of a run's teacher.
 
     Raises:
-        InputError: When the backend is not installed, or nothing can be written into the store.
+        InputError: When no LLM has a part in it.
     """
-    # torch stays away from those who only hold a folder
-    from denizen.retrievers.backends import candidates
+    supervision = config.supervision
+    if not isinstance(supervision, Taught) or not supervision.llm:
+        raise InputError(f"{run} has no LLM; give the folder of a run with --llm")
+    return supervision
 
-    candidates(backend, precision)
-    if not store:
-        return
-    try:
-        probe(Path(store).expanduser())
-    except OSError as error:
-        raise InputError(f"--store {store} cannot be used: {reason(error)}; give another folder") from error
+
+def llm_of(config: AdaptConfig, run: Path) -> LLM:
+    """The client of a run's LLM.
+
+    Raises:
+        InputError: When it has none.
+    """
+    supervision = taught_by_llm(config, run)
+    return supervision.asking.client(supervision.llm, run)
+
+
+def judge_of(config: AdaptConfig, run: Path, llm: str, endpoint: str, prices: str) -> LLM:
+    """The client of another LLM than the run's, on the run's budget; the arguments are those of `Asking.judge`.
+
+    Raises:
+        InputError: When its price is not known.
+    """
+    supervision = taught_by_llm(config, run)
+    return supervision.asking.judge(supervision.llm, run, llm, endpoint, prices)

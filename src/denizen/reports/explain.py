@@ -2,166 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from denizen.data.tables import read_table, relevant, run_ranks
 from denizen.engine.errors import InputError
-from denizen.llm.replies import Replies, StoredReply
-from denizen.recipes.run_folder import read_config
+from denizen.measuring.gains import first_relevant
 from denizen.reports.finished_run import FinishedRun
-from denizen.supervision.teachers import replies_path
+from denizen.reports.lineage import made_from
 
 _TEXT_CHARS = 240
-_SYSTEMS = ("base", "adapted")
+_OF_DOCUMENT = ("parent_id", "source", "domain", "start", "end")
+_OF_JUDGMENT = ("grade", "score", "teacher", "prompt_hash", "cost", "stage")
 
 
-def explain(run: Path, query_id: str) -> dict[str, Any]:
+def explain(run: Path | FinishedRun, query_id: str) -> dict[str, Any]:
     """The lineage of a query.
 
     Args:
-        run: The folder of a finished run.
+        run: A finished run, or its folder.
         query_id: A query of any split.
 
     Returns:
-        The query with its origin; every example that it is the query of, with the lineage of each passage; the test's
-        ranks before and after where it is a test query.
+        The query with its origin; every example that it is the query of, with the lineage of each passage and the steps
+        that made the examples; the test's ranks before and after where it is a test query.
 
     Raises:
         InputError: When the folder holds no finished run, or the run has no such query.
     """
-    return lineage_of(FinishedRun(run), query_id)
-
-
-def lineage_of(found: FinishedRun, query_id: str) -> dict[str, Any]:
-    """As `explain`, for a run that is read already."""
+    found = run if isinstance(run, FinishedRun) else FinishedRun(run)
     row = found.queries.get(query_id)
     if row is None:
         known = ", ".join(list(found.queries)[:3])
         raise InputError(f"{found.folder} has no query {query_id!r}; it has {len(found.queries):,}, such as {known}")
-    judged = _judgments(found, query_id)
-    replies = _replies(found, judged)
-    passages = found.passages
-    lineage = _Lineage(found.text_of, passages, judged, replies)
+    judged = found.judgments(query_id)
+    replies = found.replies({of["prompt_hash"] for of in judged.values() if of["prompt_hash"]})
+
+    def passage(doc_id: str) -> dict[str, Any]:
+        document = {name: found.passages[doc_id][name] for name in _OF_DOCUMENT}
+        judgment = None
+        if doc_id in judged:
+            judgment = {name: judged[doc_id][name] for name in _OF_JUDGMENT}
+            reply = replies.get(judgment["prompt_hash"])
+            judgment["reply"] = reply and {"text": reply.text, "model": reply.model, "when": reply.created}
+        return {"doc_id": doc_id, "document": document, "text": found.text_of[doc_id], "judgment": judgment}
+
     examples = [
         {
             "round": example["round"] + 1,
             "kind": example["kind"],
             "reason": example["reason"],
-            "positive": lineage.of(example["positive_id"]),
-            "negatives": [lineage.of(doc_id) for doc_id in example["negative_ids"]],
+            "positive": passage(example["positive_id"]),
+            "negatives": [passage(doc_id) for doc_id in example["negative_ids"]],
         }
         for example in found.examples
         if example["query_id"] == query_id
     ]
-    source = row["source_doc_id"]
+    steps = made_from(found.steps, found.examples_at or "") if examples else []
+    test = None
+    if query_id in found.known:
+        right = found.known[query_id]
+        ranks = {name: first_relevant(of, {query_id: right})[query_id] for name, of in found.ranked.items()}
+        test = {"ranks": ranks, "relevant": [passage(doc_id) for doc_id in right]}
     return {
-        "query": {**row, "source": lineage.of(source) if source in passages else None},
+        "query": {**row, "source": passage(row["source_doc_id"]) if row["source_doc_id"] in found.passages else None},
         "examples": examples,
-        "judgments": [lineage.of(doc_id) for doc_id in judged],
-        "test": _test(found, query_id, lineage),
+        "judgments": [passage(doc_id) for doc_id in judged],
+        "test": test,
         "depth": found.depth,
+        "steps": [{"step": place, "seconds": found.steps[place]["seconds"]} for place in steps],
     }
 
 
 def explain_lines(found: dict[str, Any]) -> list[str]:
     """The lineage as people read it."""
-    query = found["query"]
-    origin = query["origin"] or "the source"
-    lines = [f"query {query['query_id']}  ({query['split']}, origin: {origin})", f"  {query['text']}"]
+    query, test = found["query"], found["test"]
+    lines = [f"query {query['query_id']}  ({query['split']}, origin: {query['origin'] or 'the source'})"]
+    lines.append(f"  {query['text']}")
     if query["source"]:
         lines += ["written for", *_passage(query["source"])]
-    depth = found["depth"]
-    if found["test"]:
-        ranks = ", ".join(f"{system} {rank or f'below {depth}'}" for system, rank in found["test"]["ranks"].items())
+    if test:
+        below = f"below {found['depth']}"
+        ranks = ", ".join(f"{system} {rank or below}" for system, rank in test["ranks"].items())
         lines += [f"test: rank of the first relevant passage: {ranks}", "relevant"]
-        lines += [line for passage in found["test"]["relevant"] for line in _passage(passage)]
+        lines += [line for passage in test["relevant"] for line in _passage(passage)]
     for example in found["examples"]:
         why = f", {example['reason']}" if example["reason"] else ""
-        lines += [f"trained on in round {example['round']} ({example['kind']}{why})", "  positive"]
-        lines += [f"  {line}" for line in _passage(example["positive"])]
-        for negative in example["negatives"]:
-            lines += ["  negative", *(f"  {line}" for line in _passage(negative))]
+        lines.append(f"trained on in round {example['round']} ({example['kind']}{why})")
+        shown = [("positive", example["positive"]), *(("negative", negative) for negative in example["negatives"])]
+        for role, passage in shown:
+            lines += [f"  {role}", *(f"  {line}" for line in _passage(passage))]
     if not found["examples"]:
         lines.append("not trained on")
     if found["judgments"]:
         cost = sum(passage["judgment"]["cost"] or 0.0 for passage in found["judgments"])
         lines.append(f"{len(found['judgments'])} passages judged for it, {cost:.6f} in all")
+    if found["steps"]:
+        made = ", ".join(f"{step['step']} ({step['seconds']:,.1f} s)" for step in found["steps"])
+        lines.append(f"examples made by {made}")
     return lines
 
 
-class _Lineage:
-    """Looks up where a passage comes from and what was said of it for this query."""
-
-    def __init__(
-        self,
-        texts: Mapping[str, str],
-        passages: Mapping[str, Mapping[str, Any]],
-        judged: Mapping[str, Mapping[str, Any]],
-        replies: Mapping[str, StoredReply],
-    ) -> None:
-        self._texts = texts
-        self._passages = passages
-        self._judged = judged
-        self._replies = replies
-
-    def of(self, doc_id: str) -> dict[str, Any]:
-        """The passage with its document, and the judgment with its reply."""
-        row, judgment = self._passages[doc_id], self._judged.get(doc_id)
-        place = {name: row[name] for name in ("parent_id", "source", "domain", "start", "end")}
-        found = {"doc_id": doc_id, "document": place, "text": self._texts[doc_id], "judgment": None}
-        if judgment is not None:
-            reply = self._replies.get(judgment["prompt_hash"])
-            said = None if reply is None else {"text": reply.text, "model": reply.model, "when": reply.created}
-            names = ("grade", "score", "teacher", "prompt_hash", "cost", "stage")
-            found["judgment"] = {**{name: judgment[name] for name in names}, "reply": said}
-        return found
-
-
-def _judgments(run: FinishedRun, query_id: str) -> dict[str, dict[str, Any]]:
-    """Passage id to the judgment, the first where there are several."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(run.folder.glob("**/judgments.parquet")):
-        if path.parent.name.startswith("."):
-            continue
-        stage = path.parent.relative_to(run.folder).as_posix()
-        for row in read_table(path, "judgments").to_pylist():
-            if row["query_id"] == query_id:
-                found.setdefault(row["doc_id"], {**row, "stage": stage})
-    return found
-
-
-def _replies(run: FinishedRun, judged: Mapping[str, Mapping[str, Any]]) -> dict[str, StoredReply]:
-    keys = {row["prompt_hash"] for row in judged.values() if row["prompt_hash"]}
-    path = replies_path(read_config(run.folder), run.folder)
-    if not keys or not path.is_file():
-        return {}
-    store = Replies(path, "")
-    try:
-        return store.find(keys)
-    finally:
-        store.close()
-
-
-def _test(run: FinishedRun, query_id: str, lineage: _Lineage) -> dict[str, Any] | None:
-    known = relevant(run.test_qrels).get(query_id)
-    if known is None:
-        return None
-    ranks = {}
-    for system in _SYSTEMS:
-        of_query = {doc: rank for (query, doc), rank in run_ranks(run.run(system)).items() if query == query_id}
-        ranks[system] = min((rank for doc, rank in of_query.items() if doc in known), default=None)
-    return {"ranks": ranks, "relevant": [lineage.of(doc_id) for doc_id in known]}
-
-
 def _passage(found: dict[str, Any]) -> list[str]:
-    document = found["document"]
+    document, text, judgment = found["document"], found["text"], found["judgment"]
     place = f"{document['parent_id']}, characters {document['start']} to {document['end']}"
-    text = found["text"]
     cut = text if len(text) <= _TEXT_CHARS else f"{text[:_TEXT_CHARS]}…"
     lines = [f"  {found['doc_id']}  (document {place})", f"    {' '.join(cut.split())}"]
-    judgment = found["judgment"]
     if judgment:
         said = f"grade {judgment['grade']}" if judgment["grade"] is not None else f"score {judgment['score']:.3f}"
         price = "" if judgment["cost"] is None else f", price {judgment['cost']:.6f}"

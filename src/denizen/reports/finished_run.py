@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from denizen.data.formats import read_trec_qrels, read_trec_run
-from denizen.data.tables import read_table, texts_by_id
+from denizen.data.tables import rankings, read_table, relevant, texts_by_id
 from denizen.engine.errors import InputError
-from denizen.engine.stage import STAGE_FILE
+from denizen.engine.files import read_json
+from denizen.engine.pipeline import records
+from denizen.llm.replies import Replies, StoredReply
+
+_Row = dict[str, Any]
 
 
 class FinishedRun:
@@ -29,7 +36,7 @@ class FinishedRun:
         self.folder = folder
         if not (folder / "metrics.json").is_file():
             raise InputError(f"{folder} holds no finished run of denizen (it has no metrics.json)")
-        self.metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        self.metrics: _Row = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         if "chosen" not in self.metrics:
             made = "an evaluation" if "means" in self.metrics else "made by an older version of denizen"
             raise InputError(f"{folder} is {made}; a report needs a run of adapt of this version")
@@ -40,15 +47,7 @@ class FinishedRun:
         return read_table(self.folder / "corpus/corpus.parquet", "corpus")
 
     @cached_property
-    def queries(self) -> dict[str, dict[str, Any]]:
-        """Query id to the row of the query, wherever it came from."""
-        paths = [self.folder / name for name in ("corpus/queries.parquet", "synthesis/queries.parquet")]
-        paths += [self.folder / "corpus/test_queries.parquet"]
-        rows = [row for path in paths if path.is_file() for row in read_table(path, "queries").to_pylist()]
-        return {row["query_id"]: row for row in rows}
-
-    @cached_property
-    def passages(self) -> dict[str, dict[str, Any]]:
+    def passages(self) -> dict[str, _Row]:
         """Passage id to its row."""
         return {row["doc_id"]: row for row in self.corpus.to_pylist()}
 
@@ -58,63 +57,83 @@ class FinishedRun:
         return texts_by_id(self.corpus)
 
     @cached_property
-    def test_qrels(self) -> pa.Table:
-        """What the test was measured by."""
-        return read_trec_qrels(self.folder / "test/qrels.trec", own=True)
+    def queries(self) -> dict[str, _Row]:
+        """Query id to the row of the query, wherever it came from."""
+        names = ("corpus/queries.parquet", "synthesis/queries.parquet", "corpus/test_queries.parquet")
+        there = [name for name in names if (self.folder / name).is_file()]
+        return {row["query_id"]: row for name in there for row in self.rows(name, "queries")}
 
     @cached_property
-    def examples(self) -> list[dict[str, Any]]:
-        """What the model that was taken was trained on; nothing where that is the base."""
-        rounds = self.rounds_taken
-        if not rounds:
-            return []
-        # the examples of a round are those of all rounds before, too
-        path = self.folder / f"round-{max(rounds) - 1}/examples/examples.parquet"
-        rows: list[dict[str, Any]] = read_table(path, "examples").to_pylist()
-        return rows
+    def known(self) -> dict[str, dict[str, int]]:
+        """Test query id to its relevant passages with their grades: what the test was measured by."""
+        return relevant(read_trec_qrels(self.folder / "test/qrels.trec", own=True))
 
-    @property
-    def rounds_taken(self) -> list[int]:
-        """The rounds whose students are in the model: one, several of a merge, none for the base."""
-        if self.metrics["chosen"] == "base":
-            return []
-        points = self.metrics["gate"]["points"] if self.metrics["gate"] else []
-        merges = [point["merge"] for point in points if point["chosen"] and point["merge"]]
-        return list(merges[0]["rounds"]) if merges else [self.metrics["best_round"]]
+    @cached_property
+    def ranked(self) -> dict[str, dict[str, list[tuple[str, float]]]]:
+        """What base and adapted have found: system to test query id to passages with scores, best first."""
+        paths = {system: self.folder / f"test/{system}.trec" for system in ("base", "adapted")}
+        return {system: rankings(read_trec_run(path, own=True)) for system, path in paths.items()}
 
     @property
     def depth(self) -> int:
         """How many passages each system has found for a test query."""
         return 5 if self.metrics.get("judged_by", "labels") != "labels" else int(self.metrics["config"]["depth"])
 
-    def run(self, system: str) -> pa.Table:
-        """What a system found for the test queries."""
-        return read_trec_run(self.folder / f"test/{system}.trec", own=True)
+    @cached_property
+    def examples_at(self) -> str | None:
+        """The step that made what the model that was taken was trained on; None where that is the base."""
+        if self.metrics["chosen"] == "base":
+            return None
+        points = self.metrics["gate"]["points"] if self.metrics["gate"] else []
+        merges = [point["merge"] for point in points if point["chosen"] and point["merge"]]
+        # the examples of a round are those of all rounds before, too
+        last = max(merges[0]["rounds"]) if merges else self.metrics["best_round"]
+        return f"round-{last - 1}/examples"
+
+    @cached_property
+    def examples(self) -> list[_Row]:
+        """What the model that was taken was trained on."""
+        return self.rows(f"{self.examples_at}/examples.parquet", "examples") if self.examples_at else []
+
+    def judgments(self, query_id: str) -> dict[str, _Row]:
+        """Passage id to its first judgment for a query, with the step that asked for it as "stage"."""
+        found: dict[str, _Row] = {}
+        for stage, judged in self._judged.items():
+            for row in judged.filter(pc.field("query_id") == query_id).to_pylist():
+                found.setdefault(row["doc_id"], {**row, "stage": stage})
+        return found
+
+    @cached_property
+    def _judged(self) -> dict[str, pa.Table]:
+        paths = sorted(self.folder.rglob("judgments.parquet"))
+        # work that was begun lies in folders with a dot
+        done = [path for path in paths if not path.parent.name.startswith(".")]
+        return {path.parent.relative_to(self.folder).as_posix(): read_table(path, "judgments") for path in done}
+
+    @cached_property
+    def steps(self) -> dict[str, _Row]:
+        """Place of a finished step to its step.json."""
+        return records(self.folder)
 
     def values(self, system: str) -> dict[str, dict[str, float]]:
         """Measure to query id to value of a system on the test."""
         found: dict[str, dict[str, float]] = {}
-        for row in read_table(self.folder / f"test/{system}.metrics.parquet", "metrics").to_pylist():
+        for row in self.rows(f"test/{system}.metrics.parquet", "metrics"):
             found.setdefault(row["measure"], {})[row["query_id"]] = row["value"]
         return found
 
-    @property
-    def systems(self) -> list[str]:
-        """The systems of the test, as they were measured."""
-        return [
-            path.name.removesuffix(".metrics.parquet") for path in sorted(self.folder.glob("test/*.metrics.parquet"))
-        ]
+    def replies(self, keys: Collection[str]) -> dict[str, StoredReply]:
+        """The stored replies of an LLM by their keys, where the store is still there."""
+        if not keys:
+            return {}
+        named = (read_json(self.folder / "config.json") or {}).get("replies")
+        path = Path(named).expanduser() if named else self.folder / "replies.sqlite"
+        if not path.is_file():
+            return {}
+        with closing(Replies(path, "")) as store:
+            return store.find(keys)
 
-    @cached_property
-    def stages(self) -> dict[str, dict[str, Any]]:
-        """Stage name to its stage.json."""
-        paths = sorted(path for path in self.folder.rglob(STAGE_FILE) if not path.parent.name.startswith("."))
-        return {
-            path.parent.relative_to(self.folder).as_posix(): json.loads(path.read_text(encoding="utf-8"))
-            for path in paths
-        }
-
-    def json(self, name: str) -> Any:
-        """The contents of a JSON file of the run; None where there is none."""
-        path = self.folder / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    def rows(self, name: str, kind: str) -> list[_Row]:
+        """The rows of a table of the run."""
+        rows: list[_Row] = read_table(self.folder / name, kind).to_pylist()
+        return rows

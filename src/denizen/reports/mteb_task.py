@@ -35,7 +35,16 @@ def mteb_task(path: Path, split: str = "test") -> AbsTaskRetrieval:
     except ImportError:
         raise InputError("a task of mteb needs mteb: pip install 'denizen[mteb]'") from None
 
-    corpus, queries, known = _of_run(FinishedRun(path)) if (path / "metrics.json").is_file() else _of_beir(path, split)
+    if (path / "metrics.json").is_file():
+        run = FinishedRun(path)
+        documents, texts, known = run.corpus, {key: row["text"] for key, row in run.queries.items()}, run.known
+    else:
+        source = read_beir(path, split=split)
+        documents, known = source.documents, relevant(source.qrels)
+        texts = {row["query_id"]: row["text"] for row in source.queries.to_pylist()}
+    rows = documents.to_pylist()
+    corpus = [{"id": row["doc_id"], "title": row["title"] or "", "text": row["text"]} for row in rows]
+    queries = [{"id": query_id, "text": texts[query_id]} for query_id in known]
 
     class Task(AbsTaskRetrieval):
         """The data, in memory already."""
@@ -54,40 +63,8 @@ def mteb_task(path: Path, split: str = "test") -> AbsTaskRetrieval:
 
         def load_data(self, num_proc: int | None = None, **settings: Any) -> None:
             """Nothing is fetched."""
-            self.dataset = {
-                "default": {
-                    split: {
-                        "corpus": Dataset.from_list(corpus),
-                        "queries": Dataset.from_list(queries),
-                        "relevant_docs": known,
-                        "top_ranked": None,
-                    }
-                }
-            }
+            data: Any = {"corpus": Dataset.from_list(corpus), "queries": Dataset.from_list(queries), "top_ranked": None}
+            self.dataset = {"default": {split: data | {"relevant_docs": known}}}
             self.data_loaded = True
 
     return Task()
-
-
-_Rows = list[dict[str, str]]
-
-
-def _of_beir(path: Path, split: str) -> tuple[_Rows, _Rows, dict[str, dict[str, int]]]:
-    source = read_beir(path, split=split)
-    known = relevant(source.qrels)
-    texts = {row["query_id"]: row["text"] for row in source.queries.to_pylist()}
-    return _documents(source.documents.to_pylist()), _queries(texts, known), known
-
-
-def _of_run(run: FinishedRun) -> tuple[_Rows, _Rows, dict[str, dict[str, int]]]:
-    known = relevant(run.test_qrels)
-    texts = {query_id: run.queries[query_id]["text"] for query_id in known}
-    return _documents(run.corpus.to_pylist()), _queries(texts, known), known
-
-
-def _documents(rows: list[dict[str, Any]]) -> _Rows:
-    return [{"id": row["doc_id"], "title": row["title"] or "", "text": row["text"]} for row in rows]
-
-
-def _queries(texts: dict[str, str], known: dict[str, dict[str, int]]) -> _Rows:
-    return [{"id": query_id, "text": texts[query_id]} for query_id in known]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,6 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 
 from denizen.data.tables import texts_by_id
 from denizen.engine.errors import InputError
-from denizen.recipes.config import AdaptConfig
 from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.cpu.attention import use_batched_attention
 from denizen.retrievers.encoder import Prompts, load_encoder, prompts_of
@@ -36,28 +35,13 @@ from denizen.training.batches import EpochBatches, length_batches, similar_batch
 from denizen.training.losses import LOSSES, LossInputs, Relevance
 from denizen.training.near_base import Kept, NearBase
 
+if TYPE_CHECKING:
+    from denizen.training.train import Training
+
 _CHECKPOINTS = 10
 _COMPLETE = "complete"
 
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
-
-SETTINGS = (
-    "loss",
-    "batches",
-    "guide",
-    "learning_rate",
-    "epochs",
-    "batch_size",
-    "warmup_steps",
-    "weight_decay",
-    "temperature",
-    "margin",
-    "dropout",
-    "max_tokens",
-    "precision",
-    "negatives",
-    "seed",
-)
 
 
 @dataclass(frozen=True)
@@ -127,22 +111,24 @@ def train(
     folder: Path,
     student: Path,
     data: TrainingSet,
-    config: AdaptConfig,
-    guide: Path,
-    anchors: _Vectors | None = None,
+    config: Training,
+    guide: Path | None,
+    anchors: _Vectors | None,
+    scratch: Path,
     progress: Callable[[int], None] = lambda steps: None,
 ) -> dict[str, Any]:
     """Trains a student and saves it into `folder`, which plain `SentenceTransformer(folder)` loads.
 
-    Checkpoints live in `folder` while training lasts; if there are any, training goes on from the last whole one.
+    If there are checkpoints in `scratch`, training goes on from the last whole one.
 
     Args:
         folder: Where to write.
         student: The model to start from.
         data: What to train on.
-        config: The settings named in `SETTINGS`.
-        guide: The guide model of the gist loss.
+        config: How.
+        guide: The guide model of the gist loss; None: the student itself.
         anchors: The queries' embeddings, shape (rows, dim), to make similar batches by; None: batches by length.
+        scratch: Where checkpoints live while training lasts.
         progress: Called with the number of optimiser steps that have just been finished.
 
     Returns:
@@ -160,11 +146,11 @@ def train(
     model = load_encoder(student)
     own_limit = model.max_seq_length
     dropouts = _make_ready(model, config)
-    checkpoints = folder / "checkpoints"
+    checkpoints = scratch / "checkpoints"
     resume = _last_checkpoint(checkpoints)
-    steps = total_steps(rows, config)
+    steps = config.steps(rows)
     progress(int(resume.name.rpartition("-")[2]) if resume else 0)
-    loss = LOSSES[config.loss].make(_loss_inputs(model, data, config, guide))
+    loss = LOSSES[config.loss].make(_loss_inputs(model, data, config, guide or student))
     if config.near_base and data.kept:
         loss = NearBase(model, loss, data.kept, config.near_base * LOSSES[config.loss].gradient)
     trainer = _Trainer(
@@ -181,17 +167,16 @@ def train(
         model.max_seq_length = own_limit
     _set_dropout(model, dropouts)
     model.save_pretrained(str(folder), create_model_card=False)
-    _remove(checkpoints)
     losses = [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
     return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
 
 
-def _loss_inputs(model: SentenceTransformer, data: TrainingSet, config: AdaptConfig, guide: Path) -> LossInputs:
+def _loss_inputs(model: SentenceTransformer, data: TrainingSet, config: Training, guide: Path) -> LossInputs:
     margins = torch.from_numpy(data.margins)
     return LossInputs(model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide), margins)
 
 
-def seconds_of_a_step(student: Path, passages: Sequence[str], config: AdaptConfig) -> float:
+def seconds_of_a_step(student: Path, passages: Sequence[str], config: Training) -> float:
     """How long a forward and backward pass over some passages takes on this machine."""
     model = load_encoder(student)
     _make_ready(model, config)
@@ -213,18 +198,13 @@ def seconds_of_a_step(student: Path, passages: Sequence[str], config: AdaptConfi
     return time.perf_counter() - began
 
 
-def _make_ready(model: SentenceTransformer, config: AdaptConfig) -> dict[str, float]:
+def _make_ready(model: SentenceTransformer, config: Training) -> dict[str, float]:
     """Sets what training changes of a model, and returns the dropouts to put back before saving."""
     # a static embedding has no limit, and none can be set
     if 0 < config.max_tokens < (model.max_seq_length or 0) < math.inf:
         model.max_seq_length = config.max_tokens
     use_batched_attention(model)
     return {} if config.dropout else _switch_off_dropout(model)
-
-
-def total_steps(rows: int, config: AdaptConfig) -> int:
-    """How many optimiser steps a training on `rows` examples takes."""
-    return max(1, math.ceil(config.epochs * math.ceil(rows / config.batch_size)))
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -243,7 +223,7 @@ class _Trainer(SentenceTransformerTrainer):
 
 
 def _arguments(
-    checkpoints: Path, prompts: Prompts, data: TrainingSet, config: AdaptConfig, steps: int
+    checkpoints: Path, prompts: Prompts, data: TrainingSet, config: Training, steps: int
 ) -> SentenceTransformerTrainingArguments:
     text_columns = [name for name in data.columns if name != "label"]
     prompt = {name: prompts.query if name == "anchor" else prompts.document for name in text_columns}
@@ -273,7 +253,7 @@ def _arguments(
 
 
 def _batches(
-    anchors: _Vectors | None, data: TrainingSet, config: AdaptConfig
+    anchors: _Vectors | None, data: TrainingSet, config: Training
 ) -> Callable[[np.random.Generator], list[list[int]]]:
     if anchors is not None:
         return lambda random: similar_batches(anchors, config.batch_size, random)
@@ -319,13 +299,6 @@ def _last_checkpoint(checkpoints: Path) -> Path | None:
         else:
             shutil.rmtree(path)
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-def _remove(checkpoints: Path) -> None:
-    # a half-removed checkpoint must not be taken for a whole one
-    for marker in checkpoints.glob(f"checkpoint-*/{_COMPLETE}"):
-        marker.unlink()
-    shutil.rmtree(checkpoints)
 
 
 def _switch_off_dropout(model: SentenceTransformer) -> dict[str, float]:

@@ -1,0 +1,268 @@
+"""The Python API: what the commands do, as functions; each runs a recipe and writes what people and machines read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denizen.data.formats import Source, read_source
+from denizen.data.prepare import Given, given_by
+from denizen.engine.artifact import Value
+from denizen.engine.errors import InputError
+from denizen.engine.files import write_json
+from denizen.engine.pipeline import Pipeline, records
+from denizen.engine.progress import Progress, Silent
+from denizen.engine.redo import matches, open_redo
+from denizen.engine.run_folder import check_store, held
+from denizen.engine.step import Context
+from denizen.recipes.adapt import Adapted, Brought
+from denizen.recipes.adapt import adapt as adapt_recipe
+from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
+from denizen.recipes.document_source import documents_of
+from denizen.recipes.run_folder import check_config, llm_of, read_config, store_of
+from denizen.supervision.taught import Taught
+
+if TYPE_CHECKING:
+    from denizen.llm.client import LLM
+    from denizen.measuring.retrieval_sets import Parts
+
+_DEPTH = 100
+
+
+def adapt(
+    config: AdaptConfig,
+    out: Path,
+    *,
+    redo: str | None = None,
+    progress: Progress | None = None,
+    source: Source | None = None,
+    sets: Sequence[Parts] | None = None,
+) -> dict[str, Any]:
+    """Adapts a bi-encoder to documents.
+
+    Args:
+        config: The settings.
+        out: The run's folder; a run with the same settings that was stopped there goes on.
+        redo: A step from which to do everything anew, such as "round-0/student", "student" or "round-0".
+        progress: Receives what a person should see.
+        source: Documents and queries that are read already (the demo's); `config.source` only names them then.
+        sets: General and neighbour sets that are read already, instead of `config.general` and `config.neighbour`.
+
+    Returns:
+        The contents of `metrics.json`; the page that people read is `report.html` beside it.
+
+    Raises:
+        InputError: On wrong input or settings, or when `out` holds another run.
+        LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
+    """
+    from denizen.measuring.retrieval_sets import read_parts
+
+    progress = progress or Silent()
+    config.supervision.check()
+    config.encoding.check()
+    check_store(config.store)
+    sets = read_parts(config.general, config.neighbour, config.seed) if sets is None else sets
+    base, guide = _models(config, sets)
+    with held(out, begun=("corpus", "documents")):
+        check_config(out, config, redo)
+        if not (out / "corpus").exists():
+            # a model that cannot be used is better known before the corpus is read
+            _check_models(config, base, sets)
+        if isinstance(config.supervision, Taught):
+            given = documents_of(config, out, progress)
+        else:
+            given = given_by(
+                lambda: source or read_source(config.source, config.skip_bad_rows), source or config.source, out
+            )
+        return _Adapting(config, out, progress, _brought(config, base, guide, given, sets), sets).report(redo)
+
+
+def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dict[str, Any]:
+    """Asks the failed calls of a run again, and those that its budget cut off, then goes on as `adapt`.
+
+    Failed replies stay in the store beside their successors. A step whose calls failed is entered again, with all that
+    was answered before at no cost; what follows is done anew where what it reads has changed.
+
+    Args:
+        run: The folder of a run with a teacher.
+        progress: Receives what a person should see.
+        changed: Settings that do not decide results, such as endpoint, prices, the budgets, concurrency, min_coverage.
+
+    Returns:
+        The contents of metrics.json.
+
+    Raises:
+        InputError: When the run has no LLM, nothing failed, or a setting is changed that decides results.
+    """
+    config, progress = read_config(run, **changed), progress or Silent()
+    with held(run):
+        llm = llm_of(config, run)
+        lacking = [place for place, record in records(run).items() if record["lacks"]]
+        if not lacking and (run / "metrics.json").is_file():
+            raise InputError(f"nothing failed in {run}, and no budget cut anything off")
+        llm.replies.supersede_failures(config.thinking_tokens)
+        llm.replies.close()
+    progress.say(f"steps entered again: {', '.join(sorted(lacking)) or 'none that is done'}")
+    return adapt(config, run, progress=progress)
+
+
+def demo(out: Path, *, full: bool = False, redo: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Runs `adapt` on the docstrings of installed packages with the default settings.
+
+    Args:
+        out: The run's folder.
+        full: Use all docstrings.
+        redo: The step from which to do everything anew.
+        progress: Receives what a person should see.
+
+    Returns:
+        The contents of `metrics.json`.
+    """
+    from denizen.recipes.demo import demo_task
+
+    config, source, sets = demo_task(full)
+    return adapt(config, out, redo=redo, progress=progress, source=source, sets=sets)
+
+
+def _models(config: AdaptConfig, sets: Sequence[Parts]) -> tuple[Path, Path | None]:
+    from denizen.merging.methods import is_available
+    from denizen.retrievers.encoder import locate
+
+    base = locate(config.model)
+    guide = locate(config.guide) if config.guide else base
+    if sets and config.merge_evaluations and not is_available():
+        raise InputError(
+            "a merge that keeps the limit on forgetting needs mergekit: pip install 'denizen[merge]', or set "
+            "merge_evaluations to 0"
+        )
+    return base, guide if config.loss == "gist" else None
+
+
+def _check_models(config: AdaptConfig, base: Path, sets: Sequence[Parts]) -> None:
+    from denizen.merging.methods import check_base
+    from denizen.retrievers.encoder import load_encoder
+
+    load_encoder(base)
+    if sets and config.merge_evaluations:
+        check_base(base)
+
+
+def _brought(config: AdaptConfig, base: Path, guide: Path | None, given: Given, sets: Sequence[Parts]) -> Brought:
+    from denizen.measuring.retrieval_sets import kept_texts
+    from denizen.retrievers.model_ref import outside_model
+
+    kept = kept_texts(sets) if config.near_base else {}
+    return Brought(
+        outside_model(base),
+        outside_model(guide) if guide else None,
+        given,
+        {part.name: Value([part.role, part.digest]) for part in sets},
+        Value(kept) if any(kept.values()) else None,
+    )
+
+
+class _Adapting:
+    """One `adapt`: the pipeline with what its steps work with, and the presentation of what comes out."""
+
+    def __init__(
+        self, config: AdaptConfig, out: Path, progress: Progress, brought: Brought, sets: Sequence[Parts]
+    ) -> None:
+        self.config = config
+        self.out = out
+        self.progress = progress
+        self.brought = brought
+        self.llm: LLM | None = None
+        self.run = self._pipeline(sets)
+
+    def _pipeline(self, sets: Sequence[Parts]) -> Pipeline:
+        from denizen.llm.client import LLM
+        from denizen.measuring.probes import Probes, RetrievalProbe
+        from denizen.retrievers.bi_encoder import Encoders
+        from denizen.supervision.asking import Asking
+
+        config, limits = self.config, {}
+        search = [RetrievalProbe(part.search, depth=20, progress=self.progress) for part in sets]
+        shown, depth = ("MRR@5", "nDCG@10"), config.depth
+        test = [RetrievalProbe(part.test, measures=shown, depth=depth, progress=self.progress) for part in sets]
+        store = store_of(config, self.out)
+        resources: dict[type, Any] = {Encoders: Encoders(store, config.memory_mb), Probes: Probes(search, test)}
+        if isinstance(config.supervision, Taught):
+            resources[Asking] = config.supervision.asking
+            if config.supervision.llm:
+                self.llm = resources[LLM] = llm_of(config, self.out)
+                limits = config.supervision.asking.limits(self.llm)
+        return Pipeline(
+            self.out,
+            store / "steps" if config.store else None,
+            Context(self.progress, resources=resources),
+            limits,
+            results=[self.out / "metrics.json"],
+        )
+
+    def report(self, redo: str | None) -> dict[str, Any]:
+        """Does what is left to do, and writes what is read of it: the contents of metrics.json."""
+        from denizen.reports import results
+        from denizen.reports.card import model_card
+        from denizen.reports.package import package
+        from denizen.reports.report import report
+
+        self._check_redo(redo)
+        self.run.redo = open_redo(self.out, redo, records(self.out))
+        self._say_plan()
+        found = adapt_recipe(self.run, self.config, self.brought)
+        metrics = self._metrics(found)
+        self.run(package, chosen=found[0].final, card=Value(model_card(metrics, WITHOUT_EFFECT)))
+        self.run.redo.end()
+        write_json(self.out / "config.json", self.config.as_dict())
+        write_json(self.out / "results.json", results.records(metrics))
+        write_json(self.out / "metrics.json", metrics)
+        report(self.out)
+        return metrics
+
+    def _recipe(self, run: Pipeline) -> None:
+        from denizen.reports.package import package
+
+        found = adapt_recipe(run, self.config, self.brought)
+        run(package, chosen=found[0].final, card=Value(""))
+
+    def _check_redo(self, redo: str | None) -> None:
+        if redo is None:
+            return
+        places = {**records(self.out), **self.run.plan(self._recipe)}
+        if not any(matches(place, redo) for place in places):
+            raise InputError(f"there is no step {redo!r} to redo; there are {', '.join(places)}")
+
+    def _say_plan(self) -> None:
+        if (self.out / "metrics.json").is_file():
+            return
+        from denizen.reports.plan import plan_lines
+
+        texts = self.config.supervision.read(self.run, self.brought.source)
+        planned = self.run.plan(self._recipe)
+        lines = plan_lines(self.config, texts, self.brought.base, list(planned.values()), self.run.context)
+        self.progress.say("\n".join(lines))
+
+    def _metrics(self, found: Sequence[Adapted]) -> dict[str, Any]:
+        from denizen.reports.results import metrics_json, metrics_of_seed
+        from denizen.supervision.asking import spending
+
+        limit, taught = self.config.forgetting_limit, isinstance(self.config.supervision, Taught)
+        arithmetic = self.config.training.on_this_machine().precision
+        metrics = metrics_json(self.config.as_dict(), self.out, found[0], limit, arithmetic)
+        if not taught:
+            seeds = range(self.config.seed, self.config.seed + len(found))
+            return {**metrics, "seeds": [metrics_of_seed(*each, limit) for each in zip(seeds, found, strict=True)]}
+        names = ("asked", "coverage", "failures", "cut_off_by_budget")
+        facts = {place: record["facts"] for place, record in records(self.out).items()}
+        asked = {
+            place: {name: facts[place][name] for name in names}
+            for place in self.run.calls
+            if "coverage" in facts.get(place, {})
+        }
+        told = found[0].test.facts
+        judged = {
+            "judged_by": told.get("judged_by", "labels"),
+            "test_queries_left_out": told.get("queries_left_out", {}),
+        }
+        return {**metrics, "seeds": [], "spending": spending(self.llm), "coverage": asked, **judged}

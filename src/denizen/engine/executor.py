@@ -1,0 +1,84 @@
+"""Doing jobs: here, or several at a time in processes of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denizen.engine.errors import DenizenError
+from denizen.engine.progress import Silent
+
+if TYPE_CHECKING:
+    from denizen.engine.step import Call, Context
+
+Outcome = tuple["Job", Any, float]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call that is ready to be done.
+
+    Attributes:
+        call: What.
+        out: An empty folder for what it writes.
+        scratch: What it keeps beyond one try.
+        resumed: Whether an earlier try left something there.
+    """
+
+    call: Call[Any]
+    out: Path
+    scratch: Path
+    resumed: bool
+
+    def done(self, context: Context) -> Outcome:
+        """Does it; the job, what it returned, and the seconds it took."""
+        began = time.monotonic()
+        told = self.call.work(self.out, replace(context, scratch=self.scratch))
+        return self, told, time.monotonic() - began
+
+
+def run_jobs(jobs: Mapping[str, Job], context: Context, workers: int) -> Iterator[tuple[str, Outcome]]:
+    """Does jobs and yields each as it ends.
+
+    Args:
+        jobs: By key.
+        context: What they work with; in processes of their own without a progress.
+        workers: How many at a time; 1: here, one after the other.
+
+    Raises:
+        DenizenError: When a process was killed; what others have finished is kept.
+    """
+    if workers == 1:
+        yield from ((key, job.done(context)) for key, job in jobs.items())
+        return
+    away = replace(context, progress=Silent())
+    # not forked: libraries with threads do not survive it
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent) as pool:
+        keys = {pool.submit(job.done, away): key for key, job in jobs.items()}
+        try:
+            for future in as_completed(keys):
+                yield keys[future], future.result()
+        except BrokenProcessPool:
+            raise DenizenError(
+                "a working process was killed (too little memory?); run the same command again: it continues"
+            ) from None
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,88 @@
+"""Files that are whole or not there at all, and what they are: digests, JSON, links."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_digest(files: Mapping[str, str]) -> str:
+    """The SHA-256 over files by name and content.
+
+    Args:
+        files: Name to `file_digest`.
+    """
+    lines = "".join(f"{name}:{digest}\n" for name, digest in sorted(files.items()))
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def json_digest(value: Any) -> str:
+    """The SHA-256 of a value as JSON writes it."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def files_below(folder: Path) -> list[str]:
+    """The names of all files below a folder, links to folders followed."""
+    found = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON whole or not at all: to a temporary file, flushed to disk, renamed."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file; None where there is none, or only a part of one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+
+
+def link_tree(origin: Path, target: Path, ignore: Callable[[str, list[str]], set[str]] | None = None) -> None:
+    """Puts a folder's files at another place: as links to the same bytes, or as copies on another file system."""
+
+    def link(source: str, goal: str) -> None:
+        try:
+            os.link(source, goal)
+        except OSError:
+            shutil.copy2(source, goal)
+
+    shutil.copytree(origin, target, copy_function=link, dirs_exist_ok=True, ignore=ignore)
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Renames a folder to a place, whatever is there."""
+    if place.exists():
+        shutil.rmtree(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new.rename(place)
+
+
+@contextmanager
+def locked(folder: Path, name: str = ".lock") -> Iterator[None]:
+    """Holds a folder, or a name within it; others wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,355 @@
+"""A run: calls steps, keeps what they make, and finds it again.
+
+Each step has a place in the run's folder, such as round-0/run; its files lie there with `step.json`, written last: the
+call with its fingerprint, and the digest of each file. A step works in `.<name>.partial` beside its place, which is
+renamed when it is finished. The same call is not done twice, neither in this run nor, where runs share a store, in
+another one. A call that differs in what the user decides (settings, what comes from outside, the version of the code)
+stops the run and says what has changed; one that differs only because an earlier step was renewed is done anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from denizen.engine.artifact import Artifact, leaves
+from denizen.engine.errors import ChangedError
+from denizen.engine.executor import Job, run_jobs
+from denizen.engine.files import (
+    file_digest,
+    files_below,
+    json_digest,
+    link_tree,
+    locked,
+    read_json,
+    replace_folder,
+    tree_digest,
+    write_json,
+)
+from denizen.engine.redo import Redo
+from denizen.engine.settings import Params
+from denizen.engine.step import Call, Context, Partial, Step
+
+A = TypeVar("A", bound=Artifact)
+
+RECORD = "step.json"
+_MISSING = object()
+
+
+@dataclass
+class Pipeline:
+    """One run, in one folder.
+
+    Attributes:
+        folder: The run's folder.
+        store: A folder of finished steps that several runs share; None: the run keeps to itself.
+        context: What steps work with.
+        limits: What may cut a step off, as JSON: one that lacks something is entered again when this has changed.
+        redo: What is to be done anew.
+        planning: Whether steps are only listed; what is not finished is then pending.
+        results: Files that say what came out of the whole; they go as soon as a step is done anew.
+        calls: Place to call, in order.
+    """
+
+    folder: Path
+    store: Path | None = None
+    context: Context = field(default_factory=Context)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    redo: Redo = field(default_factory=Redo)
+    planning: bool = False
+    results: Sequence[Path] = ()
+    calls: dict[str, Call[Any]] = field(default_factory=dict)
+    _scope: tuple[str, ...] = ()
+
+    def __call__(self, step: Step[A], params: Params | None = None, /, **inputs: Any) -> A:
+        """What a step makes of this call: found, or done now.
+
+        Args:
+            step: The step.
+            params: Its settings.
+            inputs: Its artifacts.
+
+        Raises:
+            ChangedError: When something else was made at its place.
+        """
+        call = Call(step, params or Params(), inputs)
+        place = self._place(step.name)
+        again = place in self.calls
+        self.calls[place] = call
+        if self.planning:
+            return self._planned(call, place)
+        record = self._known(call, place)
+        if record is None:
+            record = self._done(call, place)
+        elif not again:
+            self.context.progress.skipped(place)
+        return self._artifact(call, place, record)
+
+    def map(
+        self, step: Step[A], params: Params, shards: Mapping[str, Mapping[str, Any]], *, workers: int = 1
+    ) -> Mapping[str, A]:
+        """One call a shard, several at a time in processes of their own.
+
+        Each shard's result is an artifact of its own; neither the order nor the number of workers changes any of them.
+
+        Args:
+            step: The step.
+            params: Its settings.
+            shards: Key of a shard to the inputs of its call; the keys come from what is in it, not from where it stood.
+            workers: Processes.
+        """
+        with self.scope(step.name):
+            calls = {key: Call(step, params, inputs) for key, inputs in sorted(shards.items())}
+            places = {key: self._place(key) for key in calls}
+            self.calls |= {places[key]: call for key, call in calls.items()}
+            if self.planning:
+                return {key: self._planned(call, places[key]) for key, call in calls.items()}
+            found = {key: self._known(call, places[key]) for key, call in calls.items()}
+            wanted = {key: self._job(calls[key], places[key]) for key, record in found.items() if record is None}
+            with self.context.progress.working(self._place("")[:-1]):
+                for key, outcome in run_jobs(wanted, self.context, workers):
+                    found[key] = self._kept(calls[key], places[key], outcome)
+            return {key: self._artifact(call, places[key], found[key] or {}) for key, call in calls.items()}
+
+    @contextmanager
+    def scope(self, *names: object) -> Iterator[None]:
+        """Puts the steps that are called within into a folder, as `scope("round", 2)` into round-2."""
+        before = self._scope
+        self._scope = (*before, "-".join(map(str, names)))
+        try:
+            yield
+        finally:
+            self._scope = before
+
+    @contextmanager
+    def using(self, *resources: object) -> Iterator[None]:
+        """Gives the steps that are called within further resources."""
+        before = self.context
+        more = {type(resource): resource for resource in resources}
+        self.context = replace(before, resources={**before.resources, **more})
+        try:
+            yield
+        finally:
+            self.context = before
+
+    def plan(self, recipe: Callable[[Pipeline], Any]) -> dict[str, Artifact]:
+        """Place to what a recipe would make there; nothing is done, and what is finished is taken as it is."""
+        planned = replace(self, planning=True, calls={})
+        recipe(planned)
+        return {place: planned._planned(call, place) for place, call in planned.calls.items()}
+
+    def _place(self, name: str) -> str:
+        return "/".join((*self._scope, name))
+
+    def _artifact(self, call: Call[A], place: str, record: Mapping[str, Any]) -> A:
+        files = record["files"]
+        return call.step.makes(self.folder / place, record["digest"], record["facts"], files, place)
+
+    def _planned(self, call: Call[A], place: str) -> A:
+        own = self._record(place)
+        if own and own["fingerprint"] == call.fingerprint and place not in self.redo:
+            return self._artifact(call, place, own)
+        facts = call.step.plan(call.params, **call.inputs) if call.step.plan else {}
+        return call.step.makes(self.folder / place, json_digest(call.fingerprint), facts, {}, place, pending=True)
+
+    def _record(self, place: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = read_json(self.folder / place / RECORD)
+        return found
+
+    def _known(self, call: Call[Any], place: str) -> dict[str, Any] | None:
+        """The record of what is finished; None where the step has to be done."""
+        folder = self.folder / place
+        partial = read_json(self._partial(place) / RECORD)
+        if partial and partial["fingerprint"] == call.fingerprint and self._current(partial, place):
+            # an earlier run was stopped between the last file and the renaming
+            self._publish(call, place)
+        own = self._record(place)
+        if own is not None and not self._renewing(own, place):
+            self._check_untouched(own, place)
+            changed = self._changed(own, call)
+            if changed:
+                raise _changed_error(self.folder, place, changed)
+            if own["fingerprint"] == call.fingerprint:
+                return own if self._current(own, place) else None
+        if place in self.redo:
+            return None
+        for found in self._elsewhere(call):
+            replace_folder(self._linked(found, folder), folder)
+            return self._record(place)
+        return None
+
+    def _current(self, record: Mapping[str, Any], place: str) -> bool:
+        """Whether a record may be taken: it lacks nothing that other limits could give, and is as new as is asked."""
+        whole = not record["lacks"] or record["limits"] == self.limits
+        return whole and (place not in self.redo or record["redo"] == self.redo.token)
+
+    def _renewing(self, record: Mapping[str, Any], place: str) -> bool:
+        return place in self.redo and record["redo"] != self.redo.token
+
+    def _changed(self, own: Mapping[str, Any], call: Call[Any]) -> list[str]:
+        """What the user has changed since; not what earlier steps have renewed."""
+        parts = ("step", "version", "params", "inputs")
+        lines = differences({name: own[name] for name in parts}, call.described)
+        made = {
+            f"inputs.{path}"
+            for name, value in call.inputs.items()
+            for path, leaf in leaves(value, name).items()
+            if isinstance(leaf, Artifact) and leaf.place
+        }
+        return [line for line in lines if line.partition(":")[0] not in made]
+
+    def _check_untouched(self, record: Mapping[str, Any], place: str) -> None:
+        edited = _edited(self.folder / place, record)
+        if edited:
+            told = [f"{name}: its content is not what the step wrote" for name in edited]
+            raise _changed_error(self.folder, place, told)
+
+    def _elsewhere(self, call: Call[Any]) -> Iterator[Path]:
+        """Where the same call was done before: at another place of this run, or in the store."""
+        own = [path.parent for path in self.folder.rglob(RECORD) if not path.parent.name.startswith(".")]
+        shared = [self.store / call.fingerprint] if self.store else []
+        for folder in (*own, *shared):
+            record = read_json(folder / RECORD)
+            same = record and record["fingerprint"] == call.fingerprint and not record["lacks"]
+            if same and not _edited(folder, record):
+                yield folder
+
+    def _linked(self, found: Path, folder: Path) -> Path:
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        link_tree(found, partial)
+        return partial
+
+    def _partial(self, place: str) -> Path:
+        folder = self.folder / place
+        return folder.with_name(f".{folder.name}.partial")
+
+    def _job(self, call: Call[Any], place: str) -> Job:
+        """Makes ready what a call works in; what it left behind in an earlier try is in its scratch folder."""
+        partial = self._partial(place)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for path in self.results:
+            # what follows will not be what the old result was made from
+            path.unlink(missing_ok=True)
+        token = self.redo.token if place in self.redo else ""
+        scratch = partial.with_name(
+            f".{partial.name[1:].removesuffix('.partial')}.{call.fingerprint[:16]}{token}.scratch"
+        )
+        for other in partial.parent.glob(f".{self.folder.joinpath(place).name}.*.scratch"):
+            if other != scratch:
+                shutil.rmtree(other)
+        resumed = scratch.is_dir() and any(scratch.iterdir())
+        scratch.mkdir(exist_ok=True)
+        return Job(call, partial, scratch, resumed)
+
+    def _done(self, call: Call[Any], place: str) -> dict[str, Any]:
+        with ExitStack() as held:
+            if self.store:
+                held.enter_context(locked(self.store, f".{call.fingerprint}.lock"))
+                # another run may have done it meanwhile
+                found = self._known(call, place)
+                if found is not None:
+                    return found
+            job = self._job(call, place)
+            with self.context.progress.working(place):
+                outcome = job.done(self.context)
+            return self._kept(call, place, outcome)
+
+    def _kept(self, call: Call[Any], place: str, outcome: tuple[Job, Any, float]) -> dict[str, Any]:
+        """Writes the record of a finished step and puts it into its place."""
+        job, told, seconds = outcome
+        names = files_below(job.out)
+        files = {name: file_digest(job.out / name) for name in names}
+        facts, lacks = (told.facts, told.lacks) if isinstance(told, Partial) else (told or {}, None)
+        record = {
+            **call.described,
+            "fingerprint": call.fingerprint,
+            "made_from": sorted(
+                {
+                    leaf.place
+                    for name, value in call.inputs.items()
+                    for leaf in leaves(value, name).values()
+                    if isinstance(leaf, Artifact) and leaf.place
+                }
+            ),
+            "files": files,
+            "digest": tree_digest(files),
+            "stats": {name: _stat(job.out / name) for name in names},
+            "facts": dict(facts),
+            "lacks": dict(lacks) if lacks else None,
+            "limits": dict(self.limits),
+            "redo": self.redo.token if place in self.redo else "",
+            # of the last session alone when the work was resumed
+            "seconds": round(seconds, 2),
+            "resumed": job.resumed,
+        }
+        write_json(job.out / RECORD, record)
+        self._publish(call, place)
+        return self._record(place) or record
+
+    def _publish(self, call: Call[Any], place: str) -> None:
+        folder = self.folder / place
+        replace_folder(self._partial(place), folder)
+        for scratch in folder.parent.glob(f".{folder.name}.*.scratch"):
+            shutil.rmtree(scratch)
+        self.redo.finished(place)
+        record = self._record(place)
+        if self.store and record and not record["lacks"]:
+            self.store.mkdir(parents=True, exist_ok=True)
+            replace_folder(self._linked(folder, self.store / call.fingerprint), self.store / call.fingerprint)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two nested values, as lines `name: old -> new`."""
+
+    def shown(value: Any) -> str:
+        return "missing" if value is _MISSING else repr(value)
+
+    def inner(value: Any) -> Mapping[str, Any] | None:
+        if isinstance(value, list):
+            return {str(at): part for at, part in enumerate(value)}
+        return value if isinstance(value, Mapping) else None
+
+    lines: list[str] = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name, _MISSING), new.get(name, _MISSING)
+        parts, others = inner(before), inner(after)
+        if before != after and parts is not None and others is not None:
+            lines += [f"{name}.{line}" for line in differences(parts, others)]
+        elif before != after:
+            lines.append(f"{name}: {shown(before)} -> {shown(after)}")
+    return lines
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Place to `step.json` for every finished step of a run."""
+    paths = sorted(path for path in folder.rglob(RECORD) if not path.parent.name.startswith("."))
+    return {path.parent.relative_to(folder).as_posix(): read_json(path) for path in paths}
+
+
+def _changed_error(folder: Path, place: str, changed: Sequence[str]) -> ChangedError:
+    return ChangedError(
+        f"step '{place}' in {folder} was made with something else: {'; '.join(changed)}. "
+        f"Use another --out, or --redo {place} to replace it and what follows."
+    )
+
+
+def _stat(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _edited(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """The files that are not what the step wrote: by size and time, and by content where a copy has another time."""
+    found = []
+    for name, digest in record["files"].items():
+        path = folder / name
+        if not path.is_file() or (_stat(path) != record["stats"].get(name) and file_digest(path) != digest):
+            found.append(name)
+    return found

@@ -1,0 +1,145 @@
+"""A step is a function, and its fingerprint is the call.
+
+    @step(version=1, makes=Run)
+    def search(out: Path, params: Searching, ctx: Context, *, model: Model, corpus: Corpus) -> dict[str, Any]: ...
+
+The function writes its files into `out` and may return facts. What decides the result stands in `params` and in the
+digests of the inputs; `ctx` has what does not. What goes beyond one try, such as checkpoints, lives in `ctx.scratch`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from denizen.engine.artifact import Artifact, Input, digests
+from denizen.engine.files import json_digest
+from denizen.engine.progress import Progress, Silent
+from denizen.engine.settings import Params
+
+A = TypeVar("A", bound=Artifact)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step works with and what does not decide its result.
+
+    Attributes:
+        progress: What a person sees.
+        scratch: A folder that is kept until the step has ended, also when it is stopped.
+        resources: Type to an object of it: a client, a cache, a limit on memory.
+    """
+
+    progress: Progress = field(default_factory=Silent)
+    scratch: Path = Path()
+    resources: Mapping[type, Any] = field(default_factory=dict)
+
+    def __getitem__(self, kind: type[T]) -> T:
+        found: T = self.resources[kind]
+        return found
+
+    def get(self, kind: type[T]) -> T | None:
+        """A resource; None where the run has none."""
+        return self.resources.get(kind)
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What a step returns that a limit has cut off.
+
+    Attributes:
+        facts: As of any step.
+        lacks: What is missing, by reason: the step is entered again when the run's limits have changed.
+    """
+
+    facts: Mapping[str, Any]
+    lacks: Mapping[str, Any]
+
+
+Plan = Callable[..., Mapping[str, Any]]
+
+
+class Step(Generic[A]):
+    """A function with what the pipeline has to know of it.
+
+    Args:
+        function: `name(out, params, ctx, *, inputs...)`, at the top level of its module.
+        version: Raised by hand when the code changes what it writes.
+        makes: What its folder is.
+        name: What its folder is called; None: as the function.
+        plan: `plan(params, **inputs)` gives the facts that can be said before it is done.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], version: int, makes: type[A], name: str | None, plan: Plan | None
+    ) -> None:
+        self.function = function
+        self.version = version
+        self.makes = makes
+        self.name = name or function.__name__
+        self.plan = plan
+        self.inputs = {
+            spec.name for spec in inspect.signature(function).parameters.values() if spec.kind is spec.KEYWORD_ONLY
+        }
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+        self.__qualname__ = function.__qualname__
+
+    def __call__(self, out: Path, params: Params, ctx: Context, **inputs: Any) -> Any:
+        """Does the work, without a pipeline."""
+        return self.function(out, params, ctx, **inputs)
+
+    def named(self, name: str) -> Step[A]:
+        """The same work under another name, for a second call beside the first."""
+        return Step(self.function, self.version, self.makes, name, self.plan)
+
+    def __reduce__(self) -> str:
+        # by name, as functions are
+        return self.__qualname__
+
+
+def step(
+    version: int, makes: type[A], *, name: str | None = None, plan: Plan | None = None
+) -> Callable[[Callable[..., Any]], Step[A]]:
+    """Marks a function as a step; the arguments are those of `Step`."""
+    return lambda function: Step(function, version, makes, name, plan)
+
+
+@dataclass(frozen=True)
+class Call(Generic[A]):
+    """A step with everything that decides its result.
+
+    Attributes:
+        step: What is called.
+        params: Its settings.
+        inputs: Its artifacts.
+    """
+
+    step: Step[A]
+    params: Params
+    inputs: Mapping[str, Input]
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """The call as JSON keeps it."""
+        return {
+            "step": self.step.name,
+            "version": self.step.version,
+            "params": self.params.as_dict(),
+            "inputs": {name: digests(value) for name, value in sorted(self.inputs.items()) if value is not None},
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of the call."""
+        return json_digest(self.described)
+
+    def work(self, out: Path, ctx: Context) -> Any:
+        """Does it."""
+        missing = dict.fromkeys(self.step.inputs - set(self.inputs))
+        return self.step(out, self.params, ctx, **{**missing, **self.inputs})

@@ -1,0 +1,110 @@
+"""The steps that measure what a run ends with, on queries that decided nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from denizen.data.artifacts import Corpus, Evaluation, Model, Qrels, Queries
+from denizen.engine.artifact import Value
+from denizen.engine.settings import Params
+from denizen.engine.step import Context, step
+from denizen.measuring import retrieval
+from denizen.measuring.probes import MEASURE, Probes
+from denizen.measuring.provenance import machine, versions
+from denizen.measuring.students import Searching
+from denizen.retrievers.bi_encoder import Encoders
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.index import Index
+from denizen.retrievers.retriever import Retriever
+from denizen.retrievers.searching import search_each
+
+
+def retrievers_of(
+    systems: Mapping[str, Model], base_index: Index, index: Index, encoders: Encoders
+) -> dict[str, Retriever]:
+    """Models as retrievers.
+
+    Args:
+        systems: Name to model; the first is the base.
+        base_index: What the base goes on with.
+        index: What all others go on with.
+        encoders: This machine's.
+    """
+    first = next(iter(systems))
+    return {
+        name: (base_index if name == first else index).retriever(model, encoders) for name, model in systems.items()
+    }
+
+
+def _planned(params: Params, *, systems: Mapping[str, Model], corpus: Corpus, **inputs: Any) -> dict[str, Any]:
+    # the base and the best student have embedded the corpus before
+    return {"encoded_texts": max(0, len(systems) - 2) * corpus.facts.get("passages", 0)}
+
+
+@step(version=4, makes=Evaluation, plan=_planned)
+def test(  # noqa: PLR0913
+    out: Path,
+    params: Searching,
+    ctx: Context,
+    *,
+    systems: Mapping[str, Model],
+    base_index: Index,
+    index: Index,
+    corpus: Corpus,
+    queries: Queries,
+    qrels: Qrels,
+) -> dict[str, Any]:
+    """The only place where labelled test queries are read: models, BM25, and both together.
+
+    Args:
+        out: Where runs and values per query go.
+        params: How deep.
+        ctx: Where embeddings are.
+        systems: Name to model; "base" first, "adapted" last.
+        base_index: What the base goes on with.
+        index: What all others go on with.
+        corpus: The passages.
+        queries: Those of split test count.
+        qrels: Labels.
+    """
+    encoders = ctx[Encoders]
+    first, *others = retrievers_of(systems, base_index, index, encoders).items()
+    measured: dict[str, Retriever] = dict([first, ("bm25", BM25()), *others])
+    measured["hybrid"] = Hybrid((measured["bm25"], measured["adapted"]))
+    asked = queries.texts("test")
+    runs = search_each(measured, asked, corpus.table, params.depth, ctx.progress)
+    return {**retrieval.write_evaluation(out, runs, qrels.table, list(asked)), **provenance(base_index, index)}
+
+
+def provenance(base_index: Index, index: Index) -> dict[str, Any]:
+    """Versions, machine and backends behind a result."""
+    backends = {"base": base_index.encoding.backend, "adapted": index.encoding.backend}
+    return {"versions": versions(), "machine": machine(), "backends": backends}
+
+
+def _planned_sets(params: Searching, *, systems: Mapping[str, Model], sets: Mapping[str, Value], **inputs: Any) -> Any:
+    return {"measured_sets": len(systems) * len(sets)}
+
+
+@step(version=2, makes=Evaluation, name="forgetting", plan=_planned_sets)
+def measure_forgetting(
+    out: Path,
+    params: Searching,
+    ctx: Context,
+    *,
+    systems: Mapping[str, Model],
+    base_index: Index,
+    index: Index,
+    sets: Mapping[str, Value],
+) -> dict[str, Any]:
+    """What systems, the base first, get on the items of probes that decided nothing; `sets` is what those come from."""
+    models = retrievers_of(systems, base_index, index, ctx[Encoders])
+    found = {}
+    for probe in ctx[Probes].test:
+        found[probe.name] = probe.report(models, out / probe.name)
+        change = found[probe.name]["differences"].get("adapted", {}).get(MEASURE, {}).get("value", 0.0)
+        ctx.progress.note(f"{probe.name} {MEASURE} {change:+.4f}")
+    return {"sets": found}

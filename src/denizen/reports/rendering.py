@@ -1,0 +1,25 @@
+"""Fills the templates of the pages that people read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+
+def render(name: str, **values: Any) -> str:
+    """A page.
+
+    Args:
+        name: Of the template; in HTML all values are escaped.
+        values: What it shows.
+    """
+    environment = Environment(
+        loader=PackageLoader("denizen", "templates"),
+        autoescape=select_autoescape(["html.jinja"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name).render(values)

@@ -1,0 +1,309 @@
+"""What stands in each section of a report: blocks of text, tables, facts and charts.
+
+A block is a kind and its content: "table" and "words" (rows of cells, numbers or text), "facts" (names with values),
+"charts" (names with SVG), "fold" (a summary, the blocks behind it, an id), "faint" (text), or a tag with its text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from denizen.data.tables import read_table
+from denizen.engine.files import read_json
+from denizen.measuring import gains
+from denizen.measuring.significance import Difference, paired_difference
+from denizen.reports import charts
+from denizen.reports.audit import audit_lines
+from denizen.reports.card import sentence, taught_by
+from denizen.reports.explain import explain, explain_lines
+from denizen.reports.finished_run import FinishedRun
+from denizen.reports.lineage import made_from
+from denizen.reports.results import SYSTEMS, baseline_lines, gate_lines, gate_sentence, result_lines, seed_lines
+
+Blocks = list[tuple[str, Any]]
+
+_MOVED = 8
+_TRAINED = 6
+_MOST_ROWS = 50
+_MOST_REASONS = 20
+_TEXT_CHARS = 900
+
+
+def sections(run: FinishedRun) -> list[tuple[str, str, str, Blocks]]:
+    """The sections in their order: id, name, heading, and the blocks; those that have nothing are left out."""
+    return [(name, short, heading, blocks) for name, short, heading, of in _SECTIONS if (blocks := of(run))]
+
+
+def _gain(run: FinishedRun) -> Blocks:
+    metrics = run.metrics
+    values = {name: run.values(name) for name in SYSTEMS if name in metrics}
+    figures = []
+    for measure in metrics["difference"]:
+        bars = []
+        for name, of_system in values.items():
+            mean = paired_difference(np.array(list(of_system[measure].values())), np.zeros(1))
+            bars.append(charts.Bar(SYSTEMS[name], mean, name if name in ("base", "bm25", "adapted") else "other"))
+        figures.append((measure, charts.bars(bars, f"{measure} of each system with its 95 % interval")))
+    asked = f"On {metrics['queries']:,} test queries, read once, at the end."
+    return [
+        ("table", result_lines(metrics)),
+        ("faint", f"{asked} Intervals: bootstrap over queries, 95 %. p: paired randomisation test."),
+        ("charts", figures),
+        *_titled("Beside it, on the same queries", baseline_lines(metrics)),
+        *_titled("Again with other seeds", seed_lines(metrics)),
+    ]
+
+
+def _rounds(run: FinishedRun) -> Blocks:
+    dev, best = run.metrics["dev"], run.metrics["best_round"]
+    names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
+    kinds = {"MRR@5": "adapted", "nDCG@10": "other"}
+    series = [(name, kind, [found[name] for found in dev]) for name, kind in kinds.items() if name in dev[0]]
+    chosen = "the base stays" if best == 0 else f"round {best} is best"
+    return [
+        ("charts", [("Dev", charts.lines(series, names, "Measures on dev after each round"))]),
+        ("p", f"Dev decides on the round: {chosen}. Test queries had no part in it."),
+    ]
+
+
+def _forgetting(run: FinishedRun) -> Blocks:
+    gate, text = run.metrics["gate"], sentence(gate_sentence(run.metrics))
+    if gate is None:
+        return [("p", text)]
+    change = f"Change of {gate['measure']}"
+    bars = [
+        charts.Bar(name, Difference(**found["differences"]["adapted"][gate["measure"]]), note=found["role"])
+        for name, found in gate["sets"].items()
+    ]
+    figures = [(change, charts.bars(bars, f"{change} on each set", signed=True))]
+    points = gate["points"]
+    if points:
+        figures.append(("Trade-off, on the queries that decide", _trade_off(gate)))
+        text += (
+            " In the trade-off a filled point keeps the limit with one standard error to spare, or half of the limit "
+            "where that is less, since it must hold on questions that did not decide, too; a hollow one does not. The "
+            "largest MRR@5 among the filled is taken."
+        )
+    blocks: Blocks = [("p", text), ("table", gate_lines(gate)), ("charts", figures)]
+    if points:
+        table = [["model", "dev MRR@5", *points[0]["changes"], "inside", "taken"]]
+        for point in points:
+            changes = [f"{value:+.4f}" for value in point["changes"].values()]
+            verdicts = ["yes" if point[name] else "no" for name in ("inside", "chosen")]
+            table.append([point["name"], f"{point['domain']:.3f}", *changes, *verdicts])
+        blocks.append(("fold", ("All models that were measured", [("table", table)], "")))
+    return blocks
+
+
+def _trade_off(gate: Mapping[str, Any]) -> str:
+    roles = [[name for name, found in gate["sets"].items() if found["role"] == role] for role in gate["change"]]
+    marks = []
+    for point in gate["points"]:
+        worst = min(sum(point["changes"][name] for name in names) / len(names) for names in roles)
+        kind = "merge" if point["merge"] else "base" if point["name"] == "base" else "student"
+        kind = "chosen" if point["chosen"] else kind
+        marks.append(charts.Mark(worst, point["domain"], point["name"], kind, not point["inside"]))
+    alt = "Domain against forgetting for every model that was measured"
+    return charts.scatter(marks, f"change of {gate['measure']} elsewhere", "MRR@5 on dev", alt, -gate["limit"])
+
+
+def _where(run: FinishedRun) -> Blocks:
+    measure = "MRR@5"
+    base, adapted = (run.values(name)[measure] for name in ("base", "adapted"))
+    domains, documents = (
+        {name: str(of) for name in base if (of := run.passages[min(run.known[name])][column])}
+        for column in ("domain", "parent_id")
+    )
+    groups = {
+        "By length of the query": gains.by_length({name: run.queries[name]["text"] for name in base}),
+        "By rank of the answer before": gains.by_base_rank(
+            gains.first_relevant(run.ranked["base"], run.known), run.depth
+        ),
+        "By domain or document": domains if len(set(domains.values())) > 1 else documents,
+    }
+    figures = []
+    for name, names in groups.items():
+        found = gains.by_group(names, base, adapted).items()
+        if bars := [charts.Bar(group, change, note=f"{count:,}") for group, (change, count) in found]:
+            figures.append((name, charts.bars(bars, f"Gain in {measure}, {name.lower()}", signed=True)))
+    text = f"Gain in {measure} with its 95 % interval, and how many queries. "
+    text += f"Groups of fewer than {gains.LEAST} are left out: their intervals could not be trusted. "
+    text += "Where the answer was first before it can only fall, and where it was far down it can only rise."
+    return [("charts", figures), ("faint", text)]
+
+
+def _scores(run: FinishedRun) -> Blocks:
+    figures = []
+    for name, ranked in run.ranked.items():
+        right, wrong = gains.best_scores(ranked, run.known)
+        series = [("best passage that is not relevant", "base", wrong), ("best relevant passage", "adapted", right)]
+        figures.append((SYSTEMS[name], charts.histogram(series, f"Scores of {name}")))
+    text = "For each test query the highest score of a relevant passage, and of another one"
+    return [("charts", figures), ("faint", f"{text}: the less overlap, the better.")]
+
+
+def _moved(run: FinishedRun) -> Blocks:
+    rows = gains.moved(run.ranked["base"], run.ranked["adapted"], run.known)
+    up, down = [row for row in rows if row.change > 0], [row for row in reversed(rows) if row.change < 0]
+    same = len(run.known) - len(rows)
+    text = f"{len(up):,} queries find their answer higher up than before, {len(down):,} lower down, {same:,} as before."
+
+    def rank(at: int | None) -> str:
+        return f"rank {at}" if at else f"below {run.depth}"
+
+    def first(when: str, query_id: str, doc_id: str) -> Blocks:
+        right = " (relevant)" if doc_id in run.known[query_id] else ""
+        shown = run.text_of.get(doc_id, "nothing")
+        cut = shown if len(shown) <= _TEXT_CHARS else f"{shown[:_TEXT_CHARS]}…"
+        return [("small", f"ranked first {when}{right}"), ("blockquote", cut)]
+
+    blocks: Blocks = [("p", text)]
+    for kind, moved in (("up", up), ("down", down)):
+        blocks.append(("h3", kind.capitalize()))
+        for at, row in enumerate(moved[:_MOVED]):
+            summary = Markup('<span class="{}">{} → {}</span> {}').format(
+                kind, rank(row.before), rank(row.after), run.queries[row.query_id]["text"]
+            )
+            inside = first("before", row.query_id, row.first_before) + first("now", row.query_id, row.first_after)
+            inside.append(("fold", ("Where this comes from", _explained(run, row.query_id), "")))
+            blocks.append(("fold", (summary, inside, f"query-{at}-{kind}")))
+    return blocks
+
+
+def _data(run: FinishedRun) -> Blocks:
+    data, metrics = run.metrics["data"], run.metrics
+    names = ("split", "skipped_rows", "queries_dropped_as_leaks", "leaks", "labelled_test_queries")
+    facts = [(name, data[name]) for name in ("passages", "documents") if name in data]
+    facts += [(f"{split} queries", f"{count:,}") for split, count in data["queries"].items()]
+    facts += [(name.replace("_", " "), data[name]) for name in names if name in data]
+    if data.get("parts_left_out"):
+        facts.append(("parts left out", ", ".join(data["parts_left_out"])))
+    left_out = metrics.get("test_queries_left_out", {})
+    if any(left_out.values()):
+        shown = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items())
+        facts.append(("test queries left out", shown))
+    read = data.get("read") or {}
+    for what, key in (("languages", "languages"), ("personal data replaced", "personal_data")):
+        if read.get(key):
+            facts.append((what, ", ".join(f"{name} {count:,}" for name, count in read[key].items())))
+    blocks: Blocks = [("facts", facts)]
+    if reasons := _reasons(run, read):
+        rows = [[*names, f"{count:,}"] for names, count in reasons.most_common(_MOST_REASONS)]
+        blocks += _titled("What was left out", [["stage", "reason", "rows"], *rows])
+    if unread := run.rows("corpus/failures.parquet", "failures") if read else []:
+        files = [["file", "why"], *([row["key"], row["error"]] for row in unread[:_MOST_ROWS])]
+        summary = f"{len(unread)} files, or parts of files"
+        blocks += [("h3", "What was not read"), ("fold", (summary, [("words", files)], ""))]
+    if leaks := (read_json(run.folder / "corpus/leaks.json") or [])[:_MOST_ROWS]:
+        table = [list(leaks[0]), *([str(leak[name]) for name in leaks[0]] for leak in leaks)]
+        blocks += [("h3", "Leaks"), ("fold", (f"{len(leaks)} shown", [("words", table)], ""))]
+    return blocks
+
+
+def _reasons(run: FinishedRun, read: Mapping[str, Any]) -> Counter[tuple[str, str]]:
+    """How many rows each stage left out, and why."""
+    reasons = Counter({("ingest", reason): count for reason, count in read.get("dropped", {}).items()})
+    paths = [*run.folder.glob("*/failures.parquet"), *run.folder.glob("round-*/*/failures.parquet")]
+    for path in sorted(paths):
+        # what could not be read of the documents is a part of corpus/failures
+        if not path.parent.name.startswith(".") and path.parent.name != "documents":
+            reasons.update((row["stage"], row["error"]) for row in read_table(path, "failures").to_pylist())
+    if (run.folder / "synthesis/dropped_queries.parquet").is_file():
+        dropped = run.rows("synthesis/dropped_queries.parquet", "dropped_queries")
+        reasons.update(("synthesis", row["reason"]) for row in dropped)
+    return reasons
+
+
+def _trained_on(run: FinishedRun) -> Blocks:
+    ids = list(dict.fromkeys(example["query_id"] for example in run.examples))
+    if not ids:
+        return [("p", "On nothing: this is the unchanged base model.")]
+    drawn = ids[:: max(1, len(ids) // _TRAINED)][:_TRAINED]
+    text = f"{len(run.examples):,} examples of {len(ids):,} queries; {len(drawn)} of them with all that they come from."
+    folds = [("fold", (run.queries[name]["text"], _explained(run, name), "")) for name in drawn]
+    steps = [[place, f"{run.steps[place]['seconds']:,.1f}"] for place in made_from(run.steps, run.examples_at or "")]
+    made = [("fold", ("The steps that made them", [("table", [["step", "seconds"], *steps])], ""))] if steps else []
+    return [("p", f"{text} For any other: denizen explain {run.folder} QUERY_ID"), *folds, *made]
+
+
+def _teacher(run: FinishedRun) -> Blocks:
+    metrics = run.metrics
+    if not (teacher := taught_by(metrics)):
+        return []
+    facts = [("teacher", teacher), ("test graded by", metrics["judged_by"])]
+    coverage = [["stage", "asked for", "coverage", "failures", "cut off by the budget"]]
+    for stage, found in metrics["coverage"].items():
+        failures = ", ".join(f"{count} {kind}" for kind, count in found["failures"].items()) or "none"
+        share, cut_off = f"{found['coverage']:.1%}", str(found["cut_off_by_budget"])
+        coverage.append([stage, f"{found['asked']:,}", share, failures, cut_off])
+    blocks: Blocks = [("facts", facts)]
+    if len(coverage) > 1:
+        blocks.append(("table", coverage))
+    if spending := metrics["spending"]:
+        prices = metrics["config"]["prices"] or "no price"
+        rows = [
+            [stage, f"{of['calls']:,}", f"{of['tokens']:,}", f"{of['money']:.4f}"]
+            for stage, of in {**spending["by_stage"], "in all": spending["total"]}.items()
+        ]
+        blocks.append(("table", [["spent by stage", "calls", "tokens", f"money at {prices}"], *rows]))
+    audit = read_json(run.folder / "audit.json")
+    said = "\n".join(audit_lines(audit)) if audit else "not measured: denizen audit RUN"
+    return [*blocks, ("h3", "Can it be trusted?"), ("pre", said)]
+
+
+def _cost(run: FinishedRun) -> Blocks:
+    machine = run.metrics["machine"]
+    facts = [
+        ("time in all", f"{sum(record['seconds'] for record in run.steps.values()) / 60:.1f} minutes"),
+        ("processor", f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads"),
+        ("accelerator", machine["cuda"] or "none"),
+        ("instructions", ", ".join(machine["flags"])),
+        ("arithmetic of training", run.metrics["arithmetic"]),
+        ("encoding", ", ".join(f"{name} by {backend}" for name, backend in run.metrics["backends"].items())),
+    ]
+    if resumed := [name for name, record in run.steps.items() if record["resumed"]]:
+        facts.append(("interrupted", f"{', '.join(resumed)}: the time is of the last session alone"))
+    rows = [["step", "seconds"], *([name, f"{record['seconds']:,.1f}"] for name, record in run.steps.items())]
+    return [("facts", facts), ("fold", ("Seconds by step", [("table", rows)], ""))]
+
+
+def _settings(run: FinishedRun) -> Blocks:
+    rows = [["setting", "value"], *([name, str(value)] for name, value in run.metrics["config"].items())]
+    code = f"""from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{(run.folder / "model").as_posix()}")
+scores = model.similarity(model.encode_query(["a question"]), model.encode_document(["a passage"]))"""
+    return [
+        ("fold", ("Every setting", [("words", rows)], "")),
+        ("facts", list(run.metrics["versions"].items())),
+        ("h3", "Load it"),
+        ("pre", code),
+    ]
+
+
+def _titled(name: str, rows: list[list[str]]) -> Blocks:
+    return [("h3", name), ("table", rows)] if rows else []
+
+
+def _explained(run: FinishedRun, query_id: str) -> Blocks:
+    return [("pre", "\n".join(explain_lines(explain(run, query_id))))]
+
+
+_SECTIONS: tuple[tuple[str, str, str, Callable[[FinishedRun], Blocks]], ...] = (
+    ("gain", "Gain", "What was gained", _gain),
+    ("rounds", "Rounds", "Round by round", _rounds),
+    ("forgetting", "Forgetting", "What was forgotten", _forgetting),
+    ("where", "Where from", "Where the gain comes from", _where),
+    ("scores", "Scores", "How well scores tell right from wrong", _scores),
+    ("moved", "Queries", "Queries that moved most", _moved),
+    ("data", "Data", "Data", _data),
+    ("lineage", "Trained on", "What it was trained on", _trained_on),
+    ("teacher", "Teacher", "Teacher", _teacher),
+    ("cost", "Time", "Time and machine", _cost),
+    ("settings", "Settings", "Settings and versions", _settings),
+)

@@ -1,0 +1,234 @@
+"""Supervision by a teacher (arXiv 2512.08088): an LLM writes queries, an LLM or a cross-encoder judges what is found.
+
+    source -> corpus, documents (their sides) -synthesis-> queries, sources
+    a round: run -> candidates -> judgments -> answers -> examples
+
+Documents of the test side are never shown before the test; where the source has no labels, queries are written for
+them, and what the systems find is judged there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from denizen.data.artifacts import Evaluation, Examples, Model
+from denizen.data.prepare import Dividing, Given, Unlabelled, divide
+from denizen.engine.artifact import Artifact, Input, Value
+from denizen.engine.errors import InputError
+from denizen.engine.pipeline import Pipeline
+from denizen.engine.settings import Params, setting
+from denizen.llm.prompts import prompts_digest
+from denizen.retrievers.encoder import locate
+from denizen.supervision.asking import Asking
+from denizen.supervision.graded_test import graded_test
+from denizen.supervision.grading import (
+    Allotment,
+    Grading,
+    Sampling,
+    SelectingGraded,
+    SelectingScored,
+    answer,
+    judge,
+    sample,
+    select_graded,
+    select_scored,
+)
+from denizen.supervision.supervision import Known, Round, Seen, Texts
+from denizen.supervision.synthesis import read_styles
+from denizen.supervision.write_queries import Synthesis, synthesize
+
+
+@dataclass(frozen=True)
+class QueryLog(Params):
+    """Real queries."""
+
+    panel = "Queries for documents without labels"
+
+    query_log: str = setting("", "File of real queries, one a line: used as they are and as the expert's examples.")
+
+
+@dataclass(frozen=True)
+class Taught(Params):
+    """The settings of a run with a teacher, whoever that is."""
+
+    data: Dividing = field(default_factory=Dividing)
+    asking: Asking = field(default_factory=Asking)
+    synthesis: Synthesis = field(default_factory=Synthesis)
+    log: QueryLog = field(default_factory=QueryLog)
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def llm(self) -> str:
+        """The LLM that writes."""
+        return self.synthesis.llm
+
+    def check(self) -> None:
+        """Makes sure that a run can begin, before anything is read or paid.
+
+        Raises:
+            InputError: On an unknown style, a missing price, a file or model that is not there.
+        """
+        read_styles(self.synthesis.styles)
+        log = self.log.query_log
+        if self.llm:
+            self.asking.budget  # noqa: B018  (it says whether the price is known)
+        elif not log:
+            raise InputError("without labels, queries must come from somewhere: give llm, or query_log")
+        if log and not Path(log).expanduser().is_file():
+            raise InputError(f"query_log {log!r} does not exist; give a text file with one query a line")
+
+    def read(self, run: Pipeline, given: Given) -> Unlabelled:
+        """Step corpus."""
+        with run.using(given):
+            return run(divide, self.data, source=given.source)
+
+    def prepare(self, run: Pipeline, given: Given, base: Model) -> Texts:
+        """Steps corpus and synthesis."""
+        made = self.read(run, given)
+        log = self.log.query_log
+        written = run(
+            synthesize,
+            self.synthesis,
+            corpus=made.corpus,
+            documents=made.documents,
+            test_queries=made.test_queries,
+            labels=made.labels,
+            base=base,
+            prompts=Value(prompts_digest("question", "multi_hop", "expert")),
+            query_log=Artifact.outside(Path(log).expanduser()) if log else None,
+        )
+        labelled = made.has_labels
+        return Texts(
+            made,
+            made.corpus,
+            written.queries,
+            written.sources,
+            made.documents,
+            made.test_queries if labelled else written.queries,
+            made.labels if labelled else None,
+            written,
+        )
+
+    def splits(self, last: bool) -> tuple[str, ...]:
+        """After the last training only dev is looked at."""
+        return ("dev",) if last else ("train", "dev")
+
+    def look(self, run: Pipeline, texts: Texts, now: Round, before: Sequence[Seen]) -> Seen:
+        """Steps candidates, judgments, answers and examples."""
+        student, pairs = Value(now.number), texts.pairs
+        about = {"corpus": texts.corpus, "queries": texts.queries, "pairs": pairs, "student": student}
+        seen = {"found": now.found, "model": now.model, "index": now.index}
+        splits = Value(list(self.splits(not now.left)))
+        candidates = run(sample, self.sampling, **seen, **about, splits=splits)
+        earlier = [each.judged for each in before if each.judged is not None]
+        params, who = self.judges()
+        with run.using(Allotment(now.left)):
+            judged = run(judge, params, candidates=candidates, earlier=earlier, **about, **who)
+        found = run(answer, judged=[*earlier, judged], pairs=pairs)
+        known = Known(found.qrels, found.judgments)
+        made = None
+        if now.left:
+            made = self.select(run, texts, now, known, before[-1].examples if before else None)
+        return Seen(**vars(now), known=known, judged=judged, examples=made)
+
+    def test(self, run: Pipeline, texts: Texts, **systems: Input) -> Evaluation:
+        """Step test, where the source has no labels for it."""
+        params, who = self.judges()
+        asked = {"corpus": texts.corpus, "queries": texts.test_queries, "pairs": texts.pairs}
+        return run(graded_test, params, **systems, **asked, **who)
+
+    def judges(self) -> tuple[Params, dict[str, Input]]:
+        """Who judges: settings and inputs of the step."""
+        raise NotImplementedError
+
+    def select(self, run: Pipeline, texts: Texts, now: Round, known: Known, earlier: Examples | None) -> Examples:
+        """Step examples."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TaughtByLLM(Taught):
+    """The settings of a run whose teacher is an LLM."""
+
+    grading: Grading = field(default_factory=Grading)
+    selecting: SelectingGraded = field(default_factory=SelectingGraded)
+
+    def check(self) -> None:
+        """As of any teacher, and that the LLM has a name."""
+        if not self.llm:
+            raise InputError("teacher llm needs llm: the name of the model at the endpoint")
+        super().check()
+
+    def judges(self) -> tuple[Params, dict[str, Input]]:
+        """The LLM, by its prompts."""
+        return self.grading, {"prompts": Value(prompts_digest("grade", "grade_several"))}
+
+    def select(self, run: Pipeline, texts: Texts, now: Round, known: Known, earlier: Examples | None) -> Examples:
+        """From grades."""
+        return run(
+            select_graded,
+            self.selecting,
+            found=now.found,
+            judgments=known.judgments,
+            corpus=texts.corpus,
+            queries=texts.queries,
+            pairs=texts.pairs,
+            student=Value(now.number),
+            earlier=earlier,
+        )
+
+
+@dataclass(frozen=True)
+class CrossEncoderChoice(Params):
+    """The cross-encoder of a run."""
+
+    panel = "Teacher"
+
+    cross_encoder: str = setting("", "The cross-encoder teacher: a sentence-transformers folder.")
+
+
+@dataclass(frozen=True)
+class TaughtByCrossEncoder(Taught):
+    """The settings of a run whose teacher is a cross-encoder."""
+
+    choice: CrossEncoderChoice = field(default_factory=CrossEncoderChoice)
+    selecting: SelectingScored = field(default_factory=SelectingScored)
+
+    def check(self) -> None:
+        """As of any teacher, and that the model is there."""
+        if not self.choice.cross_encoder:
+            raise InputError("teacher cross-encoder needs cross_encoder: the folder of a sentence-transformers model")
+        locate_cross_encoder(self.choice.cross_encoder)
+        super().check()
+
+    def judges(self) -> tuple[Params, dict[str, Input]]:
+        """The model."""
+        return Params(), {"cross_encoder": Model.outside(locate_cross_encoder(self.choice.cross_encoder))}
+
+    def select(self, run: Pipeline, texts: Texts, now: Round, known: Known, earlier: Examples | None) -> Examples:
+        """From scores."""
+        return run(
+            select_scored,
+            self.selecting,
+            found=now.found,
+            judgments=known.judgments,
+            queries=texts.queries,
+            student=Value(now.number),
+            earlier=earlier,
+        )
+
+
+def locate_cross_encoder(name: str) -> Path:
+    """The folder of a cross-encoder.
+
+    Raises:
+        InputError: When it is no model.
+    """
+    path = Path(name).expanduser()
+    if (path / "config.json").is_file():
+        return path
+    if path.exists():
+        raise InputError(f"{name} is no model folder (it has no config.json)")
+    return locate(name)

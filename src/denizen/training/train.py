@@ -1,0 +1,153 @@
+"""The step that trains a bi-encoder on examples, and its settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from denizen.data.artifacts import Corpus, Examples, Judgments, Model, Qrels, Queries
+from denizen.data.relatedness import not_negatives
+from denizen.engine.artifact import Value
+from denizen.engine.settings import Seeded, setting
+from denizen.engine.step import Context, step
+from denizen.retrievers.encoding import Arithmetic
+from denizen.retrievers.index import Index
+from denizen.supervision.selecting import LossChoice
+
+if TYPE_CHECKING:
+    from denizen.retrievers.bi_encoder import Encoders
+    from denizen.retrievers.encoder import Kind
+    from denizen.training.near_base import Kept
+
+
+@dataclass(frozen=True)
+class Training(LossChoice, Arithmetic, Seeded):
+    """How a student is trained."""
+
+    panel = "Training"
+
+    learning_rate: float = setting(1e-4, "Peak learning rate of AdamW.", least=1e-9, most=1)
+    # short rounds: half an epoch on fresh negatives, then as many steps again on all; see docs/LOG.md
+    epochs: float = setting(0.5, "Epochs in each round.", least=0.001, most=1000)
+    batch_size: int = setting(32, "Examples in a batch.", least=1, most=65536)
+    # the other queries' documents then are hard negatives that cost nothing; see docs/LOG.md for what that gives
+    batches: Literal["similar", "length"] = setting(
+        "similar", "similar: similar queries share a batch. length: texts of similar length do (less padding)."
+    )
+    warmup_steps: float = setting(
+        0.1, "Warm-up: a share of the steps (below 1) or a number of steps.", least=0, most=1e9
+    )
+    weight_decay: float = setting(0.01, "Weight decay of AdamW.", least=0, most=1)
+    temperature: float = setting(0.05, "Temperature of InfoNCE and GIST.", least=0.001, most=10)
+    # the library's default of 5 can never be met by a cosine distance
+    margin: float = setting(0.1, "Margin of the triplet loss (arXiv 2512.08088).", least=0, most=2)
+    # on ObliQA MRR@5 .692 on dev (.697 without) and PolicyQA -.004 (-.057 at weight 2): see docs/LOG.md
+    near_base: float = setting(
+        16.0,
+        "Weight of the penalty for moving embeddings of the general and neighbour sets away from the base's; 0: off.",
+        least=0,
+        most=1000,
+    )
+    dropout: bool = setting(False, "Keep the model's dropout during training.")
+    # half the cost of 256; what a passage is about stands in its first sentences (mining and search see all of it)
+    max_tokens: int = setting(
+        128, "Cut training texts to this many tokens; 0: the model's own limit.", least=0, most=1 << 20
+    )
+
+    def on_this_machine(self) -> Training:
+        """The same with the arithmetic that it means here, which decides the weights."""
+        from denizen.retrievers.backends import use_bf16
+
+        return replace(self, precision="bf16" if use_bf16(self.precision) else "fp32")
+
+    def steps(self, rows: int) -> int:
+        """How many optimiser steps a training on some examples takes."""
+        return max(1, math.ceil(self.epochs * math.ceil(rows / self.batch_size)))
+
+
+def planned_training(params: Training, *, examples: Examples, **inputs: Any) -> dict[str, Any]:
+    """Steps, and texts that pass through the model, at most."""
+    rows = examples.facts.get("examples", 0)
+    # a question is short: it counts as nothing
+    return {"steps": params.steps(rows), "trained_texts": rows * params.epochs * examples.facts.get("texts_a_row", 1)}
+
+
+@step(version=2, makes=Model, name="student", plan=planned_training)
+def train(  # noqa: PLR0913
+    out: Path,
+    params: Training,
+    ctx: Context,
+    *,
+    start: Model,
+    examples: Examples,
+    corpus: Corpus,
+    queries: Queries,
+    qrels: Qrels,
+    judgments: Judgments | None = None,
+    index: Index | None = None,
+    guide: Model | None = None,
+    base: Model | None = None,
+    base_index: Index | None = None,
+    kept: Value | None = None,
+) -> dict[str, Any]:
+    """Trains a student.
+
+    Args:
+        out: Where the model goes.
+        params: How.
+        ctx: Its scratch folder holds checkpoints.
+        start: The model to start from.
+        examples: What to train on.
+        corpus: The texts of passages.
+        queries: The texts of queries.
+        qrels: What is relevant, which must not be a negative.
+        judgments: What a teacher has said of others.
+        index: What the student to start from has embedded the corpus with; None: batches by length.
+        guide: The guide of the gist loss.
+        base: The model that `kept` texts stay near to.
+        base_index: What it has embedded the corpus with.
+        kept: By kind of text ("query", "document"), texts whose embeddings should stay near the base's.
+    """
+    from denizen.retrievers.bi_encoder import Encoders
+    from denizen.training import bi_encoder
+    from denizen.training.losses import LOSSES
+
+    rows, encoders = examples.table, ctx[Encoders]
+    known = None if judgments is None else judgments.table
+    near = not_negatives(qrels.table, known, corpus.table, rows["query_id"].unique().to_pylist())
+    masks = LOSSES[params.loss].masks
+    training = bi_encoder.training_set(rows, corpus.table, queries.table, near, fill=masks)
+    if training.dropped:
+        ctx.progress.note(f"{training.dropped:,} examples without enough negatives left out")
+    anchors = training.columns["anchor"]
+    vectors = None
+    if index is not None and params.batches == "similar":
+        # embedded already, so these come from the store
+        vectors = index.encoder(start, encoders).encode(anchors, "query")[:]
+    if kept is not None and base is not None and base_index is not None:
+        training = replace(training, kept=_kept(base, base_index, encoders, kept.content, params.max_tokens))
+    with ctx.progress.bar(params.steps(len(anchors)), "steps") as advance:
+        return bi_encoder.train(
+            out, start.path, training, params, guide.path if guide else None, vectors, ctx.scratch, advance
+        )
+
+
+def _kept(
+    base: Model, index: Index, encoders: Encoders, texts: Mapping[Kind, Sequence[str]], max_tokens: int
+) -> list[Kept]:
+    from dataclasses import asdict
+
+    from denizen.retrievers.encoder import load_encoder, prompts_of
+    from denizen.training.near_base import Kept, first_tokens
+
+    encoder, model = index.encoder(base, encoders), load_encoder(base.path)
+    prompts = asdict(prompts_of(model))
+    found = []
+    for kind, listed in texts.items():
+        # what training does not see of a text must not be in its target
+        cut = first_tokens(model, listed, max_tokens)
+        found.append(Kept(cut, encoder.encode(cut, kind)[:], prompts[kind]))
+    return found
