@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from denizen.engine.progress import Terminal
+from denizen.measuring.provenance import machine
 from denizen.recipes.adapt import adapt
 from denizen.recipes.config import AdaptConfig
-from denizen.reports.results import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"

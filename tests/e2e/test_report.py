@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +20,16 @@ from denizen.engine.errors import InputError
 from denizen.reports.explain import explain, explain_lines
 from denizen.reports.finished_run import FinishedRun
 from denizen.reports.report import report
+from tests.html_page import Page
 
 Gated = tuple[Path, dict[str, Any]]
-_VOID = {"meta", "link", "br", "hr", "img", "input"}
-
-
-class _Page(HTMLParser):
-    """Collects ids, links and tags, and fails on tags that are not closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.tags: set[str] = set()
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        if tag not in _VOID:
-            self.open.append(tag)
-        values = dict(attrs)
-        assert not any(name.startswith("on") for name in values)
-        self.ids += [values["id"] or ""] if "id" in values else []
-        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def test_the_page_is_whole_and_needs_nothing_else(gated: Gated) -> None:
     out, found = gated
     path = report(out)
     text = path.read_text(encoding="utf-8")
-    page = _Page(text)
+    page = Page(text)
     assert path == out / "report.html"
     assert "script" not in page.tags and "svg" in page.tags
     assert len(page.ids) == len(set(page.ids))
@@ -78,13 +49,13 @@ def test_what_it_is_given_cannot_break_it(gated: Gated, tmp_path: Path) -> None:
     at = rows.schema.get_field_index("text")
     nasty = ["</details><script>alert(1)</script>"] * len(rows)
     write_table(path, rows.set_column(at, rows.schema.field(at), [nasty]))
-    page = _Page(report(run, tmp_path / "page.html").read_text(encoding="utf-8"))
+    page = Page(report(run, tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "script" not in page.tags
 
 
 def test_without_sets_it_says_that_forgetting_was_not_measured(finished: Gated, tmp_path: Path) -> None:
     text = report(finished[0], tmp_path / "page.html").read_text(encoding="utf-8")
-    _Page(text)
+    Page(text)
     assert "Forgetting was not measured" in text
 
 
@@ -123,7 +94,7 @@ def test_it_shows_what_the_chosen_model_was_trained_on(gated: Gated, tmp_path: P
         (run / "metrics.json").write_text(json.dumps({**metrics, "chosen": chosen, "best_round": best, "gate": gate}))
         assert len(FinishedRun(run).examples) == expected
         text = report(run, tmp_path / "page.html").read_text(encoding="utf-8")
-        _Page(text)
+        Page(text)
         assert (f"{expected:,} examples of" if expected else "this is the unchanged base model") in text
 
 

@@ -33,9 +33,7 @@ _TAKEN_OVER = ("differences", "advantages", "queries", "missing_queries", "versi
 Table = list[list[str]]
 
 
-def metrics_json(
-    config: Mapping[str, Any], out: Path, found: Adapted, limit: float, arithmetic: str
-) -> dict[str, Any]:
+def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: float, arithmetic: str) -> dict[str, Any]:
     """The contents of metrics.json; docs/tables.md documents every key.
 
     Args:

@@ -4,42 +4,41 @@ from __future__ import annotations
 
 import pytest
 
-from denizen.data.tables import rows_table
+from denizen.data.tables import rankings, relevant, rows_table
 from denizen.measuring import gains
 
 
 def _run(ranked: dict[str, str]):
-    return rows_table(
-        "run",
-        (
-            {"query_id": query_id, "doc_id": doc_id, "score": 1.0 - at / 10}
-            for query_id, docs in ranked.items()
-            for at, doc_id in enumerate(docs)
-        ),
+    rows = (
+        {"query_id": query_id, "doc_id": doc_id, "score": 1.0 - at / 10}
+        for query_id, docs in ranked.items()
+        for at, doc_id in enumerate(docs)
     )
+    return rankings(rows_table("run", rows))
 
 
-QRELS = rows_table(
-    "qrels",
-    [
-        {"query_id": "up", "doc_id": "r", "relevance": 1},
-        {"query_id": "down", "doc_id": "r", "relevance": 2},
-        {"query_id": "same", "doc_id": "r", "relevance": 1},
-        {"query_id": "same", "doc_id": "a", "relevance": 0},
-        {"query_id": "lost", "doc_id": "r", "relevance": 1},
-    ],
+KNOWN = relevant(
+    rows_table(
+        "qrels",
+        [
+            {"query_id": "up", "doc_id": "r", "relevance": 1},
+            {"query_id": "down", "doc_id": "r", "relevance": 2},
+            {"query_id": "same", "doc_id": "r", "relevance": 1},
+            {"query_id": "same", "doc_id": "a", "relevance": 0},
+            {"query_id": "lost", "doc_id": "r", "relevance": 1},
+        ],
+    )
 )
 BASE = _run({"up": "abcr", "down": "rab", "same": "arb", "lost": "ab"})
 ADAPTED = _run({"up": "arb", "down": "bar", "same": "brc", "lost": "cr"})
-IDS = ["up", "down", "same", "lost"]
 
 
 def test_the_rank_of_the_first_relevant_passage() -> None:
-    assert gains.first_relevant(BASE, QRELS, IDS) == {"up": 4, "down": 1, "same": 2, "lost": None}
+    assert gains.first_relevant(BASE, KNOWN) == {"up": 4, "down": 1, "same": 2, "lost": None}
 
 
 def test_what_moved_from_the_largest_gain_to_the_largest_loss() -> None:
-    found = gains.moved(BASE, ADAPTED, QRELS, IDS)
+    found = gains.moved(BASE, ADAPTED, KNOWN)
     # lost: 0 -> 1/2; up: 1/4 -> 1/2; down: 1 -> 1/3; same stays and is not there
     assert [(row.query_id, row.before, row.after) for row in found] == [
         ("lost", None, 2),
@@ -51,7 +50,7 @@ def test_what_moved_from_the_largest_gain_to_the_largest_loss() -> None:
 
 
 def test_scores_of_right_and_wrong_passages() -> None:
-    right, wrong = gains.best_scores(BASE, QRELS, IDS)
+    right, wrong = gains.best_scores(BASE, KNOWN)
     assert right == pytest.approx([0.7, 1.0, 0.9])
     # the judged irrelevant one counts as wrong
     assert wrong == pytest.approx([1.0, 0.9, 1.0, 1.0])
@@ -61,15 +60,15 @@ def test_groups_in_their_order_and_small_ones_left_out() -> None:
     names = {f"q{at}": "few" if at < 40 else "many" for at in range(140)}
     base = dict.fromkeys(names, 0.0)
     adapted = {name: float(at % 2) for at, name in enumerate(names)}
-    (found,) = gains.by_group(names, base, adapted)
-    assert (found.name, found.queries, found.value) == ("many", 100, 0.5)
+    ((name, (found, count)),) = gains.by_group(names, base, adapted).items()
+    assert (name, count, found.value) == ("many", 100, 0.5)
     assert found.low < 0.5 < found.high
 
 
 def test_only_the_ten_largest_groups_are_kept() -> None:
     names = {f"{group}-{at}": str(group) for group in range(12) for at in range(50 + group)}
     values = dict.fromkeys(names, 1.0)
-    assert [found.name for found in gains.by_group(names, values, values)] == [str(at) for at in range(2, 12)]
+    assert list(gains.by_group(names, values, values)) == [str(at) for at in range(2, 12)]
 
 
 def test_thirds_by_length_and_parts_by_base_rank() -> None:

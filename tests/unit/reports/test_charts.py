@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from denizen.measuring.significance import Difference
 from denizen.reports.charts import WIDTH, Bar, Mark, bars, histogram, lines, scatter
 
 NASTY = "<script>\"&'"
 _value = st.floats(-2, 2)
+
+
+def _bar(name: str, value: float, low: float, high: float, note: str = "") -> Bar:
+    return Bar(name, Difference(value, low, high, p=1.0), note=note)
 
 
 def _parsed(svg: str) -> ElementTree.Element:
@@ -25,19 +30,20 @@ def _numbers(root: ElementTree.Element, tag: str, name: str) -> list[float]:
 
 
 def test_a_bar_is_as_long_as_its_share_of_the_longest() -> None:
-    root = _parsed(bars([Bar("a", 0.5, 0.4, 1.0), Bar("b", 0.25, 0.2, 0.3)], "two bars"))
+    root = _parsed(bars([_bar("a", 0.5, 0.4, 1.0), _bar("b", 0.25, 0.2, 0.3)], "two bars"))
     assert _numbers(root, "rect", "width") == pytest.approx([(WIDTH - 4) / 2, (WIDTH - 4) / 4], abs=0.1)
 
 
 def test_signed_bars_start_at_the_middle() -> None:
-    root = _parsed(bars([Bar("a", 0.5, 0.4, 0.5), Bar("b", -0.5, -0.5, -0.4)], "gain and loss", signed=True))
+    root = _parsed(bars([_bar("a", 0.5, 0.4, 0.5), _bar("b", -0.5, -0.5, -0.4)], "gain and loss", signed=True))
     assert _numbers(root, "rect", "x") == pytest.approx([WIDTH / 2, 2.0], abs=0.1)
     assert _numbers(root, "rect", "width") == pytest.approx([(WIDTH - 4) / 2] * 2, abs=0.1)
+    assert [found.get("class") for found in root.iter("g")] == ["good", "bad"]
 
 
 @given(st.lists(st.tuples(_value, _value, _value), max_size=5), st.booleans())
 def test_bars_stay_inside(rows: list[tuple[float, float, float]], signed: bool) -> None:
-    root = _parsed(bars([Bar(NASTY, *row, note=NASTY) for row in rows], NASTY, signed=signed))
+    root = _parsed(bars([_bar(NASTY, *row, note=NASTY) for row in rows], NASTY, signed=signed))
     for begin, wide in zip(_numbers(root, "rect", "x"), _numbers(root, "rect", "width"), strict=True):
         assert begin >= 0 and begin + wide <= WIDTH + 1
 
