@@ -27,8 +27,10 @@ from denizen.data.formats import read_beir
 from denizen.data.tables import relevant
 from denizen.engine.progress import Terminal
 from denizen.measuring.significance import paired_difference
-from denizen.retrievers.encoder import Encoder, locate
-from denizen.retrievers.searching import search_with
+from denizen.retrievers.bi_encoder import Encoders
+from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.saved import find, load
+from denizen.retrievers.searching import search_each
 from measuring import data, keep, shown
 
 _CLASSES = {"10K": "10-K", "10Q": "10-Q", "8K": "8-K", "EARNINGS": "earnings"}
@@ -79,11 +81,11 @@ def measure(
     document = [re.sub(r"_p\d+_c\d+$", "", doc_id) for doc_id in corpus["doc_id"].to_pylist()]
     found: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as store:
-        encoder = Encoder(locate(model), Path(store))
+        retriever = load(find(model), Encoding(), Encoders(Path(store)))
         for name in sorted({meta[query_id] for query_id in queries}):
             of_document = corpus.filter(pa.array([parent == name for parent in document]))
             asked = {query_id: text for query_id, text in queries.items() if meta[query_id] == name}
-            run = search_with(encoder, asked, of_document, len(of_document), Terminal())
+            run = search_each({model: retriever}, asked, of_document, len(of_document), Terminal())[model]
             ranked: dict[str, list[str]] = {}
             for row in run.to_pylist():
                 ranked.setdefault(row["query_id"], []).append(row["doc_id"])

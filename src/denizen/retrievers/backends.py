@@ -15,12 +15,14 @@ import importlib.util
 import json
 import logging
 import platform
+import tempfile
 import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -238,9 +240,6 @@ def _openvino(model: SentenceTransformer, arithmetic: str, workers: int) -> Call
 
 
 def _onnx(model: SentenceTransformer, arithmetic: str) -> Callable[[Features], Vectors]:
-    import tempfile
-    from pathlib import Path
-
     import onnxruntime
 
     module, example = _exportable(model)

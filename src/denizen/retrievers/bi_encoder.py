@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -41,18 +41,19 @@ class Encoders:
         self.backends: dict[str, str] = {}
         self._last: tuple[Encoder, Encoding] | None = None
 
-    def of(self, folder: Path, encoding: Encoding, digest: str | None = None) -> Encoder:
+    def of(self, folder: Path, encoding: Encoding, digest: str | None = None, corpus: Sequence[str] = ()) -> Encoder:
         """A model's encoder; the one before is let go, with its weights, unless it fits.
 
         Args:
             folder: The model.
             encoding: What computes; an encoder fits whose choice it is pinned to.
             digest: That of the model, where it is known.
+            corpus: What is to be embedded first.
         """
         digest = digest or model_digest(folder)
         if self._last is not None:
             last, wanted = self._last
-            if last.digest == digest and (encoding == wanted or encoding.backend == last.backend):
+            if last.digest == digest and encoding in (wanted, wanted.pinned(str(last.backend))) and last.fits(corpus):
                 return last
         found = Encoder(folder, self.store, backend=encoding.backend, precision=encoding.precision, digest=digest)
         self._last = found, encoding
@@ -118,9 +119,10 @@ class BiEncoder:
 
     def index(self, corpus: pa.Table, progress: Progress) -> _Embedded:
         """Embeds the corpus, on which the backend is chosen, or finds its embeddings in the store."""
-        encoder = self.encoder
+        passages = texts(corpus)
+        encoder = self.encoders.of(self.folder, self.encoding, self.digest, passages)
         with progress.bar(len(corpus), "texts") as advance:
-            vectors = encoder.encode(texts(corpus), "document", advance)
+            vectors = encoder.encode(passages, "document", advance)
         self.encoders.backends[self.digest] = str(encoder.backend)
         for note in (f"by {encoder.backend}", *encoder.notes):
             progress.note(note)

@@ -165,6 +165,8 @@ class Encoder:
         self.digest = digest or model_digest(folder)
         self.notes: list[str] = []
         self._chosen: dict[str, Any] | None = None
+        # what a few texts decided must not bind many
+        self._binding = True
         self._wanted = (backend, precision)
         self._store = store / self.digest
         self._model: SentenceTransformer | None = None
@@ -219,8 +221,8 @@ class Encoder:
                 "prompts": {kind: f"{kind}:{prompt}" for kind, prompt in prompts.items()},
                 "tried": {name: found if isinstance(found, str) else asdict(found) for name, found in tried.items()},
             }
-            # what was not measured must not decide for a larger corpus
-            if not _are_few(texts, *self._wanted):
+            self._binding = not _are_few(texts, *self._wanted)
+            if self._binding:
                 write_json(path, choice)
         return choice
 
@@ -231,6 +233,10 @@ class Encoder:
         if self._backend is None:
             self._backend = make(self._chosen["backend"], model)
         return model, self._backend
+
+    def fits(self, texts: Sequence[str]) -> bool:
+        """Whether so many texts may be embedded by what is chosen, or will be."""
+        return self._binding or _are_few(texts, *self._wanted)
 
     @property
     def backend(self) -> str | None:

@@ -51,13 +51,13 @@ def embed(
     out: Path, params: Encoding, ctx: Context, *, model: Model, corpus: Corpus, queries: Queries
 ) -> dict[str, Any]:
     """Embeds a corpus and its train and dev queries into the store, by the best backend that passes the parity gate."""
-    from denizen.retrievers.bi_encoder import BiEncoder, Encoders
+    from denizen.retrievers.bi_encoder import Encoders
 
-    encoder = BiEncoder(model.path, params, ctx[Encoders], model.digest).encoder
-    asked = list(queries.texts("train", "dev").values())
-    with ctx.progress.bar(len(corpus.table) + len(asked), "texts") as advance:
+    passages, asked = texts(corpus.table), list(queries.texts("train", "dev").values())
+    encoder = ctx[Encoders].of(model.path, params, model.digest, passages)
+    with ctx.progress.bar(len(passages) + len(asked), "texts") as advance:
         # the corpus first: the backend is chosen on the first texts
-        encoder.encode(texts(corpus.table), "document", advance)
+        encoder.encode(passages, "document", advance)
         encoder.encode(asked, "query", advance)
     for note in (*encoder.notes, f"by {encoder.backend}"):
         ctx.progress.note(note)

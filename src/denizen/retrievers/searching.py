@@ -8,11 +8,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from denizen.data.tables import texts
 from denizen.engine.progress import Advance, Progress
-from denizen.retrievers import search as retrieval
-from denizen.retrievers.bm25 import BM25
-from denizen.retrievers.encoder import Encoder
 from denizen.retrievers.retriever import Fusion, Retriever
 
 
@@ -76,34 +72,3 @@ class _Named:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._progress, name)
-
-
-def search_with(
-    encoder: Encoder,
-    queries: Mapping[str, str],
-    corpus: pa.Table,
-    depth: int,
-    progress: Progress,
-    *,
-    memory_mb: int = 512,
-    unit: str = "queries",
-) -> pa.Table:
-    """What a model finds for queries (id to text) in a corpus: a `run`. The backend is chosen on the corpus."""
-    with progress.bar(len(corpus) + len(queries), "texts") as advance:
-        found = encoder.encode(texts(corpus), "document", advance)
-        vectors = encoder.encode(list(queries.values()), "query", advance)
-    with progress.bar(len(queries), unit) as advance:
-        return retrieval.search(
-            list(queries),
-            vectors[:],
-            corpus["doc_id"].to_pylist(),
-            found,
-            depth,
-            memory_mb=memory_mb,
-            progress=advance,
-        )
-
-
-def search_bm25(queries: Mapping[str, str], corpus: pa.Table, depth: int, progress: Progress) -> pa.Table:
-    """What BM25 finds: a `run`."""
-    return BM25().search(BM25().index(corpus, progress), queries, depth, progress)

@@ -86,17 +86,13 @@ class StorePart:
         """Appends vectors with their keys; after a return they are on disk."""
         with locked(self.folder):
             count = self._count()
-            with (self.folder / "vectors.f32").open("ab") as file:
-                # what an interrupted write left behind
-                file.truncate(count * self.dim * 4)
-                file.write(np.ascontiguousarray(vectors, dtype=np.float32).tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-            with (self.folder / "keys.bin").open("ab") as file:
-                file.truncate(count * _KEY_BYTES)
-                file.write(np.ascontiguousarray(keys).tobytes())
-                file.flush()
-                os.fsync(file.fileno())
+            for name, rows in (("vectors.f32", np.asarray(vectors, dtype=np.float32)), ("keys.bin", keys)):
+                with (self.folder / name).open("ab") as file:
+                    # what an interrupted write left behind
+                    file.truncate(count * rows.shape[1] * rows.itemsize)
+                    file.write(rows.tobytes())
+                    file.flush()
+                    os.fsync(file.fileno())
 
     def vectors(self, rows: _Rows) -> StoredVectors:
         """The vectors of rows that `find` has found."""
@@ -115,9 +111,8 @@ class StorePart:
 
     def _count(self) -> int:
         """How many vectors have both, themselves and their key; a folder may be a torn copy of another."""
-        sizes = {"keys.bin": _KEY_BYTES, "vectors.f32": 4 * self.dim}
-        paths = {self.folder / name: size for name, size in sizes.items()}
-        return min(path.stat().st_size // size if path.is_file() else 0 for path, size in paths.items())
+        sizes = {self.folder / "keys.bin": _KEY_BYTES, self.folder / "vectors.f32": 4 * self.dim}
+        return min(path.stat().st_size // size if path.is_file() else 0 for path, size in sizes.items())
 
 
 def text_keys(prompt: str, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:

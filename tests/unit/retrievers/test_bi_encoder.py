@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from denizen.data.tables import table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Silent
-from denizen.retrievers import encoder
+from denizen.retrievers import backends, encoder
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders, encoders_in
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
@@ -68,6 +68,24 @@ def test_the_last_encoder_is_kept_as_long_as_it_fits(tiny_encoder: Path, copy: P
     (copy / "config_sentence_transformers.json").write_text("{}\n")
     other = encoders.of(copy, BF16)
     assert other is not again and encoders.of(tiny_encoder, BF16) is not again
+
+
+def test_what_a_small_corpus_decided_does_not_bind_a_large_one(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "bf16_is_native", lambda: True)
+    monkeypatch.setattr(backends, "_installed", lambda library: False)
+    encoders = Encoders(tmp_path / "store")
+    model = BiEncoder(tiny_encoder, Encoding(), encoders)
+    small = model.index(CORPUS, Silent())
+    many = [f"{text} {at}" for at in range(300) for text in TEXTS]
+    large = model.index(table("corpus", {"doc_id": [f"d{at:04}" for at in range(1200)], "text": many}), Silent())
+    assert encoders.backends == {model.digest: "torch-bf16"}
+    # and each goes on with its own, however many the queries are
+    asked = {f"q{at:04}": text for at, text in enumerate(many)}
+    assert [len(model.search(index, asked, 1, Silent())) for index in (small, large)] == [1200, 1200]
+    assert [index.encoder.backend for index in (small, large)] == ["torch-fp32", "torch-bf16"]
+    assert model.index(CORPUS, Silent()).encoder is large.encoder
 
 
 def test_a_pinned_backend_is_the_one_that_embeds(tiny_encoder: Path, tmp_path: Path) -> None:
