@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,13 +39,8 @@ class Example:
     teacher_scores: list[float] | None = None
 
 
-@dataclass(frozen=True)
-class _Mined:
-    """The candidates of one query: (doc_id, rank), by rank; a positive beyond the run has no rank."""
-
-    query_id: str
-    positives: list[tuple[str, int | None]]
-    negatives: list[tuple[str, int]]
+# (doc_id, rank), by rank; a positive beyond the run has no rank
+_Ranked = Sequence[tuple[str, int | None]]
 
 
 def triplets(
@@ -70,15 +68,15 @@ def triplets(
         Hard triplets, then easy ones, each in the order of the candidates.
     """
     hard, easy = [], []
-    for mined in _by_query(candidates):
-        low = _first(mined.positives, windows.hard_positive)
-        high = _first(mined.positives, (1, windows.hard_positive[0] - 1))
-        if low and (negative := _first(_beside(low[0], mined.negatives, documents), windows.hard_negative)):
-            hard.append(_triplet(mined.query_id, "hard", low, negative))
+    for query_id, positives, negatives in _by_query(candidates):
+        low = _first(positives, windows.hard_positive)
+        high = _first(positives, (1, windows.hard_positive[0] - 1))
+        if low and (negative := _first(_beside(low[0], negatives, documents), windows.hard_negative)):
+            hard.append(_triplet(query_id, "hard", low, negative))
         if high:
-            near = _beside(high[0], mined.negatives, documents)
+            near = _beside(high[0], negatives, documents)
             if negative := _first(near, windows.easy_negative) or _first(near, windows.hard_negative):
-                easy.append(_triplet(mined.query_id, "easy", high, negative))
+                easy.append(_triplet(query_id, "easy", high, negative))
     limit = math.floor(easy_per_hard * len(hard) + 1e-9)
     if len(easy) > limit:
         chosen = np.random.default_rng(seed).choice(len(easy), size=limit, replace=False)
@@ -111,17 +109,16 @@ def contrastive_rows(
     """
     rows = []
     first, last = windows.hard_negative
-    for mined in _by_query(candidates):
-        inside = [(doc_id, rank) for doc_id, rank in mined.negatives if first <= rank <= last]
-        for doc_id, rank in mined.positives[: positives_per_query or None]:
+    for query_id, positives, mined in _by_query(candidates):
+        inside = [pair for pair in mined if pair[1] and first <= pair[1] <= last]
+        for doc_id, rank in positives[: positives_per_query or None]:
             chosen = _beside(doc_id, inside, documents)[:negatives]
             if documents is not None and not chosen:
                 continue
             ranks = ", ".join(str(rank) for _, rank in chosen) or "none"
-            kind = "easy" if rank is not None and rank < windows.hard_positive[0] else "hard"
-            place = f"at rank {rank}" if rank is not None else "beyond the run"
-            reason = f"relevant {place}, negatives at ranks {ranks}"
-            rows.append(Example(mined.query_id, doc_id, [name for name, _ in chosen], kind, reason))
+            kind = "easy" if rank and rank < windows.hard_positive[0] else "hard"
+            reason = f"relevant {_place(rank)}, negatives at ranks {ranks}"
+            rows.append(Example(query_id, doc_id, [name for name, _ in chosen], kind, reason))
     return rows
 
 
@@ -199,9 +196,8 @@ def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], ne
         chosen = rest[:negatives]
         rank = places.get((query_id, best[0][1]))
         kind = "easy" if rank == 1 else "hard"
-        place = f"at rank {rank}" if rank else "beyond the run"
         scores = [best[0][0], *(score for score, _ in chosen)]
-        reason = f"the teacher's best, {place}"
+        reason = f"the teacher's best, {_place(rank)}"
         rows.append(Example(query_id, best[0][1], [name for _, name in chosen], kind, reason, scores))
     return rows
 
@@ -220,44 +216,31 @@ def examples_table(examples: Sequence[Example], round_number: int) -> pa.Table:
 
 def cumulate(earlier: Sequence[pa.Table], new: pa.Table) -> pa.Table:
     """All rounds' examples together; one that comes again with the same passages stays in its first round only."""
-    seen: set[tuple[str, str, tuple[str, ...]]] = set()
-    kept = []
+    kept: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in pa.concat_tables([*earlier, new]).to_pylist():
-        key = (row["query_id"], row["positive_id"], tuple(row["negative_ids"]))
-        if key not in seen:
-            seen.add(key)
-            kept.append(row)
-    return pa.Table.from_pylist(kept, schema=new.schema)
+        kept.setdefault((row["query_id"], row["positive_id"], *row["negative_ids"]), row)
+    return pa.Table.from_pylist(list(kept.values()), schema=new.schema)
 
 
-def _by_query(candidates: pa.Table) -> Iterator[_Mined]:
-    mined: _Mined | None = None
-    columns = (candidates[name].to_pylist() for name in ("query_id", "doc_id", "rank", "role"))
-    for query_id, doc_id, rank, role in zip(*columns, strict=True):
-        if mined is None or mined.query_id != query_id:
-            if mined is not None:
-                yield mined
-            mined = _Mined(query_id, [], [])
-        (mined.positives if role == "positive" else mined.negatives).append((doc_id, rank))
-    if mined is not None:
-        yield mined
+def _by_query(candidates: pa.Table) -> Iterator[tuple[str, _Ranked, _Ranked]]:
+    """Each query with its positives and its negatives."""
+    columns = (candidates[name].to_pylist() for name in ("query_id", "role", "doc_id", "rank"))
+    for query_id, group in groupby(zip(*columns, strict=True), key=itemgetter(0)):
+        rows = list(group)
+        yield query_id, *([row[2:] for row in rows if row[1] == role] for role in ("positive", "negative"))
 
 
-def _beside(
-    positive: str, negatives: Sequence[tuple[str, int]], documents: Mapping[str, str] | None
-) -> Sequence[tuple[str, int]]:
+def _beside(positive: str, negatives: _Ranked, documents: Mapping[str, str] | None) -> _Ranked:
     """The negatives that may go with a positive: all, or those of its document."""
-    if documents is None:
-        return negatives
-    return [pair for pair in negatives if documents[pair[0]] == documents[positive]]
+    return [pair for pair in negatives if documents is None or documents[pair[0]] == documents[positive]]
 
 
-def _first(
-    ranked: Sequence[tuple[str, int | None]] | Sequence[tuple[str, int]], window: tuple[int, int]
-) -> tuple[str, int] | None:
-    return next(
-        ((doc_id, rank) for doc_id, rank in ranked if rank is not None and window[0] <= rank <= window[1]), None
-    )
+def _first(ranked: _Ranked, window: tuple[int, int]) -> tuple[str, int] | None:
+    return next(((doc_id, rank) for doc_id, rank in ranked if rank and window[0] <= rank <= window[1]), None)
+
+
+def _place(rank: int | None) -> str:
+    return f"at rank {rank}" if rank else "beyond the run"
 
 
 def _triplet(query_id: str, kind: str, positive: tuple[str, int], negative: tuple[str, int]) -> Example:

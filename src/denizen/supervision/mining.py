@@ -8,57 +8,14 @@ high as the positive and is likely to be relevant without a label.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pyarrow as pa
 
+from denizen.data.relatedness import related_passages
 from denizen.data.tables import rankings, relevant, table
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A passage that a query may be trained with; rank and score are None beyond the depth of the run."""
-
-    query_id: str
-    doc_id: str
-    rank: int | None
-    score: float | None
-    role: str
-
-
-def related_passages(qrels: pa.Table, corpus: pa.Table, query_ids: Collection[str]) -> dict[str, frozenset[str]]:
-    """For each query the passages that must never be its negatives.
-
-    Args:
-        qrels: A `qrels` table.
-        corpus: A `corpus` table with clusters.
-        query_ids: The queries that are asked for.
-
-    Returns:
-        Query id to the ids of the relevant passages, their near-duplicates, and the passages of their documents and of
-        near-duplicates of these.
-    """
-    # near-duplicate documents count as one; a document is one with itself
-    columns = [corpus[name].to_pylist() for name in ("doc_id", "parent_cluster", "cluster")]
-    home = {doc_id: (parent, cluster) for doc_id, parent, cluster in zip(*columns, strict=True)}
-    of_parent: dict[int, list[str]] = {}
-    of_cluster: dict[int, list[str]] = {}
-    for doc_id, (parent, cluster) in home.items():
-        of_parent.setdefault(parent, []).append(doc_id)
-        of_cluster.setdefault(cluster, []).append(doc_id)
-    found = {}
-    wanted = set(query_ids)
-    for query_id, passages in relevant(qrels).items():
-        if query_id not in wanted:
-            continue
-        parents = {home[doc_id][0] for doc_id in passages}
-        alike = {home[doc_id][1] for doc_id in passages}
-        found[query_id] = frozenset(
-            [doc_id for parent in parents for doc_id in of_parent[parent]]
-            + [doc_id for cluster in alike for doc_id in of_cluster[cluster]]
-        )
-    return found
+_COLUMNS = ("query_id", "doc_id", "rank", "score", "role")
 
 
 def mine(
@@ -86,26 +43,31 @@ def mine(
         A `candidates` table (by query, positives first, then by rank), and how many retrieved passages were
         excluded for which reason.
     """
-    known = relevant(qrels)
+    known, ranked = relevant(qrels), rankings(run)
     related = related_passages(qrels, corpus, query_ids)
-    ranked = rankings(run)
-    counts: Counter[str] = Counter(relevant=0, related=0, above_ceiling=0)
-    rows: list[Candidate] = []
     places = sorted({rank for first, last in windows for rank in range(first, last + 1)})
+    counts: Counter[str] = Counter(relevant=0, related=0, above_ceiling=0)
+    rows: list[tuple[str, str, int | None, float | None, str]] = []
     for query_id in query_ids:
-        found = ranked.get(query_id, [])
-        positives = _positives(query_id, found, known.get(query_id, {}))
-        rows += positives
-        limit = ceiling(positives[0].score, positive_ceiling) if positives else None
-        barred: dict[str, Collection[str]] = {
-            "relevant": known.get(query_id, {}),
-            "related": related.get(query_id, frozenset()),
-        }
-        rows += _negatives(query_id, found, places, barred, limit, counts)
-    table_columns = {
-        name: [getattr(row, name) for row in rows] for name in ("query_id", "doc_id", "rank", "score", "role")
-    }
-    return table("candidates", {**table_columns, "retriever": [retriever] * len(rows)}), dict(counts)
+        found, answers = ranked.get(query_id, []), known.get(query_id, {})
+        place = {doc_id: (rank, score) for rank, (doc_id, score) in enumerate(found, start=1) if doc_id in answers}
+        positives = [*place, *(doc_id for doc_id in answers if doc_id not in place)]
+        rows += [(query_id, doc_id, *place.get(doc_id, (None, None)), "positive") for doc_id in positives]
+        limit = ceiling(place.get(positives[0], (0, None))[1], positive_ceiling) if positives else None
+        for rank in places:
+            if rank > len(found):
+                break
+            doc_id, score = found[rank - 1]
+            if doc_id in answers:
+                counts["relevant"] += 1
+            elif doc_id in related.get(query_id, ()):
+                counts["related"] += 1
+            elif limit is not None and score > limit:
+                counts["above_ceiling"] += 1
+            else:
+                rows.append((query_id, doc_id, rank, score, "negative"))
+    columns = {name: [row[at] for row in rows] for at, name in enumerate(_COLUMNS)}
+    return table("candidates", {**columns, "retriever": [retriever] * len(rows)}), dict(counts)
 
 
 def ceiling(positive: float | None, share: float) -> float | None:
@@ -125,34 +87,3 @@ def ceiling(positive: float | None, share: float) -> float | None:
     if positive is None:
         return float("-inf")
     return positive - abs(positive) * (1 - share)
-
-
-def _positives(query_id: str, found: list[tuple[str, float]], known: Mapping[str, int]) -> list[Candidate]:
-    ranked = [
-        Candidate(query_id, doc_id, rank, score, "positive")
-        for rank, (doc_id, score) in enumerate(found, start=1)
-        if doc_id in known
-    ]
-    seen = {row.doc_id for row in ranked}
-    return ranked + [Candidate(query_id, doc_id, None, None, "positive") for doc_id in known if doc_id not in seen]
-
-
-def _negatives(
-    query_id: str,
-    found: list[tuple[str, float]],
-    places: Sequence[int],
-    barred: Mapping[str, Collection[str]],
-    limit: float | None,
-    counts: Counter[str],
-) -> Iterator[Candidate]:
-    for rank in places:
-        if rank > len(found):
-            return
-        doc_id, score = found[rank - 1]
-        reason = next((reason for reason, passages in barred.items() if doc_id in passages), None)
-        if reason is None and limit is not None and score > limit:
-            reason = "above_ceiling"
-        if reason:
-            counts[reason] += 1
-        else:
-            yield Candidate(query_id, doc_id, rank, score, "negative")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from denizen.data.near_duplicates import clusters
@@ -46,45 +46,40 @@ def keep_usable(
     tidy = [replace(query, text=" ".join(query.text.split())) for query in queries]
     every = clusters([*held_out, *(query.text for query in tidy)], near_duplicate)
     of_test, alike = set(every[: len(held_out)]), every[len(held_out) :]
-    seen: set[str] = set()
-    taken: set[int] = set()
-    kept: list[Written] = []
-    dropped: list[Dropped] = []
+    seen: set[str | int] = set()
+    reasons = []
     for query, cluster in zip(tidy, alike, strict=True):
         reason = _length_problem(query.text)
         if not reason and any(copies(query.text, passages[source]) for source in query.sources):
             reason = "copies its passage"
         if not reason and cluster in of_test:
             reason = "says the same as a test query"
-        if not reason and folded(query.text) in seen:
-            reason = "duplicate"
-        if not reason and cluster in taken:
-            reason = "near-duplicate"
-        if reason:
-            dropped.append(Dropped(query, reason))
-        else:
-            kept.append(query)
-            seen.add(folded(query.text))
-            taken.add(cluster)
-    return kept, dropped
+        if not reason and {folded(query.text), cluster} & seen:
+            reason = "duplicate" if folded(query.text) in seen else "near-duplicate"
+        if not reason:
+            seen |= {folded(query.text), cluster}
+        reasons.append(reason)
+    return _parted(tidy, reasons)
 
 
 def keep_probable(queries: Sequence[Written], share: float) -> tuple[list[Written], list[Dropped]]:
-    """Keeps the share of queries that their writer found most probable (InPars, arXiv 2202.05144), for each group of
-    one domain, split and style: styles differ in probability by themselves.
+    """Keeps the queries that their writer found most probable (InPars, arXiv 2202.05144).
+
+    A share of each domain, split and style by itself: styles differ in probability.
 
     Args:
         queries: Queries with log-probabilities.
         share: The share to keep, rounded up.
     """
-    groups: dict[tuple[str, str, str], list[int]] = {}
+    groups: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
     for at, query in enumerate(queries):
-        groups.setdefault((query.domain, query.split, query.origin), []).append(at)
-    best: set[int] = set()
+        groups[query.domain, query.split, query.origin].append(at)
+    reasons = [""] * len(queries)
     for members in groups.values():
-        ranked = sorted(members, key=lambda at: (-_logprob(queries[at]), at))
-        best.update(ranked[: math.ceil(share * len(members) - 1e-9)])
-    return _parted(queries, lambda at: at in best, "less probable than the others")
+        ranked = sorted(members, key=lambda at: math.inf if (known := queries[at].logprob) is None else -known)
+        for at in ranked[math.ceil(share * len(members) - 1e-9) :]:
+            reasons[at] = "less probable than the others"
+    return _parted(queries, reasons)
 
 
 def keep_found(
@@ -97,7 +92,8 @@ def keep_found(
         ranks: The worst rank of a query's passages in the base's ranking; None: not found.
         most: The rank up to which a passage counts as found.
     """
-    return _parted(queries, lambda at: (ranks[at] or math.inf) <= most, f"round trip: not in the first {most}")
+    lost = f"round trip: not in the first {most}"
+    return _parted(queries, ["" if rank and rank <= most else lost for rank in ranks])
 
 
 def copies(query: str, passage: str) -> bool:
@@ -115,16 +111,10 @@ def overlap(query: str, passage: str) -> float:
 
 def counts(kept: Sequence[Written], dropped: Sequence[Dropped]) -> dict[str, dict[str, int]]:
     """How many were written, kept, and dropped for which reason, for each domain."""
-    found: dict[str, Counter[str]] = {}
-    for query in kept:
-        found.setdefault(query.domain, Counter()).update(written=1, kept=1)
-    for row in dropped:
-        found.setdefault(row.query.domain, Counter()).update({"written": 1, row.reason: 1})
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for query, what in [*((query, "kept") for query in kept), *((row.query, row.reason) for row in dropped)]:
+        found[query.domain].update(("written", what))
     return {domain: dict(found[domain]) for domain in sorted(found)}
-
-
-def _logprob(query: Written) -> float:
-    return -math.inf if query.logprob is None else query.logprob
 
 
 def _length_problem(text: str) -> str:
@@ -138,8 +128,6 @@ def _length_problem(text: str) -> str:
     return ""
 
 
-def _parted(
-    queries: Sequence[Written], keeps: Callable[[int], bool], reason: str
-) -> tuple[list[Written], list[Dropped]]:
-    kept = [query for at, query in enumerate(queries) if keeps(at)]
-    return kept, [Dropped(query, reason) for at, query in enumerate(queries) if not keeps(at)]
+def _parted(queries: Sequence[Written], reasons: Sequence[str]) -> tuple[list[Written], list[Dropped]]:
+    judged = list(zip(queries, reasons, strict=True))
+    return [query for query, reason in judged if not reason], [Dropped(*found) for found in judged if found[1]]

@@ -8,7 +8,7 @@ Looking costs money, so few passages are shown for a query, most of them where t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,13 +51,18 @@ class Sampling:
             name: What the ranking is of; another name draws others.
         """
         below = np.arange(self.top + 1, count + 1)
-        if not len(below) or not self.drawn:
-            return list(range(1, min(self.top, count) + 1))
         random = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         # the largest of log weight + Gumbel noise: drawing without replacement by weight (Efraimidis and Spirakis 2006)
         keys = -self.decay * (below - self.top) + random.gumbel(size=len(below))
         drawn = below[np.argsort(-keys, kind="stable")[: self.drawn]]
-        return [*range(1, self.top + 1), *sorted(drawn.tolist())]
+        return [*range(1, min(self.top, count) + 1), *sorted(drawn.tolist())]
+
+    def take(
+        self, ranking: Sequence[tuple[str, float]], name: str, always: Collection[str]
+    ) -> list[tuple[str, int, float]]:
+        """(doc_id, rank, score) of what is taken of a ranking: by rank, or always."""
+        ranks, ranked = set(self.ranks(len(ranking), name)), enumerate(ranking, start=1)
+        return [(doc_id, rank, score) for rank, (doc_id, score) in ranked if rank in ranks or doc_id in always]
 
 
 def has_long_documents(corpus: pa.Table) -> bool:
@@ -79,12 +84,10 @@ def from_corpus(run: pa.Table, sampling: Sampling, always: Mapping[str, Iterable
     """
     rows: list[_Row] = []
     for query_id, ranking in rankings(run).items():
-        ranks = set(sampling.ranks(len(ranking), query_id))
         wanted = dict.fromkeys(always.get(query_id, ()))
-        for rank, (doc_id, score) in enumerate(ranking, start=1):
-            if rank in ranks or doc_id in wanted:
-                rows.append((query_id, doc_id, rank, score))
-                wanted.pop(doc_id, None)
+        for doc_id, rank, score in sampling.take(ranking, query_id, wanted):
+            rows.append((query_id, doc_id, rank, score))
+            wanted.pop(doc_id, None)
         rows += [(query_id, doc_id, None, None) for doc_id in wanted]
     return _candidates(rows, retriever)
 
@@ -124,12 +127,8 @@ def from_documents(
         for parent in [*found, *(home[doc_id] for doc_id in wanted if home[doc_id] not in found)]:
             places = members[parent]
             scores = vectors.take(places)[:] @ queries[query_id]
-            order = np.lexsort((np.arange(len(places)), -scores))
-            ranks = set(sampling.ranks(len(places), f"{query_id} {parent}"))
-            for rank, at in enumerate(order.tolist(), start=1):
-                doc_id = doc_ids[places[at]]
-                if rank in ranks or doc_id in wanted:
-                    rows.append((query_id, doc_id, rank, float(scores[at])))
+            ranked = [(doc_ids[places[at]], float(scores[at])) for at in np.argsort(-scores, kind="stable").tolist()]
+            rows += [(query_id, *row) for row in sampling.take(ranked, f"{query_id} {parent}", wanted)]
     return _candidates(rows, retriever)
 
 

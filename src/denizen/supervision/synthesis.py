@@ -8,6 +8,7 @@ tied to no passage. Styles differ, because real queries do: a model that trains 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -102,31 +103,37 @@ def tasks(
     Returns:
         The tasks; the first n of them have their part of every domain and side, whatever n is.
     """
-    side = dict(zip(documents["parent_id"].to_pylist(), documents["split"].to_pylist(), strict=True))
-    columns = ("doc_id", "text", "domain", "parent_id", "cluster")
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
-    sides_of: dict[int, set[str]] = {}
-    for cluster, parent in zip(corpus["cluster"].to_pylist(), corpus["parent_id"].to_pylist(), strict=True):
-        sides_of.setdefault(cluster, set()).add(side[parent])
-    seen = {cluster for cluster, sides in sides_of.items() if len(sides) > 1}
-    for doc_id, text, domain, parent, cluster in zip(*(corpus[name].to_pylist() for name in columns), strict=True):
-        if len(text) >= LEAST_CHARS and cluster not in seen:
-            seen.add(cluster)
-            found.setdefault((side[parent], domain or ""), {}).setdefault(parent, []).append(doc_id)
     made: list[tuple[float, Task]] = []
-    for (split, domain), of_document in sorted(found.items()):
+    for (split, domain), of_document in sorted(_passages(corpus, documents).items()):
         order = _spread(of_document, np.random.default_rng([seed, len(made)]))
         count = min(counts.get(split, 0), len(order) * len(styles))
         for at in range(count):
             turn, place = divmod(at, len(order))
-            parent, doc_id = order[place]
-            style = styles[(place + turn) % len(styles)]
-            sources: tuple[str, ...] = (doc_id,)
+            passages, own = order[place]
+            style, sources = styles[(place + turn) % len(styles)], passages[own : own + 1]
             if style == MULTI_HOP:
-                sources = _neighbours(of_document[parent], doc_id)
+                # with those beside it
+                sources = passages[max(0, own - 1) : own + 2]
                 style = style if len(sources) > 1 else next(iter(STYLES))
-            made.append(((at + 0.5) / count, Task(sources, style, domain, split)))
+            made.append(((at + 0.5) / count, Task(tuple(sources), style, domain, split)))
     return [task for _, task in sorted(made, key=lambda pair: pair[0])]
+
+
+def _passages(corpus: pa.Table, documents: pa.Table) -> dict[tuple[str, str], dict[str, list[str]]]:
+    """(split, domain) to document to the passages that are asked about."""
+    side = dict(zip(documents["parent_id"].to_pylist(), documents["split"].to_pylist(), strict=True))
+    columns = (corpus[name].to_pylist() for name in ("doc_id", "text", "domain", "parent_id", "cluster"))
+    rows = list(zip(*columns, strict=True))
+    sides_of: defaultdict[int, set[str]] = defaultdict(set)
+    for *_, parent, cluster in rows:
+        sides_of[cluster].add(side[parent])
+    seen = {cluster for cluster, sides in sides_of.items() if len(sides) > 1}
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for doc_id, text, domain, parent, cluster in rows:
+        if len(text) >= LEAST_CHARS and cluster not in seen:
+            seen.add(cluster)
+            found.setdefault((side[parent], domain or ""), {}).setdefault(parent, []).append(doc_id)
+    return found
 
 
 def question_prompts(wanted: Sequence[Task], passages: Mapping[str, str]) -> list[Prompt]:
@@ -193,16 +200,13 @@ class Expert:
         for _ in range(_EXPERT_TRIES):
             calls = expert_calls(count - len(found))
             prompts = [self._prompt(_pick(examples, groups, random), domain) for _ in range(calls)]
-            left = None if most is None else most - len(replies)
-            asked = self.llm.ask(prompts, self.stage, progress, left)
+            asked = self.llm.ask(prompts, self.stage, progress, None if most is None else most - len(replies))
             replies += asked
-            for reply in asked:
-                if not isinstance(reply, Answer) or not isinstance(reply.value, Questions):
-                    continue
-                for text in reply.value.questions:
-                    if text.strip() and text.lower() not in seen and len(found) < count:
-                        seen.add(text.lower())
-                        found.append(Written(text, domain, "train", "expert", (), None))
+            values = [reply.value for reply in asked if isinstance(reply, Answer)]
+            for text in (text for value in values if isinstance(value, Questions) for text in value.questions):
+                if text.strip() and text.lower() not in seen and len(found) < count:
+                    seen.add(text.lower())
+                    found.append(Written(text, domain, "train", "expert"))
             if len(found) >= count or cut_off(asked):
                 break
         return found, replies
@@ -220,18 +224,12 @@ def expert_calls(count: int) -> int:
     return math.ceil(count / _EXAMPLES)
 
 
-def _spread(of_document: Mapping[str, Sequence[str]], random: np.random.Generator) -> list[tuple[str, str]]:
-    """(document, passage): a passage of each document in random order, then a second one of each, and so on."""
-    shuffled = {parent: random.permutation(ids).tolist() for parent, ids in sorted(of_document.items())}
+def _spread(of_document: Mapping[str, list[str]], random: np.random.Generator) -> list[tuple[list[str], int]]:
+    """(a document's passages, place of one): one of each document in random order, then a second one, and so on."""
+    shuffled = {parent: random.permutation(len(ids)).tolist() for parent, ids in sorted(of_document.items())}
     parents = random.permutation(sorted(shuffled)).tolist()
-    longest = max(map(len, shuffled.values()))
-    return [(parent, shuffled[parent][at]) for at in range(longest) for parent in parents if at < len(shuffled[parent])]
-
-
-def _neighbours(passages: Sequence[str], doc_id: str) -> tuple[str, ...]:
-    """A passage with those beside it in its document, two or three in all."""
-    at = passages.index(doc_id)
-    return tuple(passages[max(0, at - 1) : at + 2])
+    turns = range(max(map(len, shuffled.values())))
+    return [(of_document[name], shuffled[name][at]) for at in turns for name in parents if at < len(shuffled[name])]
 
 
 def _clusters(vectors: Vectors, count: int, seed: int) -> list[list[int]]:
@@ -239,10 +237,7 @@ def _clusters(vectors: Vectors, count: int, seed: int) -> list[list[int]]:
 
     places = np.asarray(vectors, dtype=np.float64)
     _, labels = kmeans2(places, min(count, len(np.unique(places, axis=0))), seed=seed, minit="++")
-    groups: dict[int, list[int]] = {}
-    for at, label in enumerate(labels.tolist()):
-        groups.setdefault(label, []).append(at)
-    return list(groups.values())
+    return [np.flatnonzero(labels == label).tolist() for label in dict.fromkeys(labels.tolist())]
 
 
 def _pick(examples: Sequence[str], groups: Sequence[Sequence[int]], random: np.random.Generator) -> list[str]:

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from denizen.data.relatedness import related_passages
 from denizen.data.tables import SCHEMAS, table
-from denizen.supervision.mining import ceiling, mine, related_passages
+from denizen.supervision.mining import ceiling, mine
 
 
 def corpus_of(home: dict[str, tuple[str, int]]) -> pa.Table:
