@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from denizen.data.tables import SCHEMAS, read_table, relevant, rows_table, table, texts, write_table
 from denizen.engine.errors import InputError
-from denizen.engine.stage import file_digest
+from denizen.engine.files import file_digest
 
 words = st.text(st.characters(codec="utf-8"), max_size=8)
 qrels_rows = st.lists(

@@ -106,17 +106,14 @@ def write_sheet(path: Path, rows: Iterable[SheetRow]) -> None:
             or it exists and is no sheet or holds grades.
     """
     keyed = _keyed(path, rows)
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".xlsx"):
+    write = {".csv": _write_csv, ".xlsx": _write_xlsx}.get(path.suffix.lower())
+    if write is None:
         raise InputError(f"{path} is of an unknown kind; a grading sheet is written as .csv or .xlsx")
     if path.exists():
         _check_replaceable(path)
     temporary = path.with_name(f".{path.name}.partial")
     try:
-        if suffix == ".csv":
-            _write_csv(temporary, keyed)
-        else:
-            _write_xlsx(temporary, keyed)
+        write(temporary, keyed)
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {reason(error)}; close it elsewhere or choose another") from None
