@@ -106,8 +106,8 @@ class FinishedRun:
     @cached_property
     def _judged(self) -> dict[str, pa.Table]:
         paths = sorted(self.folder.rglob("judgments.parquet"))
-        # work that was begun lies in folders with a dot
-        done = [path for path in paths if not path.parent.name.startswith(".")]
+        # work that was begun lies in folders with a dot, and answers repeat what judgments say
+        done = [path for path in paths if not path.parent.name.startswith(".") and path.parent.name != "answers"]
         return {path.parent.relative_to(self.folder).as_posix(): read_table(path, "judgments") for path in done}
 
     @cached_property

@@ -1,56 +1,28 @@
-"""Which steps made what: found by matching the digests that a step has read with those that others have written."""
+"""Which steps made what, as their records say."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from os.path import commonpath
-from pathlib import PurePosixPath
+from collections.abc import Mapping
 from typing import Any
 
-from denizen.engine.files import tree_digest
 
-Steps = Mapping[str, Mapping[str, Any]]
-
-
-def made_from(steps: Steps, place: str) -> list[str]:
+def made_from(steps: Mapping[str, Mapping[str, Any]], place: str) -> list[str]:
     """The places of all steps that a step goes back to, each after those that it has read; the last is the step itself.
 
     Args:
         steps: Place to the contents of its step.json.
         place: Where the step is; nothing is found where there is none.
     """
-    makers: dict[str, set[str]] = defaultdict(set)
-    for other, record in steps.items():
-        for digest in _written(record):
-            makers[digest].add(other)
     found: dict[str, None] = {}
+    seen: set[str] = set()
 
-    def follow(at: str, after: frozenset[str]) -> None:
-        for digest in _leaves(steps[at]["inputs"]):
-            # of several that wrote the same bytes the one that is nearest by name
-            others = sorted(makers[digest] - after, key=lambda other: (-len(commonpath([other, at])), other))
-            for other in others[:1]:
-                if other not in found:
-                    follow(other, after | {other})
-        found[at] = None
+    def follow(at: str) -> None:
+        # a step that another run made, in a store that both share, may name places that this run has not
+        if at in steps and at not in seen:
+            seen.add(at)
+            for other in steps[at]["made_from"]:
+                follow(other)
+            found[at] = None
 
-    if place in steps:
-        follow(place, frozenset({place}))
+    follow(place)
     return list(found)
-
-
-def _written(record: Mapping[str, Any]) -> Iterator[str]:
-    """The digests of a step's folder, of its files and of each folder within."""
-    files: Mapping[str, str] = record["files"]
-    yield from (record["digest"], *files.values())
-    for folder in {f"{parent}/" for name in files for parent in PurePosixPath(name).parents[:-1]}:
-        yield tree_digest({name.removeprefix(folder): sha for name, sha in files.items() if name.startswith(folder)})
-
-
-def _leaves(inputs: Any) -> Iterator[str]:
-    if isinstance(inputs, str):
-        yield inputs
-    elif inputs is not None:
-        for inner in inputs.values() if isinstance(inputs, Mapping) else inputs:
-            yield from _leaves(inner)

@@ -258,8 +258,10 @@ def _teacher(run: FinishedRun) -> Blocks:
 
 def _cost(run: FinishedRun) -> Blocks:
     machine = run.metrics["machine"]
+    # what was done once may stand at several places
+    seconds = {record["fingerprint"]: record["seconds"] for record in run.steps.values()}
     facts = [
-        ("time in all", f"{sum(record['seconds'] for record in run.steps.values()) / 60:.1f} minutes"),
+        ("time in all", f"{sum(seconds.values()) / 60:.1f} minutes"),
         ("processor", f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads"),
         ("accelerator", machine["cuda"] or "none"),
         ("instructions", ", ".join(machine["flags"])),

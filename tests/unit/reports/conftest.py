@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from denizen.data.tables import rows_table, write_table
-from denizen.engine.files import file_digest, files_below, tree_digest
 from denizen.llm.replies import Replies, StoredReply
 
 CHANGE = {"value": 0.25, "low": 0.1, "high": 0.4, "p": 0.02}
@@ -80,6 +79,8 @@ def run(tmp_path: Path) -> Path:
     judgment = {"query_id": "q1", "teacher": "judge", "prompt_hash": "key", "cost": 0.5}
     judged = [{**judgment, "doc_id": "a", "grade": 4}, {**judgment, "doc_id": "c", "score": 0.125, "prompt_hash": None}]
     _write(folder / "round-0/judgments/judgments.parquet", "judgments", judged)
+    known = [{"query_id": "q1", "doc_id": doc_id, "teacher": "writer", "grade": 4} for doc_id in "ab"]
+    _write(folder / "round-0/answers/judgments.parquet", "judgments", known)
     example = {"query_id": "q1", "positive_id": "a", "negative_ids": ["c"], "kind": "hard", "round": 0}
     _write(folder / "round-0/examples/examples.parquet", "examples", [example])
     for system, ranked in _RANKED.items():
@@ -94,11 +95,11 @@ def run(tmp_path: Path) -> Path:
         rows = [{"measure": "MRR@5", "query_id": query_id, "value": value} for query_id, value in values]
         _write(folder / f"test/{system}.metrics.parquet", "metrics", rows)
     (folder / "test/qrels.trec").write_text("q2 0 b 1\nq3 0 c 1\n")
-    corpus = _step(folder / "corpus", {"outside": "0" * 64})
-    written = _step(folder / "synthesis", {"corpus": corpus})
-    grades = _step(folder / "round-0/judgments", {"queries": file_digest(folder / "synthesis/queries.parquet")})
-    _step(folder / "round-0/examples", {"judged": [grades], "queries": {"of": written}, "nothing": None})
-    _step(folder / "test", {"corpus": corpus})
+    made_from = {"corpus": [], "synthesis": ["corpus"], "round-0/judgments": ["synthesis"]}
+    made_from |= {"round-0/examples": ["round-0/judgments", "synthesis"], "test": ["corpus"]}
+    for place, places in made_from.items():
+        record = {"made_from": places, "fingerprint": place, "seconds": 1.5, "resumed": False}
+        (folder / place / "step.json").write_text(json.dumps(record))
     (folder / "config.json").write_text(json.dumps({"replies": ""}))
     (folder / "metrics.json").write_text(json.dumps(METRICS))
     store = Replies(folder / "replies.sqlite", "run")
@@ -110,11 +111,3 @@ def run(tmp_path: Path) -> Path:
 def _write(path: Path, name: str, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_table(path, rows_table(name, rows))
-
-
-def _step(folder: Path, inputs: dict[str, Any]) -> str:
-    """Puts step.json beside a step's files, as the pipeline does; returns the digest of the folder."""
-    files = {name: file_digest(folder / name) for name in files_below(folder)}
-    record = {"inputs": inputs, "files": files, "digest": tree_digest(files), "seconds": 1.5, "resumed": False}
-    (folder / "step.json").write_text(json.dumps(record))
-    return tree_digest(files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ def test_the_steps_that_made_the_examples(run: Path) -> None:
     (table,) = re.findall(r"The steps that made them</summary>.*?</table>", _text(run))
     places = re.findall(r"<td>([^<]*)</td><td>1.5</td>", table)
     assert places == ["corpus", "synthesis", "round-0/judgments", "round-0/examples"]
+
+
+def test_what_was_done_once_counts_once(run: Path) -> None:
+    path = run / "corpus/step.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "seconds": 600.0}))
+    (run / "seed-43").mkdir()
+    shutil.copy(path, run / "seed-43/step.json")
+    text = _text(run)
+    assert "<td>corpus</td><td>600.0</td>" in text and "<td>seed-43</td><td>600.0</td>" in text
+    assert "<dd>10.1 minutes</dd>" in text
 
 
 def test_without_a_teacher_there_is_no_section_of_it(run: Path) -> None:
