@@ -14,6 +14,8 @@ from tests.conftest import WORDS
 
 SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "easy_negative_ranks": "16-20"}
 SETTINGS |= {"hard_positive_ranks": "6-20", "precision": "fp32", "learning_rate": 1e-3, "baselines": False}
+# compiling a model for a faster backend takes longer than all that is embedded here
+SETTINGS |= {"backend": "torch"}
 
 
 def flags(settings: dict[str, Any]) -> list[str]:
@@ -46,7 +48,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished(pairs: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The folder and the report of a finished run."""
-    from denizen.recipes.adapt import adapt
+    from denizen.api import adapt
 
     out = tmp_path_factory.mktemp("runs") / "finished"
     config = AdaptConfig(str(pairs), model=str(tiny_encoder), **SETTINGS)
@@ -70,7 +72,7 @@ def gated(
 ) -> tuple[Path, dict[str, Any]]:
     """The folder and the report of a finished run whose student forgets too much, with two seeds and all baselines."""
     pytest.importorskip("mergekit", reason="merging is an extra")
-    from denizen.recipes.adapt import adapt
+    from denizen.api import adapt
 
     out = tmp_path_factory.mktemp("runs") / "gated"
     return out, adapt(gated_config(pairs, tiny_encoder, forgettable), out)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from denizen.data.formats import read_source
-from denizen.data.prepare import write_data
+from denizen.data.formats import Source, read_source
+from denizen.data.prepare import Splitting, given_by, prepare
 from denizen.data.tables import read_table
 from denizen.engine.errors import LeakError
-from denizen.recipes.config import AdaptConfig
+from denizen.engine.step import Context
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is missing")
@@ -42,8 +43,8 @@ def test_a_source_with_its_own_split_that_leaks_is_stopped_and_can_be_cleaned(tm
     """TAT-QA's own split has questions that differ by a year or a word on both sides."""
     source = read_source(str(DATA / "tatqa"))
     with pytest.raises(LeakError, match="near-duplicate query in"):
-        write_data(tmp_path, source, AdaptConfig("tatqa"))
-    facts = write_data(tmp_path, source, AdaptConfig("tatqa", drop_leaks=True))
+        _prepared(tmp_path, source)
+    facts = _prepared(tmp_path, source, drop_leaks=True)
     assert 0 < facts["queries_dropped_as_leaks"] < 60
     assert facts["queries"]["test"] == 1311
     assert len(read_table(tmp_path / "queries.parquet", "queries")) == 3279 - facts["queries_dropped_as_leaks"]
@@ -52,6 +53,11 @@ def test_a_source_with_its_own_split_that_leaks_is_stopped_and_can_be_cleaned(tm
 @pytest.mark.slow
 def test_the_document_split_of_medquad_does_not_leak(tmp_path: Path) -> None:
     source = read_source(str(DATA / "medquad" / "medquad_qa.jsonl.gz"))
-    facts = write_data(tmp_path, source, AdaptConfig("medquad"))
+    facts = _prepared(tmp_path, source)
     assert facts["leaks"] == 0
     assert facts["queries"]["test"] > 2500
+
+
+def _prepared(folder: Path, source: Source, **settings: Any) -> Any:
+    given = given_by(lambda: source, source)
+    return prepare(folder, Splitting(**settings), Context(resources={type(given): given}), source=given.source)
