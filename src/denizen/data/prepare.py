@@ -16,6 +16,7 @@ from denizen.data.artifacts import Corpus, Documents, Qrels, Queries
 from denizen.data.formats import Source
 from denizen.data.formats.source import SPLITS, source_files
 from denizen.data.leaks import check_leaks, find_leaks, leak_groups, without_leaks
+from denizen.data.splitting import SIDES
 from denizen.data.tables import relevant, rows_table, write_table
 from denizen.engine.artifact import Artifact
 from denizen.engine.errors import InputError
@@ -23,9 +24,6 @@ from denizen.engine.files import file_digest, write_json
 from denizen.engine.progress import Progress
 from denizen.engine.settings import Params, Seeded, setting
 from denizen.engine.step import Context, step
-
-# whose side a document takes that queries of several splits belong to
-_ORDER = ("test", "dev", "train")
 
 
 @dataclass(frozen=True)
@@ -266,11 +264,11 @@ def _known_sides(corpus: pa.Table, qrels: pa.Table, split_of: Mapping[str, str])
     for query_id, known_ids in relevant(qrels).items():
         for doc_id in known_ids if split_of[query_id] in ("test", "dev") else ():
             number = clusters[doc_id]
-            wanted[number] = min(split_of[query_id], wanted.get(number, "dev"), key=_ORDER.index)
+            wanted[number] = min(split_of[query_id], wanted.get(number, "dev"), key=SIDES.index)
     known: dict[str, str] = {}
     for parent, number in zip(corpus["parent_id"].to_pylist(), corpus["cluster"].to_pylist(), strict=True):
         if number in wanted:
-            known[parent] = min(wanted[number], known.get(parent, "dev"), key=_ORDER.index)
+            known[parent] = min(wanted[number], known.get(parent, "dev"), key=SIDES.index)
     return known
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from denizen.data.artifacts import Model
 from denizen.engine.artifact import Value
-from denizen.engine.files import link_tree
 from denizen.engine.settings import Params
 from denizen.engine.step import Context, step
 from denizen.measuring.students import Choice
@@ -14,6 +14,6 @@ from denizen.measuring.students import Choice
 
 @step(version=2, makes=Model, name="model")
 def package(out: Path, params: Params, ctx: Context, *, chosen: Choice, card: Value) -> None:
-    """Links the model's files and writes its README.md."""
-    link_tree(chosen.path / "model", out)
+    """Copies the model, since people change what they are given, and writes its README.md."""
+    shutil.copytree(chosen.path / "model", out, dirs_exist_ok=True)
     (out / "README.md").write_text(card.content, encoding="utf-8")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import pyarrow as pa
 from pydantic import BaseModel, Field, create_model
 
-from denizen.data.tables import relevant, rows_table, table
+from denizen.data.relatedness import POSITIVE
+from denizen.data.tables import rows_table, table
 from denizen.engine.errors import InputError, reason
 from denizen.llm.answer import Answer, Failure, Prompt
 from denizen.llm.client import LLM
@@ -25,10 +26,8 @@ from denizen.llm.prompts import messages
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-POSITIVE = 4
 # the teacher of a judgment that nobody made but the writer of the query
 WRITER = "writer"
-NEGATIVE = 2
 # {"grade": 4} and what a model puts around it
 _GRADE_TOKENS = 32
 
@@ -184,28 +183,6 @@ class CrossEncoderTeacher:
         return found
 
 
-@dataclass(frozen=True)
-class GoldTeacher:
-    """The labels of a source: 4 for a labelled pair; what nobody labelled counts as 1.
-
-    Attributes:
-        qrels: A `qrels` table.
-    """
-
-    qrels: pa.Table
-    name: str = "gold"
-
-    def calls(self, pairs: Sequence[Pair]) -> int:
-        """Pairs."""
-        return len(pairs)
-
-    def judge(self, pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[Judgment | Failure]:
-        """A look-up for each pair."""
-        known = relevant(self.qrels)
-        progress(len(pairs))
-        return [Judgment(4 if pair.doc_id in known.get(pair.query_id, {}) else 1, None) for pair in pairs]
-
-
 def load_cross_encoder(folder: Path) -> CrossEncoder:
     """Loads a cross-encoder with one output.
 
@@ -298,29 +275,6 @@ def with_sources(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) 
 def no_judgments() -> pa.Table:
     """An empty `judgments` table."""
     return rows_table("judgments", [])
-
-
-def without_judged(
-    related: Mapping[str, frozenset[str]], judgments: pa.Table, query_ids: Sequence[str]
-) -> dict[str, frozenset[str]]:
-    """What must not be a query's negative, when a teacher has looked.
-
-    A passage that was graded 1 or 2 may be, whatever document it comes from; one with grade 3 never.
-
-    Args:
-        related: Query id to passages, by identity: the same document, near-duplicates.
-        judgments: A `judgments` table.
-        query_ids: The queries.
-    """
-    wrong: dict[str, set[str]] = {}
-    unsure: dict[str, set[str]] = {}
-    for row in judgments.to_pylist():
-        if row["grade"] is not None and row["grade"] < POSITIVE:
-            (wrong if row["grade"] <= NEGATIVE else unsure).setdefault(row["query_id"], set()).add(row["doc_id"])
-    return {
-        query_id: (related.get(query_id, frozenset()) - wrong.get(query_id, set())) | unsure.get(query_id, set())
-        for query_id in query_ids
-    }
 
 
 def _judgments(reply: Answer | Failure, count: int) -> list[Judgment | Failure]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from denizen.data.artifacts import Corpus, Documents, Model, Qrels, Queries
 from denizen.data.prepare import NearDuplicates, Shares
+from denizen.data.splitting import SIDES
 from denizen.data.tables import rows_table, run_ranks, texts_by_id, write_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
@@ -33,8 +34,6 @@ from denizen.supervision.synthesis import Task
 from denizen.supervision.written import Written
 
 STAGE = "synthesis"
-# what is measured comes first: of two that say the same, training loses its one
-_ORDER = ("test", "dev", "train")
 _LEAST = 2
 # writing may take at most the budget divided by this
 _WRITING_PART = 3
@@ -151,7 +150,8 @@ def synthesize(  # noqa: PLR0913
         with ctx.progress.bar(len(wanted), "calls") as advance:
             replies = llm.ask(questions, STAGE, advance, most)
         wrote += synthesis.written(wanted, replies)
-    wrote.sort(key=lambda query: _ORDER.index(query.split))
+    # what is measured comes first: of two that say the same, training loses its one
+    wrote.sort(key=lambda query: SIDES.index(query.split))
     held_out = test_queries.table["text"].to_pylist()
     kept, dropped = query_filters.keep_usable(wrote, passages, params.near_duplicate, held_out)
     kept, lost = _keep_best(kept, writing)
@@ -214,7 +214,7 @@ def read_query_log(path: Path, params: Shares, labelled: bool) -> list[Written]:
     listed = [line for line in map(str.strip, lines) if line]
     if not listed:
         raise InputError(f"query_log {path} is empty; give a text file with one query a line")
-    splits = random.choice(_ORDER, size=len(listed), p=shares)
+    splits = random.choice(SIDES, size=len(listed), p=shares)
     return [Written(line, "", str(split), "log") for line, split in zip(listed, splits, strict=True)]
 
 

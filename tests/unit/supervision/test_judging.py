@@ -9,18 +9,16 @@ from typing import Any
 
 import pytest
 
-from denizen.data.tables import rows_table, table
+from denizen.data.tables import rows_table
 from denizen.llm.budget import Budget, Prices
 from denizen.llm.client import LLM
 from denizen.llm.replies import Replies
 from denizen.supervision.judging import (
-    GoldTeacher,
     LLMTeacher,
     Pair,
     graded_qrels,
     judge,
     with_sources,
-    without_judged,
 )
 from tests.llm_server import ScriptedServer
 
@@ -96,12 +94,6 @@ def test_asking_again_is_another_call_and_the_same_is_none(tmp_path: Path) -> No
             assert len(server.requests) == calls
 
 
-def test_labels_are_a_teacher_too() -> None:
-    qrels = table("qrels", {"query_id": ["q1"], "doc_id": ["d2"], "relevance": [1]})
-    found, _ = judge(PAIRS, GoldTeacher(qrels), "judgments")
-    assert found["grade"].to_pylist() == [1, 1, 4, 1, 1, 1]
-
-
 def judgments_of(*rows: tuple[str, str, int | None, float | None]) -> Any:
     names = ("query_id", "doc_id", "grade", "score")
     return rows_table("judgments", [dict(zip(names, row, strict=True)) for row in rows])
@@ -112,15 +104,6 @@ def test_grade_four_is_an_answer_and_of_scores_the_best_of_a_query() -> None:
     assert graded["relevance"].to_pylist() == [1, 0, 0]
     scored = graded_qrels(judgments_of(("q", "a", None, 0.2), ("q", "b", None, 0.7), ("r", "a", None, 0.1)))
     assert scored["relevance"].to_pylist() == [0, 1, 1]
-
-
-def test_a_judged_negative_may_be_one_whatever_its_document_and_a_partial_answer_never() -> None:
-    judgments = judgments_of(("q", "sibling", 2, None), ("q", "partial", 3, None), ("q", "answer", 4, None))
-    related = {"q": frozenset({"answer", "sibling", "copy"})}
-    assert without_judged(related, judgments, ["q", "r"]) == {
-        "q": frozenset({"answer", "copy", "partial"}),
-        "r": frozenset(),
-    }
 
 
 def test_a_part_of_the_answer_counts_where_a_query_was_written_for_several_passages() -> None:

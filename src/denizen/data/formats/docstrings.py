@@ -13,7 +13,7 @@ import importlib.util
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from denizen.data.formats.source import Source
 from denizen.data.tables import table
@@ -56,21 +56,21 @@ def docstring_source(packages: Sequence[str], limit: int | None = None) -> Sourc
     found = [found[int(at * (len(found) / count))] for at in range(count)]
     modules, ids = [pair.module for pair in found], [f"{pair.module}.{pair.name}" for pair in found]
     query_ids = [f"q-{name}" for name in ids]
-    documents = {
+    documents: dict[str, list[Any]] = {
         "doc_id": ids,
         "title": [""] * count,
         "text": [pair.body for pair in found],
         "domain": [module.partition(".")[0] for module in modules],
         "source": modules,
     }
-    queries = {
+    queries: dict[str, list[Any]] = {
         "query_id": query_ids,
         "text": [pair.summary for pair in found],
         "split": [_split_of(module) for module in modules],
         "source_doc_id": ids,
         "origin": ["docstring"] * count,
     }
-    qrels = {"query_id": query_ids, "doc_id": ids, "relevance": [1] * count}
+    qrels: dict[str, list[Any]] = {"query_id": query_ids, "doc_id": ids, "relevance": [1] * count}
     return Source(table("corpus", documents), table("queries", queries), table("qrels", qrels), cut=False, bad_rows=[])
 
 
