@@ -506,7 +506,8 @@ def test_a_cross_encoder_and_a_log_of_queries_need_no_llm(
 
 
 def test_another_llm_compares_base_and_result_and_the_teacher_is_refused(taught: Path, answer: Answer) -> None:
-    from denizen.recipes.pool import pool, pool_lines
+    from denizen.recipes.pool import pool
+    from denizen.reports.pool import pool_lines
 
     out = taught
     with pytest.raises(InputError, match="judge is 'tiny', the teacher itself"):

@@ -79,18 +79,16 @@ def cohen_kappa(one: Sequence[int], other: Sequence[int], weights: Weights = "no
 
     Kappa is 1 - observed / expected disagreement (Cohen 1960); a disagreement counts 1, or with "quadratic" weights
     the squared distance of the two grades (Cohen 1968), so that 1 against 4 counts nine times as much as 3 against 4.
-    The interval is the percentile bootstrap over pairs, 2,000 resamples; those in which kappa is undefined are left
-    out. Equal grades throughout give [1, 1], however few the pairs: read it with `pairs`.
+    It is undefined for fewer than 2 pairs, and where both judges give all pairs one grade; 0 where one of them does.
+
+    The interval is the percentile bootstrap over pairs, 2,000 resamples without those whose kappa is undefined. Equal
+    grades throughout give [1, 1], however few the pairs: read it with `pairs`.
 
     Args:
         one: One judge's grade for each pair.
         other: The other judge's, in the same order.
         weights: How much a disagreement counts.
         seed: Seed of the bootstrap. The order of the pairs does not matter.
-
-    Returns:
-        Kappa; undefined for fewer than 2 pairs, and where both judges give all pairs one and the same grade. Where
-        only one judge does, it is 0.
 
     Raises:
         InputError: When the two have not graded the same number of pairs.
@@ -131,10 +129,6 @@ def positive_rates(judge: Sequence[int], truth: Sequence[int]) -> Rates:
     """Sensitivity and specificity of a judge for relevant (grade 4) against not.
 
     The intervals are Wilson's (1927), which stay within [0, 1] and have a width even where every pair is right.
-
-    Args:
-        judge: The judge's grade for each pair.
-        truth: The grade that counts as true, in the same order.
 
     Raises:
         InputError: When the two have not graded the same number of pairs.

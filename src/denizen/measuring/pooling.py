@@ -9,7 +9,7 @@ gain that a user would see.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from denizen.retrievers.backends import Vectors
 from denizen.retrievers.encoder import Encoder
 
 MEASURES = ("MRR@5", "DCG@5")
+_MOMENTS = ("mean", "standard_error")
 _TOP = 5
 # standard error over mean (the paper)
 _SURE = 0.05
@@ -60,17 +61,16 @@ class Unit:
 class Drawing:
     """The measures of several models, of which the first is the base, on the units that were drawn so far."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
         self.values: dict[str, dict[str, list[float]]] = {measure: {name: [] for name in names} for measure in MEASURES}
         self.queries: list[int] = []
 
-    def add(self, query: int, relevant: Mapping[str, Sequence[bool]]) -> None:
+    def add(self, query: int, answers: Mapping[str, Sequence[bool]]) -> None:
         """One unit: the number of its query, and for each model whether its best passages answer, by rank."""
         self.queries.append(query)
-        for name, ranked in relevant.items():
+        for name, ranked in answers.items():
             gains = np.array(ranked) / np.log2(np.arange(2, len(ranked) + 2))
-            first = next((rank for rank, answers in enumerate(ranked, start=1) if answers), math.inf)
-            self.values["MRR@5"][name].append(1 / first)
+            self.values["MRR@5"][name].append(1 / (1 + ranked.index(True)) if True in ranked else 0.0)
             self.values["DCG@5"][name].append(float(gains.sum()))
 
     @property
@@ -81,15 +81,15 @@ class Drawing:
 
     def summary(self) -> dict[str, Any]:
         """Means with standard errors, and the paired differences to the base."""
-        means: dict[str, Any] = {}
-        differences: dict[str, Any] = {}
+        found: dict[str, Any] = {"pairs": len(self.queries), "means": {}, "differences": {}}
         for measure, of_model in self.values.items():
-            found = {name: moments(values, self.queries) for name, values in of_model.items()}
-            means[measure] = {name: {"mean": mean, "standard_error": error} for name, (mean, error) in found.items()}
-            base, *others = (np.array(values) for values in of_model.values())
-            apart = [asdict(paired_difference(values, base, groups=self.queries)) for values in others]
-            differences[measure] = dict(zip(list(of_model)[1:], apart, strict=True))
-        return {"pairs": len(self.queries), "means": means, "differences": differences}
+            each = {name: moments(values, self.queries) for name, values in of_model.items()}
+            found["means"][measure] = {name: dict(zip(_MOMENTS, both, strict=True)) for name, both in each.items()}
+            (_, base), *others = ((name, np.array(values)) for name, values in of_model.items())
+            found["differences"][measure] = {
+                name: asdict(paired_difference(values, base, groups=self.queries)) for name, values in others
+            }
+        return found
 
 
 def view(encoder: Encoder, passages: Sequence[str], queries: Sequence[str], progress: Progress) -> View:
@@ -146,21 +146,22 @@ def compare(units: Sequence[Unit], base: View, judge: Judge, seed: int) -> dict[
 
 def _measure(units: Sequence[Unit], judge: Judge) -> dict[str, Any]:
     """Grades units in their order until the figures are sure enough, or units or budget end."""
-    drawing, failed, ended = Drawing(list(units[0].best)), 0, "all pairs were graded"
+    drawing, failed, ended = Drawing(units[0].best), 0, "all pairs were graded"
     for begin in range(0, len(units), _BATCH):
         batch = units[begin : begin + _BATCH]
         asked = [pair for unit in batch for pair in unit.pooled]
         told = judge(asked)
         known = {pair: said for pair, said in zip(asked, told, strict=True) if not isinstance(said, Failure)}
-        for unit in batch:
-            # what was not graded is unknown, and no wrong answer
-            if known.keys() >= set(unit.pooled):
-                right = {name: [known[unit.query, at] for at in best] for name, best in unit.best.items()}
-                drawing.add(unit.query, right)
-            else:
-                failed += not cut_off(told)
-        if cut_off(told) or drawing.sure:
-            ended = "the budget ended" if cut_off(told) else "every standard error is below 5 % of its mean"
+        # what was not graded is unknown, and no wrong answer
+        whole = [unit for unit in batch if known.keys() >= set(unit.pooled)]
+        for unit in whole:
+            drawing.add(unit.query, {name: [known[unit.query, at] for at in best] for name, best in unit.best.items()})
+        if cut_off(told):
+            ended = "the budget ended"
+            break
+        failed += len(batch) - len(whole)
+        if drawing.sure:
+            ended = "every standard error is below 5 % of its mean"
             break
     if not drawing.queries:
         raise InputError(
@@ -171,12 +172,7 @@ def _measure(units: Sequence[Unit], judge: Judge) -> dict[str, Any]:
 
 
 def moments(values: Sequence[float], groups: Sequence[int]) -> tuple[float, float]:
-    """Mean and its standard error, where values of one group depend on each other (Liang and Zeger 1986).
-
-    Args:
-        values: At least one.
-        groups: The group of each; where all are different, the error is that of independent values.
-    """
+    """Mean of some values and its standard error; those of one group depend on each other (Liang and Zeger 1986)."""
     found = np.asarray(values, dtype=np.float64)
     mean = float(found.mean())
     _, inverse = np.unique(np.asarray(groups), return_inverse=True)
@@ -187,13 +183,9 @@ def moments(values: Sequence[float], groups: Sequence[int]) -> tuple[float, floa
 
 
 def disagreement(one: Vectors, other: Vectors) -> float:
-    """How far two sets of passages are apart: the modified Hausdorff distance (Dubuisson and Jain 1994).
+    """How far two sets of passages, shape (passages, dim), are apart (modified Hausdorff: Dubuisson and Jain 1994).
 
     The larger of the two mean distances of a set's members to the nearest member of the other set.
-
-    Args:
-        one: Shape (passages, dim), unit length.
-        other: Shape (passages, dim), unit length.
     """
     distances = 1 - one @ other.T
     return float(max(distances.min(axis=1).mean(), distances.min(axis=0).mean()))

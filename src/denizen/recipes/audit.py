@@ -12,7 +12,7 @@ from denizen.engine.progress import Progress, Silent
 from denizen.engine.run_folder import held
 from denizen.measuring.agreement import compare
 from denizen.recipes.run_folder import judge_of, llm_of, read_config
-from denizen.supervision import audit as asking
+from denizen.supervision import audit as questions
 from denizen.supervision.asking import spending
 
 
@@ -52,28 +52,28 @@ def audit(  # noqa: PLR0913
     progress, config = progress or Silent(), read_config(run, **changed)
     if second_llm == config.llm:
         raise InputError(f"second_llm is {second_llm!r}, the run's own judge; name another one")
-    with held(run), progress.working(asking.STAGE):
-        pairs = asking.graded_pairs(run) if config.teacher == "llm" else {}
+    with held(run), progress.working(questions.STAGE):
+        pairs = questions.graded_pairs(run) if config.teacher == "llm" else {}
         if not pairs:
             raise InputError(f"{run} has no judgments by an LLM; audit needs a run with --teacher llm")
-        drawn = asking.draw(pairs, sample, seed)
+        drawn = questions.draw(pairs, sample, seed)
         chosen, given = list(drawn), list(drawn.values())
         if export is not None:
-            return asking.export(export, chosen)
+            return questions.export(export, chosen)
         # what is wrong with a sheet, or with a second judge, is said before anything is paid
-        by_people = {"people": asking.people_agreement(pairs, people)} if people else {}
+        by_people = {"people": questions.people_agreement(pairs, people)} if people else {}
         llm = llm_of(config, run)
-        second = second_llm and judge_of(config, run, second_llm, second_endpoint, second_prices)
+        second = judge_of(config, run, second_llm, second_endpoint, second_prices) if second_llm else None
         calls = len(chosen) * (2 if second else 1) + 3 * sample + 2 * len({pair.query_id for pair in chosen})
         progress.say(f"at most {calls:,} calls; those that were made before cost nothing")
-        ask = partial(asking.grades, llm, progress)
+        ask = partial(questions.grades, llm, progress)
         found: dict[str, Any] = {"llm": config.llm, "pairs": len(chosen), "seed": seed}
         found["again"] = compare(given, ask(chosen, together=config.grades_per_call, repeat=1))
-        found |= asking.together(pairs, sample, config.grades_per_call, seed, ask)
-        found["planted"] = asking.planted(run, chosen, seed, ask)
+        found |= questions.together(pairs, sample, config.grades_per_call, seed, ask)
+        found["planted"] = questions.planted(run, chosen, seed, ask)
         if second:
-            found["second_llm"] = {"llm": second_llm, **compare(given, asking.grades(second, progress, chosen))}
+            found["second_llm"] = {"llm": second_llm, **compare(given, questions.grades(second, progress, chosen))}
         found |= by_people
-        found |= {"headline": asking.headline(found), "spending": spending(llm)["by_stage"].get("audit", {})}
+        found |= {"headline": questions.headline(found), "spending": spending(llm)["by_stage"].get("audit", {})}
         write_json(run / "audit.json", found)
     return found

@@ -46,18 +46,13 @@ def merge_models(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out} is there already; give a new folder")
-    halfway = (0.5 / len(models),) * len(models) if method in METHODS and METHODS[method].weighted else ()
-    recipe = Merge(method, tuple(weights) or halfway, density, seed)
+    halfway = (0.5 / len(models) for _ in models if method in METHODS and METHODS[method].weighted)
+    recipe = Merge(method, tuple(weights or halfway), density, seed)
     check_recipe(recipe, len(models))
     folders = [locate(model) for model in (base, *models)]
     merged = merge(folders[0], folders[1:], recipe)
-    found = {
-        "base": name_on_card(base),
-        "models": [name_on_card(model) for model in models],
-        **recipe.as_dict(),
-        "digests": [model_digest(folder) for folder in folders],
-        "denizen": __version__,
-    }
+    found = {"base": name_on_card(base), "models": [name_on_card(model) for model in models], **recipe.as_dict()}
+    found |= {"digests": [model_digest(folder) for folder in folders], "denizen": __version__}
     out.parent.mkdir(parents=True, exist_ok=True)
     # beside its place, so that a full disk or a kill never leaves half a model there
     with writing(out.parent), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:

@@ -15,7 +15,7 @@ from denizen.engine.run_folder import held
 from denizen.measuring import pooling
 from denizen.recipes.run_folder import judge_of, llm_of, read_config, store_of
 from denizen.retrievers.encoder import Encoder, locate
-from denizen.supervision import pool as asking
+from denizen.supervision import pool as questions
 from denizen.supervision.asking import spending
 from denizen.supervision.synthesis import read_styles, tasks
 
@@ -56,22 +56,23 @@ def pool(  # noqa: PLR0913
         raise InputError(
             f"judge is {judge!r}, the teacher itself, which would reward its own taste; name another LLM, or same_judge"
         )
-    with held(run), progress.working(asking.STAGE):
+    with held(run), progress.working(questions.STAGE):
         writer = llm_of(config, run)
         grader = judge_of(config, run, judge, judge_endpoint, judge_prices)
-        corpus, documents = asking.held_out(run)
+        corpus, documents = questions.held_out(run)
         # another seed than that of the run, whose own queries would come again
         wanted = tasks(corpus, documents, {"test": queries}, read_styles(config.styles), config.seed + 1)[:queries]
-        asked = asking.write_queries(wanted, corpus, config.near_duplicate, config.min_coverage, writer, progress)
+        asked = questions.write_queries(wanted, corpus, config.near_duplicate, config.min_coverage, writer, progress)
         passages, views = texts(corpus), {}
         for name in models or (config.model, str(run / "model")):
             encoder = Encoder(locate(name), store_of(config, run), backend=config.backend, precision=config.precision)
             views[name] = pooling.view(encoder, passages, asked, progress)
-        units = pooling.pooled_units(views, asking.documents_of(corpus), config.found_by)
-        progress.say(f"at most {sum(len(unit.pooled) for unit in units):,} grades by {judge}")
-        answers = partial(asking.answers, grader, asked, passages, progress)
+        units = pooling.pooled_units(views, questions.documents_of(corpus), config.found_by)
+        most = sum(len(unit.pooled) for unit in units)
+        progress.say(f"at most {most:,} grades by {judge}, fewer if the figures are sure before")
+        answers = partial(questions.answers, grader, asked, passages, progress)
         found = {"judge": judge, "teacher": config.llm, "models": list(views), "queries": len(asked)}
         found |= pooling.compare(units, next(iter(views.values())), answers, config.seed)
-        found["spending"] = spending(grader)["by_stage"].get(asking.STAGE, {})
+        found["spending"] = spending(grader)["by_stage"].get(questions.STAGE, {})
         write_json(run / "pool.json", found)
     return found

@@ -14,9 +14,9 @@ _COMPARED = {
 
 
 def audit_lines(found: dict[str, Any]) -> list[str]:
-    """The contents of audit.json; none where a sheet was written instead."""
+    """What an audit came to, as audit.json has it, or a sheet that was written instead."""
     if "exported" in found:
-        return []
+        return [f"{found['exported']} pairs for people to grade; give the sheet back with --people"]
     lines = [f"judge {found['llm']}, {found['pairs']} pairs of the run"]
     lines += [f"  {name:<40} {_kappa(found[key]['kappa'])}" for key, name in _COMPARED.items() if key in found]
     for kind, rate in found["planted"].items():
