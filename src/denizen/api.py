@@ -212,7 +212,8 @@ class _Adapting:
         self._say_plan()
         found = adapt_recipe(self.run, self.config, self.brought)
         metrics = self._metrics(found)
-        self.run(package, chosen=found[0].final, card=Value(model_card(metrics, WITHOUT_EFFECT)))
+        card = Value(model_card(metrics, WITHOUT_EFFECT), found[0].test.place)
+        self.run(package, chosen=found[0].final, card=card)
         self.run.redo.end()
         write_json(self.out / "config.json", self.config.as_dict())
         write_json(self.out / "results.json", results.records(metrics))
@@ -244,7 +245,7 @@ class _Adapting:
         self.progress.say("\n".join(lines))
 
     def _metrics(self, found: Sequence[Adapted]) -> dict[str, Any]:
-        from denizen.reports.results import metrics_json, metrics_of_seed
+        from denizen.reports.metrics import metrics_json, metrics_of_seed
         from denizen.supervision.asking import spending
 
         limit, taught = self.config.forgetting_limit, isinstance(self.config.supervision, Taught)

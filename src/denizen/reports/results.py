@@ -1,21 +1,11 @@
-"""What a run says at its end: metrics.json, and its parts as tables of cells and as sentences."""
+"""What a run says at its end, as tables of cells and as sentences; all of it from metrics.json."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from denizen.engine.files import read_json
-from denizen.measuring import forgetting
-from denizen.measuring.probes import MEASURE
-from denizen.measuring.provenance import SCHEMA
-from denizen.recipes.adapt import Adapted
-from denizen.supervision.supervision import Texts
-
 _SIGNIFICANT = 0.05
-LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
 # what people call the systems of a test
 SYSTEMS = {
     "base": "base",
@@ -26,80 +16,8 @@ SYSTEMS = {
     "adapted": "adapted",
     "hybrid": "adapted + BM25 (RRF)",
 }
-# what metrics.json takes over from the test
-_TAKEN_OVER = ("differences", "advantages", "queries", "missing_queries", "versions", "backends", "machine")
-
 # a header and rows; nothing where there is nothing to say
 Table = list[list[str]]
-
-
-def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: float, arithmetic: str) -> dict[str, Any]:
-    """The contents of metrics.json; docs/tables.md documents every key.
-
-    Args:
-        config: The settings of the run.
-        out: The run's folder.
-        found: What it has come to.
-        limit: How far a mean may fall.
-        arithmetic: That of the training.
-    """
-    data, test = _data(found.texts), found.test.facts
-    return {
-        "schema": SCHEMA,
-        **test["means"],
-        "difference": test["differences"]["adapted"],
-        "difference_bm25": test["differences"]["bm25"],
-        "best_round": found.choice.best,
-        "dev": found.choice.facts["dev"],
-        "data": data,
-        "warning": LEAK_NOTE.format(leaks=data["leaks"]) if data["leaks"] else None,
-        "model": (out / "model").as_posix(),
-        "base_model": config["model"],
-        "config": dict(config),
-        **{name: test[name] for name in _TAKEN_OVER},
-        "arithmetic": arithmetic,
-        "chosen": _chosen(found),
-        "gate": _gate(found, limit),
-    }
-
-
-def metrics_of_seed(seed: int, found: Adapted, limit: float) -> dict[str, Any]:
-    """What of a repetition goes into the report of the run."""
-    gate, test = _gate(found, limit) or {"change": {}, "met": True}, found.test.facts
-    means = {"adapted": test["means"]["adapted"], "difference": test["differences"]["adapted"]}
-    return {"seed": seed, "chosen": _chosen(found), **means, "change": gate["change"], "met": gate["met"]}
-
-
-def _chosen(found: Adapted) -> str:
-    usual = "base" if found.choice.best == 0 else f"round {found.choice.best}"
-    return str(found.final.facts.get("chosen", usual))
-
-
-def _data(texts: Texts) -> dict[str, Any]:
-    """Counts of what a run worked on, and of how queries were written for it."""
-    facts = dict(texts.source.facts)
-    if texts.written is None:
-        return facts
-    written = dict(texts.written.facts)
-    counts = written.pop("queries")
-    counts["test"] += facts["labelled_test_queries"]
-    return {**facts, "queries": counts, "synthesis": written}
-
-
-def _gate(found: Adapted, limit: float) -> dict[str, Any] | None:
-    """What became of the sets; None without any."""
-    if found.forgetting is None:
-        return None
-    sets = found.forgetting.facts["sets"]
-    change = forgetting.reported(sets)
-    return {
-        "met": found.final.facts.get("met", True) and forgetting.met(change, limit),
-        "limit": limit,
-        "measure": MEASURE,
-        "change": change,
-        "sets": sets,
-        "points": read_json(found.final.path / "points.json") or [],
-    }
 
 
 def result_lines(report: dict[str, Any]) -> Table:

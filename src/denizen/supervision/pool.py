@@ -8,13 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from denizen.data.relatedness import POSITIVE
 from denizen.data.tables import read_table, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress
 from denizen.llm.answer import Failure
 from denizen.llm.client import LLM
 from denizen.supervision.asking import check_coverage
-from denizen.supervision.judging import POSITIVE, LLMTeacher, Pair
+from denizen.supervision.judging import LLMTeacher, Pair
 from denizen.supervision.query_filters import keep_usable
 from denizen.supervision.sampling import has_long_documents
 from denizen.supervision.synthesis import Task, question_prompts, written
