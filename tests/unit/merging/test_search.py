@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denizen.merging.search import Candidate, Point, recommended, search, slack
+from denizen.merging.search import Candidate, Point, recommended, search
 
 STUDENT = Point("round 2", 0.9, {}, -0.05)
 
@@ -66,14 +65,3 @@ def test_never_measures_more_than_it_may_and_recommends_the_best_inside(
     inside = [point for point in points if point.slack >= 0]
     assert (best is None) == (not inside)
     assert best is None or best.domain == max(point.domain for point in inside)
-
-
-def test_slack_by_hand() -> None:
-    # mean of -.004 and .002 is -.001; standard error of the mean sqrt(.002^2 + .002^2) / 2 = .001414
-    changes = {"a": (-0.004, 0.002), "b": (0.002, 0.002)}
-    assert slack(changes, 0.005) == pytest.approx(-0.001 + 0.005 - 0.001414, abs=1e-6)
-    # the standard error is beyond half the limit: the other half may be used all the same
-    assert slack({"a": (-0.001, 0.02)}, 0.005) == pytest.approx(0.0015)
-    assert slack({"a": (-0.003, 0.003)}, 0.005) == pytest.approx(-0.0005)
-    assert slack({"a": (0.0, 0.02)}, 0.0) == 0
-    assert slack({}, 0.005) == float("inf")
