@@ -127,7 +127,7 @@ def demo(out: Path, *, full: bool = False, redo: str | None = None, progress: Pr
 
 def _models(config: AdaptConfig, sets: Sequence[Parts]) -> tuple[Path, Path | None]:
     from denizen.merging.methods import is_available
-    from denizen.retrievers.encoder import locate
+    from denizen.retrievers.loading import locate
 
     base = locate(config.model)
     guide = locate(config.guide) if config.guide else base
@@ -141,7 +141,7 @@ def _models(config: AdaptConfig, sets: Sequence[Parts]) -> tuple[Path, Path | No
 
 def _check_models(config: AdaptConfig, base: Path, sets: Sequence[Parts]) -> None:
     from denizen.merging.methods import check_base
-    from denizen.retrievers.encoder import load_encoder
+    from denizen.retrievers.loading import load_encoder
 
     load_encoder(base)
     if sets and config.merge_evaluations:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from denizen.engine.errors import InputError
 from denizen.engine.files import file_digest, files_below, json_digest, tree_digest
 
 A = TypeVar("A", bound="Artifact")
@@ -39,9 +40,14 @@ class Artifact:
         Args:
             path: A file, or a folder.
             without: Names of files that are no part of it.
+
+        Raises:
+            InputError: When there is nothing, which would otherwise have the digest of an empty folder.
         """
         if path.is_file():
             return cls(path, file_digest(path))
+        if not path.is_dir():
+            raise InputError(f"{path} does not exist; give a file or a folder")
         names = [name for name in files_below(path) if Path(name).name not in without]
         files = {name: file_digest(path / name) for name in names}
         return cls(path, tree_digest(files), files=files)
@@ -66,9 +72,11 @@ class Value:
 
     Attributes:
         content: What JSON can keep.
+        place: The step whose results it follows from; empty: somebody has decided on it.
     """
 
     content: Any
+    place: str = field(default="", compare=False)
 
     @property
     def digest(self) -> str:

@@ -7,9 +7,10 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,9 @@ def run_jobs(jobs: Mapping[str, Job], context: Context, workers: int) -> Iterato
         workers: How many at a time; 1: here, one after the other.
 
     Raises:
-        DenizenError: When a process was killed; what others have finished is kept.
+        DenizenError: When a process was killed.
+        BaseException: What the first job raised that failed; what is being worked on then is still ended and yielded,
+            and no other job is begun.
     """
     if workers == 1:
         yield from ((key, job.done(context)) for key, job in jobs.items())
@@ -63,14 +66,27 @@ def run_jobs(jobs: Mapping[str, Job], context: Context, workers: int) -> Iterato
     # not forked: libraries with threads do not survive it
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent) as pool:
-        keys = {pool.submit(job.done, away): key for key, job in jobs.items()}
-        try:
-            for future in as_completed(keys):
-                yield keys[future], future.result()
-        except BrokenProcessPool:
-            raise DenizenError(
-                "a working process was killed (too little memory?); run the same command again: it continues"
-            ) from None
+        left, running = iter(jobs.items()), dict[Future[Outcome], str]()
+        failed: BaseException | None = None
+        while True:
+            try:
+                for key, job in islice(left, 0 if failed else workers - len(running)):
+                    running[pool.submit(job.done, away)] = key
+            except BrokenProcessPool as broken:
+                failed = broken
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                key, error = running.pop(future), future.exception()
+                failed = failed or error
+                if error is None:
+                    yield key, future.result()
+    if isinstance(failed, BrokenProcessPool):
+        raise DenizenError(
+            "a working process was killed (too little memory?); run the same command again: it continues"
+        )
+    if failed is not None:
+        raise failed
 
 
 def _end_with_parent() -> None:

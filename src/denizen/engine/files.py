@@ -55,20 +55,23 @@ def read_json(path: Path) -> Any:
     """The contents of a JSON file; None where there is none, or only a part of one."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    # a part may end within a letter
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 
+def link_file(origin: Path | str, target: Path | str) -> None:
+    """Puts a file at another place: as a link to the same bytes, or as a copy on another file system."""
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(origin, target)
+    except OSError:
+        shutil.copy2(origin, target)
+
+
 def link_tree(origin: Path, target: Path, ignore: Callable[[str, list[str]], set[str]] | None = None) -> None:
-    """Puts a folder's files at another place: as links to the same bytes, or as copies on another file system."""
-
-    def link(source: str, goal: str) -> None:
-        try:
-            os.link(source, goal)
-        except OSError:
-            shutil.copy2(source, goal)
-
-    shutil.copytree(origin, target, copy_function=link, dirs_exist_ok=True, ignore=ignore)
+    """Puts a folder's files at another place, each by `link_file`."""
+    shutil.copytree(origin, target, copy_function=link_file, dirs_exist_ok=True, ignore=ignore)
 
 
 def replace_folder(new: Path, place: Path) -> None:

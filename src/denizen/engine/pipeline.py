@@ -9,21 +9,22 @@ stops the run and says what has changed; one that differs only because an earlie
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from denizen.engine.artifact import Artifact, leaves
+from denizen.engine.artifact import Artifact
 from denizen.engine.errors import ChangedError
 from denizen.engine.executor import Job, run_jobs
 from denizen.engine.files import (
     file_digest,
     files_below,
     json_digest,
-    link_tree,
+    link_file,
     locked,
     read_json,
     replace_folder,
@@ -75,11 +76,12 @@ class Pipeline:
 
         Raises:
             ChangedError: When something else was made at its place.
+            ValueError: When this recipe has called another step there.
         """
         call = Call(step, params or Params(), inputs)
         place = self._place(step.name)
         again = place in self.calls
-        self.calls[place] = call
+        self._list(call, place)
         if self.planning:
             return self._planned(call, place)
         record = self._known(call, place)
@@ -105,14 +107,18 @@ class Pipeline:
         with self.scope(step.name):
             calls = {key: Call(step, params, inputs) for key, inputs in sorted(shards.items())}
             places = {key: self._place(key) for key in calls}
-            self.calls |= {places[key]: call for key, call in calls.items()}
+            for key, call in calls.items():
+                self._list(call, places[key])
             if self.planning:
                 return {key: self._planned(call, places[key]) for key, call in calls.items()}
             found = {key: self._known(call, places[key]) for key, call in calls.items()}
             wanted = {key: self._job(calls[key], places[key]) for key, record in found.items() if record is None}
-            with self.context.progress.working(self._place("")[:-1]):
-                for key, outcome in run_jobs(wanted, self.context, workers):
-                    found[key] = self._kept(calls[key], places[key], outcome)
+            if wanted:
+                with self.context.progress.working("/".join(self._scope)):
+                    for key, outcome in run_jobs(wanted, self.context, workers):
+                        found[key] = self._kept(calls[key], places[key], outcome)
+            else:
+                self.context.progress.skipped("/".join(self._scope))
             return {key: self._artifact(call, places[key], found[key] or {}) for key, call in calls.items()}
 
     @contextmanager
@@ -145,6 +151,10 @@ class Pipeline:
     def _place(self, name: str) -> str:
         return "/".join((*self._scope, name))
 
+    def _list(self, call: Call[Any], place: str) -> None:
+        if self.calls.setdefault(place, call).fingerprint != call.fingerprint:
+            raise ValueError(f"step '{place}' is called twice, with other inputs; give one a scope or another name")
+
     def _artifact(self, call: Call[A], place: str, record: Mapping[str, Any]) -> A:
         files = record["files"]
         return call.step.makes(self.folder / place, record["digest"], record["facts"], files, place)
@@ -162,25 +172,34 @@ class Pipeline:
 
     def _known(self, call: Call[Any], place: str) -> dict[str, Any] | None:
         """The record of what is finished; None where the step has to be done."""
-        folder = self.folder / place
-        partial = read_json(self._partial(place) / RECORD)
-        if partial and partial["fingerprint"] == call.fingerprint and self._current(partial, place):
+        partial = self._partial(place)
+        left = read_json(partial / RECORD)
+        same = left and left["fingerprint"] == call.fingerprint and self._current(left, place)
+        if same and not _edited(partial, left):
             # an earlier run was stopped between the last file and the renaming
             self._publish(call, place)
         own = self._record(place)
         if own is not None and not self._renewing(own, place):
             self._check_untouched(own, place)
-            changed = self._changed(own, call)
+            changed = _changed(own, call)
             if changed:
                 raise _changed_error(self.folder, place, changed)
-            if own["fingerprint"] == call.fingerprint:
-                return own if self._current(own, place) else None
-        if place in self.redo:
-            return None
-        for found in self._elsewhere(call):
-            replace_folder(self._linked(found, folder), folder)
-            return self._record(place)
-        return None
+            if own["fingerprint"] == call.fingerprint and self._current(own, place):
+                self._settle(call, place, own, new=place in self.redo)
+                return own
+        return self._found(call, place)
+
+    def _found(self, call: Call[Any], place: str) -> dict[str, Any] | None:
+        """The record of what the same call has made elsewhere, which is put into its place; None where nothing is."""
+        with self._held("publish"):
+            found = next(self._elsewhere(call, place), None)
+            if found is None:
+                return None
+            origin, record = found
+            # there, its inputs may have been made at other places
+            _link(origin, {**record, **_lineage(call)}, self._partial(place))
+        self._publish(call, place)
+        return self._record(place)
 
     def _current(self, record: Mapping[str, Any], place: str) -> bool:
         """Whether a record may be taken: it lacks nothing that other limits could give, and is as new as is asked."""
@@ -190,40 +209,28 @@ class Pipeline:
     def _renewing(self, record: Mapping[str, Any], place: str) -> bool:
         return place in self.redo and record["redo"] != self.redo.token
 
-    def _changed(self, own: Mapping[str, Any], call: Call[Any]) -> list[str]:
-        """What the user has changed since; not what earlier steps have renewed."""
-        parts = ("step", "version", "params", "inputs")
-        lines = differences({name: own[name] for name in parts}, call.described)
-        made = {
-            f"inputs.{path}"
-            for name, value in call.inputs.items()
-            for path, leaf in leaves(value, name).items()
-            if isinstance(leaf, Artifact) and leaf.place
-        }
-        return [line for line in lines if line.partition(":")[0] not in made]
-
     def _check_untouched(self, record: Mapping[str, Any], place: str) -> None:
         edited = _edited(self.folder / place, record)
         if edited:
             told = [f"{name}: its content is not what the step wrote" for name in edited]
             raise _changed_error(self.folder, place, told)
 
-    def _elsewhere(self, call: Call[Any]) -> Iterator[Path]:
-        """Where the same call was done before: at another place of this run, or in the store."""
-        own = [path.parent for path in self.folder.rglob(RECORD) if not path.parent.name.startswith(".")]
-        shared = [self.store / call.fingerprint] if self.store else []
-        for folder in (*own, *shared):
-            record = read_json(folder / RECORD)
-            same = record and record["fingerprint"] == call.fingerprint and not record["lacks"]
-            if same and not _edited(folder, record):
-                yield folder
+    def _elsewhere(self, call: Call[Any], place: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Where the same call was done before, at another place of this run or in the store, with the record."""
+        places = {
+            self.folder / at: record for at, record in records(self.folder).items() if not self._renewing(record, at)
+        }
+        shared = self.store / call.fingerprint if self.store else None
+        if shared and (record := read_json(shared / RECORD)):
+            places[shared] = record
+        for folder, record in places.items():
+            whole = record["fingerprint"] == call.fingerprint and not record["lacks"]
+            if whole and self._current(record, place) and not _edited(folder, record):
+                yield folder, record
 
-    def _linked(self, found: Path, folder: Path) -> Path:
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        link_tree(found, partial)
-        return partial
+    def _held(self, name: str) -> AbstractContextManager[None]:
+        """Keeps other runs with this store from doing the same at once."""
+        return locked(self.store, f".{name}.lock") if self.store else nullcontext()
 
     def _partial(self, place: str) -> Path:
         folder = self.folder / place
@@ -231,17 +238,13 @@ class Pipeline:
 
     def _job(self, call: Call[Any], place: str) -> Job:
         """Makes ready what a call works in; what it left behind in an earlier try is in its scratch folder."""
-        partial = self._partial(place)
+        self._outdate()
+        partial, folder = self._partial(place), self.folder / place
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        for path in self.results:
-            # what follows will not be what the old result was made from
-            path.unlink(missing_ok=True)
         token = self.redo.token if place in self.redo else ""
-        scratch = partial.with_name(
-            f".{partial.name[1:].removesuffix('.partial')}.{call.fingerprint[:16]}{token}.scratch"
-        )
-        for other in partial.parent.glob(f".{self.folder.joinpath(place).name}.*.scratch"):
+        scratch = folder.with_name(f".{folder.name}.{call.fingerprint[:16]}{token}.scratch")
+        for other in self._scratches(place):
             if other != scratch:
                 shutil.rmtree(other)
         resumed = scratch.is_dir() and any(scratch.iterdir())
@@ -249,13 +252,11 @@ class Pipeline:
         return Job(call, partial, scratch, resumed)
 
     def _done(self, call: Call[Any], place: str) -> dict[str, Any]:
-        with ExitStack() as held:
-            if self.store:
-                held.enter_context(locked(self.store, f".{call.fingerprint}.lock"))
-                # another run may have done it meanwhile
-                found = self._known(call, place)
-                if found is not None:
-                    return found
+        with self._held(call.fingerprint):
+            # another run may have done it meanwhile
+            found = self._known(call, place) if self.store else None
+            if found is not None:
+                return found
             job = self._job(call, place)
             with self.context.progress.working(place):
                 outcome = job.done(self.context)
@@ -270,14 +271,7 @@ class Pipeline:
         record = {
             **call.described,
             "fingerprint": call.fingerprint,
-            "made_from": sorted(
-                {
-                    leaf.place
-                    for name, value in call.inputs.items()
-                    for leaf in leaves(value, name).values()
-                    if isinstance(leaf, Artifact) and leaf.place
-                }
-            ),
+            **_lineage(call),
             "files": files,
             "digest": tree_digest(files),
             "stats": {name: _stat(job.out / name) for name in names},
@@ -294,15 +288,40 @@ class Pipeline:
         return self._record(place) or record
 
     def _publish(self, call: Call[Any], place: str) -> None:
-        folder = self.folder / place
-        replace_folder(self._partial(place), folder)
-        for scratch in folder.parent.glob(f".{folder.name}.*.scratch"):
-            shutil.rmtree(scratch)
-        self.redo.finished(place)
+        self._outdate()
+        replace_folder(self._partial(place), self.folder / place)
         record = self._record(place)
-        if self.store and record and not record["lacks"]:
-            self.store.mkdir(parents=True, exist_ok=True)
-            replace_folder(self._linked(folder, self.store / call.fingerprint), self.store / call.fingerprint)
+        if record:
+            self._settle(call, place, record, new=True)
+
+    def _settle(self, call: Call[Any], place: str, record: Mapping[str, Any], *, new: bool) -> None:
+        """What is left to do when a step is in its place; an earlier run may have been stopped before that."""
+        for scratch in self._scratches(place):
+            shutil.rmtree(scratch)
+        if self.store and not record["lacks"]:
+            self._share(self.store / call.fingerprint, place, record, new)
+        self.redo.finished(place)
+
+    def _share(self, shared: Path, place: str, record: Mapping[str, Any], new: bool) -> None:
+        if not new and (shared / RECORD).is_file():
+            return
+        with self._held("publish"):
+            there = read_json(shared / RECORD)
+            if there is None or there["digest"] != record["digest"] or _edited(shared, there):
+                partial = shared.with_name(f".{shared.name}.partial")
+                _link(self.folder / place, record, partial)
+                replace_folder(partial, shared)
+
+    def _outdate(self) -> None:
+        for path in self.results:
+            # what follows will not be what the old result was made from
+            path.unlink(missing_ok=True)
+
+    def _scratches(self, place: str) -> list[Path]:
+        folder = self.folder / place
+        found = folder.parent.glob(f".{glob.escape(folder.name)}.*.scratch")
+        # those of "a.b" are not those of "a"
+        return [path for path in found if path.name.count(".") == folder.name.count(".") + 3]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -320,7 +339,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     for name in sorted({*old, *new}):
         before, after = old.get(name, _MISSING), new.get(name, _MISSING)
         parts, others = inner(before), inner(after)
-        if before != after and parts is not None and others is not None:
+        if before != after and parts is not None and others is not None and type(before) is type(after):
             lines += [f"{name}.{line}" for line in differences(parts, others)]
         elif before != after:
             lines.append(f"{name}: {shown(before)} -> {shown(after)}")
@@ -330,7 +349,28 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def records(folder: Path) -> dict[str, dict[str, Any]]:
     """Place to `step.json` for every finished step of a run."""
     paths = sorted(path for path in folder.rglob(RECORD) if not path.parent.name.startswith("."))
-    return {path.parent.relative_to(folder).as_posix(): read_json(path) for path in paths}
+    found = {path.parent.relative_to(folder).as_posix(): read_json(path) for path in paths}
+    return {place: record for place, record in found.items() if record}
+
+
+def _lineage(call: Call[Any]) -> dict[str, list[str]]:
+    return {"made_from": sorted(set(call.derived.values())), "derived": sorted(call.derived)}
+
+
+def _link(origin: Path, record: Mapping[str, Any], target: Path) -> None:
+    """Puts a finished step's files into a new folder, its record last."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name in record["files"]:
+        link_file(origin / name, target / name)
+    write_json(target / RECORD, record)
+
+
+def _changed(own: Mapping[str, Any], call: Call[Any]) -> list[str]:
+    """What the user has changed since; not what earlier steps have renewed, or do not make any more."""
+    lines = differences({name: own[name] for name in ("step", "version", "params", "inputs")}, call.described)
+    derived = {*own["derived"], *call.derived}
+    return [line for line in lines if line.partition(":")[0] not in derived]
 
 
 def _changed_error(folder: Path, place: str, changed: Sequence[str]) -> ChangedError:

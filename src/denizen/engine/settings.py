@@ -7,7 +7,7 @@ dataclass of such parts; outside they have one flat name each, and a name that s
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -51,11 +51,7 @@ class Params:
         hints = get_type_hints(type(self))
         for spec in dataclasses.fields(self):
             if spec.metadata:
-                value = getattr(self, spec.name)
-                # JSON has lists only
-                value = tuple(value) if isinstance(value, list) else value
-                _check(spec, hints[spec.name], value)
-                object.__setattr__(self, spec.name, value)
+                object.__setattr__(self, spec.name, _checked(spec, hints[spec.name], getattr(self, spec.name)))
 
     @classmethod
     def of(cls: type[P], values: Mapping[str, Any]) -> P:
@@ -150,22 +146,25 @@ def check_names(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         raise InputError(f"unknown settings {unknown}; there are {sorted(known)}")
 
 
-def _check(spec: dataclasses.Field[Any], hint: Any, value: Any) -> None:
+def _checked(spec: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise InputError(f"{spec.name} is {value!r}; it must be one of {list(get_args(hint))}")
-        return
+        return value
     if get_origin(hint) is tuple:
-        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+        # JSON has lists only
+        if not isinstance(value, tuple | list) or not all(isinstance(item, str) for item in value):
             raise InputError(f"{spec.name} is {value!r}; it must be a list of texts")
-        return
+        return tuple(value)
     fits = (int, float) if hint is float else hint
     if not isinstance(value, fits) or (isinstance(value, bool) and hint is not bool):
         raise InputError(f"{spec.name} is {value!r}; it must be of type {hint.__name__}")
     # nan is neither below nor above any bound
-    if isinstance(value, float) and not math.isfinite(value):
+    if hint is float and not abs(value) <= sys.float_info.max:
         raise InputError(f"{spec.name} is {value}; it must be a finite number")
     least, most = spec.metadata["least"], spec.metadata["most"]
     if (least is not None and value < least) or (most is not None and value > most):
         limit = f"at least {least:.12g}" if most is None else f"between {least:.12g} and {most:.12g}"
         raise InputError(f"{spec.name} is {value}; it must be {limit}")
+    # 2 and 2.0 are one value, and JSON writes them differently
+    return float(value) if hint is float else value

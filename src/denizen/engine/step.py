@@ -9,14 +9,13 @@ digests of the inputs; `ctx` has what does not. What goes beyond one try, such a
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from denizen.engine.artifact import Artifact, Input, digests
+from denizen.engine.artifact import Artifact, Input, digests, leaves
 from denizen.engine.files import json_digest
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.settings import Params
@@ -83,9 +82,7 @@ class Step(Generic[A]):
         self.makes = makes
         self.name = name or function.__name__
         self.plan = plan
-        self.inputs = {
-            spec.name for spec in inspect.signature(function).parameters.values() if spec.kind is spec.KEYWORD_ONLY
-        }
+        self.origin: Step[A] | None = None
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
         self.__qualname__ = function.__qualname__
@@ -96,11 +93,13 @@ class Step(Generic[A]):
 
     def named(self, name: str) -> Step[A]:
         """The same work under another name, for a second call beside the first."""
-        return Step(self.function, self.version, self.makes, name, self.plan)
+        found = Step(self.function, self.version, self.makes, name, self.plan)
+        found.origin = self.origin or self
+        return found
 
-    def __reduce__(self) -> str:
+    def __reduce__(self) -> str | tuple[Any, ...]:
         # by name, as functions are
-        return self.__qualname__
+        return (Step.named, (self.origin, self.name)) if self.origin else self.__qualname__
 
 
 def step(
@@ -139,7 +138,11 @@ class Call(Generic[A]):
         """The digest of the call."""
         return json_digest(self.described)
 
+    @cached_property
+    def derived(self) -> dict[str, str]:
+        """Dotted names of all inputs that follow from earlier steps, and the places of those."""
+        return {name: leaf.place for name, leaf in leaves(self.inputs, "inputs").items() if leaf.place}
+
     def work(self, out: Path, ctx: Context) -> Any:
         """Does it."""
-        missing = dict.fromkeys(self.step.inputs - set(self.inputs))
-        return self.step(out, self.params, ctx, **{**missing, **self.inputs})
+        return self.step(out, self.params, ctx, **self.inputs)

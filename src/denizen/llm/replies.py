@@ -141,7 +141,8 @@ class Replies:
         """Has failed replies asked again where they are wanted again; they stay in the store.
 
         Those of other runs, too: in a shared store, this run may have taken a failure over from another one. A reply
-        that was cut would be cut again, so it is left unless it may be longer now.
+        that was cut would be cut again, so it is left unless it may be longer now. Calls that got no reply have nothing
+        to keep here; the new generation of the store has them asked again, too.
 
         Args:
             thinking_tokens: The limit of now.
@@ -149,6 +150,7 @@ class Replies:
         Returns:
             How many there are.
         """
+        self._do(f"PRAGMA user_version = {self.generation() + 1}")
         failed = "NOT superseded AND failure IS NOT NULL AND failure != ?"
         longer = "(failure != 'truncated' OR json_extract(request, '$.thinking_tokens') < ?)"
         statement = f"UPDATE replies SET superseded = 1 WHERE {failed} AND {longer} RETURNING key"
@@ -156,7 +158,7 @@ class Replies:
 
     def generation(self) -> int:
         """Which generation of the store a step has seen: it changes when failures are to be asked again."""
-        return int(self._do("SELECT count(*) FROM replies WHERE superseded")[0][0])
+        return int(self._do("PRAGMA user_version")[0][0])
 
     def close(self) -> None:
         """Closes the file."""

@@ -19,8 +19,8 @@ from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress
 from denizen.llm.answer import Failure, cut_off
 from denizen.measuring.significance import paired_difference
-from denizen.retrievers.backends import Vectors
 from denizen.retrievers.encoder import Encoder
+from denizen.retrievers.store import Vectors
 
 MEASURES = ("MRR@5", "DCG@5")
 _MOMENTS = ("mean", "standard_error")

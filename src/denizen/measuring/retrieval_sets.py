@@ -16,7 +16,7 @@ from denizen.data.prepare import content_digest, source_digest
 from denizen.data.tables import rankings, relevant, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.engine.files import json_digest
-from denizen.retrievers.encoder import Kind
+from denizen.retrievers.loading import Kind
 
 ROLES = ("general", "neighbour")
 # a mean over 1,000 queries has a standard error of about .4 points of nDCG@10 (500: half a point, which is all that may

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denizen.engine.errors import InputError, reason
-from denizen.retrievers.encoder import load_encoder
+from denizen.retrievers.loading import load_encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -13,7 +13,7 @@ from denizen.engine.files import write_json
 from denizen.engine.run_folder import writing
 from denizen.merging.merge_card import merge_card, name_on_card
 from denizen.merging.methods import DENSITY, METHODS, Merge, check_recipe, merge
-from denizen.retrievers.encoder import locate
+from denizen.retrievers.loading import locate
 from denizen.retrievers.model_ref import model_digest
 
 

@@ -14,7 +14,8 @@ from denizen.engine.progress import Progress, Silent
 from denizen.engine.run_folder import held
 from denizen.measuring import pooling
 from denizen.recipes.run_folder import judge_of, llm_of, read_config, store_of
-from denizen.retrievers.encoder import Encoder, locate
+from denizen.retrievers.encoder import Encoder
+from denizen.retrievers.loading import locate
 from denizen.supervision import pool as questions
 from denizen.supervision.asking import spending
 from denizen.supervision.synthesis import read_styles, tasks

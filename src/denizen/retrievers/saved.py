@@ -11,9 +11,9 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import read_json
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
-from denizen.retrievers.encoder import locate
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.loading import locate
 from denizen.retrievers.retriever import MANIFEST, Retriever
 
 Loader = Callable[[Path, Mapping[str, Any], tuple[Retriever, ...]], Retriever]

@@ -18,14 +18,14 @@ import numpy as np
 from denizen.engine.files import locked
 
 _KEY_BYTES = 32
-_Vectors = np.ndarray[Any, np.dtype[np.float32]]
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
 _Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class StoredVectors:
     """Rows of a memory-mapped file in the order of the texts that were asked for; a slice is read when it is taken."""
 
-    def __init__(self, vectors: _Vectors, rows: _Rows) -> None:
+    def __init__(self, vectors: Vectors, rows: _Rows) -> None:
         self._vectors = vectors
         self._rows = rows
 
@@ -37,14 +37,14 @@ class StoredVectors:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, part: slice) -> _Vectors:
+    def __getitem__(self, part: slice) -> Vectors:
         return np.asarray(self._vectors[self._rows[part]])
 
     def take(self, rows: Sequence[int]) -> StoredVectors:
         """Some of the rows, without reading them."""
         return StoredVectors(self._vectors, self._rows[np.asarray(rows, dtype=np.int64)])
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> _Vectors:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Vectors:
         return self[:] if dtype is None else self[:].astype(dtype)
 
 
@@ -82,7 +82,7 @@ class StorePart:
             rows[same] = row[same]
         return rows
 
-    def add(self, keys: np.ndarray[Any, np.dtype[np.uint64]], vectors: _Vectors) -> None:
+    def add(self, keys: np.ndarray[Any, np.dtype[np.uint64]], vectors: Vectors) -> None:
         """Appends vectors with their keys; after a return they are on disk."""
         with locked(self.folder):
             count = self._count()

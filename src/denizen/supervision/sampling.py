@@ -15,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from denizen.data.tables import rankings, table
-from denizen.retrievers.backends import Vectors
-from denizen.retrievers.store import StoredVectors
+from denizen.retrievers.store import StoredVectors, Vectors
 
 # an answer then has one passage or a few, and looking within it finds nothing that the corpus does not show
 _LONG = 15

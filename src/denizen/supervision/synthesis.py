@@ -20,7 +20,7 @@ from denizen.engine.errors import InputError
 from denizen.llm.answer import Answer, Failure, Prompt, cut_off
 from denizen.llm.client import LLM
 from denizen.llm.prompts import messages
-from denizen.retrievers.backends import Vectors
+from denizen.retrievers.store import Vectors
 from denizen.supervision.written import Written
 
 # what a passage needs to say enough for a question

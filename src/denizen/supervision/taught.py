@@ -20,7 +20,7 @@ from denizen.engine.errors import InputError
 from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Params, setting
 from denizen.llm.prompts import prompts_digest
-from denizen.retrievers.encoder import locate
+from denizen.retrievers.loading import locate
 from denizen.supervision.asking import Asking
 from denizen.supervision.graded_test import graded_test
 from denizen.supervision.grading import (

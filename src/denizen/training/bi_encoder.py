@@ -29,7 +29,7 @@ from denizen.data.tables import texts_by_id
 from denizen.engine.errors import InputError
 from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.cpu.attention import use_batched_attention
-from denizen.retrievers.encoder import Prompts, load_encoder, prompts_of
+from denizen.retrievers.loading import Prompts, load_encoder, prompts_of
 from denizen.training.batch_embedding import embed_columns
 from denizen.training.batches import EpochBatches, length_batches, similar_batches
 from denizen.training.losses import LOSSES, LossInputs, Relevance
@@ -107,7 +107,7 @@ def training_set(
     return TrainingSet(columns, relevance, len(examples) - len(kept), margins.astype(np.float32))
 
 
-def train(
+def train(  # noqa: PLR0913
     folder: Path,
     student: Path,
     data: TrainingSet,

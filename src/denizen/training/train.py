@@ -19,7 +19,7 @@ from denizen.supervision.selecting import LossChoice
 
 if TYPE_CHECKING:
     from denizen.retrievers.bi_encoder import Encoders
-    from denizen.retrievers.encoder import Kind
+    from denizen.retrievers.loading import Kind
     from denizen.training.near_base import Kept
 
 
@@ -140,7 +140,7 @@ def _kept(
 ) -> list[Kept]:
     from dataclasses import asdict
 
-    from denizen.retrievers.encoder import load_encoder, prompts_of
+    from denizen.retrievers.loading import load_encoder, prompts_of
     from denizen.training.near_base import Kept, first_tokens
 
     encoder, model = index.encoder(base, encoders), load_encoder(base.path)
