@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from denizen.api import adapt
 from denizen.data.formats import read_source
 from denizen.data.tables import read_table, relevant, texts
 from denizen.engine.progress import Terminal
 from denizen.measuring.significance import paired_difference
-from denizen.recipes.adapt import adapt
 from denizen.recipes.config import AdaptConfig
 from measuring import RUNS, data, keep, shown
 from oracle import Oracle, OracleServer

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from denizen.api import adapt
+from denizen.engine.pipeline import records
 from denizen.engine.progress import Terminal
 from denizen.measuring.provenance import machine
-from denizen.recipes.adapt import adapt
 from denizen.recipes.config import AdaptConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,12 +33,14 @@ def timed_adapt(name: str, source: Path, **settings: Any) -> dict[str, Any]:
     out = RUNS / name
     began = time.monotonic()
     report = adapt(AdaptConfig(str(source), **settings), out, progress=Terminal())
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in out.rglob("stage.json")]
-    if any(record["resumed"] for record in records):
+    steps = records(out)
+    if any(record["resumed"] for record in steps.values()):
         sys.exit(
-            f"a stage of {out} was interrupted and resumed, so its time is not known; remove the folder and run again"
+            f"a step of {out} was interrupted and resumed, so its time is not known; remove the folder and run again"
         )
-    stages = {path.parent.relative_to(out).as_posix(): _seconds(path) for path in sorted(out.rglob("stage.json"))}
+    # what was done once and stands in two places took its time once
+    once = {record["fingerprint"]: place for place, record in reversed(steps.items())}
+    stages = {place: record["seconds"] for place, record in steps.items() if once[record["fingerprint"]] == place}
     return {
         "metrics": {name: value for name, value in report.items() if name not in ("config", "model")},
         "settings": {name: value for name, value in report["config"].items() if name != "source"},
@@ -68,7 +71,3 @@ def keep(name: str, result: dict[str, Any]) -> None:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n", encoding="utf-8")
     print(f"written: {path.relative_to(ROOT)}")
-
-
-def _seconds(path: Path) -> float:
-    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])

@@ -18,8 +18,8 @@ import sys
 from typing import Any
 
 from denizen.engine.progress import Terminal
+from denizen.measuring.probes import MEASURE
 from denizen.recipes.evaluate import evaluate
-from denizen.recipes.forgetting import MEASURE
 from denizen.recipes.gate import gate
 from distill import part
 from measuring import ROOT, RUNS, data, keep, shown, timed_adapt

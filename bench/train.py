@@ -25,12 +25,13 @@ from denizen.data.formats import read_source
 from denizen.data.passages import cut, ordered
 from denizen.data.tables import relevant, texts
 from denizen.measuring import retrieval as evaluation
-from denizen.recipes.config import AdaptConfig
 from denizen.retrievers import search as retrieval
 from denizen.retrievers.backends import make
-from denizen.retrievers.encoder import Encoder, encode, load_encoder, locate
+from denizen.retrievers.encoder import Encoder, encode
+from denizen.retrievers.loading import load_encoder, locate
 from denizen.training.bi_encoder import TrainingSet, train
 from denizen.training.losses import Relevance
+from denizen.training.train import Training
 from measuring import data, keep
 
 
@@ -47,7 +48,7 @@ def main(rows: int, repetitions: int) -> None:
     seconds: dict[str, list[float]] = {"sentence-transformers": [], "denizen": []}
     scores: dict[str, list[float]] = {"sentence-transformers": [], "denizen": []}
     for repetition in range(repetitions):
-        config = AdaptConfig("medquad", epochs=1.0, seed=42 + repetition)
+        config = Training(epochs=1.0, seed=42 + repetition)
         for side, run in (("sentence-transformers", theirs), ("denizen", ours)):
             with tempfile.TemporaryDirectory() as out:
                 began = time.perf_counter()
@@ -85,7 +86,7 @@ def mined(
     return triples
 
 
-def theirs(folder: Path, triples: list[tuple[str, str, str]], config: AdaptConfig, out: Path) -> None:
+def theirs(folder: Path, triples: list[tuple[str, str, str]], config: Training, out: Path) -> None:
     """The library as it comes."""
     model = SentenceTransformer(str(folder), device="cpu")
     model.max_seq_length = config.max_tokens
@@ -106,7 +107,7 @@ def theirs(folder: Path, triples: list[tuple[str, str, str]], config: AdaptConfi
     model.save_pretrained(str(out / "model"), create_model_card=False)
 
 
-def ours(folder: Path, triples: list[tuple[str, str, str]], config: AdaptConfig, out: Path) -> None:
+def ours(folder: Path, triples: list[tuple[str, str, str]], config: Training, out: Path) -> None:
     """Our trainer with its defaults, on the same triples, each relevant to its own question alone."""
     numbers: dict[str, int] = {}
     documents = np.array([[numbers.setdefault(text, len(numbers)) for text in triple[1:]] for triple in triples])
@@ -115,7 +116,7 @@ def ours(folder: Path, triples: list[tuple[str, str, str]], config: AdaptConfig,
     training = TrainingSet({**columns, "label": list(range(len(triples)))}, relevance, 0)
     (out / "model").mkdir()
     anchors = Encoder(folder, out / "embeddings").encode(columns["anchor"], "query")[:]
-    train(out / "model", folder, training, config, folder, anchors)
+    train(out / "model", folder, training, config, None, anchors, out)
 
 
 def dev_mrr(

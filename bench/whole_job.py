@@ -23,15 +23,14 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.sentence_transformer.losses import TripletDistanceMetric, TripletLoss
 from sentence_transformers.util import semantic_search
 
+from denizen.api import adapt
 from denizen.data.formats import read_source
 from denizen.data.tables import read_table, relevant, table, texts
 from denizen.engine.progress import Terminal
 from denizen.measuring import retrieval as evaluation
-from denizen.recipes.adapt import adapt
-from denizen.recipes.config import AdaptConfig, ranks
-from denizen.retrievers.encoder import locate
+from denizen.recipes.config import AdaptConfig
+from denizen.retrievers.loading import locate
 from denizen.supervision import examples, mining
-from denizen.supervision.examples import Windows
 from measuring import RUNS, data, keep
 
 _DEV, _TEST = 150, 400
@@ -103,9 +102,7 @@ def plain(folder: Path, tables: dict[str, pa.Table]) -> dict[str, float]:
     question = {row["query_id"]: row["text"] for row in rows}
     ids = {split: [row["query_id"] for row in rows if row["split"] == split] for split in ("train", "dev", "test")}
     model = SentenceTransformer(str(locate("all-MiniLM-L6-v2")), device="cpu")
-    windows = Windows(
-        ranks(config.hard_positive_ranks), ranks(config.hard_negative_ranks), ranks(config.easy_negative_ranks)
-    )
+    windows = config.supervision.selecting.windows
     pooled: list[Any] = []
     for number in range(config.rounds):
         run = searched(model, ids["train"] + ids["dev"], question, doc_ids, passages)
