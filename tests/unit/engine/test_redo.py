@@ -1,0 +1,317 @@
+"""What is done anew: a step and all that was made from it, once, however often the run is ended meanwhile."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denizen.engine.artifact import Artifact
+from denizen.engine.errors import ChangedError
+from denizen.engine.pipeline import Pipeline, records
+from denizen.engine.redo import Redo, matches, open_redo
+from denizen.engine.step import Context
+from tests.unit.engine.small_steps import (
+    PLACES,
+    Budget,
+    Killed,
+    Worked,
+    Writing,
+    afford,
+    aside,
+    double,
+    first,
+    killed_at,
+    operations_of,
+    pipeline,
+    recipe,
+    redoing,
+    source_in,
+    state,
+    worked,
+    write,
+)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Artifact:
+    return source_in(tmp_path)
+
+
+@pytest.fixture
+def run(source: Artifact, tmp_path: Path) -> Path:
+    """The folder of a finished run."""
+    recipe(pipeline(tmp_path / "run"), source)
+    return tmp_path / "run"
+
+
+# what is meant
+
+
+@pytest.mark.parametrize(
+    "place, asked, meant",
+    [
+        ("round-0/run", "round-0/run", True),
+        ("round-0/run", "run", True),
+        ("round-0/run", "round-0", True),
+        ("test", "test", True),
+        ("seed-43/round-0/run", "round-0/run", True),
+        ("seed-43/round-0/run", "seed-43", True),
+        ("seed-43/round-0/run", "seed-43/round-0", True),
+        ("round-0/run", "un", False),
+        ("round-0/run", "round", False),
+        ("round-01/run", "round-0", False),
+        ("round-0/rerun", "run", False),
+        ("round-0/run", "round-1/run", False),
+        ("round-0/run", "round-0/run/more", False),
+    ],
+)
+def test_a_place_a_name_or_a_scope_is_meant(place: str, asked: str, meant: bool) -> None:
+    assert matches(place, asked) == meant
+
+
+graphs = st.integers(1, 8).flatmap(
+    lambda size: st.tuples(
+        *(st.sets(st.integers(0, at - 1), max_size=3) if at else st.just(set()) for at in range(size))
+    )
+)
+
+
+@given(graphs, st.data())
+def test_all_that_was_made_from_a_step_waits_and_nothing_else(graph: tuple[set[int], ...], data: Any) -> None:
+    """Against the plain definition: a place waits where a path leads to it from the one that was asked for."""
+    asked = data.draw(st.integers(0, len(graph) - 1))
+    reached = {asked}
+    for at in range(len(graph)):
+        if graph[at] & reached:
+            reached.add(at)
+    known = {f"s{at}": {"made_from": [f"s{number}" for number in sorted(graph[at])]} for at in range(len(graph))}
+    shuffled = dict(data.draw(st.permutations(list(known.items()))))
+    assert open_redo(Path("/nowhere"), None, shuffled).waiting == set()
+    found = Redo(None, waiting={f"s{asked}"})
+    assert found.waiting == {f"s{asked}"}
+    assert _waiting(f"s{asked}", shuffled) == {f"s{at}" for at in reached}
+
+
+def _waiting(asked: str, known: dict[str, Any]) -> set[str]:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        return open_redo(Path(folder), asked, known).waiting
+
+
+# what is done anew
+
+
+@pytest.mark.parametrize(
+    "asked, anew",
+    [
+        ("write", ["write", "round-0/double", "round-1/double", "join"]),
+        ("round-0/double", ["round-0/double", "round-1/double", "join"]),
+        ("round-1", ["round-1/double", "join"]),
+        ("double", ["round-0/double", "round-1/double", "join"]),
+        ("join", ["join"]),
+        ("aside", ["aside"]),
+    ],
+)
+def test_it_and_all_that_was_made_from_it_is_done_anew_and_nothing_else(
+    asked: str, anew: list[str], run: Path, source: Artifact
+) -> None:
+    before = {place: (run / place / "step.json").stat().st_ino for place in PLACES}
+    redo = redoing(run, asked)
+    recipe(redo, source)
+    assert [place for place in PLACES if (run / place / "step.json").stat().st_ino != before[place]] == anew
+    assert len(worked(redo)) == len(anew)
+    tokens = {place: record["redo"] for place, record in records(run).items()}
+    assert {tokens[place] for place in anew} == {redo.redo.token} != {""}
+    assert all(not tokens[place] for place in set(PLACES) - set(anew))
+    assert not (run / "redo.json").exists()
+    again = pipeline(run)
+    recipe(again, source)
+    assert worked(again) == []
+
+
+def test_once_more_is_once_more(run: Path, source: Artifact) -> None:
+    for _ in range(2):
+        again = redoing(run, "join")
+        recipe(again, source)
+        assert worked(again) == ["join 3"]
+
+
+def test_what_was_made_with_something_else_or_was_edited_is_replaced(run: Path, source: Artifact) -> None:
+    with pytest.raises(ChangedError):
+        recipe(pipeline(run), source, Writing("b"))
+    (run / "round-1/double/text.txt").write_text("by hand")
+    (run / "round-1/double/more.txt").touch()
+    found = recipe(redoing(run, "write"), source, Writing("b"))
+    assert found.content == "xb xbxb xbxbxbxb"
+    assert not (run / "round-1/double/more.txt").exists()
+    again = pipeline(run)
+    recipe(again, source, Writing("b"))
+    assert worked(again) == []
+
+
+def test_what_stands_before_it_is_still_refused_when_it_has_changed(run: Path, source: Artifact) -> None:
+    redo = redoing(run, "double")
+    with pytest.raises(ChangedError, match=r"step 'write' .* params\.text: 'abc' -> 'b'"):
+        recipe(redo, source, Writing("b"))
+    assert worked(redo) == []
+
+
+def test_a_store_is_not_asked_for_what_is_to_be_done_anew_and_gets_the_new_result(tmp_path: Path) -> None:
+    source, store = source_in(tmp_path), tmp_path / "store"
+    for name in "ab":
+        recipe(pipeline(tmp_path / name, store=store), source)
+    redo = redoing(tmp_path / "a", "write", store=store)
+    recipe(redo, source)
+    assert len(worked(redo)) == 4
+    # these are the same bytes, so the other run has nothing to do
+    other = pipeline(tmp_path / "b", store=store)
+    recipe(other, source)
+    assert worked(other) == []
+
+
+class Draw(list[str]):
+    """What the next texts are."""
+
+
+def test_the_new_result_is_what_others_find(tmp_path: Path) -> None:
+    """A step that comes to something else each time, as one that asks an LLM may."""
+    store = tmp_path / "store"
+
+    def drawing(name: str, draws: str, asked: str | None = None) -> tuple[str, list[str]]:
+        known = records(tmp_path / name)
+        context = Context(resources={Worked: Worked(), Budget: Budget(len(draws))})
+        run = Pipeline(tmp_path / name, store, context, redo=open_redo(tmp_path / name, asked, known))
+        return run(first, text=run(afford, Writing("aaaa"))).content, worked(run)
+
+    # afford is whole with 4 letters, so the budget does not show in its record
+    assert drawing("a", "1234") == ("a", ["afford 4", "first aaaa"])
+    assert drawing("a", "12345", "afford") == ("a", ["afford 5", "first aaaa"])
+    assert drawing("b", "1") == ("a", [])
+
+
+def test_a_call_that_stands_at_two_places_is_done_anew_once_for_both(source: Artifact, tmp_path: Path) -> None:
+    def twice(run: Pipeline) -> list[str]:
+        for name in ("one", "other"):
+            with run.scope(name):
+                run(double, text=run(write, Writing(), source=source))
+        return worked(run)
+
+    assert twice(pipeline(tmp_path / "run")) == ["write", "double xabc"]
+    assert twice(redoing(tmp_path / "run", "write")) == ["write", "double xabc"]
+    assert {record["redo"] != "" for record in records(tmp_path / "run").values()} == {True}
+    # at one of them alone: the other keeps what it has
+    assert twice(redoing(tmp_path / "run", "other/write")) == ["write", "double xabc"]
+    assert not (tmp_path / "run/redo.json").exists()
+
+
+def test_what_no_recipe_calls_any_more_is_not_waited_for(run: Path, source: Artifact) -> None:
+    redo = redoing(run, "write")
+    redo(write, Writing(), source=source)
+    assert json.loads((run / "redo.json").read_text())["waiting"] == ["join", "round-0/double", "round-1/double"]
+    redo.redo.end()
+    assert not (run / "redo.json").exists() and redo.redo.waiting == set()
+    again = pipeline(run)
+    recipe(again, source)
+    assert worked(again) == []
+
+
+def test_a_plan_sees_what_is_going_to_be_done_anew(run: Path, source: Artifact) -> None:
+    planned = redoing(run, "round-1").plan(lambda planned: recipe(planned, source))
+    assert [place for place, made in planned.items() if made.pending] == ["round-1/double", "join"]
+
+
+def test_a_step_that_a_limit_cut_off_is_done_anew_like_any_other(tmp_path: Path) -> None:
+    def affording(budget: int, asked: str | None = None) -> list[str]:
+        context = Context(resources={Worked: Worked(), Budget: Budget(budget)})
+        redo = open_redo(tmp_path, asked, records(tmp_path))
+        run = Pipeline(tmp_path, context=context, redo=redo, limits={"budget": budget})
+        run(first, text=run(afford, Writing("abcd")))
+        return worked(run)
+
+    affording(2)
+    assert affording(2, "afford") == ["afford 2", "first ab"]
+    assert affording(2) == []
+    assert affording(3) == ["afford 3", "first abc"]
+
+
+# ended in the middle
+
+
+def test_work_that_raises_during_a_redo_keeps_what_was_there_until_it_is_replaced(run: Path, tmp_path: Path) -> None:
+    missing = Artifact(tmp_path / "missing.txt", Artifact.outside(tmp_path / "source.txt").digest)
+    with pytest.raises(FileNotFoundError):
+        recipe(redoing(run, "write"), missing)
+    assert (run / "write/text.txt").read_text() == "xabc"
+    # without a word it goes on with what was asked for
+    again = redoing(run, None)
+    recipe(again, source_in(tmp_path))
+    assert worked(again) == ["write", "double xabc", "double xabcxabc", "join 3"]
+
+
+@pytest.mark.usefixtures("no_fsync")
+@pytest.mark.parametrize("again, store", [(["write"], False), ([None], False), (["write", None], True)])
+def test_a_redo_ended_before_any_operation_goes_on_where_it_was(
+    again: list[str | None], store: bool, tmp_path: Path
+) -> None:
+    """Called again with or without --redo, it does nothing twice but what was being worked on."""
+    source = source_in(tmp_path)
+
+    recipe(pipeline(tmp_path / "run", store=tmp_path / "store"), source)
+
+    def prepared(name: str) -> Path:
+        for part in ("run", "store"):
+            shutil.copytree(tmp_path / part, tmp_path / name / part)
+        return tmp_path / name
+
+    def redo(folder: Path, asked: str | None) -> Pipeline:
+        return redoing(folder / "run", asked, store=folder / "store" if store else None)
+
+    anew = ["write", "round-0/double", "round-1/double", "join"]
+    whole = prepared("whole")
+    begun = redo(whole, "write")
+    done = operations_of(lambda: recipe(begun, source))
+    assert len(done) > 50
+    for number, line in enumerate(done):
+        folder = prepared(f"killed-{number}")
+        before = (folder / "run/aside/step.json").stat().st_ino
+        killed = redo(folder, "write")
+        with pytest.raises(Killed), killed_at(number):
+            recipe(killed, source)
+        # the last operation of all is that redo.json goes
+        assert (folder / "run/redo.json").exists()
+        going = redo(folder, again[number % len(again)])
+        recipe(going, source)
+        assert not (folder / "run/redo.json").exists(), line
+        assert state(folder) == state(whole), line
+        found = records(folder / "run")
+        assert {found[place]["redo"] for place in anew} == {killed.redo.token}, line
+        assert (folder / "run/aside/step.json").stat().st_ino == before
+        both = worked(killed) + worked(going)
+        assert len(set(both)) == len(anew) and len(both) <= len(anew) + 1, line
+        shutil.rmtree(folder)
+
+
+def test_two_redos_of_which_the_first_was_stopped_are_both_done(run: Path, source: Artifact) -> None:
+    redo = redoing(run, "round-1/double")
+    assert redo.redo.waiting == {"round-1/double", "join"}
+    more = redoing(run, "aside")
+    assert more.redo.waiting == {"round-1/double", "join", "aside"}
+    recipe(more, source)
+    assert sorted(worked(more)) == ["aside", "double xabcxabc", "join 3"]
+
+
+def test_what_nothing_is_kept_of_is_not_written(tmp_path: Path) -> None:
+    found = Redo(waiting={"a", "b"})
+    found.finished("a")
+    found.finished("c")
+    assert found.waiting == {"b"}
+    found.end()
+    assert found.waiting == set() and not any(tmp_path.iterdir())
+    assert aside.name == "aside"
