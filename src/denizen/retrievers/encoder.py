@@ -50,7 +50,7 @@ def encode(
         as the model's own `similarity` does.
     """
     result = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)
-    batches, places = itertools.tee(token_batches(model, texts, getattr(prompts_of(model), kind), kind))
+    batches, places = itertools.tee(token_batches(model, texts, prompts_of(model)[kind], kind))
     for (rows, _), computed in zip(places, backend.run(features for _, features in batches), strict=True):
         vectors = computed[:, : model.truncate_dim]
         if model.similarity_fn_name == "cosine":
@@ -126,12 +126,11 @@ class Encoder:
             backend, tried = choose(model, texts, *self._wanted)
             self._backend = backend
             self.notes = [f"{name} not used: {why}" for name, why in tried.items() if isinstance(why, str)]
-            prompts = asdict(prompts_of(model))
             choice = {
                 "backend": backend.name,
                 "part": f"{backend.name}-{environment([backend.name.partition('-')[0], 'torch'])}",
                 "dim": model.get_embedding_dimension() or 0,
-                "prompts": {kind: f"{kind}:{prompt}" for kind, prompt in prompts.items()},
+                "prompts": {kind: f"{kind}:{prompt}" for kind, prompt in prompts_of(model).items()},
                 "tried": {name: found if isinstance(found, str) else asdict(found) for name, found in tried.items()},
             }
             self._binding = not _are_few(texts, *self._wanted)

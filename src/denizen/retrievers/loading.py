@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,19 +14,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["query", "document"]
 
-
 _SAMPLE_TEXT = "the 1 2 3 of a, e and i: what is new? 的 и"
-
-
 _PASSAGE_NAMES = ("document", "passage", "corpus")
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """The texts that a model wants before queries and documents; empty where it has none."""
-
-    query: str
-    document: str
 
 
 def locate(name: str) -> Path:
@@ -97,12 +85,12 @@ def _check_usable(model: SentenceTransformer, folder: Path) -> None:
         raise InputError(f"the tokenizer of {folder} knows no token of {_SAMPLE_TEXT!r}; its vocabulary is missing")
 
 
-def prompts_of(model: SentenceTransformer) -> Prompts:
-    """The prompts that the model's `encode_query` and `encode_document` use."""
+def prompts_of(model: SentenceTransformer) -> dict[Kind, str]:
+    """What the model's `encode_query` and `encode_document` put before a text of each kind; empty for nothing."""
     known = model.prompts
     # the first of these names that the model has counts, also when its prompt is empty
     document = next((known[name] for name in _PASSAGE_NAMES if name in known), None)
-    return Prompts(query=known.get("query") or "", document=document or "")
+    return {"query": known.get("query") or "", "document": document or ""}
 
 
 def quiet_libraries() -> None:

@@ -29,7 +29,7 @@ from denizen.data.tables import texts_by_id
 from denizen.engine.errors import InputError
 from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.cpu.attention import use_batched_attention
-from denizen.retrievers.loading import Prompts, load_encoder, prompts_of
+from denizen.retrievers.loading import Kind, load_encoder, prompts_of
 from denizen.training.batch_embedding import embed_columns
 from denizen.training.batches import EpochBatches, length_batches, similar_batches
 from denizen.training.losses import LOSSES, LossInputs, Relevance
@@ -183,7 +183,7 @@ def seconds_of_a_step(student: Path, passages: Sequence[str], config: Training) 
     model.train()
     features = {
         name: value.to(model.device) if isinstance(value, torch.Tensor) else value
-        for name, value in model.preprocess(list(passages), prompt=prompts_of(model).document).items()
+        for name, value in model.preprocess(list(passages), prompt=prompts_of(model)["document"]).items()
     }
 
     def step() -> None:
@@ -223,10 +223,10 @@ class _Trainer(SentenceTransformerTrainer):
 
 
 def _arguments(
-    checkpoints: Path, prompts: Prompts, data: TrainingSet, config: Training, steps: int
+    checkpoints: Path, prompts: dict[Kind, str], data: TrainingSet, config: Training, steps: int
 ) -> SentenceTransformerTrainingArguments:
     text_columns = [name for name in data.columns if name != "label"]
-    prompt = {name: prompts.query if name == "anchor" else prompts.document for name in text_columns}
+    prompt = {name: prompts["query" if name == "anchor" else "document"] for name in text_columns}
     return SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         max_steps=steps,

@@ -138,13 +138,11 @@ def train(  # noqa: PLR0913
 def _kept(
     base: Model, index: Index, encoders: Encoders, texts: Mapping[Kind, Sequence[str]], max_tokens: int
 ) -> list[Kept]:
-    from dataclasses import asdict
-
     from denizen.retrievers.loading import load_encoder, prompts_of
     from denizen.training.near_base import Kept, first_tokens
 
     encoder, model = index.encoder(base, encoders), load_encoder(base.path)
-    prompts = asdict(prompts_of(model))
+    prompts = prompts_of(model)
     found = []
     for kind, listed in texts.items():
         # what training does not see of a text must not be in its target

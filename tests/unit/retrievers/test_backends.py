@@ -13,7 +13,7 @@ from denizen.engine.errors import InputError
 from denizen.retrievers import backends, encoder
 from denizen.retrievers.backends import Backend, candidates, make
 from denizen.retrievers.cpu import token_batches
-from denizen.retrievers.encoder import load_encoder
+from denizen.retrievers.loading import load_encoder
 
 TEXTS = [f"gout and fever {'pain ' * (at % 50)} {at}" for at in range(120)]
 MODULES = {"openvino": "openvino", "onnx": "onnxruntime"}

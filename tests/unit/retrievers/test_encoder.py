@@ -17,7 +17,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from denizen.engine.errors import InputError
 from denizen.retrievers import backends, encoder
 from denizen.retrievers.backends import Backend, Features, make
-from denizen.retrievers.encoder import Encoder, Kind, load_encoder, locate, prompts_of
+from denizen.retrievers.encoder import Encoder
+from denizen.retrievers.loading import Kind, load_encoder, locate, prompts_of
 
 
 def encode(model: SentenceTransformer, texts: list[str], kind: Kind, backend: str = "torch-fp32") -> np.ndarray:
@@ -73,8 +74,7 @@ def test_prompts_are_those_that_the_model_itself_uses(
 ) -> None:
     model = load_encoder(tiny_encoder)
     model.prompts = {**model.prompts, **prompts}
-    found = prompts_of(model)
-    assert (found.query, found.document) == (query, document)
+    assert prompts_of(model) == {"query": query, "document": document}
     assert np.allclose(encode(model, ["gout"], "query"), model.encode([query + "gout"], prompt=""), atol=1e-6)
     assert np.allclose(encode(model, ["gout"], "document"), model.encode([document + "gout"], prompt=""), atol=1e-6)
 

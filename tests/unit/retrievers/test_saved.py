@@ -11,9 +11,9 @@ import pytest
 from denizen.engine.errors import InputError
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
-from denizen.retrievers.encoder import load_encoder, locate
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.loading import load_encoder, locate
 from denizen.retrievers.saved import find, find_all, load
 
 
