@@ -22,7 +22,8 @@ from denizen.data.tables import relevant, texts
 from denizen.measuring import retrieval as evaluation
 from denizen.retrievers import search as retrieval
 from denizen.retrievers.backends import Vectors, candidates, make
-from denizen.retrievers.encoder import encode, load_encoder, locate
+from denizen.retrievers.encoder import encode
+from denizen.retrievers.loading import load_encoder, locate
 from denizen.retrievers.parity import compare, sample
 from measuring import data, keep
 

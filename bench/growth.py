@@ -23,7 +23,8 @@ from denizen.data.formats import read_source
 from denizen.data.passages import cut, ordered, with_clusters
 from denizen.data.tables import relevant, table, texts
 from denizen.retrievers import search as retrieval
-from denizen.retrievers.encoder import Encoder, locate
+from denizen.retrievers.encoder import Encoder
+from denizen.retrievers.loading import locate
 from denizen.supervision import mining
 from measuring import RESULTS, ROOT, data, keep
 

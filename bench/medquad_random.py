@@ -20,7 +20,8 @@ from denizen.data.formats import read_source
 from denizen.data.passages import cut
 from denizen.data.splitting import split_by_row
 from denizen.data.tables import folded, read_table, relevant, texts
-from denizen.retrievers.encoder import Encoder, locate
+from denizen.retrievers.encoder import Encoder
+from denizen.retrievers.loading import locate
 from measuring import RUNS, data, keep, show_comparison, timed_adapt
 
 PRESETS = ("default", "gold-triplet")

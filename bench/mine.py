@@ -25,7 +25,8 @@ from denizen.data.formats import read_source
 from denizen.data.passages import cut, ordered, with_clusters
 from denizen.data.tables import relevant, texts
 from denizen.retrievers import search as retrieval
-from denizen.retrievers.encoder import Encoder, load_encoder, locate
+from denizen.retrievers.encoder import Encoder
+from denizen.retrievers.loading import load_encoder, locate
 from denizen.supervision import mining
 from measuring import data, keep
 
