@@ -1,0 +1,269 @@
+"""Whole runs without labels, against a scripted endpoint over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from denizen import cli
+from denizen.api import adapt
+from denizen.data.tables import read_table
+from denizen.engine.errors import InputError
+from denizen.engine.progress import Terminal
+from denizen.recipes.config import AdaptConfig
+from denizen.reports.explain import explain, explain_lines
+from denizen.reports.report import report
+from denizen.supervision.judging import load_cross_encoder
+from tests.llm_server import ScriptedServer, Status
+
+from .conftest import MORE, Answer, config, cross_encoder_settings, labelled
+
+
+def test_documents_become_an_adapted_model_and_every_query_is_accounted_for(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    out = tmp_path / "run"
+    with ScriptedServer(answer) as server:
+        report = adapt(config(documents, tiny_encoder, server.url), out)
+        paid = len(server.requests)
+        again = adapt(config(documents, tiny_encoder, server.url, concurrency=3), out)
+        assert {**again, "config": {}} == {**report, "config": {}}
+        assert len(server.requests) == paid
+    assert report["judged_by"] == "tiny, the teacher itself"
+    assert set(report["difference"]) == {"MRR@5", "DCG@5"}
+    assert report["spending"]["total"]["calls"] == paid
+    # each call of the script costs 10 tokens at 1 and 5 at 2 a million
+    assert report["spending"]["total"]["money"] == pytest.approx(paid * 20e-6)
+    counts = report["data"]["synthesis"]["by_domain"][""]
+    assert counts["written"] == sum(value for name, value in counts.items() if name != "written")
+    dropped = read_table(out / "synthesis/dropped_queries.parquet", "dropped_queries")
+    assert len(dropped) == counts["written"] - counts["kept"]
+    queries = read_table(out / "synthesis/queries.parquet", "queries")
+    assert {"question", "keyword", "expert"} <= set(queries["origin"].to_pylist())
+    assert (out / "model/modules.json").is_file() and "judged" not in os.listdir(out / "model")
+    _no_test_document_is_shown_before_the_test(out)
+
+
+def _no_test_document_is_shown_before_the_test(out: Path) -> None:
+    sides = read_table(out / "corpus/documents.parquet", "documents").to_pylist()
+    hidden = {row["parent_id"] for row in sides if row["split"] == "test"}
+    assert len(hidden) == 16
+    splits = {
+        row["query_id"]: row["split"] for row in read_table(out / "synthesis/queries.parquet", "queries").to_pylist()
+    }
+    for number in (0, 1, 2):
+        rows = read_table(out / f"round-{number}/judgments/judgments.parquet", "judgments").to_pylist()
+        assert not hidden & {row["doc_id"] for row in rows}
+        train = [row["doc_id"] for row in rows if splits[row["query_id"]] == "train"]
+        dev = {row["parent_id"] for row in sides if row["split"] == "dev"}
+        assert not dev & set(train)
+        assert bool(train) == (number < 2) and len(rows) > len(train)
+
+
+@pytest.mark.slow
+def test_fifty_documents_are_enough_and_real_queries_take_part(
+    tiny_encoder: Path, pairs: Path, tmp_path: Path, answer: Answer
+) -> None:
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    for at, row in enumerate(rows[:50]):
+        (folder / f"{at}.txt").write_text(f"{row['answer']} {MORE}")
+    log = tmp_path / "log.txt"
+    log.write_text("\n".join(row["question"].replace("What is", "Who knows") for row in rows[:20]))
+
+    def expert_or(body: dict[str, Any]) -> str:
+        shown.append(body["messages"][1]["content"])
+        return answer(body)
+
+    shown: list[str] = []
+    with ScriptedServer(expert_or) as server:
+        # the defaults that decide how much there is
+        own = {"passages": 500, "keep_share": 0.4, "round_trip": 20, "expert_queries": 1.0, "graded_top": 5}
+        more = {**own, "styles": "question,keyword,long,conversational", "query_log": str(log), "rounds": 1}
+        report = adapt(config(folder, tiny_encoder, server.url, **more), tmp_path / "run")
+    queries = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()
+    origins = {row["origin"] for row in queries}
+    assert {"log", "expert", "question"} <= origins
+    assert min(report["data"]["queries"].values()) >= 5 and report["data"]["queries"]["train"] >= 25
+    assert any("<examples" in text and "Who knows" in text for text in shown)
+
+
+def test_a_multi_hop_question_has_several_passages_and_parts_of_the_answer_count(
+    tiny_encoder: Path, pairs: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "documents.jsonl"
+    answers = [json.loads(line)["answer"] for line in pairs.read_text().splitlines()]
+    texts = [" ".join(answers[at : at + 6]) for at in range(0, len(answers), 6)]
+    path.write_text("".join(json.dumps({"id": f"d{at}", "text": text}) + "\n" for at, text in enumerate(texts)))
+
+    def reply(body: dict[str, Any]) -> str:
+        system, user = (message["content"] for message in body["messages"])
+        passages = re.findall(r"<(passage(?: \d+)? \w{8})>\n(.*?)\n</\1>", user, re.DOTALL)
+        words = [text.rstrip(".").lower().split() for _, text in passages]
+        if '"question"' in system:
+            return json.dumps({"question": "what are " + " ".join(word for part in words for word in part[:3]) + "?"})
+        asked = set(re.findall(r"<query \w{8}>\n(.*?)\n</query", user, re.DOTALL)[0].rstrip("?").split())
+        return json.dumps({"grade": 3 if len(asked & set(words[0])) >= 3 else 1})
+
+    with ScriptedServer(reply) as server:
+        settings = {"styles": "multi-hop", "expert_queries": 0.0, "passage_chars": 140, "rounds": 1}
+        adapt(config(path, tiny_encoder, server.url, **settings), tmp_path / "run")
+    sources = read_table(tmp_path / "run/synthesis/sources.parquet", "qrels").to_pylist()
+    count = {row["query_id"]: sum(other["query_id"] == row["query_id"] for other in sources) for row in sources}
+    assert set(count.values()) <= {2, 3} and 3 in count.values()
+    own = {(row["query_id"], row["doc_id"]) for row in sources}
+    examples = read_table(tmp_path / "run/round-0/examples/examples.parquet", "examples").to_pylist()
+    assert len(examples) > 20
+    assert all((row["query_id"], row["positive_id"]) in own for row in examples)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prices": ""}, "price"),
+        ({"styles": "question,haiku"}, r"styles 'question,haiku': \['haiku'\]"),
+        ({"llm": ""}, "teacher llm needs llm"),
+        ({"query_log": "no/such/file"}, "query_log 'no/such/file' does not exist"),
+        ({"teacher": "cross-encoder", "hard_positive_ranks": "6-100"}, "cross-encoder needs cross_encoder"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_read_or_paid(
+    settings: dict[str, Any], message: str, documents: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        adapt(config(documents, tiny_encoder, "http://127.0.0.1:9/v1", **settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_key_is_an_error_at_once_and_exit_code_2(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    with ScriptedServer(lambda body: Status(401, "bad key")) as server:
+        options = ["--teacher", "llm", "--llm", "tiny", "--prices", "0/0", "--endpoint", server.url]
+        command = ["denizen", "adapt", str(documents), "--model", str(tiny_encoder), "--out", str(tmp_path / "run")]
+        monkeypatch.setattr("sys.argv", [*command, *options])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+    told = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert "bad key" in told.err and "sk-very-secret" not in told.err + told.out
+    assert not any(b"sk-very-secret" in path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
+
+
+def test_several_passages_are_graded_in_one_call(
+    finished_run: Path, documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    single = json.loads((finished_run / "metrics.json").read_text())
+    with ScriptedServer(answer) as server:
+        several = adapt(config(documents, tiny_encoder, server.url, rounds=1, grades_per_call=3), tmp_path / "several")
+        assert len(server.requests) < single["spending"]["total"]["calls"] / 2
+    assert several["adapted"] == single["adapted"]
+
+
+def test_a_cross_encoder_and_a_log_of_queries_need_no_llm(
+    documents: Path, pairs: Path, tiny_encoder: Path, cross_encoder: Path, tmp_path: Path
+) -> None:
+    settings = cross_encoder_settings(pairs, cross_encoder, tmp_path)
+    given = AdaptConfig(str(documents), model=str(tiny_encoder), **settings)
+    assert given.loss == "margin-mse"
+    report = adapt(given, tmp_path / "run")
+    rows = read_table(tmp_path / "run/round-0/judgments/judgments.parquet", "judgments").to_pylist()
+    assert {row["grade"] for row in rows} == {None} and all(0 <= row["score"] <= 1 for row in rows)
+    assert report["judged_by"] == f"{cross_encoder.name}, the teacher itself"
+    text_of = {
+        row["doc_id"]: row["text"] for row in read_table(tmp_path / "run/corpus/corpus.parquet", "corpus").to_pylist()
+    }
+    asked = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()
+    question = {row["query_id"]: row["text"] for row in asked}
+    shown = [(question[row["query_id"]], text_of[row["doc_id"]]) for row in rows[:20]]
+    scores = load_cross_encoder(cross_encoder).predict(shown)
+    assert [row["score"] for row in rows[:20]] == pytest.approx(scores.tolist(), abs=1e-4)
+    examples = read_table(tmp_path / "run/round-0/examples/examples.parquet", "examples").to_pylist()
+    assert all(row["teacher_scores"][0] == max(row["teacher_scores"]) for row in examples) and len(examples) > 20
+
+
+@pytest.mark.parametrize("within", ["documents", "corpus"])
+def test_a_run_asks_for_no_more_than_its_plan_says(
+    within: str, tiny_encoder: Path, pairs: Path, tmp_path: Path, answer: Answer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "documents.jsonl"
+    answers = [json.loads(line)["answer"] for line in pairs.read_text().splitlines()]
+    texts = [
+        " ".join(f"{text} {chr(65 + at % 26) * 40}." for text in answers[at : at + 5])
+        for at in range(0, len(answers), 5)
+    ]
+    path.write_text("".join(json.dumps({"id": f"d{at}", "text": text}) + "\n" for at, text in enumerate(texts)))
+
+    def reply(body: dict[str, Any]) -> str:
+        system, user = (message["content"] for message in body["messages"])
+        words = re.findall(r"<passage \w{8}>\n(.*?)\n</", user, re.DOTALL)[0].lower().split()
+        return json.dumps({"question": f"what is {words[0]} {words[4]}"} if '"question"' in system else {"grade": 4})
+
+    settings: dict[str, Any] = {"mine_within": within, "found_by": 3, "passage_chars": 160, "rounds": 1}
+    # without probabilities, more may be kept than the share that is likely
+    settings |= {"expert_queries": 0.0, "keep_share": 0.4, "round_trip": 50}
+    with ScriptedServer(reply, logprobs=()) as server:
+        adapt(config(path, tiny_encoder, server.url, **settings), tmp_path / "run", progress=Terminal())
+    plan = capsys.readouterr().err
+    graded, calls, written = (
+        int(re.findall(pattern, plan)[0].replace(",", ""))
+        for pattern in (r"at most ([\d,]+) grades", r"to ([\d,]+) calls", r"at most ([\d,]+) calls write")
+    )
+    facts = json.loads((tmp_path / "run/metrics.json").read_text())["spending"]["by_stage"]
+    judged = sum(facts[stage]["calls"] for stage in ("round-0/judgments", "round-1/judgments", "test"))
+    assert graded / 3 < judged <= graded == calls
+    assert facts["synthesis"]["calls"] <= written
+
+
+def test_labelled_test_queries_never_come_into_training(
+    tiny_encoder: Path, pairs: Path, tmp_path: Path, answer: Answer
+) -> None:
+    folder = labelled(pairs, tmp_path / "beir")
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    log = tmp_path / "log.txt"
+    log.write_text("\n".join(row["question"].upper() for row in rows[:20]))
+    with ScriptedServer(answer) as server:
+        report = adapt(config(folder, tiny_encoder, server.url, rounds=1, query_log=str(log)), tmp_path / "run")
+    assert report["data"]["queries"]["test"] == 20 and report["judged_by"] == "labels"
+    asked = {row["question"].lower() for row in rows[:20]}
+    written = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()
+    assert len(written) > 30 and not asked & {row["text"].lower() for row in written}
+    assert report["data"]["synthesis"]["by_domain"][""]["says the same as a test query"] == 20
+    shown = read_table(tmp_path / "run/round-0/judgments/judgments.parquet", "judgments").to_pylist()
+    assert not {f"d{at}" for at in range(20)} & {row["doc_id"] for row in shown}
+
+
+def test_a_changed_query_log_is_noticed(documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("one real query\n")
+    settings = {"query_log": str(log), "rounds": 1}
+    with ScriptedServer(answer) as server:
+        adapt(config(documents, tiny_encoder, server.url, **settings), tmp_path / "run")
+        log.write_text("another real query\n")
+        with pytest.raises(InputError, match=r"step 'synthesis' .*query_log"):
+            adapt(config(documents, tiny_encoder, server.url, **settings), tmp_path / "run")
+        log.write_text("\n \n")
+        with pytest.raises(InputError, match="is empty; give a text file"):
+            adapt(config(documents, tiny_encoder, server.url, **settings), tmp_path / "empty")
+
+
+def test_explain_and_the_report_lead_to_the_judge_s_reply_and_its_price(taught: Path) -> None:
+    example = read_table(taught / "round-0/examples/examples.parquet", "examples").to_pylist()[0]
+    found = explain(taught, example["query_id"])
+    assert found["query"]["origin"] and found["query"]["source"]["document"]["parent_id"]
+    judged = {passage["doc_id"]: passage["judgment"] for passage in found["judgments"]}
+    negative = judged[example["negative_ids"][0]]
+    assert negative["grade"] <= 2 and json.loads(negative["reply"]["text"]) == {"grade": negative["grade"]}
+    assert negative["cost"] > 0 and negative["reply"]["model"] == "tiny"
+    lines = "\n".join(explain_lines(found))
+    assert f"grade {negative['grade']} by tiny in round-" in lines and "its reply (" in lines
+    page = report(taught, taught / "page.html").read_text(encoding="utf-8")
+    for text in ("Teacher", "spent by stage", "not measured: denizen audit RUN", "written for", "its reply ("):
+        assert text in page
