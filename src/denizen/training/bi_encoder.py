@@ -163,6 +163,8 @@ def train(  # noqa: PLR0913
     trainer.make_batches = _batches(anchors, data, config)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    # a tokenizer is saved with the limits of its last call, and a training that goes on after its last step makes none
+    model.preprocess([""])
     if model.max_seq_length != own_limit:
         model.max_seq_length = own_limit
     _set_dropout(model, dropouts)
