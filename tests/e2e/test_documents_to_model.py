@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from denizen.api import adapt
 from denizen.data.tables import read_table
-from denizen.recipes.adapt import adapt
 from denizen.recipes.config import AdaptConfig
 from tests.document_files import WRITERS, Content, Section
 from tests.llm_server import ScriptedServer
 
-from .test_teacher import TEACHER
+from .teacher.conftest import TEACHER
 
 KINDS = [kind for kind in WRITERS if kind not in ("zip", "parquet")]
 
