@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from denizen.data.near_duplicates import clusters, tied
 from denizen.data.splitting import SIDES
-from denizen.data.tables import folded, relevant
+from denizen.data.tables import each, folded, only, relevant
 from denizen.engine.errors import LeakError
 
 _SHOWN = 5
@@ -53,8 +53,7 @@ def find_leaks(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplic
 
     Args: As `leak_groups`; the queries have splits.
     """
-    split_of = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
-    text_of = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
+    split_of, text_of = (dict(each(queries, "query_id", name)) for name in ("split", "text"))
     members: defaultdict[tuple[str, Hashable], list[str]] = defaultdict(list)
     for query_id, shared in _keys(queries, qrels, corpus, near_duplicate).items():
         for key in shared:
@@ -81,12 +80,10 @@ def without_leaks(
     # fewer queries weigh the words differently, so that two can become near-duplicates that were none before
     while leaks := find_leaks(queries, qrels, corpus, near_duplicate):
         found += leaks
-        split_of = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
-        dropped = set()
-        for leak in leaks:
-            kept = min(leak.splits, key=SIDES.index)
-            dropped |= {query_id for query_id in leak.query_ids if split_of[query_id] != kept}
-        queries = queries.filter(pa.array([query_id not in dropped for query_id in split_of], type=pa.bool_()))
+        split_of = dict(each(queries, "query_id", "split"))
+        kept = {leak: min(leak.splits, key=SIDES.index) for leak in leaks}
+        dropped = {name for leak, side in kept.items() for name in leak.query_ids if split_of[name] != side}
+        queries = only(queries, "query_id", split_of.keys() - dropped)
     return queries, found
 
 
@@ -116,8 +113,7 @@ def _keys(
     """For each query all that would tie it to another one: its text, its documents, and their clusters."""
     texts = queries["text"].to_pylist()
     alike = clusters(texts, near_duplicate)
-    columns = (corpus[name].to_pylist() for name in ("doc_id", "parent_id", "cluster", "parent_cluster"))
-    home = {doc_id: tuple(places) for doc_id, *places in zip(*columns, strict=True)}
+    home = {doc_id: places for doc_id, *places in each(corpus, "doc_id", "parent_id", "cluster", "parent_cluster")}
     known = relevant(qrels)
     keys: dict[str, set[tuple[str, Hashable]]] = {}
     for query_id, text, cluster in zip(queries["query_id"].to_pylist(), texts, alike, strict=True):

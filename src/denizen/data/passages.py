@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from denizen.data.formats.source import SPLITS
 from denizen.data.near_duplicates import clusters
-from denizen.data.tables import folded, relevant, table, texts
+from denizen.data.tables import each, folded, only, relevant, rows_table, texts, with_column
 
 
 def cut(documents: pa.Table, qrels: pa.Table, passage_chars: int) -> tuple[pa.Table, pa.Table]:
@@ -45,13 +45,11 @@ def cut(documents: pa.Table, qrels: pa.Table, passage_chars: int) -> tuple[pa.Ta
             place = {"doc_id": passage_id, "text": text, "parent_id": doc_id, "start": start, "end": start + len(text)}
             rows.append({**document, **place})
     links = [
-        (link["query_id"], passage_id, link["relevance"])
-        for link in qrels.to_pylist()
-        for passage_id in passages_of.get(link["doc_id"], [])
+        (query_id, passage_id, relevance)
+        for query_id, doc_id, relevance in each(qrels, "query_id", "doc_id", "relevance")
+        for passage_id in passages_of.get(doc_id, [])
     ]
-    columns = ("query_id", "doc_id", "relevance")
-    passages = pa.Table.from_pylist(rows, schema=documents.schema)
-    return passages, table("qrels", {name: [link[at] for link in links] for at, name in enumerate(columns)})
+    return rows_table("corpus", rows), rows_table("qrels", links)
 
 
 def keep_whole(documents: pa.Table) -> pa.Table:
@@ -59,12 +57,11 @@ def keep_whole(documents: pa.Table) -> pa.Table:
 
     Passages that know their document and their place in it keep them.
     """
-    columns = {name: documents[name].to_pylist() for name in documents.schema.names}
-    columns["parent_id"] = [given or own for given, own in zip(columns["parent_id"], columns["doc_id"], strict=True)]
-    columns["start"] = [given or 0 for given in columns["start"]]
-    lengths = [len(text) for text in columns["text"]]
-    columns["end"] = [length if given is None else given for given, length in zip(columns["end"], lengths, strict=True)]
-    return table("corpus", columns)
+    zero = pa.scalar(0, pa.int32())
+    defaults = {"parent_id": documents["doc_id"], "start": zero, "end": pc.utf8_length(documents["text"])}
+    for name, values in defaults.items():
+        documents = with_column(documents, name, pc.coalesce(documents[name], values))
+    return documents
 
 
 def with_clusters(corpus: pa.Table, threshold: float) -> pa.Table:
@@ -75,7 +72,8 @@ def with_clusters(corpus: pa.Table, threshold: float) -> pa.Table:
     alike = clusters([" ".join(parts) for parts in whole.values()], threshold)
     cluster_of = dict(zip(whole, alike, strict=True))
     parents = [cluster_of[parent] for parent in corpus["parent_id"].to_pylist()]
-    return _replace(_replace(corpus, "cluster", clusters(texts(corpus), threshold)), "parent_cluster", parents)
+    corpus = with_column(corpus, "cluster", clusters(texts(corpus), threshold))
+    return with_column(corpus, "parent_cluster", parents)
 
 
 def ordered(corpus: pa.Table) -> pa.Table:
@@ -85,14 +83,7 @@ def ordered(corpus: pa.Table) -> pa.Table:
 
 def without_empty(queries: pa.Table, qrels: pa.Table) -> pa.Table:
     """The queries that have at least one relevant passage."""
-    known = relevant(qrels)
-    kept = [query_id in known for query_id in queries["query_id"].to_pylist()]
-    return queries.filter(pa.array(kept, type=pa.bool_()))
-
-
-def _replace(rows: pa.Table, name: str, values: Sequence[object]) -> pa.Table:
-    at = rows.schema.get_field_index(name)
-    return rows.set_column(at, rows.schema.field(at), pa.array(values, type=rows.schema.field(at).type))
+    return only(queries, "query_id", relevant(qrels))
 
 
 def merge_equal_queries(
@@ -101,19 +92,12 @@ def merge_equal_queries(
     """Within each of some splits, makes one query of those with the same text; it has all their relevant passages."""
     first: dict[tuple[str, str], str] = {}
     kept_as: dict[str, str] = {}
-    for row in queries.to_pylist():
-        query_id, split = row["query_id"], row["split"]
-        kept_as[query_id] = first.setdefault((split, folded(row["text"])), query_id) if split in splits else query_id
-    kept = [name == query_id for query_id, name in kept_as.items()]
-    merged = queries.filter(pa.array(kept, type=pa.bool_()))
+    for query_id, split, text in each(queries, "query_id", "split", "text"):
+        kept_as[query_id] = first.setdefault((split, folded(text)), query_id) if split in splits else query_id
     links: dict[tuple[str, str], int] = {}
-    for link in qrels.to_pylist():
-        if link["query_id"] in kept_as:
-            key = (kept_as[link["query_id"]], link["doc_id"])
-            links[key] = max(links.get(key, link["relevance"]), link["relevance"])
-    columns: dict[str, list[Any]] = {
-        "query_id": [query_id for query_id, _ in links],
-        "doc_id": [doc_id for _, doc_id in links],
-        "relevance": list(links.values()),
-    }
-    return merged, table("qrels", columns)
+    for query_id, doc_id, relevance in each(qrels, "query_id", "doc_id", "relevance"):
+        if query_id in kept_as:
+            key = (kept_as[query_id], doc_id)
+            links[key] = max(links.get(key, relevance), relevance)
+    merged = only(queries, "query_id", set(kept_as.values()))
+    return merged, rows_table("qrels", ((*pair, relevance) for pair, relevance in links.items()))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from denizen.data import passages, splitting
 from denizen.data.artifacts import Corpus, Documents, Qrels, Queries
@@ -17,7 +18,7 @@ from denizen.data.formats import Source
 from denizen.data.formats.source import SPLITS, source_files
 from denizen.data.leaks import check_leaks, find_leaks, leak_groups, without_leaks
 from denizen.data.splitting import SIDES
-from denizen.data.tables import relevant, rows_table, write_table
+from denizen.data.tables import each, only, relevant, rows_table, write_table
 from denizen.engine.artifact import Artifact
 from denizen.engine.errors import InputError
 from denizen.engine.files import file_digest, write_json
@@ -207,13 +208,11 @@ def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Ar
     found = given.load()
     corpus, qrels = _passages(found, params)
     queries = passages.without_empty(found.queries, qrels)
-    split_of = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
-    labelled = "test" in split_of.values()
-    known = _known_sides(corpus, qrels, split_of) if labelled else {}
+    split_of = dict(each(queries, "query_id", "split"))
+    known = _known_sides(corpus, qrels, split_of) if "test" in split_of.values() else {}
     documents = splitting.split_documents(corpus, known, params.dev_share, params.test_share, params.seed)
-    kept = queries.filter(pa.array([labelled and split == "test" for split in split_of.values()], type=pa.bool_()))
-    inside = set(kept["query_id"].to_pylist())
-    labels = qrels.filter(pa.array([name in inside for name in qrels["query_id"].to_pylist()], type=pa.bool_()))
+    kept = only(queries, "split", ("test",))
+    labels = only(qrels, "query_id", kept["query_id"].to_pylist())
     _write(out, found, {"corpus": corpus, "documents": documents, "test_queries": kept, "labels": labels})
     sides = documents["split"].to_pylist()
     ctx.progress.note(f"{len(corpus):,} passages of {len(documents):,} documents")
@@ -259,14 +258,14 @@ def _note(facts: Mapping[str, Any], progress: Progress) -> None:
 
 def _known_sides(corpus: pa.Table, qrels: pa.Table, split_of: Mapping[str, str]) -> dict[str, str]:
     """The documents of labelled test and dev queries, and those with a near-duplicate of a labelled passage."""
-    clusters = dict(zip(corpus["doc_id"].to_pylist(), corpus["cluster"].to_pylist(), strict=True))
+    clusters = dict(each(corpus, "doc_id", "cluster"))
     wanted: dict[int, str] = {}
     for query_id, known_ids in relevant(qrels).items():
         for doc_id in known_ids if split_of[query_id] in ("test", "dev") else ():
             number = clusters[doc_id]
             wanted[number] = min(split_of[query_id], wanted.get(number, "dev"), key=SIDES.index)
     known: dict[str, str] = {}
-    for parent, number in zip(corpus["parent_id"].to_pylist(), corpus["cluster"].to_pylist(), strict=True):
+    for parent, number in each(corpus, "parent_id", "cluster"):
         if number in wanted:
             known[parent] = min(wanted[number], known.get(parent, "dev"), key=SIDES.index)
     return known
@@ -282,7 +281,7 @@ def _split(
         groups = leak_groups(queries, qrels, corpus, params.near_duplicate)
         shares = (params.dev_share, params.test_share, params.seed)
         return splitting.split_by_group(queries, groups, *shares), "by document and near-duplicate cluster"
-    inside = queries.filter(pa.array([split is not None for split in queries["split"].to_pylist()]))
+    inside = queries.filter(pc.field("split").is_valid())
     if own == {"train", "test"}:
         groups = leak_groups(inside, qrels, corpus, params.near_duplicate)
         return (

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pyarrow as pa
 
-from denizen.data.tables import relevant
+from denizen.data.tables import each, relevant
 
 # grades of arXiv 2512.08088: 1 and 2 are no answers, 3 is a part of one and 4 answers fully
 NEGATIVE, POSITIVE = 2, 4
@@ -25,8 +25,7 @@ def related_passages(qrels: pa.Table, corpus: pa.Table, query_ids: Collection[st
         near-duplicates of these.
     """
     # near-duplicate documents count as one; a document is one with itself
-    columns = [corpus[name].to_pylist() for name in ("doc_id", "parent_cluster", "cluster")]
-    home = {doc_id: (parent, cluster) for doc_id, parent, cluster in zip(*columns, strict=True)}
+    home = {doc_id: places for doc_id, *places in each(corpus, "doc_id", "parent_cluster", "cluster")}
     of_parent: dict[int, list[str]] = {}
     of_cluster: dict[int, list[str]] = {}
     for doc_id, (parent, cluster) in home.items():

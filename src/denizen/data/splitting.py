@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
 
 from denizen.data.near_duplicates import tied
-from denizen.data.tables import table
+from denizen.data.tables import each, rows_table, with_column
 from denizen.engine.errors import InputError
 
 # below this a split by row leaves nothing to measure with either
@@ -36,7 +36,7 @@ def split_by_row(queries: pa.Table, dev_share: float, test_share: float, seed: i
     splits = np.full(count, "train", dtype=object)
     splits[order[:test]] = "test"
     splits[order[test : test + dev]] = "dev"
-    return _with_splits(queries, splits.tolist())
+    return with_column(queries, "split", splits.tolist())
 
 
 def dev_from_train(queries: pa.Table, groups: Mapping[str, int], dev_share: float, seed: int) -> pa.Table:
@@ -48,12 +48,12 @@ def dev_from_train(queries: pa.Table, groups: Mapping[str, int], dev_share: floa
         dev_share: Share of the training queries.
         seed: Seed of the order of groups.
     """
-    splits = dict(zip(queries["query_id"].to_pylist(), queries["split"].to_pylist(), strict=True))
+    splits = dict(each(queries, "query_id", "split"))
     inside = [query_id for query_id, split in splits.items() if split == "train"]
     _need_rows(len(inside), 1, 0)
     chosen = _fill([groups[query_id] for query_id in inside], {"dev": dev_share}, seed)
     splits.update({query_id: chosen.get(groups[query_id], "train") for query_id in inside})
-    return _with_splits(queries, list(splits.values()))
+    return with_column(queries, "split", list(splits.values()))
 
 
 def split_by_group(
@@ -77,7 +77,7 @@ def split_by_group(
             f"nothing is left for {', '.join(sorted(missing))}: add documents"
             + (", or split by row all the same: --split random --allow-leak" if shared else "")
         )
-    return _with_splits(queries, splits)
+    return with_column(queries, "split", splits)
 
 
 def split_documents(
@@ -102,8 +102,7 @@ def split_documents(
     Raises:
         InputError: When a side would stay empty.
     """
-    columns = (corpus[name].to_pylist() for name in ("parent_id", "domain", "parent_cluster"))
-    rows = list(zip(*columns, strict=True))
+    rows = list(each(corpus, "parent_id", "domain", "parent_cluster"))
     group = tied((parent, ("document", whole)) for parent, _, whole in rows)
     side: dict[int, str] = {}
     for number, (parent, *_) in zip(group, rows, strict=True):
@@ -120,9 +119,7 @@ def split_documents(
             f"{len(placed)} document(s) form {len(set(group))} group(s) of near-duplicates; nothing is left for "
             f"{', '.join(missing)}: add documents"
         )
-    parents = sorted(placed)
-    listed = {"parent_id": parents, "domain": [domain[name] for name in parents]}
-    return table("documents", {**listed, "split": [placed[name] for name in parents]})
+    return rows_table("documents", ((name, domain[name], part) for name, part in sorted(placed.items())))
 
 
 def _fill(numbers: Iterable[int], shares: Mapping[str, float], seed: int) -> dict[int, str]:
@@ -142,7 +139,3 @@ def _fill(numbers: Iterable[int], shares: Mapping[str, float], seed: int) -> dic
 def _need_rows(count: int, dev: int, test: int) -> None:
     if count - dev - test < 1:
         raise InputError(f"{count} queries are too few for {test} in test, {dev} in dev and any to train on")
-
-
-def _with_splits(queries: pa.Table, splits: Sequence[str]) -> pa.Table:
-    return queries.set_column(queries.schema.names.index("split"), "split", pa.array(splits, pa.string()))

@@ -6,125 +6,59 @@ rows twice gives the same bytes, so a table's digest says whether anything chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from denizen.engine.errors import InputError, reason
 
-_text, _int, _float = pa.string(), pa.int32(), pa.float32()
+_TYPES = {
+    "": pa.string(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "texts": pa.list_(pa.string()),
+    "floats": pa.list_(pa.float32()),
+}
+
+
+def _schema(columns: str) -> pa.Schema:
+    """The columns in their order as "name:type", or as a name where they are text."""
+    named = (column.partition(":") for column in columns.split())
+    return pa.schema([(name, _TYPES[kind]) for name, _, kind in named])
+
 
 SCHEMAS: dict[str, pa.Schema] = {
-    "corpus": pa.schema(
-        [
-            ("doc_id", _text),
-            ("title", _text),
-            ("text", _text),
-            ("domain", _text),
-            ("source", _text),
-            ("parent_id", _text),
-            ("start", _int),
-            ("end", _int),
-            # passages that are near-duplicates of one another carry the same number
-            ("cluster", _int),
-            # the same for whole documents: where two copies are cut differs, so their passages need not be alike
-            ("parent_cluster", _int),
-        ]
-    ),
-    "queries": pa.schema(
-        [
-            ("query_id", _text),
-            ("text", _text),
-            ("domain", _text),
-            ("split", _text),
-            ("source_doc_id", _text),
-            ("origin", _text),
-        ]
-    ),
-    "qrels": pa.schema([("query_id", _text), ("doc_id", _text), ("relevance", _int)]),
-    "run": pa.schema([("query_id", _text), ("doc_id", _text), ("score", _float)]),
-    "candidates": pa.schema(
-        [
-            ("query_id", _text),
-            ("doc_id", _text),
-            ("rank", _int),
-            ("score", _float),
-            ("retriever", _text),
-            # "positive" (known relevant) or "negative" (nothing known or suspected speaks for it)
-            ("role", _text),
-        ]
-    ),
-    # what a teacher says of a candidate: a grade from 1 to 4, or a score in [0, 1] (cross-encoder)
-    "judgments": pa.schema(
-        [
-            ("query_id", _text),
-            ("doc_id", _text),
-            ("grade", _int),
-            ("score", _float),
-            ("teacher", _text),
-            # the call that it comes from: a key of the store of replies
-            ("prompt_hash", _text),
-            ("cost", pa.float64()),
-        ]
-    ),
-    "examples": pa.schema(
-        [
-            ("query_id", _text),
-            ("positive_id", _text),
-            ("negative_ids", pa.list_(_text)),
-            ("teacher_scores", pa.list_(_float)),
-            ("kind", _text),
-            ("reason", _text),
-            ("round", _int),
-        ]
-    ),
+    # passages that are near-duplicates of one another carry the same number as cluster; parent_cluster is the same for
+    # whole documents: where two copies are cut differs, so their passages need not be alike
+    "corpus": _schema("doc_id title text domain source parent_id start:int end:int cluster:int parent_cluster:int"),
+    "queries": _schema("query_id text domain split source_doc_id origin"),
+    "qrels": _schema("query_id doc_id relevance:int"),
+    "run": _schema("query_id doc_id score:float"),
+    # the role is "positive" (known relevant) or "negative" (nothing known or suspected speaks for it)
+    "candidates": _schema("query_id doc_id rank:int score:float retriever role"),
+    # what a teacher says of a candidate: a grade from 1 to 4, or a score in [0, 1] (cross-encoder); prompt_hash is the
+    # call that it comes from, a key of the store of replies
+    "judgments": _schema("query_id doc_id grade:int score:float teacher prompt_hash cost:double"),
+    "examples": _schema("query_id positive_id negative_ids:texts teacher_scores:floats kind reason round:int"),
     # on which side a whole document stands where there are no labels to split
-    "documents": pa.schema([("parent_id", _text), ("domain", _text), ("split", _text)]),
+    "documents": _schema("parent_id domain split"),
     # what was written as a query and is not used, and why
-    "dropped_queries": pa.schema(
-        [
-            ("text", _text),
-            ("domain", _text),
-            ("split", _text),
-            ("source_doc_id", _text),
-            ("origin", _text),
-            ("reason", _text),
-        ]
-    ),
+    "dropped_queries": _schema("text domain split source_doc_id origin reason"),
     # the files that were looked at, and under which key what was read of them is kept
-    "files": pa.schema(
-        [
-            ("name", _text),
-            ("path", _text),
-            ("size", pa.int64()),
-            ("modified", pa.int64()),
-            ("key", _text),
-            ("documents", _int),
-            ("failures", _int),
-        ]
-    ),
-    # whole documents as they were read and cleaned; offsets of passages refer to their text
-    "texts": pa.schema(
-        [
-            ("doc_id", _text),
-            ("title", _text),
-            ("text", _text),
-            ("domain", _text),
-            ("source", _text),
-            ("language", _text),
-            # JSON
-            ("metadata", _text),
-            # blocks whose encoding was mended
-            ("repaired", _int),
-        ]
-    ),
+    "files": _schema("name path size:long modified:long key documents:int failures:int"),
+    # whole documents as they were read and cleaned; offsets of passages refer to their text, metadata is JSON, and
+    # repaired are blocks whose encoding was mended
+    "texts": _schema("doc_id title text domain source language metadata repaired:int"),
     # what was read and is not in the corpus, and why
-    "dropped_texts": pa.schema([("doc_id", _text), ("text", _text), ("source", _text), ("reason", _text)]),
-    "metrics": pa.schema([("measure", _text), ("query_id", _text), ("value", pa.float64())]),
-    "failures": pa.schema([("stage", _text), ("key", _text), ("error", _text), ("raw", _text)]),
+    "dropped_texts": _schema("doc_id text source reason"),
+    "metrics": _schema("measure query_id value:double"),
+    "failures": _schema("stage key error raw"),
 }
 
 
@@ -151,15 +85,33 @@ def table(name: str, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def rows_table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Makes a table from an iterable of row mappings; what a row leaves out is null.
+def rows_table(name: str, rows: Iterable[Mapping[str, Any] | tuple[Any, ...]]) -> pa.Table:
+    """Makes a table from rows: mappings, or tuples of values in the order of the columns; what is left out is null.
 
     Raises:
         InputError: When a row has an unknown column.
     """
-    listed = [dict(row) for row in rows]
+    names = SCHEMAS[name].names
+    listed = [dict(zip(names[: len(row)], row, strict=True) if isinstance(row, tuple) else row) for row in rows]
     _check_names(name, {column for row in listed for column in row})
     return pa.Table.from_pylist(listed, schema=SCHEMAS[name])
+
+
+def each(rows: pa.Table, *columns: str) -> Iterator[Any]:
+    """The values of some columns, row by row, as tuples."""
+    return zip(*(rows[column].to_pylist() for column in columns), strict=True)
+
+
+def only(rows: pa.Table, column: str, values: Collection[Any]) -> pa.Table:
+    """The rows that have one of some values in a column."""
+    return rows.filter(pc.is_in(rows[column], pa.array(list(values), rows.schema.field(column).type)))
+
+
+def with_column(rows: pa.Table, name: str, values: Sequence[Any] | pa.ChunkedArray) -> pa.Table:
+    """The rows with other values in a column."""
+    field = rows.schema.field(name)
+    made = values if isinstance(values, pa.ChunkedArray) else pa.array(values, field.type)
+    return rows.set_column(rows.schema.get_field_index(name), field, made)
 
 
 def write_table(path: Path, rows: pa.Table) -> None:
@@ -193,8 +145,7 @@ def read_table(path: Path, name: str) -> pa.Table:
 
 def texts(corpus: pa.Table) -> list[str]:
     """The text of every passage as models see it: title and text, as BEIR joins them."""
-    titles, bodies = corpus["title"].to_pylist(), corpus["text"].to_pylist()
-    return [f"{title} {body}".strip() if title else body for title, body in zip(titles, bodies, strict=True)]
+    return [f"{title} {body}".strip() if title else body for title, body in each(corpus, "title", "text")]
 
 
 def texts_by_id(corpus: pa.Table) -> dict[str, str]:
@@ -210,8 +161,7 @@ def folded(text: str) -> str:
 def relevant(qrels: pa.Table) -> dict[str, dict[str, int]]:
     """Qrels as query_id -> doc_id -> relevance, without the judged irrelevant (relevance 0 or less)."""
     found: dict[str, dict[str, int]] = {}
-    columns = (qrels[name].to_pylist() for name in ("query_id", "doc_id", "relevance"))
-    for query_id, doc_id, grade in zip(*columns, strict=True):
+    for query_id, doc_id, grade in each(qrels, "query_id", "doc_id", "relevance"):
         if grade > 0:
             found.setdefault(query_id, {})[doc_id] = grade
     return found
@@ -220,8 +170,7 @@ def relevant(qrels: pa.Table) -> dict[str, dict[str, int]]:
 def rankings(run: pa.Table) -> dict[str, list[tuple[str, float]]]:
     """A `run` as query_id -> (doc_id, score), best first."""
     found: dict[str, list[tuple[str, float]]] = {}
-    columns = (run[name].to_pylist() for name in ("query_id", "doc_id", "score"))
-    for query_id, doc_id, score in zip(*columns, strict=True):
+    for query_id, doc_id, score in each(run, "query_id", "doc_id", "score"):
         found.setdefault(query_id, []).append((doc_id, score))
     return found
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from denizen.data.tables import each
 from denizen.engine.progress import Progress, Silent
 from denizen.measuring.retrieval import MEASURES, measure, per_query, write_evaluation
 from denizen.measuring.retrieval_sets import RetrievalSet
@@ -106,8 +107,7 @@ class RetrievalProbe:
     def _judged(self, run: pa.Table) -> pa.Table:
         if self.judged is None:
             return run
-        pairs = zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True)
-        return run.filter(pa.array([pair in self.judged for pair in pairs], type=pa.bool_()))
+        return run.filter(pa.array([pair in self.judged for pair in each(run, "query_id", "doc_id")], pa.bool_()))
 
 
 @dataclass(frozen=True)

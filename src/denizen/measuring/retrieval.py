@@ -14,7 +14,7 @@ import pyarrow as pa
 from ir_measures import RR, R, nDCG
 
 from denizen.data.formats import write_trec_qrels, write_trec_run
-from denizen.data.tables import rankings, relevant, table, write_table
+from denizen.data.tables import only, rankings, relevant, table, write_table
 from denizen.engine.errors import InputError
 from denizen.engine.files import read_json
 from denizen.engine.run_folder import probe
@@ -114,16 +114,13 @@ def write_evaluation(
     """
     metrics = {}
     for name, run in runs.items():
-        found = measure(run, qrels, query_ids)
-        metrics[name] = found.filter(pa.array([spec in measures for spec in found["measure"].to_pylist()]))
+        metrics[name] = only(measure(run, qrels, query_ids), "measure", measures)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_table(folder / f"{name}.metrics.parquet", metrics[name])
             write_trec_run(folder / f"{name}.trec", run, name)
     if folder is not None:
-        inside = set(query_ids)
-        kept = qrels.filter(pa.array([name in inside for name in qrels["query_id"].to_pylist()], type=pa.bool_()))
-        write_trec_qrels(folder / "qrels.trec", kept)
+        write_trec_qrels(folder / "qrels.trec", only(qrels, "query_id", query_ids))
     first = next(iter(runs))
 
     def differences(system: str, base: str) -> dict[str, Any]:

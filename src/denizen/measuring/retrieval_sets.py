@@ -13,7 +13,7 @@ import pyarrow as pa
 from denizen.data import passages
 from denizen.data.formats import Source, is_beir_folder, read_beir
 from denizen.data.prepare import content_digest, source_digest
-from denizen.data.tables import rankings, relevant, texts_by_id
+from denizen.data.tables import each, only, rankings, relevant, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.engine.files import json_digest
 from denizen.retrievers.loading import Kind
@@ -67,8 +67,7 @@ class RetrievalSet:
         return {doc_id for query_id in self.queries for doc_id in known[query_id]}
 
     def _within(self, inside: set[str]) -> RetrievalSet:
-        kept = self.corpus.filter(pa.array([doc_id in inside for doc_id in self.corpus["doc_id"].to_pylist()]))
-        return replace(self, corpus=kept)
+        return replace(self, corpus=only(self.corpus, "doc_id", inside))
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,7 @@ def set_of(source: Source, name: str, role: str = "domain") -> RetrievalSet:
         InputError: When there is no such query.
     """
     known = relevant(source.qrels)
-    listed = (source.queries[column].to_pylist() for column in ("query_id", "text"))
-    queries = {query_id: text for query_id, text in zip(*listed, strict=True) if query_id in known}
+    queries = {query_id: text for query_id, text in each(source.queries, "query_id", "text") if query_id in known}
     if not queries:
         raise InputError(f"{name} has no query with a relevant document")
     return RetrievalSet(name, role, passages.ordered(passages.keep_whole(source.documents)), queries, source.qrels)
@@ -160,7 +158,7 @@ def parts_of(source: Source, name: str, role: str, seed: int, digest: str | None
         InputError: When a part would have no query.
     """
     whole = set_of(source, f"{role} set {name}", role)
-    splits = dict(zip(source.queries["query_id"].to_pylist(), source.queries["split"].to_pylist(), strict=True))
+    splits = dict(each(source.queries, "query_id", "split"))
     test = [query_id for query_id in whole.queries if splits[query_id] == "test"]
     if len(test) in (0, len(whole.queries)):
         test = [query_id for query_id, text in whole.queries.items() if _draw(text, 0) % 2]

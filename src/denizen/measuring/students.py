@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from denizen.data.artifacts import Corpus, Documents, Model, Qrels, Queries, Run
-from denizen.data.tables import relevant, texts, write_table
+from denizen.data.tables import each, relevant, texts, write_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
 from denizen.engine.files import link_tree, write_json
@@ -102,8 +102,7 @@ def visible(
     """The positions of the passages that queries may be shown (None: all), and the queries, by split and domain."""
     if documents is None:
         return [(None, list(queries))]
-    sides = dict(zip(documents["parent_id"].to_pylist(), documents["split"].to_pylist(), strict=True))
-    places = list(zip(corpus["parent_id"].to_pylist(), corpus["domain"].to_pylist(), strict=True))
+    sides, places = dict(each(documents, "parent_id", "split")), list(each(corpus, "parent_id", "domain"))
     shown = {"train": {"train"}, "dev": {"train", "dev"}}
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in queries:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from denizen.data.artifacts import Corpus, Judgments, Model, Qrels, Queries, Run
+from denizen.data.tables import each
 from denizen.engine.artifact import Value
 from denizen.engine.files import read_json, write_json
 from denizen.engine.progress import Progress
@@ -89,7 +90,7 @@ def gate(  # noqa: PLR0913
     asked = queries.texts("dev")
     known = {query_id: asked[query_id] for query_id in answered(queries, qrels)}
     dev = RetrievalSet("dev", "domain", corpus.table, known, qrels.table).narrowed([run.table for run in runs])
-    judged = None if judgments is None else frozenset(_pairs(judgments))
+    judged = None if judgments is None else frozenset(each(judgments.table, "query_id", "doc_id"))
     domain = RetrievalProbe(dev, _DOMAIN, depth=_DEPTH, judged=judged, progress=ctx.progress)
     base, student = (indexes[number].retriever(students[number], encoders) for number in (0, best))
     probes = [_narrowed(probe, (base, student)) for probe in ctx[Probes].search]
@@ -103,10 +104,6 @@ def gate(  # noqa: PLR0913
     shutil.copyfile(indexes[best if taken else 0].path / "encoder.json", out / "encoder.json")
     write_json(out / "points.json", found)
     return {"best": best, "chosen": taken["name"] if taken else "base", "met": taken is not None}
-
-
-def _pairs(judgments: Judgments) -> Sequence[tuple[str, str]]:
-    return [(row["query_id"], row["doc_id"]) for row in judgments.table.to_pylist()]
 
 
 def _narrowed(probe: Probe, models: tuple[Retriever, Retriever]) -> Probe:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from denizen.data.tables import SCHEMAS, rows_table, run_ranks
+from denizen.data.tables import SCHEMAS, each, rows_table, run_ranks
 from denizen.engine.errors import InputError
 from denizen.retrievers.cpu.exact_top_k import Rows, exact_top_k
 
@@ -103,8 +103,7 @@ def search_ivf(
     run = run_table(query_ids, doc_ids, [(scores, positions)])
     asked = np.unique(np.linspace(0, len(queries) - 1, min(sample, len(queries))).astype(int))
     exact = search([query_ids[at] for at in asked], queries[asked], doc_ids, corpus, depth)
-    wanted = set(zip(exact["query_id"].to_pylist(), exact["doc_id"].to_pylist(), strict=True))
-    found = set(zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True))
+    wanted, found = (set(each(rows, "query_id", "doc_id")) for rows in (exact, run))
     return run, len(wanted & found) / len(wanted)
 
 
@@ -125,7 +124,7 @@ def fuse(runs: Sequence[pa.Table], depth: int, constant: int = 60) -> pa.Table:
             of_query = scores.setdefault(query_id, {})
             of_query[doc_id] = of_query.get(doc_id, 0.0) + 1 / (constant + rank)
     rows = [
-        {"query_id": query_id, "doc_id": doc_id, "score": score}
+        (query_id, doc_id, score)
         for query_id, found in scores.items()
         # as 32-bit floats, as the table keeps them: what is equal there must be ordered by id
         for doc_id, score in sorted(found.items(), key=lambda pair: (-np.float32(pair[1]), pair[0]))[:depth]

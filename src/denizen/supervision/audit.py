@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from denizen.data.formats.grading_sheet import SheetRow, read_sheet, row_key, write_sheet
-from denizen.data.tables import read_table, relevant, texts_by_id
+from denizen.data.tables import each, only, read_table, relevant, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress
 from denizen.llm.answer import Failure, cut_off
@@ -37,7 +36,7 @@ def graded_pairs(run: Path) -> dict[Pair, int]:
         return {}
     text_of = texts_by_id(read_table(run / "corpus/corpus.parquet", "corpus"))
     queries = read_table(run / "synthesis/queries.parquet", "queries")
-    asked = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
+    asked = dict(each(queries, "query_id", "text"))
     return {
         Pair(row["query_id"], row["doc_id"], asked[row["query_id"]], text_of[row["doc_id"]]): row["grade"]
         for row in rows
@@ -98,10 +97,9 @@ def planted(run: Path, pairs: Iterable[Pair], seed: int, ask: Ask) -> dict[str, 
     corpus = read_table(run / "corpus/corpus.parquet", "corpus")
     documents = read_table(run / "corpus/documents.parquet", "documents")
     sources = relevant(read_table(run / "synthesis/sources.parquet", "qrels"))
-    test = documents.filter(pc.field("split") == "test")["parent_id"]
-    shown = corpus.filter(pc.invert(pc.is_in(corpus["parent_id"], test)))
-    doc_ids, text_of = shown["doc_id"].to_pylist(), texts_by_id(shown)
-    home = dict(zip(doc_ids, shown["parent_cluster"].to_pylist(), strict=True))
+    shown = only(corpus, "parent_id", only(documents, "split", ("train", "dev"))["parent_id"].to_pylist())
+    home, text_of = dict(each(shown, "doc_id", "parent_cluster")), texts_by_id(shown)
+    doc_ids = list(home)
     random = np.random.default_rng(seed)
     own, strange = [], []
     for query_id, query in {pair.query_id: pair.query for pair in pairs}.items():

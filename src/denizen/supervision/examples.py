@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from denizen.data.tables import run_ranks, table
+from denizen.data.tables import each, rows_table, run_ranks
 
 # a partial answer: neither relevant nor irrelevant
 _UNSURE = 3
@@ -154,12 +154,16 @@ def with_roles(
             other = row["doc_id"] not in known.get(row["query_id"], ())
             judged.setdefault(row["query_id"], []).append((negative, other, place, row["doc_id"]))
     rows = [
-        (query_id, doc_id, None if place > depth and not negative else place, "negative" if negative else "positive")
+        {
+            "query_id": query_id,
+            "doc_id": doc_id,
+            "rank": None if place > depth and not negative else place,
+            "role": "negative" if negative else "positive",
+        }
         for query_id in query_ids
         for negative, _, place, doc_id in sorted(judged.get(query_id, []))
     ]
-    columns = {name: [row[at] for row in rows] for at, name in enumerate(("query_id", "doc_id", "rank", "role"))}
-    return table("candidates", columns)
+    return rows_table("candidates", rows)
 
 
 def disputed_queries(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) -> set[str]:
@@ -209,9 +213,7 @@ def judged_windows(hard_positive: tuple[int, int], depth: int) -> Windows:
 
 def examples_table(examples: Sequence[Example], round_number: int) -> pa.Table:
     """Examples as an `examples` table."""
-    names = ("query_id", "positive_id", "negative_ids", "kind", "reason", "teacher_scores")
-    columns = {name: [getattr(example, name) for example in examples] for name in names}
-    return table("examples", {**columns, "round": [round_number] * len(examples)})
+    return rows_table("examples", ({**vars(example), "round": round_number} for example in examples))
 
 
 def cumulate(earlier: Sequence[pa.Table], new: pa.Table) -> pa.Table:
@@ -224,8 +226,7 @@ def cumulate(earlier: Sequence[pa.Table], new: pa.Table) -> pa.Table:
 
 def _by_query(candidates: pa.Table) -> Iterator[tuple[str, _Ranked, _Ranked]]:
     """Each query with its positives and its negatives."""
-    columns = (candidates[name].to_pylist() for name in ("query_id", "role", "doc_id", "rank"))
-    for query_id, group in groupby(zip(*columns, strict=True), key=itemgetter(0)):
+    for query_id, group in groupby(each(candidates, "query_id", "role", "doc_id", "rank"), key=itemgetter(0)):
         rows = list(group)
         yield query_id, *([row[2:] for row in rows if row[1] == role] for role in ("positive", "negative"))
 

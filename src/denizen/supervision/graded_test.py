@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from denizen.data.artifacts import Corpus, Evaluation, Model, Qrels, Queries
 from denizen.data.relatedness import POSITIVE
-from denizen.data.tables import run_ranks, texts_by_id, write_table
+from denizen.data.tables import each, run_ranks, texts_by_id, write_table
 from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
 from denizen.engine.settings import Params
@@ -83,8 +83,8 @@ def graded_test(  # noqa: PLR0913
     write_table(out / "judgments.parquet", judgments)
     write_table(out / "failures.parquet", failures)
     grades = judging.graded_qrels(judging.with_sources(judgments, written_for(pairs)))
-    answered = {row["query_id"] for row in grades.to_pylist() if row["relevance"]}
-    graded = {(row["query_id"], row["doc_id"]) for row in judgments.to_pylist()}
+    answered = {query_id for query_id, relevance in each(grades, "query_id", "relevance") if relevance}
+    graded = set(each(judgments, "query_id", "doc_id"))
     whole = [query_id for query_id in asked if all((query_id, name) in graded for name in pool[query_id])]
     ids = [query_id for query_id in whole if query_id in answered]
     if not ids:

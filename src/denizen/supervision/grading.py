@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from denizen.data.artifacts import Candidates, Corpus, Examples, Judgments, Model, Qrels, Queries, Run
-from denizen.data.tables import relevant, texts, texts_by_id, write_table
+from denizen.data.tables import each, only, relevant, texts, texts_by_id, write_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.settings import Params, Seeded, setting
 from denizen.engine.step import Context, Partial, step
@@ -26,7 +26,6 @@ from denizen.supervision.write_queries import LLMChoice
 
 # what is measured on dev needs the best five of each student graded
 DEV_TOP = 5
-_PAIR = ("query_id", "doc_id", "rank")
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def sample(  # noqa: PLR0913
     parts = []
     for split in splits.content:
         rows = queries.texts(split)
-        part = found.table.filter(pa.array([name in rows for name in found.table["query_id"].to_pylist()]))
+        part = only(found.table, "query_id", rows)
         # the best of dev are taken from the whole corpus, as a search would show them
         if within == "documents" and split == "train":
             encoder = index.encoder(model, ctx[Encoders])
@@ -190,7 +189,7 @@ def judge(  # noqa: PLR0913
         cross_encoder: Who judges instead.
     """
     stage = f"round-{student.content}/judgments"
-    known = {(row["query_id"], row["doc_id"]) for part in earlier for row in part.table.to_pylist()}
+    known = {pair for part in earlier for pair in each(part.table, "query_id", "doc_id")}
     of_split = {
         split: _pairs(candidates.table, queries.texts(split), corpus.table, pairs, known) for split in ("dev", "train")
     }
@@ -246,12 +245,11 @@ def select_graded(  # noqa: PLR0913
     ids, own = list(queries.texts("train")), written_for(pairs)
     roles = examples.with_roles(judgments.table, found.table, ids, params.depth, own)
     windows = examples.judged_windows(ranks(params.hard_positive_ranks), params.depth)
-    columns = (corpus.table[name].to_pylist() for name in ("doc_id", "parent_id"))
-    only = dict(zip(*columns, strict=True)) if params.same_document else None
+    home = dict(each(corpus.table, "doc_id", "parent_id")) if params.same_document else None
     if params.triplets:
-        made = examples.triplets(roles, windows, params.easy_per_hard, params.seed + student.content, only)
+        made = examples.triplets(roles, windows, params.easy_per_hard, params.seed + student.content, home)
     else:
-        made = examples.contrastive_rows(roles, windows, params.negatives, params.positives, only)
+        made = examples.contrastive_rows(roles, windows, params.negatives, params.positives, home)
     asked = len({row["query_id"] for row in roles.to_pylist() if row["role"] == "positive"})
     disputed = len(examples.disputed_queries(judgments.table, own) & set(ids))
     ctx.progress.note(f"{asked:,} of {len(ids):,} queries have an answer")
@@ -318,10 +316,10 @@ def _pairs(
     each query with its most telling passages.
     """
     text_of = texts_by_id(corpus)
-    sources = {(row["query_id"], row["doc_id"]) for row in pairs.table.to_pylist()}
+    sources = set(each(pairs.table, "query_id", "doc_id"))
     rows = [
         ((query_id, doc_id) not in sources, rank is None, rank or 0, query_id, doc_id)
-        for query_id, doc_id, rank in zip(*(candidates[name].to_pylist() for name in _PAIR), strict=True)
+        for query_id, doc_id, rank in each(candidates, "query_id", "doc_id", "rank")
         if query_id in question and (query_id, doc_id) not in known
     ]
     return [Pair(query, passage, question[query], text_of[passage]) for *_, query, passage in sorted(rows)]

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import BaseModel, Field, create_model
 
 from denizen.data.relatedness import POSITIVE
-from denizen.data.tables import rows_table, table
+from denizen.data.tables import rows_table
 from denizen.engine.errors import InputError, reason
 from denizen.llm.answer import Answer, Failure, Prompt
 from denizen.llm.client import LLM
@@ -243,8 +243,8 @@ def graded_qrels(judgments: pa.Table) -> pa.Table:
         row["grade"] >= POSITIVE if row["grade"] is not None else best[row["query_id"]][1] == row["doc_id"]
         for row in rows
     ]
-    columns = {name: [row[name] for row in rows] for name in ("query_id", "doc_id")}
-    return table("qrels", {**columns, "relevance": [int(answer) for answer in answers]})
+    judged = zip(rows, answers, strict=True)
+    return rows_table("qrels", ((row["query_id"], row["doc_id"], int(answer)) for row, answer in judged))
 
 
 def with_sources(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) -> pa.Table:

@@ -13,9 +13,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from denizen.data.relatedness import related_passages
-from denizen.data.tables import rankings, relevant, table
-
-_COLUMNS = ("query_id", "doc_id", "rank", "score", "role")
+from denizen.data.tables import rankings, relevant, rows_table
 
 
 def mine(
@@ -47,12 +45,12 @@ def mine(
     related = related_passages(qrels, corpus, query_ids)
     places = sorted({rank for first, last in windows for rank in range(first, last + 1)})
     counts: Counter[str] = Counter(relevant=0, related=0, above_ceiling=0)
-    rows: list[tuple[str, str, int | None, float | None, str]] = []
+    rows: list[tuple[str, str, int | None, float | None, str, str]] = []
     for query_id in query_ids:
         found, answers = ranked.get(query_id, []), known.get(query_id, {})
         place = {doc_id: (rank, score) for rank, (doc_id, score) in enumerate(found, start=1) if doc_id in answers}
         positives = [*place, *(doc_id for doc_id in answers if doc_id not in place)]
-        rows += [(query_id, doc_id, *place.get(doc_id, (None, None)), "positive") for doc_id in positives]
+        rows += [(query_id, doc_id, *place.get(doc_id, (None, None)), retriever, "positive") for doc_id in positives]
         limit = ceiling(place.get(positives[0], (0, None))[1], positive_ceiling) if positives else None
         for rank in places:
             if rank > len(found):
@@ -65,9 +63,8 @@ def mine(
             elif limit is not None and score > limit:
                 counts["above_ceiling"] += 1
             else:
-                rows.append((query_id, doc_id, rank, score, "negative"))
-    columns = {name: [row[at] for row in rows] for at, name in enumerate(_COLUMNS)}
-    return table("candidates", {**columns, "retriever": [retriever] * len(rows)}), dict(counts)
+                rows.append((query_id, doc_id, rank, score, retriever, "negative"))
+    return rows_table("candidates", rows), dict(counts)
 
 
 def ceiling(positive: float | None, share: float) -> float | None:

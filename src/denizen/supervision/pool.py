@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from denizen.data.relatedness import POSITIVE
-from denizen.data.tables import read_table, texts_by_id
+from denizen.data.tables import only, read_table, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress
 from denizen.llm.answer import Failure
@@ -29,9 +28,9 @@ def held_out(run: Path) -> tuple[pa.Table, pa.Table]:
     Raises:
         InputError: When there are none.
     """
-    documents = read_table(run / "corpus/documents.parquet", "documents").filter(pc.field("split") == "test")
+    documents = only(read_table(run / "corpus/documents.parquet", "documents"), "split", ("test",))
     corpus = read_table(run / "corpus/corpus.parquet", "corpus")
-    corpus = corpus.filter(pc.is_in(corpus["parent_id"], documents["parent_id"]))
+    corpus = only(corpus, "parent_id", documents["parent_id"].to_pylist())
     if not len(corpus):
         raise InputError(f"{run} has no held-out documents")
     return corpus, documents

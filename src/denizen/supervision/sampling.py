@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from denizen.data.tables import rankings, table
+from denizen.data.tables import each, rankings, rows_table
 from denizen.retrievers.store import StoredVectors, Vectors
 
 # an answer then has one passage or a few, and looking within it finds nothing that the corpus does not show
@@ -88,7 +88,7 @@ def from_corpus(run: pa.Table, sampling: Sampling, always: Mapping[str, Iterable
             rows.append((query_id, doc_id, rank, score))
             wanted.pop(doc_id, None)
         rows += [(query_id, doc_id, None, None) for doc_id in wanted]
-    return _candidates(rows, retriever)
+    return rows_table("candidates", ((*row, retriever) for row in rows))
 
 
 def from_documents(
@@ -114,10 +114,9 @@ def from_documents(
     Returns:
         A `candidates` table without roles; `rank` is the rank within the document.
     """
-    doc_ids, parents = corpus["doc_id"].to_pylist(), corpus["parent_id"].to_pylist()
-    home = dict(zip(doc_ids, parents, strict=True))
-    members: dict[str, list[int]] = {}
-    for at, parent in enumerate(parents):
+    home = dict(each(corpus, "doc_id", "parent_id"))
+    doc_ids, members = list(home), dict[str, list[int]]()
+    for at, parent in enumerate(home.values()):
         members.setdefault(parent, []).append(at)
     rows: list[_Row] = []
     for query_id, ranking in rankings(run).items():
@@ -128,9 +127,4 @@ def from_documents(
             scores = vectors.take(places)[:] @ queries[query_id]
             ranked = [(doc_ids[places[at]], float(scores[at])) for at in np.argsort(-scores, kind="stable").tolist()]
             rows += [(query_id, *row) for row in sampling.take(ranked, f"{query_id} {parent}", wanted)]
-    return _candidates(rows, retriever)
-
-
-def _candidates(rows: Sequence[_Row], retriever: str) -> pa.Table:
-    columns = {name: [row[at] for row in rows] for at, name in enumerate(("query_id", "doc_id", "rank", "score"))}
-    return table("candidates", {**columns, "retriever": [retriever] * len(rows)})
+    return rows_table("candidates", ((*row, retriever) for row in rows))

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
+from denizen.data.tables import each
 from denizen.engine.errors import InputError
 from denizen.llm.answer import Answer, Failure, Prompt, cut_off
 from denizen.llm.client import LLM
@@ -121,9 +122,8 @@ def tasks(
 
 def _passages(corpus: pa.Table, documents: pa.Table) -> dict[tuple[str, str], dict[str, list[str]]]:
     """(split, domain) to document to the passages that are asked about."""
-    side = dict(zip(documents["parent_id"].to_pylist(), documents["split"].to_pylist(), strict=True))
-    columns = (corpus[name].to_pylist() for name in ("doc_id", "text", "domain", "parent_id", "cluster"))
-    rows = list(zip(*columns, strict=True))
+    side = dict(each(documents, "parent_id", "split"))
+    rows = list(each(corpus, "doc_id", "text", "domain", "parent_id", "cluster"))
     sides_of: defaultdict[int, set[str]] = defaultdict(set)
     for *_, parent, cluster in rows:
         sides_of[cluster].add(side[parent])

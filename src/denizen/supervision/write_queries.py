@@ -14,7 +14,7 @@ import pyarrow as pa
 from denizen.data.artifacts import Corpus, Documents, Model, Qrels, Queries
 from denizen.data.prepare import NearDuplicates, Shares
 from denizen.data.splitting import SIDES
-from denizen.data.tables import rows_table, run_ranks, texts_by_id, write_table
+from denizen.data.tables import each, only, rows_table, run_ranks, texts_by_id, write_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress, Silent
@@ -331,8 +331,7 @@ def _easiness(kept: Sequence[Written], queries: pa.Table, sources: pa.Table, wri
     ids = sources["query_id"].unique().to_pylist()
     if not ids:
         return {"overlap": 0.0, "bm25_mrr5": 0.0, "queries": 0}
-    text = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
-    asked = {name: text[name] for name in ids}
+    asked = dict(each(only(queries, "query_id", ids), "query_id", "text"))
     run = search_each({"bm25": BM25()}, asked, writing.corpus, 5, Silent())["bm25"]
     means = measuring.means(measuring.measure(run, sources, ids))
     return {"overlap": float(np.mean(shares)), "bm25_mrr5": means["MRR@5"], "queries": len(ids)}

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
 
-from denizen.data.tables import table
+from denizen.data.tables import each, rows_table
 from denizen.engine.errors import InputError
 
 _MOST_GRADE = 1_000_000
@@ -26,10 +26,9 @@ def write_trec_run(path: Path, run: pa.Table, tag: str) -> None:
 
     Scores keep all digits of a 32-bit float, so that no ties appear that the run does not have.
     """
-    columns = (run[name].to_pylist() for name in ("query_id", "doc_id", "score"))
     rank, last = 0, None
     with path.open("w", encoding="utf-8") as file:
-        for query_id, doc_id, score in zip(*columns, strict=True):
+        for query_id, doc_id, score in each(run, "query_id", "doc_id", "score"):
             rank = rank + 1 if query_id == last else 1
             last = query_id
             file.write(f"{_field(query_id)} Q0 {_field(doc_id)} {rank} {score:.9g} {_field(tag)}\n")
@@ -51,14 +50,14 @@ def read_trec_run(path: Path, *, own: bool = False) -> pa.Table:
     found = _read(path, own, 6, "stands twice in", lambda fields: _number(fields[4]))
     order = {query_id: at for at, query_id in enumerate(dict.fromkeys(query_id for query_id, _ in found))}
     ranked = sorted(found.items(), key=lambda item: (order[item[0][0]], -item[1], item[0][1]))
-    return _table("run", "score", dict(ranked))
+    return rows_table("run", ((*pair, score) for pair, score in ranked))
 
 
 def write_trec_qrels(path: Path, qrels: pa.Table) -> None:
     """Writes qrels in their order."""
     with path.open("w", encoding="utf-8") as file:
-        for row in qrels.to_pylist():
-            file.write(f"{_field(row['query_id'])} 0 {_field(row['doc_id'])} {row['relevance']}\n")
+        for query_id, doc_id, relevance in each(qrels, "query_id", "doc_id", "relevance"):
+            file.write(f"{_field(query_id)} 0 {_field(doc_id)} {relevance}\n")
 
 
 def read_trec_qrels(path: Path, *, own: bool = False) -> pa.Table:
@@ -74,7 +73,8 @@ def read_trec_qrels(path: Path, *, own: bool = False) -> pa.Table:
     Raises:
         InputError: When a line is no line of qrels, or a passage is judged twice for a query.
     """
-    return _table("qrels", "relevance", _read(path, own, 4, "is judged twice for", lambda fields: _grade(fields[3])))
+    found = _read(path, own, 4, "is judged twice for", lambda fields: _grade(fields[3]))
+    return rows_table("qrels", ((*pair, grade) for pair, grade in found.items()))
 
 
 def _read(
@@ -104,11 +104,6 @@ def _read(
             except ValueError as error:
                 raise InputError(f"{place}: {error}") from None
     return found
-
-
-def _table(name: str, value: str, found: Mapping[tuple[str, str], float]) -> pa.Table:
-    ids = {"query_id": [query_id for query_id, _ in found], "doc_id": [doc_id for _, doc_id in found]}
-    return table(name, {**ids, value: list(found.values())})
 
 
 def _number(text: str) -> float:
