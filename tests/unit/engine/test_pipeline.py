@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import ChangedError
-from denizen.engine.files import json_digest, read_json, tree_digest
+from denizen.engine.files import json_digest, tree_digest
 from denizen.engine.pipeline import Pipeline, differences, records
 from denizen.engine.settings import Params
 from denizen.engine.step import Context, Step, step
@@ -36,7 +36,6 @@ from tests.unit.engine.small_steps import (
     aside,
     double,
     first,
-    join,
     killed_at,
     operations,
     operations_of,
@@ -855,4 +854,3 @@ def test_the_disk_is_watched_in_these_tests(tmp_path: Path) -> None:
         (tmp_path / "e").unlink()
         shutil.rmtree(tmp_path / "a")
     assert seen == ["os.mkdir", "open", "os.link", "os.rename", "os.rename", "os.remove", "os.remove", "os.rmdir"]
-    assert read_json(tmp_path / "a") is None and join.name == "join"
