@@ -1,0 +1,83 @@
+"""Replies that were paid for stay paid: a prompt's key is what it was in every version before.
+
+A change of a prompt, a reply's form or the key's recipe changes these digests. Then all who have paid pay again, which
+must be worth it; the new digests go here with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from denizen.llm.answer import Failure, Prompt
+from denizen.llm.budget import Budget
+from denizen.llm.client import LLM
+from denizen.llm.replies import Replies
+from denizen.supervision.judging import LLMTeacher, Pair
+from denizen.supervision.synthesis import Expert, Task, question_prompts
+
+# the first digits, as the version of 2026-11-28 (9546fc2) made them
+KEYS = {
+    "grade": ["1763187f4b22eea1", "39cc84fc8afb5324"],
+    "grade again": ["2c42799aa6f3e813", "35df82512c1ada1a"],
+    "grade several": ["9696442d0e4e376b"],
+    "question": ["fa1f5da3f7488319"],
+    "keyword": ["ea7df4fc7cfeeb3e"],
+    "long": ["7914e0652052fb9e"],
+    "conversational": ["567bb32a7e848446"],
+    "multi-hop": ["751299cf98fe5348"],
+    "expert": ["1bf0f1ae312a2243"],
+    "expert without a domain": ["6d080f809ba9f751"],
+}
+PAIRS = [
+    Pair("q", "d1", "what is gout?", "Gout is a disease of the joints."),
+    Pair("q", "d2", "what is gout?", "Lupus is another."),
+]
+
+
+class Heard(LLM):
+    """Remembers what it is asked and has no reply."""
+
+    def ask(
+        self,
+        prompts: Sequence[Prompt],
+        stage: str,
+        progress: Callable[[int], None] = lambda count: None,
+        most: int | None = None,
+    ) -> list[Any]:
+        self.heard = list(prompts)
+        return [Failure(self.key(prompt), "budget", "", "") for prompt in prompts]
+
+
+def _expert(llm: Heard, domain: str) -> None:
+    expert = Expert(llm, "synthesis", lambda texts: np.eye(len(texts), dtype=np.float32), 7)
+    expert.write(["what is gout?", "what is lupus?"], domain, 3, None, lambda count: None)
+
+
+ASKED: dict[str, Callable[[Heard], Any]] = {
+    "grade": lambda llm: LLMTeacher(llm, "test").judge(PAIRS, lambda count: None),
+    "grade again": lambda llm: LLMTeacher(llm, "test", repeat=1).judge(PAIRS, lambda count: None),
+    "grade several": lambda llm: LLMTeacher(llm, "test", together=2).judge(PAIRS, lambda count: None),
+    "expert": lambda llm: _expert(llm, "joints"),
+    "expert without a domain": lambda llm: _expert(llm, ""),
+}
+
+
+def _prompts(what: str, llm: Heard) -> Sequence[Prompt]:
+    if what in ASKED:
+        ASKED[what](llm)
+        return llm.heard
+    sources = ("d1", "d2") if what == "multi-hop" else ("d1",)
+    domain = "" if what == "multi-hop" else "joints"
+    return question_prompts([Task(sources, what, domain, "train")], {pair.doc_id: pair.passage for pair in PAIRS})
+
+
+@pytest.mark.parametrize("what", KEYS)
+def test_a_prompt_has_the_key_that_it_always_had(what: str, tmp_path: Path) -> None:
+    replies = Replies(tmp_path / "replies.sqlite", "run")
+    llm = Heard("tiny", replies, Budget(allow_unpriced=True), endpoint="http://127.0.0.1:9/v1", thinking_tokens=77)
+    assert [llm.key(prompt)[:16] for prompt in _prompts(what, llm)] == KEYS[what]
