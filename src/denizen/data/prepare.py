@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from denizen.data import passages, splitting
-from denizen.data.artifacts import Corpus, Documents, Qrels, Queries
+from denizen.data.artifacts import Corpus, Documents, Part, Qrels, Queries
 from denizen.data.formats import Source
 from denizen.data.formats.source import SPLITS, source_files
 from denizen.data.leaks import check_leaks, find_leaks, leak_groups, without_leaks
@@ -101,49 +101,21 @@ class Given:
         return {name: Artifact(Path(name), digest) for name, digest in self.digests.items()}
 
 
-@dataclass(frozen=True)
 class Labelled(Artifact):
-    """A source with labels, ready to learn from."""
+    """A source with labels: passages, split queries, and what is relevant to them."""
 
-    @property
-    def corpus(self) -> Corpus:
-        """The passages."""
-        return self.part("corpus.parquet", Corpus)
-
-    @property
-    def queries(self) -> Queries:
-        """The queries, split."""
-        return self.part("queries.parquet", Queries)
-
-    @property
-    def qrels(self) -> Qrels:
-        """What is relevant to them."""
-        return self.part("qrels.parquet", Qrels)
+    corpus = Part("corpus.parquet", Corpus)
+    queries = Part("queries.parquet", Queries)
+    qrels = Part("qrels.parquet", Qrels)
 
 
-@dataclass(frozen=True)
 class Unlabelled(Artifact):
-    """A source without labels to learn from; its labelled test queries, if it has some."""
+    """A source without labels to learn from: passages, the side of each document, its labelled test queries, if any."""
 
-    @property
-    def corpus(self) -> Corpus:
-        """The passages."""
-        return self.part("corpus.parquet", Corpus)
-
-    @property
-    def documents(self) -> Documents:
-        """The side of each document."""
-        return self.part("documents.parquet", Documents)
-
-    @property
-    def test_queries(self) -> Queries:
-        """Labelled test queries."""
-        return self.part("test_queries.parquet", Queries)
-
-    @property
-    def labels(self) -> Qrels:
-        """Their qrels."""
-        return self.part("labels.parquet", Qrels)
+    corpus = Part("corpus.parquet", Corpus)
+    documents = Part("documents.parquet", Documents)
+    test_queries = Part("test_queries.parquet", Queries)
+    labels = Part("labels.parquet", Qrels)
 
     @property
     def has_labels(self) -> bool:

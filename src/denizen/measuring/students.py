@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from denizen.data.artifacts import Corpus, Documents, Model, Qrels, Queries, Run
+from denizen.data.artifacts import Corpus, Documents, Model, Part, Qrels, Queries, Run
 from denizen.data.tables import each, relevant, texts, write_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
@@ -120,19 +120,11 @@ def visible(
     ]
 
 
-@dataclass(frozen=True)
 class Choice(Artifact):
-    """A model that was chosen, with what goes on embedding with it."""
+    """A model that was chosen, with what has embedded the corpus with it."""
 
-    @property
-    def model(self) -> Model:
-        """The model."""
-        return self.part("model", Model)
-
-    @property
-    def index(self) -> Index:
-        """What has embedded the corpus with it."""
-        return self.part("encoder.json", Index)
+    model = Part("model", Model)
+    index = Part("encoder.json", Index)
 
     @property
     def best(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from denizen.data.artifacts import Candidates, Corpus, Examples, Judgments, Model, Qrels, Queries, Run
+from denizen.data.artifacts import Candidates, Corpus, Examples, Judgments, Model, Part, Qrels, Queries, Run
 from denizen.data.tables import each, only, relevant, texts, texts_by_id, write_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.settings import Params, Seeded, setting
@@ -79,19 +79,11 @@ class SelectingScored(Params):
     negatives: int = setting(1, "Mined negatives of an InfoNCE or GIST row.", least=0, most=64)
 
 
-@dataclass(frozen=True)
 class Answers(Artifact):
     """What a teacher has made known."""
 
-    @property
-    def qrels(self) -> Qrels:
-        """What is an answer."""
-        return self.part("qrels.parquet", Qrels)
-
-    @property
-    def judgments(self) -> Judgments:
-        """All that was judged, with what queries were written for."""
-        return self.part("judgments.parquet", Judgments)
+    qrels = Part("qrels.parquet", Qrels)
+    judgments = Part("judgments.parquet", Judgments)
 
 
 @dataclass(frozen=True)

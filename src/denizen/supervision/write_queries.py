@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from denizen.data.artifacts import Corpus, Documents, Model, Qrels, Queries
+from denizen.data.artifacts import Corpus, Documents, Model, Part, Qrels, Queries
 from denizen.data.prepare import NearDuplicates, Shares
 from denizen.data.splitting import SIDES
 from denizen.data.tables import each, only, rows_table, run_ranks, texts_by_id, write_table
@@ -79,19 +79,11 @@ class Synthesis(LLMChoice, Shares, NearDuplicates):
         return {"train": self.passages, **parts}
 
 
-@dataclass(frozen=True)
 class WrittenQueries(Artifact):
     """Queries that were written, and what for."""
 
-    @property
-    def queries(self) -> Queries:
-        """The queries of all splits."""
-        return self.part("queries.parquet", Queries)
-
-    @property
-    def sources(self) -> Qrels:
-        """The passages that they were written for."""
-        return self.part("sources.parquet", Qrels)
+    queries = Part("queries.parquet", Queries)
+    sources = Part("sources.parquet", Qrels)
 
 
 @dataclass(frozen=True)
