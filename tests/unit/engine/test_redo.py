@@ -16,11 +16,13 @@ from denizen.engine.artifact import Artifact
 from denizen.engine.errors import ChangedError
 from denizen.engine.pipeline import Pipeline, records
 from denizen.engine.redo import Redo, matches, open_redo
-from denizen.engine.step import Context
+from denizen.engine.settings import Params
+from denizen.engine.step import Context, step
 from tests.unit.engine.small_steps import (
     PLACES,
     Budget,
     Killed,
+    Text,
     Worked,
     Writing,
     afford,
@@ -172,24 +174,27 @@ def test_a_store_is_not_asked_for_what_is_to_be_done_anew_and_gets_the_new_resul
     assert worked(other) == []
 
 
-class Draw(list[str]):
-    """What the next texts are."""
+@step(version=1, makes=Text)
+def draw(out: Path, params: Params, ctx: Context) -> None:
+    """Comes to something else each time, as a step may that asks an LLM."""
+    ctx[Worked].append("draw")
+    (out / "text.txt").write_text(str(int(ctx[Budget])))
 
 
 def test_the_new_result_is_what_others_find(tmp_path: Path) -> None:
-    """A step that comes to something else each time, as one that asks an LLM may."""
-    store = tmp_path / "store"
+    def drawing(name: str, number: int, asked: str | None = None) -> tuple[str, list[str]]:
+        context = Context(resources={Worked: Worked(), Budget: Budget(number)})
+        redo = open_redo(tmp_path / name, asked, records(tmp_path / name))
+        run = Pipeline(tmp_path / name, tmp_path / "store", context, redo=redo)
+        return run(first, text=run(draw)).content, worked(run)
 
-    def drawing(name: str, draws: str, asked: str | None = None) -> tuple[str, list[str]]:
-        known = records(tmp_path / name)
-        context = Context(resources={Worked: Worked(), Budget: Budget(len(draws))})
-        run = Pipeline(tmp_path / name, store, context, redo=open_redo(tmp_path / name, asked, known))
-        return run(first, text=run(afford, Writing("aaaa"))).content, worked(run)
-
-    # afford is whole with 4 letters, so the budget does not show in its record
-    assert drawing("a", "1234") == ("a", ["afford 4", "first aaaa"])
-    assert drawing("a", "12345", "afford") == ("a", ["afford 5", "first aaaa"])
-    assert drawing("b", "1") == ("a", [])
+    assert drawing("a", 1) == ("1", ["draw", "first 1"])
+    assert drawing("b", 2) == ("1", [])
+    assert drawing("a", 3, "draw") == ("3", ["draw", "first 3"])
+    assert drawing("c", 4) == ("3", [])
+    # who has it already keeps it, and does not put it back into the store
+    assert drawing("b", 5) == ("1", [])
+    assert drawing("d", 6) == ("3", [])
 
 
 def test_a_call_that_stands_at_two_places_is_done_anew_once_for_both(source: Artifact, tmp_path: Path) -> None:
