@@ -1,0 +1,188 @@
+"""The first step, called without a pipeline: a source is cut, split or divided, and guarded against leaks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from denizen.data.formats import Source
+from denizen.data.formats.rows import BadRow
+from denizen.data.prepare import Dividing, Given, Splitting, content_digest, divide, given_by, prepare, source_digest
+from denizen.data.tables import read_table, rows_table
+from denizen.engine.errors import InputError, LeakError
+from denizen.engine.progress import Silent
+from denizen.engine.step import Context
+
+TOPICS = [f"{one}{two}" for one in ("gout", "lupus", "fever", "pain") for two in ("adults", "children", "elderly")]
+
+
+def source_of(
+    splits: Sequence[str | None] = (None,) * 12,
+    questions: Sequence[str] = tuple(f"what helps against {topic}" for topic in TOPICS),
+    texts: Sequence[str] = tuple(f"{topic} is treated with {topic[::-1]} and rest." for topic in TOPICS),
+    cut: bool = True,
+    **more: Any,
+) -> Source:
+    """A question with its own document for each topic."""
+    numbers = range(len(texts))
+    return Source(
+        rows_table("corpus", [{"doc_id": f"d{at:02}", "text": texts[at]} for at in numbers]),
+        rows_table(
+            "queries", [{"query_id": f"q{at:02}", "text": questions[at], "split": splits[at]} for at in numbers]
+        ),
+        rows_table("qrels", [{"query_id": f"q{at:02}", "doc_id": f"d{at:02}", "relevance": 1} for at in numbers]),
+        cut=cut,
+        bad_rows=more.pop("bad_rows", []),
+        **more,
+    )
+
+
+def _context(source: Source, **read: Any) -> Context:
+    return Context(Silent(), resources={Given: Given(lambda: source, {}, read)})
+
+
+def _prepare(folder: Path, source: Source, **settings: Any) -> dict[str, Any]:
+    folder.mkdir()
+    facts: dict[str, Any] = prepare(folder, Splitting.of(settings), _context(source), source={})
+    return facts
+
+
+def _divide(folder: Path, source: Source, **settings: Any) -> dict[str, Any]:
+    folder.mkdir()
+    facts: dict[str, Any] = divide(folder, Dividing.of(settings), _context(source, files=3), source={})
+    return facts
+
+
+def _side(folder: Path) -> dict[str, str]:
+    return {row["query_id"]: row["split"] for row in read_table(folder / "queries.parquet", "queries").to_pylist()}
+
+
+def _leaking() -> Source:
+    """The source's own splits; the first question of the test is one of training, too."""
+    questions = [f"what helps against {topic}" for topic in TOPICS]
+    questions[8] = questions[0].upper()
+    return source_of(["train"] * 6 + ["dev"] * 2 + ["test"] * 4, questions)
+
+
+def test_a_source_without_splits_is_split_by_document_without_leaks(tmp_path: Path) -> None:
+    facts = _prepare(tmp_path / "out", source_of(), dev_share=0.2, test_share=0.3)
+    assert facts["split"] == "by document and near-duplicate cluster" and facts["leaks"] == 0
+    assert sum(facts["queries"].values()) == 12 and min(facts["queries"].values()) >= 2
+    assert (facts["documents"], facts["passages"]) == (12, 12)
+    assert json.loads((tmp_path / "out/leaks.json").read_text()) == []
+    corpus = read_table(tmp_path / "out/corpus.parquet", "corpus")
+    assert corpus["doc_id"].to_pylist() == sorted(corpus["doc_id"].to_pylist())
+    assert _prepare(tmp_path / "again", source_of(), dev_share=0.2, test_share=0.3) == facts
+    assert _side(tmp_path / "again") == _side(tmp_path / "out")
+
+
+def test_splits_that_leak_stop_the_run_and_leave_no_table(tmp_path: Path) -> None:
+    with pytest.raises(LeakError, match=r"q08"):
+        _prepare(tmp_path / "out", _leaking())
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_leaking_queries_are_dropped_or_allowed_where_that_is_wanted(tmp_path: Path) -> None:
+    dropped = _prepare(tmp_path / "dropped", _leaking(), drop_leaks=True)
+    assert (dropped["queries_dropped_as_leaks"], dropped["leaks"]) == (1, 0)
+    # of the learning side: what is measured stays as it was
+    assert "q00" not in _side(tmp_path / "dropped") and _side(tmp_path / "dropped")["q08"] == "test"
+    allowed = _prepare(tmp_path / "allowed", _leaking(), allow_leak=True)
+    assert (allowed["queries_dropped_as_leaks"], allowed["leaks"]) == (0, 1)
+    assert _side(tmp_path / "allowed")["q08"] == "test"
+    (leak,) = json.loads((tmp_path / "allowed/leaks.json").read_text())
+    assert "q08" in json.dumps(leak)
+    # split anew, both stand on one side
+    anew = _prepare(tmp_path / "anew", _leaking(), split="document", dev_share=0.2, test_share=0.3)
+    assert anew["leaks"] == 0
+
+
+def test_dev_is_cut_from_train_where_the_source_has_none(tmp_path: Path) -> None:
+    facts = _prepare(tmp_path / "out", source_of(["train"] * 8 + ["test"] * 4), dev_share=0.25)
+    assert facts["split"] == "the source's own, dev cut from train by document"
+    side = _side(tmp_path / "out")
+    assert [side[f"q{at:02}"] for at in range(8, 12)] == ["test"] * 4
+    assert 1 <= facts["queries"]["dev"] <= 3 and facts["queries"]["test"] == 4
+
+
+def test_queries_outside_the_source_s_splits_are_left_out_and_an_empty_split_is_said(tmp_path: Path) -> None:
+    splits = ["train"] * 6 + [None] * 2 + ["dev"] * 2 + ["test"] * 2
+    facts = _prepare(tmp_path / "out", source_of(splits))
+    assert facts["split"] == "the source's own" and not {"q06", "q07"} & set(_side(tmp_path / "out"))
+    with pytest.raises(InputError, match=r"no query is in dev, test \(found: {'train': 11, 'dev': 0, 'test': 0}\)"):
+        _prepare(tmp_path / "empty", source_of(["dev", *["train"] * 11], ["  ", *TOPICS[1:]], ["", *TOPICS[1:]]))
+
+
+def test_rows_that_could_not_be_read_are_failures(tmp_path: Path) -> None:
+    source = source_of(bad_rows=[BadRow("line 3", "no answer", "{}")], parts_left_out=("extra",))
+    facts = _prepare(tmp_path / "out", source)
+    assert (facts["skipped_rows"], facts["parts_left_out"]) == (1, ["extra"])
+    rows = read_table(tmp_path / "out/failures.parquet", "failures").to_pylist()
+    assert rows == [{"stage": "corpus", "key": "line 3", "error": "no answer", "raw": "{}"}]
+
+
+@pytest.mark.parametrize(("cut", "merged"), [(True, 2), (False, 1)])
+def test_equal_questions_become_one_where_published_figures_do_not_count_them(
+    cut: bool, merged: int, tmp_path: Path
+) -> None:
+    questions = [f"what helps against {topic}" for topic in TOPICS]
+    questions[1], questions[11] = questions[0], questions[10]
+    source = source_of(["train"] * 6 + ["dev"] * 2 + ["test"] * 4, questions, cut=cut)
+    facts = _prepare(tmp_path / "out", source)
+    assert sum(facts["queries"].values()) == 12 - merged
+    assert facts["queries"]["train"] == 5
+
+
+def test_documents_are_divided_and_labels_for_training_are_not_used(tmp_path: Path) -> None:
+    facts = _divide(tmp_path / "out", source_of(["train"] * 12), dev_share=0.2, test_share=0.3)
+    assert facts["sides"] == {"train": 6, "dev": 2, "test": 4} and facts["labelled_test_queries"] == 0
+    assert facts["read"] == {"files": 3}
+    for name, schema in (("test_queries", "queries"), ("labels", "qrels")):
+        assert len(read_table(tmp_path / f"out/{name}.parquet", schema)) == 0
+
+
+def test_documents_of_labelled_test_and_dev_queries_and_their_copies_stand_on_their_sides(tmp_path: Path) -> None:
+    texts = [f"{topic} is treated with {topic[::-1]} and rest." for topic in TOPICS]
+    # copies of a document of the test, and of one of dev
+    texts[1], texts[2] = texts[10], texts[9]
+    splits = ["train"] * 8 + ["dev", "dev", "test", "test"]
+    facts = _divide(tmp_path / "out", source_of(splits, texts=texts))
+    rows = read_table(tmp_path / "out/documents.parquet", "documents").to_pylist()
+    side = {row["parent_id"]: row["split"] for row in rows}
+    assert {name: side[name] for name in ("d10", "d11", "d01")} == dict.fromkeys(("d10", "d11", "d01"), "test")
+    assert {name: side[name] for name in ("d08", "d09", "d02")} == dict.fromkeys(("d08", "d09", "d02"), "dev")
+    assert facts["labelled_test_queries"] == 2
+    kept = read_table(tmp_path / "out/test_queries.parquet", "queries")["query_id"].to_pylist()
+    labels = read_table(tmp_path / "out/labels.parquet", "qrels")["query_id"].to_pylist()
+    assert kept == labels == ["q10", "q11"]
+
+
+def test_a_document_of_test_and_dev_stands_on_the_test_side(tmp_path: Path) -> None:
+    source = source_of(["train"] * 9 + ["dev", "dev", "test"])
+    rows = [*source.qrels.to_pylist(), {"query_id": "q10", "doc_id": "d11", "relevance": 1}]
+    both = Source(source.documents, source.queries, rows_table("qrels", rows), cut=True, bad_rows=[])
+    _divide(tmp_path / "out", both)
+    found = read_table(tmp_path / "out/documents.parquet", "documents").to_pylist()
+    assert {row["parent_id"]: row["split"] for row in found}["d11"] == "test"
+
+
+def test_a_source_is_known_by_its_files_or_by_what_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "run").mkdir(parents=True)
+    for name in ("a.jsonl", "run/b.jsonl", ".hidden"):
+        (folder / name).write_text(name)
+    assert set(source_digest(str(folder))) == {"a.jsonl", "run/b.jsonl"}
+    # what the run itself writes there is no part of it
+    before = source_digest(str(folder), folder / "run")
+    assert set(before) == {"a.jsonl"} and set(source_digest(str(folder / "a.jsonl"))) == {"a.jsonl"}
+    (folder / "a.jsonl").write_text("changed")
+    assert source_digest(str(folder), folder / "run") != before
+    one, other = (given_by(source_of, source_of(questions=[text, *TOPICS[1:]])) for text in ("a", "b"))
+    assert one.digests == content_digest(source_of(questions=["a", *TOPICS[1:]]))
+    assert {name for name in one.digests if one.digests[name] != other.digests[name]} == {"queries"}
+    assert {name: made.digest for name, made in one.source.items()} == one.digests
+    assert given_by(source_of, str(folder), folder / "run").digests == source_digest(str(folder), folder / "run")
