@@ -138,8 +138,8 @@ class AdaptConfig:
         # soft scores say how much better, and only margins use that
         own = {"loss": "margin-mse"} if teacher == "cross-encoder" else {}
         usual = {**PRESETS[preset], **own}
-        self._known = settings_of(*_COMMON, SUPERVISIONS[teacher])
-        _check_effect(given, usual, self._known, teacher)
+        known = settings_of(*_COMMON, SUPERVISIONS[teacher])
+        _check_effect(given, usual, known, teacher)
         values = {**usual, **given, "source": source, "preset": preset}
         self.training = Training.of(values)
         self.searching = Searching.of(values)
@@ -148,7 +148,7 @@ class AdaptConfig:
         self.supervision = cast("Labels | TaughtByLLM | TaughtByCrossEncoder", SUPERVISIONS[teacher].of(values))
         parts = [kind.of(values).as_dict() for kind in _COMMON]
         found = {name: value for part in (*parts, self.supervision.as_dict()) for name, value in part.items()}
-        self._values = {name: found[name] for name in self._known}
+        self._values = {name: found[name] for name in known}
         _check_together(self._values)
 
     def __getattr__(self, name: str) -> Any:
