@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import re
@@ -14,7 +13,7 @@ import pytest
 
 from denizen import __version__, cli
 from denizen.engine.errors import LeakError
-from denizen.recipes.config import AdaptConfig
+from denizen.recipes.config import SETTINGS
 
 PAIRS = '{"question": "what is gout", "answer": "a disease"}\n'
 
@@ -32,9 +31,34 @@ def test_every_setting_is_an_option_of_adapt(
     monkeypatch.setenv("COLUMNS", "200")
     assert run(monkeypatch, "adapt", "--help") == 0
     shown = capsys.readouterr().out
-    for spec in dataclasses.fields(AdaptConfig):
-        if spec.name != "source":
-            assert re.search(rf"--{spec.name.replace('_', '-')}\b", shown), spec.name
+    for name in SETTINGS:
+        if name != "source":
+            assert re.search(rf"--{name.replace('_', '-')}\b", shown), name
+
+
+@pytest.mark.parametrize(
+    "command", ["gate", "evaluate", "report", "explain", "audit", "pool", "retry", "merge", "demo"]
+)
+def test_every_command_can_be_quiet_give_json_and_show_where_it_failed(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(monkeypatch, command, "--help") == 0
+    shown = capsys.readouterr().out
+    assert all(re.search(rf"{option}\b", shown) for option in ("--quiet", "--json", "--debug"))
+
+
+def test_settings_that_are_not_given_are_left_to_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+
+    def gate(model: str, base: str, **options: object) -> dict[str, object]:
+        given.update(options, model=model, base=base)
+        return {"met": True, "measure": "nDCG@10", "sets": {}}
+
+    monkeypatch.setattr("denizen.recipes.gate.gate", gate)
+    assert run(monkeypatch, "gate", "M", "--base", "B", "--general", "one", "--general", "two", "--quiet") == 0
+    assert type(given.pop("progress")).__name__ == "Silent"
+    assert given == {"model": "M", "base": "B", "general": ["one", "two"], "out": None, "store": ""}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +128,7 @@ def test_every_failure_has_its_exit_code_and_no_traceback(
     def fail(*arguments: object, **settings: object) -> None:
         raise error
 
-    monkeypatch.setattr("denizen.recipes.adapt.adapt", fail)
+    monkeypatch.setattr("denizen.api.adapt", fail)
     assert run(monkeypatch, "adapt", "x", "--out", "y") == code
     printed = capsys.readouterr().err
     assert message in printed
@@ -115,7 +139,7 @@ def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     def fail(*arguments: object, **settings: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("denizen.recipes.adapt.adapt", fail)
+    monkeypatch.setattr("denizen.api.adapt", fail)
     assert run(monkeypatch, "adapt", "x", "--out", "y", "--debug") == 1
     assert "Traceback" in capsys.readouterr().err
 

@@ -1,39 +1,31 @@
-"""The `denizen` command: the app, its exit codes, and what it says when something goes wrong."""
+"""The `denizen` command: what all commands have, the exit codes, and what is said when something goes wrong."""
 
 from __future__ import annotations
 
 import errno
+import inspect
+import json
 import sys
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from denizen.cli.options import add_settings
-from denizen.engine.errors import DenizenError
+from denizen.cli.options import Settings, as_option
+from denizen.engine.errors import DenizenError, GateError
 
-
-class _Group(TyperGroup):
-    """The commands; settings become options of the one that is called."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Completes the command before it is looked up."""
-        info = next((each for each in app.registered_commands if args and each.name == args[0]), None)
-        if info is not None and info.callback is not None and add_settings(info.callback):
-            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            alone.command(name=info.name)(info.callback)
-            self.commands[args[0]] = typer.main.get_command(alone)
-        return super().resolve_command(ctx, args)
+if TYPE_CHECKING:
+    from denizen.engine.settings import Setting
 
 
-app = typer.Typer(
-    name="denizen",
-    cls=_Group,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON to standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
 
+app = typer.Typer(name="denizen", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# name of a command that takes settings to what makes them its options
+_completions: dict[str, Callable[[], None]] = {}
 # set by the command that runs, read by main() when something goes wrong
 _debug = False
 
@@ -52,9 +44,74 @@ _MACHINE_ERRORS = {
 }
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a command has come to.
+
+    Attributes:
+        report: For machines.
+        lines: For people.
+        gate: What was measured of forgetting; where it is not met, the command ends with exit code 4.
+    """
+
+    report: dict[str, Any]
+    lines: list[str]
+    gate: dict[str, Any] | None = None
+
+
+def command(name: str, settings: Settings | None = None) -> Callable[[Callable[..., Told]], None]:
+    """Makes a function a command that also has --quiet, --json and --debug.
+
+    Args:
+        name: The command.
+        settings: What it takes beside its own options. Its `**settings` are those that are given, and `progress`.
+    """
+
+    def register(work: Callable[..., Told]) -> None:
+        def run(*, quiet: Quiet = False, as_json: Json = False, debug: Debug = False, **given: Any) -> None:
+            global _debug
+            _debug = debug
+            from denizen.engine.progress import Silent, Terminal
+
+            if _takes_settings(work):
+                given["progress"] = Silent() if quiet else Terminal()
+            told = work(**{key: value for key, value in given.items() if value is not None})
+            if as_json:
+                typer.echo(json.dumps(told.report, indent=2, ensure_ascii=False))
+            elif not quiet:
+                typer.echo("\n".join(told.lines))
+            _check_gate(told.gate)
+
+        own = [*_named(work), *_named(run)]
+
+        def complete(more: Iterable[Setting] = ()) -> None:
+            # what has no default is an argument of the command
+            options = [as_option(each) for each in more if not each.required]
+            run.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+
+        complete()
+        if settings:
+            _completions[name] = lambda: complete(settings())
+        app.command(name=name, help=work.__doc__)(run)
+
+    return register
+
+
+def _named(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    every = inspect.signature(function, eval_str=True).parameters.values()
+    return [each for each in every if each.kind is not inspect.Parameter.VAR_KEYWORD]
+
+
+def _takes_settings(function: Callable[..., Any]) -> bool:
+    return len(_named(function)) < len(inspect.signature(function).parameters)
+
+
 def main() -> None:
     """The `denizen` command: runs the app and turns errors into messages and exit codes."""
     try:
+        # what a command takes is looked up when it is called, for --help of all must answer at once
+        for name in sys.argv[1:2]:
+            _completions.get(name, lambda: None)()
         # typer gives the exit code back: 130 when it saw an interruption
         code = app(standalone_mode=False) or 0
         if code == _INTERRUPTED:
@@ -64,17 +121,13 @@ def main() -> None:
         _fail("interrupted; run the same command again to continue", _INTERRUPTED)
     except DenizenError as error:
         _fail(str(error), error.exit_code)
-    except OSError as error:
-        advice = _MACHINE_ERRORS.get(error.errno or 0)
-        if advice is None:
-            _fail(f"{type(error).__name__}: {error} (a fault of denizen; --debug shows where)", 1)
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{advice}", 2)
     except Exception as error:  # noqa: BLE001
         usage = getattr(error, "format_message", None)
         if usage is not None:
             # bare `denizen` has printed its help and has nothing to add
             _fail(usage(), 2)
+        if isinstance(error, OSError) and (advice := _MACHINE_ERRORS.get(error.errno or 0)):
+            _fail(f"{error.filename}: {advice}" if error.filename else advice, 2)
         _fail(f"{type(error).__name__}: {error} (a fault of denizen; --debug shows where)", 1)
 
 
@@ -95,10 +148,14 @@ def _common(
     """Makes a general retrieval model a native of your documents, and proves what that was worth."""
 
 
-def set_debug(debug: bool) -> None:
-    """Whether an error shows its traceback."""
-    global _debug
-    _debug = debug
+def _check_gate(gate: dict[str, Any] | None) -> None:
+    if gate is not None and not gate["met"]:
+        changes = ", ".join(f"{role} {change:+.4f}" for role, change in gate["change"].items())
+        what = f"{gate['measure']} changes by {changes}" if any(gate["change"].values()) else "nothing keeps the limit"
+        raise GateError(
+            f"the gate is not met: {what}, and a mean may fall by {gate['limit']:g} at most. Train less, merge with "
+            "the base, or raise --forgetting-limit"
+        )
 
 
 def _fail(message: str, code: int) -> None:

@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from denizen.cli.app import app, set_debug
-from denizen.cli.options import Debug, Json, Quiet, given, with_settings
-from denizen.cli.printing import make_progress
+from denizen.cli.app import Told, command
 
 if TYPE_CHECKING:
     from denizen.engine.settings import Setting
 
 
-def _ingest(
-    paths: Annotated[list[str], typer.Argument(help="Files and folders, of any kind; zip and tar are looked into.")],
-    *,
-    out: Annotated[Path, typer.Option(help="The corpus's folder. The same command again reads what has changed.")],
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
-    **settings: Any,
-) -> None:
-    """Read files into a clean corpus of passages: PDF, HTML, filings, office files, mail, tables, text, archives."""
-    set_debug(debug)
-    from denizen.ingest.ingest import ingest, ingest_lines
-    from denizen.ingest.settings import IngestConfig
-
-    config = IngestConfig(tuple(paths), **given(settings))
-
-    report = ingest(config, out, progress=make_progress(quiet))
-    if as_json:
-        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
-    elif not quiet:
-        typer.echo("\n".join(ingest_lines(report, out)))
-
-
-def _settings() -> Mapping[str, Setting]:
+def _settings() -> Iterable[Setting]:
     from denizen.engine.settings import settings_of
     from denizen.ingest.settings import IngestConfig
 
-    return settings_of(IngestConfig)
+    return settings_of(IngestConfig).values()
 
 
-app.command(name="ingest")(with_settings(_ingest, _settings))
+@command("ingest", _settings)
+def ingest(
+    paths: Annotated[list[str], typer.Argument(help="Files and folders, of any kind; zip and tar are looked into.")],
+    *,
+    out: Annotated[Path, typer.Option(help="The corpus's folder. The same command again reads what has changed.")],
+    **settings: Any,
+) -> Told:
+    """Read files into a clean corpus of passages: PDF, HTML, filings, office files, mail, tables, text, archives."""
+    from denizen.ingest.ingest import ingest, ingest_lines
+    from denizen.ingest.settings import IngestConfig
+
+    progress = settings.pop("progress")
+    report = ingest(IngestConfig(tuple(paths), **settings), out, progress=progress)
+    return Told(report, ingest_lines(report, out))
 
 
-@app.command(name="download-filings")
-def download_filings(  # noqa: PLR0913
+@command("download-filings")
+def download_filings(
     companies: Annotated[list[str], typer.Argument(help="Tickers or CIK numbers.")],
     *,
     out: Annotated[Path, typer.Option(help="The folder of the filings; what is there is not fetched again.")],
@@ -67,28 +54,13 @@ def download_filings(  # noqa: PLR0913
     since: Annotated[str, typer.Option(help="The earliest date of filing, as 2020-01-31.")] = "",
     until: Annotated[str, typer.Option(help="The latest date of filing.")] = "",
     limit: Annotated[int, typer.Option(help="Most filings of each company and form, newest first.", min=1)] = 10,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+    **settings: Any,
+) -> Told:
     """Fetch SEC filings of companies, for ingest; the only command that uses a network by itself."""
-    set_debug(debug)
-    from denizen.ingest.download_filings import download_filings as run_download
+    from denizen.ingest.download_filings import download_filings
 
-    report = run_download(
-        companies,
-        form or ["10-K"],
-        out,
-        identity=identity,
-        since=since,
-        until=until,
-        limit=limit,
-        progress=make_progress(quiet),
-    )
-    if as_json:
-        typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
-    elif not quiet:
-        forms = ", ".join(f"{name} {count:,}" for name, count in report["forms"].items())
-        typer.echo(f"{report['downloaded']:,} filings fetched, {report['present']:,} were there: {forms or 'none'}")
-        for address in report["missing"]:
-            typer.echo(f"  missing: {address}")
+    when: dict[str, Any] = {"since": since, "until": until}
+    report = download_filings(companies, form or ["10-K"], out, identity=identity, **when, limit=limit, **settings)
+    forms = ", ".join(f"{name} {count:,}" for name, count in report["forms"].items())
+    lines = [f"{report['downloaded']:,} filings fetched, {report['present']:,} were there: {forms or 'none'}"]
+    return Told(report, [*lines, *(f"  missing: {address}" for address in report["missing"])])
