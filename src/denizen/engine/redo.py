@@ -50,6 +50,11 @@ class Redo:
             self.path.unlink(missing_ok=True)
 
 
+def was_stopped(folder: Path) -> bool:
+    """Whether a redoing has begun in a run's folder that has not ended."""
+    return read_json(folder / _FILE) is not None
+
+
 def open_redo(folder: Path, asked: str | None, known: Mapping[str, Mapping[str, Any]]) -> Redo:
     """What is left of an earlier redoing that was stopped, or what is asked for now.
 

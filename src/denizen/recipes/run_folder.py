@@ -8,6 +8,7 @@ from typing import Any
 from denizen.engine.errors import ChangedError, InputError
 from denizen.engine.files import read_json, write_json
 from denizen.engine.pipeline import differences
+from denizen.engine.redo import was_stopped
 from denizen.llm.client import LLM
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.supervision.taught import Taught
@@ -54,7 +55,8 @@ def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
     """Writes config.json for a new run, or refuses settings that differ from those of what is there.
 
     Raises:
-        ChangedError: Naming each setting that differs, unless a step is to be done anew.
+        ChangedError: Naming each setting that differs, unless a step is to be done anew, or was being done anew when
+            an earlier run was stopped: what each step was made with is then for its record to say.
     """
     check_version(out)
     before, now = read_json(out / _CONFIG), config.as_dict()
@@ -68,7 +70,7 @@ def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
         before.pop(name, None)
         now.pop(name, None)
     changed = differences(before, now)
-    if changed and redo is None:
+    if changed and redo is None and not was_stopped(out):
         raise ChangedError(
             f"{out} holds a run with other settings: {'; '.join(changed)}. Use another --out, or --redo STEP "
             "(such as round-0/student) to replace that step and what follows"
