@@ -10,19 +10,22 @@ import yaml
 
 def merge_card(found: dict[str, Any]) -> str:
     """The card for the contents of merge.json."""
-    from huggingface_hub import ModelCardData
-
-    front = ModelCardData(
-        base_model=[name for name in (found["base"], *found["models"]) if "/" in name] or None,
-        library_name="sentence-transformers",
-        pipeline_tag="sentence-similarity",
-        tags=["sentence-transformers", "sentence-similarity", "feature-extraction", "merge", "denizen"],
-    )
+    hub = [name for name in (found["base"], *found["models"]) if "/" in name]
+    front = front_matter("merge", base_model=hub or None)
     return (
-        f"---\n{front.to_yaml()}\n---\n\n# {', '.join(found['models'])} merged with {found['base']}\n\n"
+        f"---\n{front}\n---\n\n# {', '.join(found['models'])} merged with {found['base']}\n\n"
         f"By {found['method']}. Weights say how far it goes from the base towards each model.\n\n"
         f"```yaml\n{yaml.safe_dump(found, sort_keys=False)}```\n"
     )
+
+
+def front_matter(*tags: str, **more: Any) -> str:
+    """What hubs read of a card."""
+    from huggingface_hub import ModelCardData
+
+    kind = ["sentence-transformers", "sentence-similarity", "feature-extraction"]
+    data = ModelCardData(library_name=kind[0], pipeline_tag=kind[1], tags=[*kind, *tags, "denizen"], **more)
+    return str(data.to_yaml())
 
 
 def name_on_card(model: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from denizen.merging.merge_card import front_matter, name_on_card
 from denizen.reports.rendering import render
 from denizen.reports.results import baseline_lines, gate_lines, gate_sentence, records, result_lines, unchanged
 
@@ -15,7 +16,7 @@ _PATHS = {"source", "model", "guide", "cross_encoder", "query_log", "general", "
 
 def title(report: dict[str, Any]) -> str:
     """What a run was, as a title."""
-    base, source = _base_name(report["base_model"])[0], Path(report["config"]["source"]).name
+    base, source = name_on_card(report["base_model"]), Path(report["config"]["source"]).name
     if report["chosen"] == "base":
         return f"{base}, unchanged after an attempt to adapt it to {source}"
     return f"{base}, adapted to {source}"
@@ -53,11 +54,10 @@ def model_card(report: dict[str, Any], without_effect: Collection[str]) -> str:
 
 
 def _front_matter(report: dict[str, Any]) -> str:
-    """What hubs read of a model card: tags, the base model, and the results as model-index."""
-    from huggingface_hub import EvalResult, ModelCardData
+    """What hubs read of a model card, with the results as model-index."""
+    from huggingface_hub import EvalResult
 
     source = Path(report["config"]["source"]).name
-    base, on_hub = _base_name(report["base_model"])
     results = [
         EvalResult(
             task_type="information-retrieval",
@@ -72,15 +72,8 @@ def _front_matter(report: dict[str, Any]) -> str:
         for row in records(report)
         if row["system"] == "adapted"
     ]
-    data = ModelCardData(
-        base_model=base if on_hub else None,
-        library_name="sentence-transformers",
-        pipeline_tag="sentence-similarity",
-        tags=["sentence-transformers", "sentence-similarity", "feature-extraction", "denizen"],
-        model_name=title(report),
-        eval_results=results,
-    )
-    return str(data.to_yaml())
+    base = name_on_card(report["base_model"])
+    return front_matter(base_model=base if "/" in base else None, model_name=title(report), eval_results=results)
 
 
 def taught_by(report: dict[str, Any]) -> str:
@@ -94,13 +87,3 @@ def taught_by(report: dict[str, Any]) -> str:
 def sentence(text: str) -> str:
     """The text with a capital at its beginning and a full stop at its end."""
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def _base_name(model: str) -> tuple[str, bool]:
-    """What to call the base model, and whether that is its name on the hub."""
-    folder = Path(model).expanduser()
-    if folder.exists():
-        folder = folder.resolve()
-        # the model of a run is called after the run
-        return folder.parent.name if folder.name == "model" else folder.name, False
-    return (model if "/" in model else f"sentence-transformers/{model}"), True

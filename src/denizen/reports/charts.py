@@ -45,12 +45,9 @@ class Mark:
 
 
 def bars(rows: Sequence[Bar], alt: str, *, signed: bool = False) -> str:
-    """Horizontal bars with intervals; the name stands above its bar, so that long names fit on a phone.
+    """Horizontal bars with intervals, from 0 at the left or, if signed, from a zero line in the middle.
 
-    Args:
-        rows: From top to bottom.
-        alt: What the chart shows.
-        signed: Draw from a zero line in the middle; else from 0 at the left.
+    The name stands above its bar, so that long names fit on a phone.
     """
     ends = [end for row in rows for end in (row.of.value, row.of.low, row.of.high)]
     most = max((abs(end) if signed else end for end in ends), default=0.0) or 1.0
@@ -74,13 +71,7 @@ def bars(rows: Sequence[Bar], alt: str, *, signed: bool = False) -> str:
 
 
 def lines(series: Series, names: Sequence[str], alt: str) -> str:
-    """Curves over a few steps, each with its last value.
-
-    Args:
-        series: The curves.
-        names: Of the steps.
-        alt: What the chart shows.
-    """
+    """Curves over a few named steps, each with its last value."""
     height = 190
     axis, y_of = _y_axis([value for _, _, values in series for value in values], height, _TOP)
     x_of = _scale(0, max(1, len(names) - 1), _LEFT, WIDTH - 62)
@@ -92,11 +83,8 @@ def lines(series: Series, names: Sequence[str], alt: str) -> str:
     for name, kind, values in series:
         places = [(x_of(step), y_of(value)) for step, value in enumerate(values)]
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-        dots = "".join(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5">'
-            f"<title>{escape(name)}, {escape(step)}: {value:.3f}</title></circle>"
-            for (x, y), value, step in zip(places, values, names, strict=True)
-        )
+        told = (f"{name}, {step}: {value:.3f}" for step, value in zip(names, values, strict=True))
+        dots = "".join(_dot(*place, 3.5, text) for place, text in zip(places, told, strict=True))
         x, y = places[-1]
         # names of curves that end close to one another step aside
         while any(abs(y - other) < 13 for other in used):
@@ -108,15 +96,7 @@ def lines(series: Series, names: Sequence[str], alt: str) -> str:
 
 
 def scatter(marks: Sequence[Mark], x_name: str, y_name: str, alt: str, limit: float | None = None) -> str:
-    """Points; those of kind "chosen" stand out, and a limit on x is a line.
-
-    Args:
-        marks: The points.
-        x_name: What x is.
-        y_name: What y is.
-        alt: What the chart shows.
-        limit: Where x must not be below.
-    """
+    """Points; those of kind "chosen" stand out, and the limit that x must not be below is a line."""
     height = 270
     low, high = _range([mark.x for mark in marks] + ([limit] if limit is not None else []))
     x_of = _scale(low, high, _LEFT, WIDTH - _RIGHT)
@@ -140,10 +120,8 @@ def scatter(marks: Sequence[Mark], x_name: str, y_name: str, alt: str, limit: fl
             row = _free_row(x + side, y, len(mark.name) * (1 if side > 0 else -1), taken, height)
             label = f'<text x="{x + side:.1f}" y="{row:.1f}"{anchor}>{escape(mark.name)}</text>'
         kind = f"{mark.kind} hollow" if mark.hollow else mark.kind
-        parts.append(
-            f'<g class="{kind}"><circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if mark.kind == "chosen" else 4}">'
-            f"<title>{escape(mark.name)}: {mark.x:+.4f}, {mark.y:.3f}</title></circle>{label}</g>"
-        )
+        dot = _dot(x, y, 6 if mark.kind == "chosen" else 4, f"{mark.name}: {mark.x:+.4f}, {mark.y:.3f}")
+        parts.append(f'<g class="{kind}">{dot}{label}</g>')
     return _svg(height, alt, parts)
 
 
@@ -165,13 +143,7 @@ def _free_row(x: float, y: float, letters: int, taken: list[tuple[float, float]]
 
 
 def histogram(series: Series, alt: str, bins: int = 24) -> str:
-    """Distributions over one range, drawn over one another.
-
-    Args:
-        series: The distributions.
-        alt: What the chart shows.
-        bins: How many bars.
-    """
+    """Distributions over one range, drawn over one another."""
     height = 150
     low, high = _range([value for _, _, values in series for value in values], room=0.0)
     edges = np.linspace(low, high, bins + 1)
@@ -217,6 +189,10 @@ def _range(values: Sequence[float], room: float = 0.08) -> tuple[float, float]:
     low, high = min(values, default=0.0), max(values, default=1.0)
     wide = (high - low) or max(abs(high), 0.1) * 0.1
     return low - wide * room, high + wide * room if high > low else low + wide
+
+
+def _dot(x: float, y: float, radius: float, text: str) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{escape(text)}</title></circle>'
 
 
 def _svg(height: int, alt: str, parts: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from denizen.reports.results import change
+
 
 def pool_lines(found: dict[str, Any]) -> list[str]:
     """The contents of pool.json."""
@@ -15,12 +17,8 @@ def pool_lines(found: dict[str, Any]) -> list[str]:
             lines.append(f"{title} (query, document) pairs: {part['pairs']} graded{note}{failed}; {part['ended']}")
             lines += [
                 f"  {measure:<6} {value['mean']:.3f} +- {value['standard_error']:.3f}  {name}"
-                + _difference(part["differences"][measure].get(name))
+                + (f"  {change(apart)}" if (apart := part["differences"][measure].get(name)) else "")
                 for measure, of_model in part["means"].items()
                 for name, value in of_model.items()
             ]
     return lines
-
-
-def _difference(apart: dict[str, float] | None) -> str:
-    return f"  {apart['value']:+.3f} [{apart['low']:+.3f}, {apart['high']:+.3f}]" if apart else ""

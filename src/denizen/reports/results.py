@@ -36,7 +36,7 @@ def baseline_lines(report: dict[str, Any]) -> Table:
     rows = [["beside it", *(text for name in measures for text in (name, "adapted is better by"))]]
     for system in (name for name in SYSTEMS if name in report and name not in ("base", "adapted")):
         better = report["advantages"][system]
-        cells = [cell for name in measures for cell in (f"{report[system][name]:.3f}", _change(better[name]))]
+        cells = [cell for name in measures for cell in (f"{report[system][name]:.3f}", change(better[name]))]
         rows.append([SYSTEMS[system], *cells])
     return rows if len(rows) > 1 else []
 
@@ -66,8 +66,8 @@ def gate_lines(gate: dict[str, Any]) -> Table:
     rows = [["forgetting", "role", "queries", f"base {measure}", "adapted", "change"]]
     for name, found in gate["sets"].items():
         values = [f"{found['means'][system][measure]:.3f}" for system in ("base", "adapted")]
-        change = _change(found["differences"]["adapted"][measure])
-        rows.append([name, found["role"], f"{found['queries']:,}", *values, change])
+        apart = change(found["differences"]["adapted"][measure])
+        rows.append([name, found["role"], f"{found['queries']:,}", *values, apart])
     return rows
 
 
@@ -78,7 +78,7 @@ def comparison_lines(report: dict[str, Any]) -> Table:
     rows = [["model", *names]]
     rows += [[system, *(f"{values[name]:.3f}" for name in names)] for system, values in report["means"].items()]
     for system, found in report["differences"].items():
-        rows.append([f"{system} - {first}", *(_change(found[name]) for name in names)])
+        rows.append([f"{system} - {first}", *(change(found[name]) for name in names)])
         rows.append(["  p", *(f"{found[name]['p']:.4f}" for name in names)])
     return rows
 
@@ -95,9 +95,9 @@ def records(report: dict[str, Any]) -> list[dict[str, Any]]:
         for system, means in found["means"].items():
             for measure, value in means.items():
                 row = {"set": name, "role": found["role"], "queries": found["queries"], "system": system}
-                change = found["differences"].get(system, {}).get(measure, {})
-                numbers = {key: change.get(key) for key in ("low", "high", "p")}
-                rows.append({**row, "measure": measure, "value": value, "difference": change.get("value"), **numbers})
+                apart = found["differences"].get(system, {}).get(measure, {})
+                numbers = {key: apart.get(key) for key in ("low", "high", "p")}
+                rows.append({**row, "measure": measure, "value": value, "difference": apart.get("value"), **numbers})
     return rows
 
 
@@ -170,7 +170,8 @@ def headline(report: dict[str, Any]) -> str:
     )
 
 
-def _change(found: dict[str, float]) -> str:
+def change(found: dict[str, float]) -> str:
+    """A difference with its interval."""
     return f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
 
 
