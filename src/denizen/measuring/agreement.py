@@ -12,12 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from denizen.data.relatedness import POSITIVE
 from denizen.engine.errors import InputError
 
 Weights = Literal["none", "quadratic"]
-
-# the grade from which on a passage counts as relevant: it answers the query by itself
-RELEVANT = 4
 
 _Values = np.ndarray[Any, np.dtype[np.float64]]
 _Grades = np.ndarray[Any, np.dtype[np.int64]]
@@ -134,7 +132,7 @@ def positive_rates(judge: Sequence[int], truth: Sequence[int]) -> Rates:
         InputError: When the two have not graded the same number of pairs.
     """
     judged, true = _aligned(judge, truth)
-    said, relevant = judged >= RELEVANT, true >= RELEVANT
+    said, relevant = judged >= POSITIVE, true >= POSITIVE
     return Rates(_rate(said[relevant]), _rate(~said[~relevant]))
 
 

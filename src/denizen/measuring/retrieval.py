@@ -14,7 +14,7 @@ import pyarrow as pa
 from ir_measures import RR, R, nDCG
 
 from denizen.data.formats import write_trec_qrels, write_trec_run
-from denizen.data.tables import only, rankings, relevant, table, write_table
+from denizen.data.tables import only, rankings, relevant, rows_table, write_table
 from denizen.engine.errors import InputError
 from denizen.engine.files import read_json
 from denizen.engine.run_folder import probe
@@ -45,24 +45,17 @@ def measure(run: pa.Table, qrels: pa.Table, query_ids: Sequence[str]) -> pa.Tabl
     judged = {query_id: known[query_id] for query_id in query_ids}
     # trec_eval sorts by score and breaks ties its own way; falling whole numbers make it keep our order
     scored = {
-        query_id: {doc_id: float(-rank) for rank, doc_id in enumerate(ranked.get(query_id, []))} for query_id in judged
+        query_id: {doc_id: float(-rank) for rank, doc_id in enumerate(ranked[query_id])}
+        for query_id in judged
+        if query_id in ranked
     }
-    scored = {query_id: passages for query_id, passages in scored.items() if passages}
-    values: dict[str, dict[str, float]] = {name: dict.fromkeys(query_ids, 0.0) for name in MEASURES}
+    values = {("DCG@5", query_id): dcg(ranked[query_id], judged[query_id], 5) for query_id in scored}
     names = {str(spec): name for name, spec in _IR_MEASURES.items()}
     if scored:
         for metric in ir_measures.iter_calc(list(_IR_MEASURES.values()), judged, scored):
-            values[names[str(metric.measure)]][metric.query_id] = metric.value
-    for query_id in scored:
-        values["DCG@5"][query_id] = dcg(ranked[query_id], judged[query_id], 5)
-    return table(
-        "metrics",
-        {
-            "measure": [name for name in MEASURES for _ in query_ids],
-            "query_id": list(query_ids) * len(MEASURES),
-            "value": [values[name][query_id] for name in MEASURES for query_id in query_ids],
-        },
-    )
+            values[names[str(metric.measure)], metric.query_id] = metric.value
+    keys = ((name, query_id) for name in MEASURES for query_id in query_ids)
+    return rows_table("metrics", ((*key, values.get(key, 0.0)) for key in keys))
 
 
 def dcg(ranked: Sequence[str], judged: Mapping[str, int], depth: int) -> float:
@@ -127,12 +120,11 @@ def write_evaluation(
         return {spec: asdict(found) for spec, found in compare(metrics[system], metrics[base]).items()}
 
     others = [name for name in runs if name != first]
+    beaten = [name for name in others if name != "adapted"] if "adapted" in runs else []
     return {
         "means": {name: means(values) for name, values in metrics.items()},
         "differences": {name: differences(name, first) for name in others},
-        "advantages": {
-            name: differences("adapted", name) for name in others if "adapted" in runs and name != "adapted"
-        },
+        "advantages": {name: differences("adapted", name) for name in beaten},
         "missing_queries": {name: len(missing_queries(run, query_ids)) for name, run in runs.items()},
         "queries": len(query_ids),
     }

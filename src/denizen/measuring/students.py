@@ -46,20 +46,10 @@ def look(  # noqa: PLR0913
     documents: Documents | None = None,
     qrels: Qrels | None = None,
 ) -> dict[str, Any]:
-    """What a model finds for the queries of some splits.
+    """What a model finds for the queries of some splits; with labels, dev is measured at once.
 
-    Args:
-        out: Where the run goes.
-        params: How deep.
-        ctx: Where embeddings are.
-        model: The model.
-        index: What embedded the corpus.
-        corpus: The passages.
-        queries: The queries.
-        splits: Which of them.
-        documents: The side of each document: a query of training is shown those of training, one of dev those of dev,
-            too, and both only those of their domain. None: every query is shown everything.
-        qrels: Labels, by which dev is measured at once.
+    Where documents have sides, a query of training is shown those of training, one of dev those of dev, too, and both
+    only those of their domain; else every query is shown everything.
     """
     from denizen.retrievers.bi_encoder import Encoders
     from denizen.retrievers.search import search as exact_search
@@ -71,20 +61,13 @@ def look(  # noqa: PLR0913
         vectors = encoder.encode(texts(corpus.table), "document", advance)
         asked = encoder.encode([row["text"] for row in rows], "query", advance)
     places = {row["query_id"]: at for at, row in enumerate(rows)}
-    parts = []
+    parts, memory = [], encoders.memory_mb
     with ctx.progress.bar(len(rows), "queries") as advance:
         for seen, group in visible(corpus.table, rows, documents.table if documents else None):
             ids = [row["query_id"] for row in group]
-            found = exact_search(
-                ids,
-                asked.take([places[query_id] for query_id in ids])[:],
-                doc_ids if seen is None else [doc_ids[at] for at in seen],
-                vectors if seen is None else vectors.take(seen),
-                params.depth,
-                memory_mb=encoders.memory_mb,
-                progress=advance,
-            )
-            parts.append(found)
+            own = asked.take([places[query_id] for query_id in ids])[:]
+            names, shown = (doc_ids, vectors) if seen is None else ([doc_ids[at] for at in seen], vectors.take(seen))
+            parts.append(exact_search(ids, own, names, shown, params.depth, memory_mb=memory, progress=advance))
     run = pa.concat_tables(parts)
     write_table(out / "run.parquet", run)
     if qrels is None:
@@ -107,17 +90,12 @@ def visible(
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in queries:
         groups.setdefault((row["split"], row["domain"] or ""), []).append(row)
-    return [
-        (
-            [
-                at
-                for at, (parent, domain) in enumerate(places)
-                if sides[parent] in shown[split] and (not wanted or (domain or "") == wanted)
-            ],
-            group,
-        )
-        for (split, wanted), group in sorted(groups.items())
-    ]
+
+    def seen(split: str, wanted: str) -> list[int]:
+        of_side = [(at, domain) for at, (parent, domain) in enumerate(places) if sides[parent] in shown[split]]
+        return [at for at, domain in of_side if wanted in ("", domain)]
+
+    return [(seen(*key), group) for key, group in sorted(groups.items())]
 
 
 class Choice(Artifact):

@@ -16,7 +16,6 @@ from denizen.data.artifacts import Corpus, Judgments, Model, Qrels, Queries, Run
 from denizen.data.tables import each
 from denizen.engine.artifact import Value
 from denizen.engine.files import read_json, write_json
-from denizen.engine.progress import Progress
 from denizen.engine.settings import Seeded, setting
 from denizen.engine.step import Context, step
 from denizen.measuring import forgetting
@@ -70,21 +69,11 @@ def gate(  # noqa: PLR0913
     sets: Mapping[str, Value],
     judgments: Judgments | None = None,
 ) -> dict[str, Any]:
-    """Takes the student, or searches a merge that keeps the limit.
+    """Takes the student that dev has chosen, or searches a merge of the base and all students that keeps the limit.
 
-    Args:
-        out: The model goes to `model`, all that was measured to points.json.
-        params: The limit.
-        ctx: The probes; its scratch folder holds what a stopped search has measured.
-        choice: What dev has chosen.
-        students: Base and all students.
-        indexes: What has embedded the corpus with them.
-        runs: What they have found for dev.
-        corpus: The passages.
-        queries: The queries.
-        qrels: What is an answer.
-        sets: What the probes come from.
-        judgments: What a teacher has graded; None: relevance comes from labels.
+    Of the domain, what any of them has found for dev is searched again; where a teacher says what is an answer, what it
+    has not graded does not count. The probes come with the context, `sets` is what those come from. The model goes to
+    `model`, all that was measured to points.json; the scratch folder holds what a stopped search has measured.
     """
     best, encoders = choice.best, ctx[Encoders]
     asked = queries.texts("dev")
@@ -93,8 +82,9 @@ def gate(  # noqa: PLR0913
     judged = None if judgments is None else frozenset(each(judgments.table, "query_id", "doc_id"))
     domain = RetrievalProbe(dev, _DOMAIN, depth=_DEPTH, judged=judged, progress=ctx.progress)
     base, student = (indexes[number].retriever(students[number], encoders) for number in (0, best))
-    probes = [_narrowed(probe, (base, student)) for probe in ctx[Probes].search]
-    found = _Search(params, ctx, best, students, student, [domain, *probes]).points(base)
+    probes = [domain, *(_narrowed(probe, (base, student)) for probe in ctx[Probes].search)]
+    before = [probe.values(base) for probe in probes]
+    found = _Search(params, ctx, best, students, student, probes, before).points()
     taken = next((point for point in found if point["chosen"]), None)
     merged = ctx.scratch / "taken"
     if merged.is_dir():
@@ -110,51 +100,39 @@ def _narrowed(probe: Probe, models: tuple[Retriever, Retriever]) -> Probe:
     return probe.narrowed(models) if isinstance(probe, RetrievalProbe) else probe
 
 
+@dataclass(frozen=True)
 class _Search:
-    """The search for a merge; the first of the probes is the domain's dev."""
+    """The search for a merge; the first of the probes is the domain's dev, and `before` are the base's values."""
 
-    def __init__(
-        self,
-        params: Gating,
-        ctx: Context,
-        best: int,
-        students: Sequence[Model],
-        student: BiEncoder,
-        probes: Sequence[Probe],
-    ) -> None:
-        self.params = params
-        self.progress: Progress = ctx.progress
-        self.scratch = ctx.scratch
-        self.best = best
-        self.students = students
-        self.student = student
-        self.probes = probes
-        self.before: list[dict[str, float]] = []
+    params: Gating
+    ctx: Context
+    best: int
+    students: Sequence[Model]
+    student: BiEncoder
+    probes: Sequence[Probe]
+    before: Sequence[Mapping[str, float]]
 
-    def points(self, base: Retriever) -> list[dict[str, Any]]:
+    def points(self) -> list[dict[str, Any]]:
         """All that was measured, the base first, with the one that is taken marked; a merge lies in `taken`."""
-        params = self.params
-        self.before = [probe.values(base) for probe in self.probes]
+        most, seed, rounds = self.params.merge_evaluations, self.params.seed, len(self.students) - 1
         start = self._point("base", self.before)
         student = self._point(f"round {self.best}", [probe.values(self.student) for probe in self.probes])
         self._note(student)
-        merged = search(
-            self._measure, student, self.best, len(self.students) - 1, params.merge_evaluations, params.seed
-        )
+        merged = search(self._measure, student, self.best, rounds, most, seed)
         taken = student if student.inside else recommended(merged)
         if taken is not None and taken.domain <= start.domain:
             # a merge that gains nothing is no cure
             taken = None
         if taken is not None and taken.candidate is not None:
-            self._merge(taken.candidate, self.scratch / "taken")
+            self._merge(taken.candidate, self.ctx.scratch / "taken")
         return [{**point.as_dict(), "chosen": point is taken} for point in (start, student, *merged)]
 
     def _measure(self, candidate: Candidate) -> Point:
-        log = self.scratch / "measured.json"
+        log = self.ctx.scratch / "measured.json"
         measured = read_json(log) or {}
         values = measured.get(candidate.name)
         if values is None:
-            folder = self.scratch / "candidate"
+            folder = self.ctx.scratch / "candidate"
             shutil.rmtree(folder, ignore_errors=True)
             self._merge(candidate, folder / "model")
             model = BiEncoder(folder / "model", self.student.encoding, Encoders(folder / "store"))
@@ -183,4 +161,4 @@ class _Search:
         changes = ", ".join(f"{name} {change:+.4f}" for name, change in point.changes.items())
         verdict = "inside" if point.inside else "outside"
         measure = self.probes[1].measure if len(self.probes) > 1 else ""
-        self.progress.say(f"  {point.name}: dev {_DOMAIN} {point.domain:.3f}, {measure} {changes} ({verdict})")
+        self.ctx.progress.say(f"  {point.name}: dev {_DOMAIN} {point.domain:.3f}, {measure} {changes} ({verdict})")

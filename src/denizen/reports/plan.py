@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 
@@ -34,17 +35,9 @@ _STEP_TEXTS = 64
 def plan_lines(
     config: AdaptConfig, source: Labelled | Unlabelled, base: Model, planned: Sequence[Artifact], ctx: Context
 ) -> list[str]:
-    """The plan as people read it.
-
-    Args:
-        config: The settings.
-        source: The corpus, which is there already.
-        base: The model.
-        planned: What every step is going to make.
-        ctx: What they work with.
-    """
+    """The plan as people read it, from the corpus, which is there already, and what every step is going to make."""
     if isinstance(source, Unlabelled):
-        return _teacher_lines(config, source)
+        return _teacher_lines(config, cast("Taught", config.supervision), source)
     return _training_lines(config, source, base, [each for each in planned if each.pending], ctx)
 
 
@@ -105,7 +98,7 @@ def _speed(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Conte
     return seconds, seconds_of_a_step(base.path, batch, config.training) / len(batch), backend.name
 
 
-def _teacher_lines(config: AdaptConfig, source: Unlabelled) -> list[str]:
+def _teacher_lines(config: AdaptConfig, taught: Taught, source: Unlabelled) -> list[str]:
     """What a teacher will be asked for and what that costs, likely and at most, before the first call.
 
     At most: every query that is written is kept. Likely: `keep_share` of them, by the LLM's probabilities, or about as
@@ -114,11 +107,9 @@ def _teacher_lines(config: AdaptConfig, source: Unlabelled) -> list[str]:
     """
     corpus, documents, labelled = source.corpus.table, source.documents.table, source.has_labels
     domains = len(documents["domain"].unique())
-    taught = config.supervision
-    counts = taught.synthesis.counts(labelled) if isinstance(taught, Taught) else {}
-    written = min(sum(counts.values()) * domains, len(config.styles.split(",")) * len(corpus)) if config.llm else 0
-    likely = _asked(config, corpus, labelled, written, config.keep_share)
-    most = _asked(config, corpus, labelled, written, 1.0)
+    wanted = sum(taught.synthesis.counts(labelled).values()) * domains
+    written = min(wanted, len(config.styles.split(",")) * len(corpus)) if config.llm else 0
+    likely, most = (_asked(config, taught, corpus, labelled, written, keep) for keep in (config.keep_share, 1.0))
     return [
         f"plan  {len(corpus):,} passages of {len(documents):,} documents in {domains} domain(s)",
         f"      about {likely.writing:,}, at most {most.writing:,} calls write about {likely.queries:,} queries",
@@ -141,10 +132,7 @@ class _Asked:
     out: float
 
 
-def _asked(config: AdaptConfig, corpus: pa.Table, labelled: bool, written: int, keep: float) -> _Asked:
-    taught = config.supervision
-    if not isinstance(taught, Taught):
-        raise TypeError("only a teacher is asked")
+def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool, written: int, keep: float) -> _Asked:
     counts = taught.synthesis.counts(labelled)
     kept = {split: written * count * keep / sum(counts.values()) for split, count in counts.items()}
     expert = kept["train"] * config.expert_queries if config.llm else 0.0

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from denizen.data.formats.grading_sheet import SheetRow, read_sheet, row_key, write_sheet
+from denizen.data.relatedness import POSITIVE
 from denizen.data.tables import each, only, read_table, relevant, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress
 from denizen.llm.answer import Failure, cut_off
 from denizen.llm.client import LLM
-from denizen.measuring.agreement import RELEVANT, compare, corrected_prevalence, positive_rates, words
+from denizen.measuring.agreement import compare, corrected_prevalence, positive_rates, words
 from denizen.supervision.judging import LLMTeacher, Pair
 
 STAGE = "audit"
@@ -127,7 +128,7 @@ def people_agreement(pairs: Mapping[Pair, int], path: Path) -> dict[str, Any]:
         raise InputError(f"{path} has no grade for a pair of this run ({sheet.empty} rows are empty)")
     judge, people = [grade_of[key] for key in truth], list(truth.values())
     rates = positive_rates(judge, people)
-    share = sum(grade >= RELEVANT for grade in pairs.values()) / len(pairs)
+    share = sum(grade >= POSITIVE for grade in pairs.values()) / len(pairs)
     corrected = None
     if rates.sensitivity and rates.specificity:
         corrected = corrected_prevalence(share, rates.sensitivity.value, rates.specificity.value)
