@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from denizen.engine.progress import Silent
 from denizen.recipes.config import AdaptConfig
 from tests.conftest import WORDS
 
@@ -16,6 +21,73 @@ SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "easy_n
 SETTINGS |= {"hard_positive_ranks": "6-20", "precision": "fp32", "learning_rate": 1e-3, "baselines": False}
 # compiling a model for a faster backend takes longer than all that is embedded here
 SETTINGS |= {"backend": "torch"}
+
+
+class Heard(Silent):
+    """A progress that remembers which steps worked and which were done before, in order."""
+
+    def __init__(self) -> None:
+        self.worked: list[str] = []
+        self.found: list[str] = []
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def skipped(self, step: str) -> None:
+        self.found.append(step)
+
+    @contextlib.contextmanager
+    def working(self, step: str) -> Iterator[None]:
+        self.worked.append(step)
+        yield
+
+
+class Killer:
+    """A process of killer.py, where runs are killed with SIGKILL at chosen points."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.errors = folder / "errors.txt"
+        command = [sys.executable, "-m", "tests.e2e.killer"]
+        with self.errors.open("w") as errors:
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+            self.server = subprocess.Popen(command, **pipes, text=True, cwd=Path(__file__).parents[2])
+
+    def run(
+        self,
+        config: AdaptConfig,
+        out: Path,
+        *points: str,
+        redo: str | None = None,
+        finish: bool = True,
+        plan: bool = False,
+    ) -> list[list[str]]:
+        """Runs `adapt` again and again, killed at each point in turn, and once more to the end where `finish` is set.
+
+        Returns:
+            What training resumed from and each of its steps, as killer.py describes it.
+        """
+        log = self.folder / f"{out.name}.log"
+        log.write_text("")
+        job = {"settings": config.as_dict(), "out": str(out), "redo": redo, "points": points}
+        job |= {"log": str(log), "finish": finish, "plan": plan}
+        assert self.server.stdin and self.server.stdout
+        self.server.stdin.write(json.dumps(job) + "\n")
+        self.server.stdin.flush()
+        wrong = json.loads(self.server.stdout.readline() or '"the server has ended"')
+        assert wrong is None, f"{wrong}\n{self.errors.read_text()[-3000:]}"
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def killer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
+    """One server for all tests: its imports take seconds."""
+    found = Killer(tmp_path_factory.mktemp("killer"))
+    yield found
+    assert found.server.stdin
+    found.server.stdin.close()
+    found.server.wait()
 
 
 def flags(settings: dict[str, Any]) -> list[str]:

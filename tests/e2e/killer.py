@@ -1,20 +1,30 @@
-"""Runs `adapt` in forked children and kills each one, for test_kill.py; not a test itself.
+"""Runs `adapt` in forked children and kills each one at a point of its own; a server for `Killer`, not a test itself.
 
-    python killer.py PAIRS MODEL OUT SETTINGS_JSON POINT...
+A job is a line of JSON on standard input: `settings` of the run with `source`, `out`, `redo`, `points`, `log`, and
+`plan` (whether the run plans aloud, which takes most of the time of a child that is killed early). The answer is a line
+of JSON: what went wrong, or null.
 
-A point is STAGE@WHAT:N. The child is killed with SIGKILL in that stage: at the N-th file that Python opens for writing
-(`open`), before the N-th table is written (`write`), when the embedding store opens a file for the N-th time (`store`:
-vectors, keys, vectors, ...), after the N-th training step of the child (`step`), or at the rename that finishes the
-stage (`rename`). A last child finishes the run. What training resumed from is appended to
-OUT.resumed. The parent only imports; it never computes, so forking it is safe.
+A point is PLACE@WHAT:N. The child is killed with SIGKILL in that step: at the N-th file that Python opens for writing
+in its folder (`open`), before the N-th table is written (`write`), at the N-th file that is linked (`link`), before its
+record is written (`record`), at the rename that finishes it (`rename`), when it is in its place and what it kept beside
+that is not yet gone (`placed`), when the N-th file of what is replaced is removed (`remove`), at the N-th file that is
+opened for writing in its scratch folder (`scratch`), when the embedding store opens a file for the N-th time (`store`:
+vectors, keys, vectors, ...), after the N-th training step of the child (`step`), or when the N-th reply of an LLM is
+kept (`reply`). Without a place, files are those
+that lie in the run's folder itself. A last child finishes the run.
+
+Children append to `log` what training resumed from (["resumed", PLACE, CHECKPOINT or ""]) and each training step
+(["step", PLACE]). The parent only imports; it never computes, so forking it is safe.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,87 +32,155 @@ from typing import Any
 import pyarrow.parquet as pq
 import sentence_transformers  # noqa: F401
 
-from denizen.recipes.adapt import adapt
+from denizen.api import adapt
+from denizen.engine import pipeline
+from denizen.llm.replies import Replies
 from denizen.recipes.config import AdaptConfig
-from denizen.training import bi_encoder as train_encoder
+from denizen.reports import plan, report  # noqa: F401
+from denizen.training import bi_encoder
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def counted(function: Callable[..., Any], at: int, applies: Callable[..., bool], before: bool) -> Callable[..., Any]:
-    left = [at]
+class Trap:
+    """Counts what happens at a place, and kills at the N-th time."""
 
-    def replacement(*arguments: Any, **keywords: Any) -> Any:
-        if not applies(*arguments):
-            return function(*arguments, **keywords)
-        left[0] -= 1
-        if before and left[0] == 0:
-            die()
-        result = function(*arguments, **keywords)
-        if left[0] == 0:
-            die()
-        return result
+    def __init__(self, point: str, out: Path) -> None:
+        place, _, rest = point.partition("@")
+        what, _, number = rest.partition(":")
+        self.what, self.left = what, int(number or 1)
+        self.folder = out / place
+        self.place = place
+        self.partial = str(self.folder.with_name(f".{self.folder.name}.partial")) if place else str(out)
+        self.scratch = str(self.folder.with_name(f".{self.folder.name}."))
+        self.removing = False
 
-    return replacement
-
-
-def set_trap(point: str, out: Path) -> None:
-    stage, _, rest = point.partition("@")
-    what, _, number = rest.partition(":")
-    folder, _, name = stage.rpartition("/")
-    marker = f"{folder}/.{name}.partial" if folder else f".{name}.partial"
-    left = [int(number)]
-
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "os.rename" and what == "rename" and str(arguments[0]).endswith(marker):
-            die()
-        if event != "open" or str(arguments[1])[:1] not in "wxa":
-            return
-        path = str(arguments[0])
-        stored = path.endswith((".f32", "keys.bin")) and list(out.glob(marker))
-        if (what == "open" and marker in path) or (what == "store" and stored):
-            left[0] -= 1
-            if left[0] == 0:
+    def count(self, what: str) -> None:
+        if what == self.what:
+            self.left -= 1
+            if self.left == 0:
                 die()
 
-    sys.addaudithook(hook)
-    if what == "write":
-        pq.write_table = counted(pq.write_table, left[0], lambda rows, path: marker in str(path), before=True)
-    if what == "step":
-        watch = train_encoder._Watch
-        watch.on_step_end = counted(watch.on_step_end, left[0], lambda self, args, *_: marker in args.output_dir, False)
+    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.rename" and str(arguments[0]) == self.partial:
+            self.count("rename")
+        elif event == "os.link" and self.inside(arguments[1]):
+            self.count("link")
+        elif event == "shutil.rmtree":
+            self.removing = str(arguments[0]) == str(self.folder)
+        elif event == "os.remove" and self.removing:
+            self.count("remove")
+        elif event == "open" and str(arguments[1])[:1] in "wxa":
+            self.opened(str(arguments[0]))
+
+    def opened(self, path: str) -> None:
+        if path.endswith((".f32", "keys.bin")):
+            if os.path.isdir(self.partial):
+                self.count("store")
+        elif path == f"{self.partial}/.step.json.partial":
+            self.count("record")
+        elif self.inside(path):
+            self.count("open")
+        elif path.startswith(self.scratch) and ".scratch/" in path:
+            self.count("scratch")
+
+    def inside(self, path: object) -> bool:
+        return str(path).startswith(f"{self.partial}/") and (bool(self.place) or Path(str(path)).parent == self.folder)
+
+    def counted(self, function: Callable[..., Any], what: str, mine: Callable[..., bool]) -> Callable[..., Any]:
+        """A function that counts before it works (`write`), or after."""
+
+        def replacement(*arguments: Any, **keywords: Any) -> Any:
+            if what == "write" and mine(*arguments):
+                self.count(what)
+            result = function(*arguments, **keywords)
+            if what != "write" and mine(*arguments):
+                self.count(what)
+            return result
+
+        return replacement
+
+    def set(self) -> None:
+        sys.addaudithook(self.hook)
+        pq.write_table = self.counted(pq.write_table, "write", lambda rows, path: self.inside(path))
+        watch = bi_encoder._Watch
+        watch.on_step_end = self.counted(  # type: ignore[method-assign]
+            watch.on_step_end, "step", lambda self_, args, *rest: str(args.output_dir).startswith(self.scratch)
+        )
+        Replies.add = self.counted(  # type: ignore[method-assign]
+            Replies.add, "reply", lambda self_, reply: reply.stage == self.place
+        )
+        pipeline.replace_folder = self.counted(
+            pipeline.replace_folder, "placed", lambda new, place: place == self.folder
+        )
 
 
-def log_resumption(path: Path) -> None:
-    original = train_encoder._last_checkpoint
+def log_training(log: Path, out: Path) -> None:
+    def note(*said: str) -> None:
+        with log.open("a") as file:
+            file.write(json.dumps(said) + "\n")
+
+    def place(checkpoints: Path) -> str:
+        scratch = checkpoints.parent
+        return (scratch.parent.relative_to(out) / scratch.name.split(".")[1]).as_posix()
+
+    last, stepped = bi_encoder._last_checkpoint, bi_encoder._Watch.on_step_end
 
     def logged(checkpoints: Path) -> Path | None:
-        found = original(checkpoints)
-        with path.open("a") as file:
-            file.write(f"{checkpoints.parent.parent.name} {found.name if found else 'start'}\n")
+        found = last(checkpoints)
+        note("resumed", place(checkpoints), found.name if found else "")
         return found
 
-    train_encoder._last_checkpoint = logged
+    def counted(self: Any, args: Any, *rest: Any, **more: Any) -> None:
+        note("step", place(Path(args.output_dir)))
+        stepped(self, args, *rest, **more)
+
+    bi_encoder._last_checkpoint = logged
+    bi_encoder._Watch.on_step_end = counted  # type: ignore[method-assign]
+
+
+def work(job: dict[str, Any], point: str) -> None:
+    """In the child: the run, to its end or to the point."""
+    out = Path(job["out"])
+    config = AdaptConfig(**job["settings"])
+    log_training(Path(job["log"]), out)
+    if not job["plan"]:
+        plan.plan_lines = lambda *arguments: []
+    if point:
+        Trap(point, out).set()
+    adapt(config, out, redo=job["redo"])
+
+
+def outcome(job: dict[str, Any], point: str) -> str | None:
+    """Has a child work; what is wrong with how it ended, or None."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work(job, point)
+            code = 0
+        except BaseException:  # noqa: BLE001
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    wanted = signal.SIGKILL if point else 0
+    return None if status == wanted else f"point {point!r}: the child ended with status {status}, not {wanted}"
 
 
 def main() -> None:
-    pairs, model, out, settings, *points = sys.argv[1:]
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(settings).items()}
-    config = AdaptConfig(pairs, model=model, **given)
-    log_resumption(Path(f"{out}.resumed"))
-    for point in [*points, ""]:
-        child = os.fork()
-        if child == 0:
-            if point:
-                set_trap(point, Path(out))
-            adapt(config, Path(out))
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        wanted = signal.SIGKILL if point else 0
-        if status != wanted:
-            sys.exit(f"point {point!r}: the child ended with status {status}, not {wanted}")
+    # what is here is here to stay: looked through in each child, its pages would be copied
+    gc.freeze()
+    for line in sys.stdin:
+        job = json.loads(line)
+        wrong = None
+        for point in [*job["points"], *([""] if job["finish"] else [])]:
+            wrong = outcome(job, point)
+            if wrong:
+                break
+        print(json.dumps(wrong), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,79 +1,130 @@
-"""kill -9 in every stage, then the same command again: the result is that of an uninterrupted run, byte for byte."""
+"""kill -9 in every step, then the same command again: the result is that of an uninterrupted run, byte for byte."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
+from denizen.api import adapt
+from denizen.engine.pipeline import records
+from denizen.recipes.config import AdaptConfig
 
-from .conftest import SETTINGS
+from .conftest import SETTINGS, Heard, Killer, gated_config
 
-
-def _points() -> list[str]:
-    """Points in the order of the run; where in a stage is drawn with a fixed seed."""
-    draw = random.Random(20)
-    points = ["corpus@write:1", f"corpus@write:{draw.randint(2, 4)}", "corpus@rename:1"]
-    for number in range(2):
-        # before the first vectors, between vectors and keys, with half of the texts stored
-        points += [f"round-{number}/embeddings@store:{at}" for at in (1, 2, draw.randint(1, 2))]
-        points += [f"round-{number}/embeddings@rename:1"]
-        points += [f"round-{number}/run@write:{draw.randint(1, 2)}", f"round-{number}/run@rename:1"]
-        points += [f"round-{number}/candidates@write:1", f"round-{number}/examples@rename:1"]
-        student = f"round-{number}/student"
-        # before the first checkpoint, inside one, after two or three, and once more after it went on from there
-        points += [f"{student}@step:2", f"{student}@open:{draw.randint(3, 7)}"]
-        points += [
-            f"{student}@step:{draw.randint(8, 10)}",
-            f"{student}@step:{draw.randint(4, 5)}",
-            f"{student}@rename:1",
-        ]
-    return [*points, "round-2/run@write:2", "test@write:3", "test@rename:1", "model@open:1", "model@rename:1"]
+Finished = tuple[Path, dict[str, Any]]
+# at the end of every step: no record yet, not in its place yet, what it kept beside its place not gone yet
+ENDS = ("record", "rename", "placed")
+# how long a step took, and whether it was resumed: what else a record holds must be the same
+OWN = ("seconds", "resumed", "stats", "redo")
 
 
-@pytest.mark.slow
+def within(place: str, draw: random.Random) -> list[str]:
+    """Points while a step works, in the order in which a run comes to them; some are drawn."""
+    # after some checkpoints, and once more after going on from there; before the first one, and inside one
+    student = [f"step:{draw.randint(8, 10)}", "step:4", "open:2"]
+    if not place.startswith("seed-"):
+        student = ["step:2", f"scratch:{draw.randint(3, 12)}", *student]
+    found = {
+        "corpus": ["write:1", f"write:{draw.randint(2, 4)}"],
+        # vectors before keys
+        "embeddings": ["store:1", "store:2", f"store:{draw.randint(1, 2)}", "open:1"],
+        "run": [f"write:{draw.randint(1, 2)}"],
+        "candidates": ["write:1"],
+        "examples": ["write:1"],
+        "student": student,
+        "choice": [f"open:{draw.randint(1, 2)}"],
+        "gate": [f"scratch:{draw.randint(1, 5)}", f"scratch:{draw.randint(20, 40)}", "scratch:3", "open:1"],
+        "pairs": ["write:1"],
+        "plain": ["step:1", "open:2"],
+        "average": ["open:1"],
+        "test": [f"write:{draw.randint(1, 3)}", "open:1"],
+        "forgetting": [f"write:{draw.randint(1, 2)}"],
+        "model": [f"open:{draw.randint(1, 8)}"],
+    }
+    return found[place.rpartition("/")[2]]
+
+
+def points(whole: Path, config: AdaptConfig, ends: int = len(ENDS)) -> list[str]:
+    """Points in every step of a finished run, and in what is written when all steps are done.
+
+    Args:
+        whole: The run.
+        config: Its settings.
+        ends: How many points of the end of each step are drawn.
+    """
+    heard, known, draw = Heard(), records(whole), random.Random(20)
+    adapt(config, whole, progress=heard)
+    assert not heard.worked and set(heard.found) == set(known)
+    found, done = [], set[str]()
+    for place in heard.found:
+        fingerprint = known[place]["fingerprint"]
+        # what another place of the run has made is linked
+        inside = ["link:1"] if fingerprint in done else within(place, draw)
+        found += [f"{place}@{what}" for what in (*inside, *sorted(draw.sample(ENDS, ends), key=ENDS.index))]
+        done.add(fingerprint)
+    # the lock, the settings, what programs read, what is measured, the page
+    return [*found, *(f"@open:{at}" for at in range(1, 6))]
+
+
+def assert_same(whole: Path, other: Path) -> None:
+    """All that two runs have written is the same but what tells when and where; neither has left anything behind."""
+    names = [_names(run) for run in (whole, other)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        texts = [(run / name).read_bytes() for run in (whole, other)]
+        if name.name in ("step.json", "metrics.json"):
+            found = [json.loads(text) for text in texts]
+            for each in found:
+                for key in (*OWN, "model"):
+                    each.pop(key, None)
+            assert found[0] == found[1], name
+        elif name.name != "report.html":
+            assert texts[0] == texts[1], name
+    assert not [path for path in other.rglob("*") if path.name.endswith((".partial", ".scratch"))]
+
+
+def _names(run: Path) -> list[Path]:
+    """All files, without the backends that were chosen: a run that goes on asks for the one it began with."""
+    found = sorted(path.relative_to(run) for path in run.rglob("*") if path.is_file())
+    return [name for name in found if name.parts[0] != "embeddings" or name.suffix != ".json"]
+
+
+def resumptions(log: Sequence[list[str]], place: str) -> int:
+    """How often the training of a step went on from a checkpoint."""
+    return sum(what == "resumed" and at == place and bool(rest[0]) for what, at, *rest in log)
+
+
+def test_a_run_with_gate_baselines_and_seeds_that_is_killed_in_every_step_ends_as_if_it_had_not_been(
+    gated: Finished, pairs: Path, tiny_encoder: Path, forgettable: Path, tmp_path: Path, killer: Killer
+) -> None:
+    config = gated_config(pairs, tiny_encoder, forgettable)
+    log = killer.run(config, tmp_path / "killed", *points(gated[0], config))
+    assert_same(gated[0], tmp_path / "killed")
+    for place in ("round-0/student", "round-1/student", "seed-43/round-0/student", "seed-43/round-1/student"):
+        assert resumptions(log, place) >= 2, place
+
+
+def test_a_plain_run_that_is_killed_while_it_plans_and_in_every_step_ends_as_if_it_had_not_been(
+    finished: Finished, pairs: Path, tiny_encoder: Path, tmp_path: Path, killer: Killer
+) -> None:
+    config = AdaptConfig(str(pairs), model=str(tiny_encoder), **SETTINGS)
+    log = killer.run(config, tmp_path / "killed", *points(finished[0], config, ends=1), plan=True)
+    assert_same(finished[0], tmp_path / "killed")
+    assert resumptions(log, "round-0/student") >= 2 and resumptions(log, "round-1/student") >= 2
+
+
 def test_a_training_that_stays_near_its_base_goes_on_where_it_was_killed(
-    pairs: Path, tiny_encoder: Path, forgettable: Path, tmp_path: Path
+    pairs: Path, tiny_encoder: Path, forgettable: Path, tmp_path: Path, killer: Killer
 ) -> None:
     """Each step draws the texts that it keeps: a resumed training must draw those of the uninterrupted one."""
-    settings = {**SETTINGS, "rounds": 1, "general": [str(forgettable)], "merge_evaluations": 0}
-    trained = []
-    for name, points in (("whole", []), ("killed", ["round-0/student@step:7", "round-0/student@step:4"])):
-        command = [sys.executable, str(Path(__file__).with_name("killer.py")), str(pairs), str(tiny_encoder)]
-        subprocess.run([*command, str(tmp_path / name), json.dumps(settings), *points], check=True)
-        trained.append((tmp_path / name / "round-0/student/model.safetensors").read_bytes())
-    assert trained[0] == trained[1]
-    assert "checkpoint-" in (tmp_path / "killed.resumed").read_text()
-
-
-def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(
-    finished: tuple[Path, dict[str, Any]], pairs: Path, tiny_encoder: Path, tmp_path: Path
-) -> None:
-    whole, _ = finished
-    killed = tmp_path / "killed"
-    command = [sys.executable, str(Path(__file__).with_name("killer.py")), str(pairs), str(tiny_encoder), str(killed)]
-    done = subprocess.run(
-        [*command, json.dumps(SETTINGS), *_points()], capture_output=True, text=True, env=os.environ, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    compared = 0
-    for path in sorted(whole.rglob("*")):
-        if path.is_dir() or path.name in ("stage.json", "metrics.json", "report.html", ".lock"):
-            continue
-        assert (killed / path.relative_to(whole)).read_bytes() == path.read_bytes(), path.relative_to(whole)
-        compared += 1
-    assert compared > 40
-    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (whole, killed)]
-    for report in metrics:
-        del report["model"]
-    assert metrics[0] == metrics[1]
-    assert not list(killed.rglob("*.partial"))
-    # training really went on from checkpoints, in both rounds
-    resumed = Path(f"{killed}.resumed").read_text().splitlines()
-    for number in range(2):
-        assert sum(line.startswith(f"round-{number} checkpoint-") for line in resumed) >= 2, resumed
+    settings = {**SETTINGS, "rounds": 1, "epochs": 1.0, "general": (str(forgettable),), "merge_evaluations": 0}
+    config, student = AdaptConfig(str(pairs), model=str(tiny_encoder), **settings), "round-0/student"
+    killer.run(config, tmp_path / "whole", f"{student}@placed", finish=False)
+    killed = [f"{student}@{what}" for what in ("step:7", "step:2", "placed")]
+    log = killer.run(config, tmp_path / "killed", *killed, finish=False)
+    assert resumptions(log, student) == 2
+    trained, again = ((tmp_path / run / student / "model.safetensors").read_bytes() for run in ("whole", "killed"))
+    assert trained == again

@@ -25,7 +25,7 @@ from sentence_transformers import (
 )
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from denizen.data.tables import texts_by_id
+from denizen.data.tables import each, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.cpu.attention import use_batched_attention
@@ -85,7 +85,7 @@ def training_set(
     """
     width = max((len(ids) for ids in examples["negative_ids"].to_pylist()), default=0)
     text_of = texts_by_id(corpus)
-    question = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
+    question = dict(each(queries, "query_id", "text"))
     kept = [row for row in examples.to_pylist() if fill or len(row["negative_ids"]) == width]
     rows = [[row["positive_id"], *row["negative_ids"]] for row in kept]
     rows = [ids + [ids[0]] * (1 + width - len(ids)) for ids in rows]
@@ -222,6 +222,10 @@ class _Trainer(SentenceTransformerTrainer):
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Leaves the card to the end of the run; the library's own computes examples with the model here."""
+
+    def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:
+        """Writes the model of a checkpoint without a card, for which the library compiles a template each time."""
+        self.model.save_pretrained(output_dir or self.args.output_dir, create_model_card=False)
 
 
 def _arguments(
