@@ -225,7 +225,7 @@ class _Trainer(SentenceTransformerTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:
         """Writes the model of a checkpoint without a card, for which the library compiles a template each time."""
-        self.model.save_pretrained(output_dir or self.args.output_dir, create_model_card=False)
+        self.model.save_pretrained(output_dir or str(self.args.output_dir), create_model_card=False)
 
 
 def _arguments(
