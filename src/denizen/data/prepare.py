@@ -26,6 +26,8 @@ from denizen.engine.progress import Progress
 from denizen.engine.settings import Params, Seeded, setting
 from denizen.engine.step import Context, step
 
+_BY_GROUP = "by document and near-duplicate cluster"
+
 
 @dataclass(frozen=True)
 class Shares(Seeded):
@@ -132,36 +134,26 @@ def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, 
         InputError: When a split is missing or empty.
     """
     found = ctx[Given].load()
-    corpus, qrels = _passages(found, params)
-    queries = passages.without_empty(found.queries, qrels)
-    queries, how = _split(queries, qrels, corpus, found, params)
-    before = len(queries)
+    corpus, asked, qrels = _passages(found, params)
+    asked, how = _split(asked, qrels, corpus, found, params)
     if params.drop_leaks:
-        queries, leaks = without_leaks(queries, qrels, corpus, params.near_duplicate)
+        queries, leaks = without_leaks(asked, qrels, corpus, params.near_duplicate)
     else:
-        leaks = find_leaks(queries, qrels, corpus, params.near_duplicate)
+        queries, leaks = asked, find_leaks(asked, qrels, corpus, params.near_duplicate)
         if not params.allow_leak:
             check_leaks(leaks)
-    dropped = before - len(queries)
+    dropped = len(asked) - len(queries)
     # equal questions of a BEIR folder stay apart where they are measured, as its published figures count them; in
     # training each would make the other's passage a negative
     queries, qrels = passages.merge_equal_queries(queries, qrels, SPLITS if found.cut else ("train",))
-    counts = {split: queries["split"].to_pylist().count(split) for split in SPLITS}
+    counts = _counts(queries)
     empty = [split for split, count in counts.items() if count == 0]
     if empty:
         raise InputError(f"no query is in {', '.join(empty)} (found: {counts}); use --split document to split anew")
     _write(out, found, {"corpus": corpus, "queries": queries, "qrels": qrels})
     write_json(out / "leaks.json", [asdict(leak) for leak in leaks])
-    facts = {
-        "documents": len(found.documents),
-        "passages": len(corpus),
-        "queries": counts,
-        "split": how,
-        "parts_left_out": list(found.parts_left_out),
-        "skipped_rows": len(found.bad_rows),
-        "queries_dropped_as_leaks": dropped,
-        "leaks": 0 if params.drop_leaks else len(leaks),
-    }
+    left = {"queries_dropped_as_leaks": dropped, "leaks": 0 if params.drop_leaks else len(leaks)}
+    facts = {"documents": len(found.documents), **_facts(found, corpus, how), "queries": counts, **left}
     _note(facts, ctx.progress)
     return facts
 
@@ -178,36 +170,36 @@ def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Ar
     """
     given = ctx[Given]
     found = given.load()
-    corpus, qrels = _passages(found, params)
-    queries = passages.without_empty(found.queries, qrels)
+    corpus, queries, qrels = _passages(found, params)
     split_of = dict(each(queries, "query_id", "split"))
     known = _known_sides(corpus, qrels, split_of) if "test" in split_of.values() else {}
     documents = splitting.split_documents(corpus, known, params.dev_share, params.test_share, params.seed)
     kept = only(queries, "split", ("test",))
     labels = only(qrels, "query_id", kept["query_id"].to_pylist())
     _write(out, found, {"corpus": corpus, "documents": documents, "test_queries": kept, "labels": labels})
-    sides = documents["split"].to_pylist()
     ctx.progress.note(f"{len(corpus):,} passages of {len(documents):,} documents")
-    return {
-        "documents": len(documents),
-        "passages": len(corpus),
-        "sides": {split: sides.count(split) for split in SPLITS},
-        "labelled_test_queries": len(kept),
-        "split": "by document and near-duplicate cluster",
-        "parts_left_out": list(found.parts_left_out),
-        "skipped_rows": len(found.bad_rows),
-        "queries_dropped_as_leaks": 0,
-        "leaks": 0,
-        "read": dict(given.read),
-    }
+    counts = {"documents": len(documents), "sides": _counts(documents), "labelled_test_queries": len(kept)}
+    none = {"queries_dropped_as_leaks": 0, "leaks": 0}
+    return {**counts, **_facts(found, corpus, _BY_GROUP), **none, "read": dict(given.read)}
 
 
-def _passages(found: Source, params: Dividing) -> tuple[pa.Table, pa.Table]:
+def _passages(found: Source, params: Dividing) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """The corpus, the queries that have an answer in it, and their qrels."""
+    corpus, qrels = passages.keep_whole(found.documents), found.qrels
     if found.cut:
         corpus, qrels = passages.cut(found.documents, found.qrels, params.passage_chars)
-    else:
-        corpus, qrels = passages.keep_whole(found.documents), found.qrels
-    return passages.ordered(passages.with_clusters(corpus, params.near_duplicate)), qrels
+    corpus = passages.ordered(passages.with_clusters(corpus, params.near_duplicate))
+    return corpus, passages.without_empty(found.queries, qrels), qrels
+
+
+def _facts(found: Source, corpus: pa.Table, how: str) -> dict[str, Any]:
+    left = {"parts_left_out": list(found.parts_left_out), "skipped_rows": len(found.bad_rows)}
+    return {"passages": len(corpus), "split": how, **left}
+
+
+def _counts(rows: pa.Table) -> dict[str, int]:
+    splits = rows["split"].to_pylist()
+    return {split: splits.count(split) for split in SPLITS}
 
 
 def _write(out: Path, found: Source, tables: Mapping[str, pa.Table]) -> None:
@@ -251,21 +243,21 @@ def _split(
     own = source.splits if params.split == "auto" else set()
     if not own:
         groups = leak_groups(queries, qrels, corpus, params.near_duplicate)
-        shares = (params.dev_share, params.test_share, params.seed)
-        return splitting.split_by_group(queries, groups, *shares), "by document and near-duplicate cluster"
+        return splitting.split_by_group(queries, groups, params.dev_share, params.test_share, params.seed), _BY_GROUP
     inside = queries.filter(pc.field("split").is_valid())
     if own == {"train", "test"}:
         groups = leak_groups(inside, qrels, corpus, params.near_duplicate)
-        return (
-            splitting.dev_from_train(inside, groups, params.dev_share, params.seed),
-            "the source's own, dev cut from train by document",
-        )
+        inside = splitting.dev_from_train(inside, groups, params.dev_share, params.seed)
+        return inside, "the source's own, dev cut from train by document"
     return inside, "the source's own"
 
 
 def given_by(load: Callable[[], Source], source: Source | str, out: Path | None = None) -> Given:
     """A source that is read already, or a path or id that `load` reads."""
-    return Given(load, content_digest(source) if isinstance(source, Source) else source_digest(source, out))
+    if isinstance(source, Source):
+        return Given(load, content_digest(source))
+    # what is no path is an id, whose name is all that is known of it
+    return Given(load, source_digest(source, out) if Path(source).exists() else {source: json_digest(source)})
 
 
 def source_digest(source: str, out: Path | None = None) -> dict[str, str]:

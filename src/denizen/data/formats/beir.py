@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from denizen.data.formats.rows import BadRows, delimited, json_lines, require_content
 from denizen.data.formats.source import Source
-from denizen.data.tables import rows_table, table
+from denizen.data.tables import rows_table
 from denizen.engine.errors import InputError
 
 # the same three parts under the names that published folders use
@@ -48,26 +47,13 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
     if not grades:
         raise InputError(f"{folder / 'qrels'} has no usable row; a query and a document must be linked")
     names = _names(((query_id, part) for query_id, part, _ in grades), texts)
-    queries: dict[str, list[Any]] = {
-        "query_id": list(names.values()),
-        "text": [texts[query_id] for query_id, _ in names],
-        "split": [part or None for _, part in names],
-        "origin": ["source"] * len(names),
-    }
-    links: dict[str, list[Any]] = {
-        "query_id": [names[query_id, part] for query_id, part, _ in grades],
-        "doc_id": [doc_id for _, _, doc_id in grades],
-        "relevance": list(grades.values()),
-    }
+    queries = [
+        {"query_id": name, "text": texts[query_id], "split": part or None, "origin": "source"}
+        for (query_id, part), name in names.items()
+    ]
+    links = [(names[query_id, part], doc_id, grade) for (query_id, part, doc_id), grade in grades.items()]
     left_out = tuple(path.name for path in sorted((folder / "qrels").glob("*.tsv")) if path not in paths)
-    return Source(
-        documents,
-        table("queries", queries),
-        table("qrels", links),
-        cut=False,
-        bad_rows=bad.rows,
-        parts_left_out=left_out,
-    )
+    return Source(documents, rows_table("queries", queries), rows_table("qrels", links), False, bad.rows, left_out)
 
 
 def read_beir_corpus(folder: Path, bad: BadRows) -> pa.Table:

@@ -13,10 +13,10 @@ import importlib.util
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from denizen.data.formats.source import Source
-from denizen.data.tables import table
+from denizen.data.tables import rows_table
 from denizen.engine.errors import InputError
 
 # upper ends: a quarter of the modules for test, 15 % for dev, the rest for train
@@ -54,24 +54,15 @@ def docstring_source(packages: Sequence[str], limit: int | None = None) -> Sourc
         )
     count = min(limit or len(found), len(found))
     found = [found[int(at * (len(found) / count))] for at in range(count)]
-    modules, ids = [pair.module for pair in found], [f"{pair.module}.{pair.name}" for pair in found]
-    query_ids = [f"q-{name}" for name in ids]
-    documents: dict[str, list[Any]] = {
-        "doc_id": ids,
-        "title": [""] * count,
-        "text": [pair.body for pair in found],
-        "domain": [module.partition(".")[0] for module in modules],
-        "source": modules,
-    }
-    queries: dict[str, list[Any]] = {
-        "query_id": query_ids,
-        "text": [pair.summary for pair in found],
-        "split": [_split_of(module) for module in modules],
-        "source_doc_id": ids,
-        "origin": ["docstring"] * count,
-    }
-    qrels: dict[str, list[Any]] = {"query_id": query_ids, "doc_id": ids, "relevance": [1] * count}
-    return Source(table("corpus", documents), table("queries", queries), table("qrels", qrels), cut=False, bad_rows=[])
+    documents, queries, links = [], [], []
+    for module, name, summary, body in found:
+        doc_id, domain = f"{module}.{name}", module.partition(".")[0]
+        documents.append({"doc_id": doc_id, "title": "", "text": body, "domain": domain, "source": module})
+        asked = {"query_id": f"q-{doc_id}", "text": summary, "split": _split_of(module)}
+        queries.append({**asked, "source_doc_id": doc_id, "origin": "docstring"})
+        links.append((f"q-{doc_id}", doc_id, 1))
+    tables = rows_table("corpus", documents), rows_table("queries", queries), rows_table("qrels", links)
+    return Source(*tables, cut=False, bad_rows=[])
 
 
 def _package_docstrings(package: str) -> Iterator[Docstring]:

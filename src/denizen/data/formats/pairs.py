@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from denizen.data.formats.rows import BadRows, require_content, table_rows
 from denizen.data.formats.source import SPLITS, Source
-from denizen.data.tables import table
+from denizen.data.tables import rows_table
 from denizen.engine.errors import InputError, reason
 
 # (query column, document column), in the order in which they are looked for
@@ -81,7 +81,7 @@ def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, 
     columns: tuple[str, str] | None = None
     found: list[str] = []
     documents: dict[str, str] = {}
-    queries: dict[str, list[Any]] = {"query_id": [], "text": [], "split": [], "source_doc_id": []}
+    queries: list[dict[str, Any]] = []
     for row in rows:
         found = found or sorted(map(str, row.values))
         columns = columns or next((pair for pair in COLUMNS if set(pair) <= set(row.values)), None)
@@ -92,9 +92,8 @@ def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, 
         question, answer = (row.values[column] for column in columns)
         number = row.place.rpartition(" ")[2]
         doc_id = documents.setdefault(answer.strip(), f"{row.prefix}d{number}")
-        values = (f"{row.prefix}q{number}", " ".join(question.split()), row.split, doc_id)
-        for column, value in zip(queries, values, strict=True):
-            queries[column].append(value)
+        asked = {"query_id": f"{row.prefix}q{number}", "text": " ".join(question.split())}
+        queries.append({**asked, "split": row.split, "source_doc_id": doc_id, "origin": "source"})
     if found and columns is None:
         raise InputError(
             f"{name} has the columns {found}; pairs need {_WANTED}, and documents without questions a --teacher"
@@ -102,18 +101,9 @@ def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, 
     bad.check()
     if not documents:
         raise InputError(f"{name} holds no usable row")
-    texts = {"doc_id": list(documents.values()), "text": list(documents)}
-    same = {"title": [""] * len(documents), "source": [name] * len(documents)}
-    links = {"query_id": queries["query_id"], "doc_id": queries["source_doc_id"]}
-    count = len(queries["query_id"])
-    return Source(
-        documents=table("corpus", {**texts, **same}),
-        queries=table("queries", {**queries, "origin": ["source"] * count}),
-        qrels=table("qrels", {**links, "relevance": [1] * count}),
-        cut=True,
-        bad_rows=bad.rows,
-        parts_left_out=left_out,
-    )
+    corpus = ({"doc_id": doc_id, "title": "", "text": text, "source": name} for text, doc_id in documents.items())
+    links = rows_table("qrels", ((row["query_id"], row["source_doc_id"], 1) for row in queries))
+    return Source(rows_table("corpus", corpus), rows_table("queries", queries), links, True, bad.rows, left_out)
 
 
 def _pair_problem(row: _Row, columns: tuple[str, str] | None) -> str:
