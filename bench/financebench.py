@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from denizen.data import passages as corpus_stage
-from denizen.data.formats import read_beir
+from denizen.data.formats.beir import read_beir
 from denizen.data.tables import relevant
 from denizen.engine.progress import Terminal
 from denizen.measuring.significance import paired_difference

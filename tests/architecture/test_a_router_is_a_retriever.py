@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pytest
 
-from denizen.data.formats import read_trec_run
+from denizen.data.formats.trec import read_trec_run
 from denizen.data.tables import rankings
 from denizen.engine.files import json_digest
 from denizen.engine.progress import Progress

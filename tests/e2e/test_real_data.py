@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from denizen.data.formats import Source, read_source
+from denizen.data.formats import read_source
+from denizen.data.formats.source import Source
 from denizen.data.prepare import Splitting, given_by, prepare
 from denizen.data.tables import read_table
 from denizen.engine.errors import LeakError

@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from denizen import cli
-from denizen.data.formats import read_trec_qrels, read_trec_run
+from denizen.data.formats.trec import read_trec_qrels, read_trec_run
 from denizen.data.tables import read_table, write_table
 from denizen.engine.errors import InputError
 from denizen.reports.explain import explain, explain_lines

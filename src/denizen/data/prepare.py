@@ -14,14 +14,13 @@ import pyarrow.compute as pc
 
 from denizen.data import passages, splitting
 from denizen.data.artifacts import Corpus, Documents, Part, Qrels, Queries
-from denizen.data.formats import Source
-from denizen.data.formats.source import SPLITS, source_files
+from denizen.data.formats.source import SPLITS, Source, source_files
 from denizen.data.leaks import check_leaks, find_leaks, leak_groups, without_leaks
 from denizen.data.splitting import SIDES
 from denizen.data.tables import each, only, relevant, rows_table, write_table
 from denizen.engine.artifact import Artifact
 from denizen.engine.errors import InputError
-from denizen.engine.files import file_digest, write_json
+from denizen.engine.files import file_digest, json_digest, write_json
 from denizen.engine.progress import Progress
 from denizen.engine.settings import Params, Seeded, setting
 from denizen.engine.step import Context, step

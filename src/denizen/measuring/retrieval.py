@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from ir_measures import RR, R, nDCG
 
-from denizen.data.formats import write_trec_qrels, write_trec_run
+from denizen.data.formats.trec import write_trec_qrels, write_trec_run
 from denizen.data.tables import only, rankings, relevant, rows_table, write_table
 from denizen.engine.errors import InputError
 from denizen.engine.files import read_json

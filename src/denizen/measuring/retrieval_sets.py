@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from denizen.data import passages
-from denizen.data.formats import Source, is_beir_folder, read_beir
+from denizen.data.formats.beir import is_beir_folder, read_beir
+from denizen.data.formats.source import Source
 from denizen.data.prepare import content_digest, source_digest
 from denizen.data.tables import each, only, rankings, relevant, texts_by_id
 from denizen.engine.errors import InputError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from denizen.data.formats import Source
 from denizen.data.formats.docstrings import docstring_source
+from denizen.data.formats.source import Source
 from denizen.data.tables import rows_table
 from denizen.measuring.retrieval_sets import Parts, parts_of
 from denizen.recipes.config import AdaptConfig

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from denizen.data.formats import Source, is_beir_folder, read_documents
-from denizen.data.formats.documents import TABLES
+from denizen.data.formats.beir import is_beir_folder
+from denizen.data.formats.documents import TABLES, read_documents
 from denizen.data.formats.rows import BadRow
+from denizen.data.formats.source import Source
 from denizen.data.prepare import Given, source_digest
 from denizen.data.tables import SCHEMAS, read_table
 from denizen.engine.errors import InputError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from denizen.data.formats import is_beir_folder, read_beir
+from denizen.data.formats.beir import is_beir_folder, read_beir
 from denizen.engine.errors import InputError
 from denizen.engine.files import write_json
 from denizen.engine.progress import Progress, Silent

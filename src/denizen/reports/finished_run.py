@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from denizen.data.formats import read_trec_qrels, read_trec_run
+from denizen.data.formats.trec import read_trec_qrels, read_trec_run
 from denizen.data.tables import rankings, read_table, relevant, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.engine.files import read_json

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denizen.data.formats import read_beir
+from denizen.data.formats.beir import read_beir
 from denizen.data.tables import relevant
 from denizen.engine.errors import InputError
 from denizen.reports.finished_run import FinishedRun

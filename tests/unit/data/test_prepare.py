@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from denizen.data.formats import Source
 from denizen.data.formats.rows import BadRow
+from denizen.data.formats.source import Source
 from denizen.data.prepare import Dividing, Given, Splitting, content_digest, divide, given_by, prepare, source_digest
 from denizen.data.tables import read_table, rows_table
 from denizen.engine.errors import InputError, LeakError

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from denizen.data.formats import read_trec_run
+from denizen.data.formats.trec import read_trec_run
 from denizen.data.tables import rows_table, table
 from denizen.engine.progress import Progress
 from denizen.measuring import forgetting

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from denizen.data.formats import Source
+from denizen.data.formats.source import Source
 from denizen.data.tables import rows_table, table
 from denizen.engine.errors import InputError
 from denizen.measuring import retrieval_sets

@@ -6,26 +6,10 @@ import re
 from pathlib import Path
 
 from denizen.data.formats.beir import is_beir_folder, read_beir
-from denizen.data.formats.documents import read_documents
 from denizen.data.formats.pairs import read_dataset, read_pairs
 from denizen.data.formats.rows import TABLES
-from denizen.data.formats.source import SPLITS, Source
-from denizen.data.formats.trec import read_trec_qrels, read_trec_run, write_trec_qrels, write_trec_run
+from denizen.data.formats.source import Source
 from denizen.engine.errors import InputError
-
-__all__ = [
-    "SPLITS",
-    "Source",
-    "is_beir_folder",
-    "read_beir",
-    "read_documents",
-    "read_pairs",
-    "read_source",
-    "read_trec_qrels",
-    "read_trec_run",
-    "write_trec_qrels",
-    "write_trec_run",
-]
 
 
 def read_source(source: str, skip_bad_rows: bool = False) -> Source:

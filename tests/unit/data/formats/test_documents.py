@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from denizen.data.formats import read_documents
+from denizen.data.formats.documents import read_documents
 from denizen.engine.errors import InputError
 
 
