@@ -18,6 +18,7 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import read_json
 from denizen.engine.pipeline import records
 from denizen.llm.replies import Replies, StoredReply
+from denizen.recipes.run_folder import check_version
 
 _Row = dict[str, Any]
 
@@ -29,17 +30,17 @@ class FinishedRun:
         folder: The run's folder.
 
     Raises:
-        InputError: When it holds no finished run.
+        InputError: When it holds no finished run, or one of an older version.
     """
 
     def __init__(self, folder: Path) -> None:
+        check_version(folder)
         self.folder = folder
         if not (folder / "metrics.json").is_file():
             raise InputError(f"{folder} holds no finished run of denizen (it has no metrics.json)")
         self.metrics: _Row = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         if "chosen" not in self.metrics:
-            made = "an evaluation" if "means" in self.metrics else "made by an older version of denizen"
-            raise InputError(f"{folder} is {made}; a report needs a run of adapt of this version")
+            raise InputError(f"{folder} is an evaluation; a report needs a run of adapt")
 
     @cached_property
     def corpus(self) -> pa.Table:
