@@ -1,4 +1,4 @@
-"""What the commands print of a run's end and of tables."""
+"""What the commands print of a run's end, and tables."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from typing import Any
 
 def closing_lines(report: dict[str, Any]) -> list[str]:
     """The contents of metrics.json for people."""
-    from denizen.reports import results
+    from denizen.reports import results as of
 
-    gate = report["gate"]
-    lines = [
-        line
-        for table in (results.result_lines, results.baseline_lines, results.seed_lines)
-        for line in in_columns(table(report))
-    ]
+    gained = (of.result_lines, of.baseline_lines, of.seed_lines)
+    lines = [line for table in gained for line in in_columns(table(report))]
     lines.append(f"{report['queries']:,} test queries; intervals by bootstrap, p by paired randomisation")
-    lines += [*results.teacher_lines(report), *in_columns(results.gate_lines(gate) if gate else [])]
-    lines += filter(None, (results.gate_sentence(report), report["warning"], results.unchanged(report)))
+    tables = (of.spending_lines(report), of.coverage_lines(report), of.gate_lines(report["gate"]))
+    lines += [*of.teacher_lines(report), *(line for table in tables for line in in_columns(table))]
+    lines += filter(None, (of.gate_sentence(report), report["warning"], of.unchanged(report)))
     lines.append(f"report: {Path(report['model']).parent.as_posix()}/report.html")
     return [*lines, f"{'adapted ' if report['chosen'] != 'base' else ''}model: {report['model']}"]
 
@@ -26,4 +23,4 @@ def closing_lines(report: dict[str, Any]) -> list[str]:
 def in_columns(rows: list[list[str]]) -> list[str]:
     """Rows of cells as lines; the first column is set left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join([row[0].ljust(widths[0]), *(map(str.rjust, row[1:], widths[1:]))]) for row in rows]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]

@@ -60,8 +60,10 @@ def seed_lines(report: dict[str, Any]) -> Table:
     return rows if seeds[0]["change"] else [row[:-1] for row in rows]
 
 
-def gate_lines(gate: dict[str, Any]) -> Table:
-    """The table of the forgetting gate: a row a set."""
+def gate_lines(gate: dict[str, Any] | None) -> Table:
+    """The table of the forgetting gate: a row a set; nothing where it was not measured."""
+    if gate is None:
+        return []
     measure = gate["measure"]
     rows = [["forgetting", "role", "queries", f"base {measure}", "adapted", "change"]]
     for name, found in gate["sets"].items():
@@ -101,21 +103,30 @@ def records(report: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def teacher_lines(report: dict[str, Any]) -> list[str]:
-    """Who graded, and what that cost by stage; nothing for a run with labels."""
-    spending = report.get("spending")
-    if not spending:
+def spending_lines(report: dict[str, Any]) -> Table:
+    """What an LLM was paid for, a row a stage; nothing for a run without one."""
+    if not (spending := report.get("spending")):
         return []
-    priced = bool(report["config"]["prices"])
-    lines = [f"test graded by {report['judged_by']}", "calls, tokens" + (", money" if priced else "") + " by stage:"]
-    for stage, spent in {**spending["by_stage"], "in all": spending["total"]}.items():
-        money = f"  {spent['money']:>10.4f}" if priced else ""
-        lines.append(f"  {stage:<20}  {spent['calls']:>9,}  {spent['tokens']:>12,}{money}")
-    for stage, found in report["coverage"].items():
-        lost = [f"{count:,} {kind}" for kind, count in found["failures"].items()]
-        lost += [f"{found['cut_off_by_budget']:,} cut off by the budget"] if found["cut_off_by_budget"] else []
-        if lost:
-            lines.append(f"  {stage}: of {found['asked']:,} asked for, {', '.join(lost)}")
+    rows = [["spent by stage", "calls", "tokens", f"money at {report['config']['prices'] or 'no price'}"]]
+    for stage, of in {**spending["by_stage"], "in all": spending["total"]}.items():
+        rows.append([stage, f"{of['calls']:,}", f"{of['tokens']:,}", f"{of['money']:.4f}"])
+    return rows
+
+
+def coverage_lines(report: dict[str, Any]) -> Table:
+    """What was asked of a teacher and not answered, a row a stage; nothing for a run with labels."""
+    rows = [["stage", "asked for", "coverage", "failures", "cut off by the budget"]]
+    for stage, of in report.get("coverage", {}).items():
+        failures = ", ".join(f"{count:,} {kind}" for kind, count in of["failures"].items()) or "none"
+        rows.append([stage, f"{of['asked']:,}", f"{of['coverage']:.1%}", failures, f"{of['cut_off_by_budget']:,}"])
+    return rows if len(rows) > 1 else []
+
+
+def teacher_lines(report: dict[str, Any]) -> list[str]:
+    """Who graded the test; nothing for a run with labels."""
+    if "judged_by" not in report:
+        return []
+    lines = [f"test graded by {report['judged_by']}"]
     for reason, count in report["test_queries_left_out"].items():
         if count:
             lines.append(f"  {count:,} test queries {reason.replace('_', ' ')} are left out")

@@ -23,7 +23,16 @@ from denizen.reports.card import sentence, taught_by
 from denizen.reports.explain import explain, explain_lines
 from denizen.reports.finished_run import FinishedRun
 from denizen.reports.lineage import made_from
-from denizen.reports.results import SYSTEMS, baseline_lines, gate_lines, gate_sentence, result_lines, seed_lines
+from denizen.reports.results import (
+    SYSTEMS,
+    baseline_lines,
+    coverage_lines,
+    gate_lines,
+    gate_sentence,
+    result_lines,
+    seed_lines,
+    spending_lines,
+)
 
 Blocks = list[tuple[str, Any]]
 
@@ -235,22 +244,8 @@ def _teacher(run: FinishedRun) -> Blocks:
     metrics = run.metrics
     if not (teacher := taught_by(metrics)):
         return []
-    facts = [("teacher", teacher), ("test graded by", metrics["judged_by"])]
-    coverage = [["stage", "asked for", "coverage", "failures", "cut off by the budget"]]
-    for stage, found in metrics["coverage"].items():
-        failures = ", ".join(f"{count} {kind}" for kind, count in found["failures"].items()) or "none"
-        share, cut_off = f"{found['coverage']:.1%}", str(found["cut_off_by_budget"])
-        coverage.append([stage, f"{found['asked']:,}", share, failures, cut_off])
-    blocks: Blocks = [("facts", facts)]
-    if len(coverage) > 1:
-        blocks.append(("table", coverage))
-    if spending := metrics["spending"]:
-        prices = metrics["config"]["prices"] or "no price"
-        rows = [
-            [stage, f"{of['calls']:,}", f"{of['tokens']:,}", f"{of['money']:.4f}"]
-            for stage, of in {**spending["by_stage"], "in all": spending["total"]}.items()
-        ]
-        blocks.append(("table", [["spent by stage", "calls", "tokens", f"money at {prices}"], *rows]))
+    blocks: Blocks = [("facts", [("teacher", teacher), ("test graded by", metrics["judged_by"])])]
+    blocks += [("table", rows) for rows in (coverage_lines(metrics), spending_lines(metrics)) if rows]
     audit = read_json(run.folder / "audit.json")
     said = "\n".join(audit_lines(audit)) if audit else "not measured: denizen audit RUN"
     return [*blocks, ("h3", "Can it be trusted?"), ("pre", said)]
