@@ -7,12 +7,13 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from denizen import cli
 from denizen.engine.progress import Silent
 from denizen.recipes.config import AdaptConfig
 from tests.conftest import WORDS
@@ -21,6 +22,35 @@ SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "easy_n
 SETTINGS |= {"hard_positive_ranks": "6-20", "precision": "fp32", "learning_rate": 1e-3, "baselines": False}
 # compiling a model for a faster backend takes longer than all that is embedded here
 SETTINGS |= {"backend": "torch"}
+
+
+# when a record was written, how long its step took, and whether it went on: all else in it is what was made
+OWN = ("seconds", "resumed", "stats", "redo")
+
+
+class Ended(NamedTuple):
+    """What a command has left: its exit code, and what it has printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs `denizen` with some arguments, here."""
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["denizen", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return Ended(int(stop.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 class Heard(Silent):
@@ -128,6 +158,17 @@ def finished(pairs: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session")
+def short(pairs: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AdaptConfig]:
+    """The folder and the settings of a finished run with two rounds of two or three steps, to be copied and changed."""
+    from denizen.api import adapt
+
+    out = tmp_path_factory.mktemp("runs") / "short"
+    config = AdaptConfig(str(pairs), model=str(tiny_encoder), **{**SETTINGS, "epochs": 0.2})
+    adapt(config, out)
+    return out, config
+
+
+@pytest.fixture(scope="session")
 def forgettable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A general set of the words that the tiny encoder knows whole, which training on syllables spoils."""
     random.seed(7)
@@ -169,3 +210,31 @@ def write_beir(folder: Path, count: int, passages: list[str] | None = None, quer
     links = "".join(f"q{at}\td{at}\t1\n" for at in range(count))
     (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n" + links)
     return folder
+
+
+def assert_same(whole: Path, other: Path) -> None:
+    """All that two runs have written is the same but what tells when and where; neither has left anything behind."""
+    names = [_names(run) for run in (whole, other)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        texts = [(run / name).read_bytes() for run in (whole, other)]
+        if name.name in ("step.json", "metrics.json"):
+            found = [json.loads(text) for text in texts]
+            for each in found:
+                for key in (*OWN, "model"):
+                    each.pop(key, None)
+            assert found[0] == found[1], name
+        elif name.name != "report.html":
+            assert texts[0] == texts[1], name
+    assert not [path for path in other.rglob("*") if path.name.endswith((".partial", ".scratch"))]
+
+
+def _names(run: Path) -> list[Path]:
+    """All files, without the backends that were chosen: a run that goes on asks for the one it began with."""
+    found = sorted(path.relative_to(run) for path in run.rglob("*") if path.is_file())
+    return [name for name in found if name.parts[0] != "embeddings" or name.suffix != ".json"]
+
+
+def resumptions(log: Sequence[list[str]], place: str) -> int:
+    """How often the training of a step went on from a checkpoint."""
+    return sum(what == "resumed" and at == place and bool(rest[0]) for what, at, *rest in log)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -14,9 +13,9 @@ import numpy as np
 import pytest
 
 from denizen import cli
+from denizen.api import adapt
 from denizen.data.tables import SCHEMAS, read_table, relevant
-from denizen.engine.errors import ChangedError, InputError, LeakError
-from denizen.recipes.adapt import adapt
+from denizen.engine.errors import InputError, LeakError
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.recipes.evaluate import evaluate
 from denizen.reports.card import model_card
@@ -58,7 +57,7 @@ def test_where_no_round_beats_the_base_the_card_and_the_last_line_say_so(
     card, of_base = model_card(report, WITHOUT_EFFECT), model_card(unchanged, WITHOUT_EFFECT)
     assert "adapted with Denizen" in card and BASE_STAYS not in card
     assert "adapted with Denizen" not in of_base and BASE_STAYS in of_base
-    monkeypatch.setattr("denizen.recipes.adapt.adapt", lambda *arguments, **settings: unchanged)
+    monkeypatch.setattr("denizen.api.adapt", lambda *arguments, **settings: unchanged)
     monkeypatch.setattr("sys.argv", ["denizen", "adapt", "x", "--out", "y"])
     with pytest.raises(SystemExit):
         cli.main()
@@ -159,62 +158,6 @@ def test_later_rounds_keep_the_examples_of_earlier_ones(finished: Finished) -> N
     assert {row["round"] for row in second[len(first) :]} == {1}
 
 
-def test_the_same_command_again_does_no_stage_twice(
-    finished: Finished, pairs: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, report = finished
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("stage.json")}
-    monkeypatch.setattr("denizen.recipes.adapt.load_encoder", lambda folder: pytest.fail("a model was loaded"))
-    again = adapt(AdaptConfig(str(pairs), model=str(tiny_encoder), **SETTINGS), out)
-    assert again == report
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("stage.json")} == before
-
-
-def test_a_changed_setting_is_refused_with_its_name(finished: Finished, pairs: Path, tiny_encoder: Path) -> None:
-    out, _ = finished
-    changed = {**SETTINGS, "temperature": 0.1}
-    with pytest.raises(ChangedError, match=r"temperature: 0\.05 -> 0\.1"):
-        adapt(AdaptConfig(str(pairs), model=str(tiny_encoder), **changed), out)
-
-
-def test_other_weights_under_the_same_name_are_refused(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    import shutil
-
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    model = tmp_path / "model"
-    shutil.copytree(tiny_encoder, model)
-    config = AdaptConfig(str(pairs), model=str(model), **{**SETTINGS, "rounds": 1, "epochs": 0.1})
-    adapt(config, tmp_path / "run")
-    other = SentenceTransformer(str(model))
-    with torch.no_grad():
-        next(iter(other.parameters())).add_(0.01)
-    other.save_pretrained(str(model), create_model_card=False)
-    with pytest.raises(ChangedError, match=r"round-0/embeddings.*inputs\.student"):
-        adapt(config, tmp_path / "run")
-
-
-def test_redo_replaces_a_stage_and_what_follows(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    settings = {**SETTINGS, "rounds": 1, "epochs": 0.1}
-    config = AdaptConfig(str(pairs), model=str(tiny_encoder), **settings)
-    adapt(config, tmp_path / "run")
-    changed = dataclasses.replace(config, temperature=0.2)
-    mined = (tmp_path / "run/round-0/candidates/stage.json").stat().st_mtime_ns
-    adapt(changed, tmp_path / "run", redo="round-0/student")
-    assert (tmp_path / "run/round-0/candidates/stage.json").stat().st_mtime_ns == mined
-    record = json.loads((tmp_path / "run/round-0/student/stage.json").read_text())
-    assert record["settings"]["temperature"] == 0.2
-
-
-def test_a_redo_that_is_refused_changes_nothing(finished: Finished, pairs: Path, tiny_encoder: Path) -> None:
-    out, report = finished
-    changed = AdaptConfig(str(pairs), model=str(tiny_encoder), **{**SETTINGS, "temperature": 0.1})
-    with pytest.raises(ChangedError, match=r"stage 'round-0/student'.*temperature"):
-        adapt(changed, out, redo="model")
-    assert adapt(AdaptConfig(str(pairs), model=str(tiny_encoder), **SETTINGS), out) == report
-
-
 def test_a_training_that_diverges_is_stopped_with_the_remedy(
     pairs: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,12 +168,6 @@ def test_a_training_that_diverges_is_stopped_with_the_remedy(
     config = AdaptConfig(str(pairs), model=str(tiny_encoder), **{**SETTINGS, "rounds": 1})
     with pytest.raises(InputError, match=r"the loss became nan at step .* lower learning_rate"):
         adapt(config, tmp_path / "run")
-
-
-def test_a_stage_to_redo_that_there_is_not_is_refused(pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no stage 'minning' to redo; there are corpus, round-0/embeddings"):
-        adapt(AdaptConfig(str(pairs), model=str(tiny_encoder)), tmp_path / "run", redo="minning")
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -247,7 +184,7 @@ def test_a_stage_to_redo_that_there_is_not_is_refused(pairs: Path, tiny_encoder:
 def test_every_loss_trains(settings: dict[str, Any], pairs: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     small = {"model": str(tiny_encoder), **SETTINGS}
     report = adapt(AdaptConfig(str(pairs), **{**small, "rounds": 1, "epochs": 0.2, **settings}), tmp_path / "run")
-    facts = json.loads((tmp_path / "run/round-0/student/stage.json").read_text())["facts"]
+    facts = json.loads((tmp_path / "run/round-0/student/step.json").read_text())["facts"]
     assert facts["steps"] >= 1
     assert all(np.isfinite(loss) for _, loss in facts["loss"])
     assert report["queries"] == 24
@@ -323,8 +260,8 @@ def test_the_command_line_ends_with_the_table_and_the_path(
     assert [line.split()[0] for line in lines[1:6]] == MEASURES
     assert lines[-1] == f"adapted model: {tmp_path / 'run' / 'model'}"
     assert "plan  120 passages of 120 documents" in printed.err
-    for stage in ("corpus", "round-0/embeddings", "round-0/student", "test", "model"):
-        assert any(line.startswith(stage) for line in printed.err.splitlines()), stage
+    for step in ("corpus", "round-0/embeddings", "round-0/student", "test", "model"):
+        assert any(line.startswith(step) for line in printed.err.splitlines()), step
 
 
 @pytest.fixture

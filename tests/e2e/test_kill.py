@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,11 @@ from denizen.api import adapt
 from denizen.engine.pipeline import records
 from denizen.recipes.config import AdaptConfig
 
-from .conftest import SETTINGS, Heard, Killer, gated_config
+from .conftest import SETTINGS, Heard, Killer, assert_same, gated_config, resumptions
 
 Finished = tuple[Path, dict[str, Any]]
 # at the end of every step: no record yet, not in its place yet, what it kept beside its place not gone yet
 ENDS = ("record", "rename", "placed")
-# how long a step took, and whether it was resumed: what else a record holds must be the same
-OWN = ("seconds", "resumed", "stats", "redo")
 
 
 def within(place: str, draw: random.Random) -> list[str]:
@@ -67,34 +63,6 @@ def points(whole: Path, config: AdaptConfig, ends: int = len(ENDS)) -> list[str]
         done.add(fingerprint)
     # the lock, the settings, what programs read, what is measured, the page
     return [*found, *(f"@open:{at}" for at in range(1, 6))]
-
-
-def assert_same(whole: Path, other: Path) -> None:
-    """All that two runs have written is the same but what tells when and where; neither has left anything behind."""
-    names = [_names(run) for run in (whole, other)]
-    assert names[0] == names[1]
-    for name in names[0]:
-        texts = [(run / name).read_bytes() for run in (whole, other)]
-        if name.name in ("step.json", "metrics.json"):
-            found = [json.loads(text) for text in texts]
-            for each in found:
-                for key in (*OWN, "model"):
-                    each.pop(key, None)
-            assert found[0] == found[1], name
-        elif name.name != "report.html":
-            assert texts[0] == texts[1], name
-    assert not [path for path in other.rglob("*") if path.name.endswith((".partial", ".scratch"))]
-
-
-def _names(run: Path) -> list[Path]:
-    """All files, without the backends that were chosen: a run that goes on asks for the one it began with."""
-    found = sorted(path.relative_to(run) for path in run.rglob("*") if path.is_file())
-    return [name for name in found if name.parts[0] != "embeddings" or name.suffix != ".json"]
-
-
-def resumptions(log: Sequence[list[str]], place: str) -> int:
-    """How often the training of a step went on from a checkpoint."""
-    return sum(what == "resumed" and at == place and bool(rest[0]) for what, at, *rest in log)
 
 
 def test_a_run_with_gate_baselines_and_seeds_that_is_killed_in_every_step_ends_as_if_it_had_not_been(
