@@ -38,21 +38,14 @@ class Leak:
 def leak_groups(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float) -> dict[str, int]:
     """Query id to a number, which is the same for all that must stay on one side.
 
-    Args:
-        queries: A `queries` table.
-        qrels: A `qrels` table.
-        corpus: A `corpus` table with clusters.
-        near_duplicate: Similarity from which two query texts are near-duplicates.
+    The corpus has clusters; `near_duplicate` is the similarity from which two query texts are near-duplicates.
     """
     keys = _keys(queries, qrels, corpus, near_duplicate)
     return dict(zip(keys, tied(keys.values()), strict=True))
 
 
 def find_leaks(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float) -> list[Leak]:
-    """All that stands in more than one split: query texts, relevant passages, near-duplicates of either.
-
-    Args: As `leak_groups`; the queries have splits.
-    """
+    """All that stands in more than one split: query texts, relevant passages, near-duplicates of either."""
     split_of, text_of = (dict(each(queries, "query_id", name)) for name in ("split", "text"))
     members: defaultdict[tuple[str, Hashable], list[str]] = defaultdict(list)
     for query_id, shared in _keys(queries, qrels, corpus, near_duplicate).items():
@@ -70,8 +63,6 @@ def without_leaks(
     queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float
 ) -> tuple[pa.Table, list[Leak]]:
     """Drops what leaks from the side that learns: from train, and from dev where it meets test; never from test.
-
-    Args: As `find_leaks`.
 
     Returns:
         The queries that are left, and the leaks for which the others were dropped.

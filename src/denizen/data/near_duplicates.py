@@ -24,14 +24,10 @@ _WORD = re.compile(r"\w+")
 
 
 def clusters(texts: Sequence[str], threshold: float) -> list[int]:
-    """Numbers each text so that near-duplicates carry the same number.
+    """Numbers each text so that near-duplicates, by a threshold in (0, 1], carry the same number.
 
     Clusters are the connected components of the near-duplicate pairs; the number is the position of the
     component's first text. Texts without words are alone.
-
-    Args:
-        texts: The texts.
-        threshold: The idf-weighted Jaccard similarity from which two texts are near-duplicates, in (0, 1].
     """
     return tied(_alike([frozenset(_WORD.findall(text.lower())) for text in texts], threshold))
 

@@ -15,16 +15,8 @@ from denizen.data.tables import each, folded, only, relevant, rows_table, texts,
 def cut(documents: pa.Table, qrels: pa.Table, passage_chars: int) -> tuple[pa.Table, pa.Table]:
     """Cuts documents into passages of at most `passage_chars` characters, at sentence ends where possible.
 
-    Every passage keeps its document (`parent_id`) and its character offsets there; every passage of a relevant
-    document is relevant. A document that is short enough stays one passage under its own id.
-
-    Args:
-        documents: A `corpus` table of whole documents.
-        qrels: A `qrels` table over the documents.
-        passage_chars: The longest passage, in characters.
-
-    Returns:
-        The `corpus` of passages and the `qrels` over them.
+    Every passage keeps its document (`parent_id`) and its character offsets there. A document that is short enough
+    stays one passage under its own id. Every passage of a relevant document is relevant: so say the new `qrels`.
     """
     from semantic_text_splitter import TextSplitter
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -270,4 +268,4 @@ def source_digest(source: str, out: Path | None = None) -> dict[str, str]:
 def content_digest(source: Source) -> dict[str, str]:
     """Digest of a source that is in memory already."""
     tables = {"documents": source.documents, "queries": source.queries, "qrels": source.qrels}
-    return {name: hashlib.sha256(json.dumps(rows.to_pylist()).encode()).hexdigest() for name, rows in tables.items()}
+    return {name: json_digest(rows.to_pylist()) for name, rows in tables.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 
 import pyarrow as pa
@@ -13,50 +14,31 @@ NEGATIVE, POSITIVE = 2, 4
 
 
 def related_passages(qrels: pa.Table, corpus: pa.Table, query_ids: Collection[str]) -> dict[str, frozenset[str]]:
-    """For each query the passages that must never be its negatives.
+    """For each query the passages that must never be its negatives, by the clusters of the corpus.
 
-    Args:
-        qrels: A `qrels` table.
-        corpus: A `corpus` table with clusters.
-        query_ids: The queries that are asked for.
-
-    Returns:
-        Query id to the ids of the relevant passages, their near-duplicates, and the passages of their documents and of
-        near-duplicates of these.
+    They are the relevant ones, their near-duplicates, and those of their documents and of near-duplicates of these.
     """
     # near-duplicate documents count as one; a document is one with itself
-    home = {doc_id: places for doc_id, *places in each(corpus, "doc_id", "parent_cluster", "cluster")}
-    of_parent: dict[int, list[str]] = {}
-    of_cluster: dict[int, list[str]] = {}
-    for doc_id, (parent, cluster) in home.items():
-        of_parent.setdefault(parent, []).append(doc_id)
-        of_cluster.setdefault(cluster, []).append(doc_id)
-    found = {}
-    wanted = set(query_ids)
+    columns = each(corpus, "doc_id", "parent_cluster", "cluster")
+    groups = {doc_id: (("document", parent), ("passage", cluster)) for doc_id, parent, cluster in columns}
+    members: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
+    for doc_id, of in groups.items():
+        for group in of:
+            members[group].append(doc_id)
+    found, wanted = {}, set(query_ids)
     for query_id, passages in relevant(qrels).items():
-        if query_id not in wanted:
-            continue
-        parents = {home[doc_id][0] for doc_id in passages}
-        alike = {home[doc_id][1] for doc_id in passages}
-        found[query_id] = frozenset(
-            [doc_id for parent in parents for doc_id in of_parent[parent]]
-            + [doc_id for cluster in alike for doc_id in of_cluster[cluster]]
-        )
+        if query_id in wanted:
+            related = {group for doc_id in passages for group in groups[doc_id]}
+            found[query_id] = frozenset(doc_id for group in related for doc_id in members[group])
     return found
 
 
 def not_negatives(
     qrels: pa.Table, judgments: pa.Table | None, corpus: pa.Table, query_ids: Collection[str]
 ) -> dict[str, frozenset[str]]:
-    """`related_passages`, and what a teacher has said of them.
+    """`related_passages`, and what a teacher has said of them, if one has looked.
 
     A passage that was graded 1 or 2 may be a negative, whatever document it comes from; one with grade 3 never.
-
-    Args:
-        qrels: A `qrels` table.
-        judgments: A `judgments` table; None: nobody has looked.
-        corpus: A `corpus` table with clusters.
-        query_ids: The queries that are asked for.
     """
     related = related_passages(qrels, corpus, query_ids)
     if judgments is None:

@@ -40,13 +40,9 @@ def split_by_row(queries: pa.Table, dev_share: float, test_share: float, seed: i
 
 
 def dev_from_train(queries: pa.Table, groups: Mapping[str, int], dev_share: float, seed: int) -> pa.Table:
-    """Cuts a dev part from the training part of a source that brings none, by groups.
+    """Cuts a dev part, a share of the training queries, from those of a source that brings none.
 
-    Args:
-        queries: A `queries` table with splits.
-        groups: Query id to group number, as from `leak_groups`.
-        dev_share: Share of the training queries.
-        seed: Seed of the order of groups.
+    Groups, as from `leak_groups`, stay together.
     """
     splits = dict(each(queries, "query_id", "split"))
     inside = [query_id for query_id, split in splits.items() if split == "train"]
@@ -59,9 +55,7 @@ def dev_from_train(queries: pa.Table, groups: Mapping[str, int], dev_share: floa
 def split_by_group(
     queries: pa.Table, groups: Mapping[str, int], dev_share: float, test_share: float, seed: int
 ) -> pa.Table:
-    """Splits by document and near-duplicate cluster: no group stands on two sides.
-
-    Args: As `dev_from_train`; all splits are replaced, and the shares are of all queries.
+    """Splits all queries by document and near-duplicate cluster: no group, as from `leak_groups`, stands on two sides.
 
     Raises:
         InputError: When there are too few groups to have all three parts.
@@ -87,14 +81,8 @@ def split_documents(
 
     Documents that are near-duplicates as a whole stand on one side. Near-duplicate passages (a footer, a clause that
     all contracts have) may stand on several; no query is written for those (`synthesis.tasks`). A document whose side
-    is known (that of a labelled query) takes its whole group there; test comes before dev, dev before train.
-
-    Args:
-        corpus: A `corpus` table with clusters.
-        known: Document (parent_id) to the split it belongs to already; others are dealt out.
-        dev_share: Share of the passages for dev, where none is known.
-        test_share: Share of the passages for test, where none is known.
-        seed: Seed of the order in which groups are dealt out.
+    is known (that of a labelled query) takes its whole group there; test comes before dev, dev before train. Where
+    none is known for dev or test, so large a share of the passages is dealt out to it.
 
     Returns:
         A `documents` table, by parent_id.

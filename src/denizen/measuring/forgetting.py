@@ -31,12 +31,7 @@ class Change:
 
 
 def change(role: str, before: Mapping[str, float], after: Mapping[str, float]) -> Change:
-    """The change from the base's values to a model's.
-
-    Args:
-        role: The probe's.
-        before: Item to the base's value.
-        after: The same items to the model's.
+    """The change on a probe from the base's values by item to a model's.
 
     Raises:
         InputError: When the items are not the same, or there are none.
@@ -69,11 +64,7 @@ def slack(changes: Iterable[Change], limit: float) -> float:
 
     The limit is met on items that the decision does not see, so it must be met here with one standard error to spare;
     but half of it may always be used: where a probe cannot tell the limit from nothing, no fall at all would refuse
-    every second model that has lost nothing.
-
-    Args:
-        changes: One of each probe.
-        limit: How far the mean over the probes of a role may fall, as .005.
+    every second model that has lost nothing. The limit is on the mean over the probes of a role.
     """
     room = math.inf
     for of in _roles(changes).values():

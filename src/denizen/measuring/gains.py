@@ -62,10 +62,7 @@ def by_group(
 ) -> dict[str, tuple[Difference, int]]:
     """Mean gain and number of queries of each group, in the order in which the groups first appear.
 
-    Args:
-        names: Query id to its group.
-        base: Query id to the base's value.
-        adapted: Query id to the adapted model's.
+    All three are by query id: its group, and the two models' values.
     """
     counts = Counter(names.values())
     kept = {name for name, count in counts.most_common(_MOST_GROUPS) if count >= LEAST}
@@ -87,12 +84,7 @@ def by_length(queries: Mapping[str, str]) -> dict[str, str]:
 
 
 def by_base_rank(ranks: Mapping[str, int | None], depth: int) -> dict[str, str]:
-    """Query id to where the base had the answer, best first.
-
-    Args:
-        ranks: Query id to the rank; None: below `depth`.
-        depth: How many passages were found for a query.
-    """
+    """Query id to where the base had the answer, best first; None is below the depth of the search."""
     lasts = [*(last for last in _RANKS if last < depth), depth]
     names = ["rank 1", *(f"ranks {before + 1} to {last}" for before, last in pairwise(lasts)), f"below {depth}"]
     parts = {query_id: bisect_left(lasts, rank or depth + 1) for query_id, rank in ranks.items()}

@@ -100,13 +100,7 @@ def view(encoder: Encoder, passages: Sequence[str], queries: Sequence[str], prog
 
 
 def pooled_units(views: Mapping[str, View], parents: Sequence[str], found_by: int) -> list[Unit]:
-    """For each query the documents that own one of any model's best passages.
-
-    Args:
-        views: Model to what it sees.
-        parents: The document of each passage.
-        found_by: How many best passages name documents.
-    """
+    """For each query the documents that own one of any model's `found_by` best passages."""
     members: dict[str, list[int]] = {}
     for at, parent in enumerate(parents):
         members.setdefault(parent, []).append(at)
@@ -122,11 +116,7 @@ def pooled_units(views: Mapping[str, View], parents: Sequence[str], found_by: in
 def compare(units: Sequence[Unit], base: View, judge: Judge, seed: int) -> dict[str, Any]:
     """Measures the models on random units and, where there are several, on those where they disagree.
 
-    Args:
-        units: At least one.
-        base: What the first model sees.
-        judge: Who grades.
-        seed: Seed of the random order.
+    Where an answer is near is what the first model, the base, sees.
 
     Raises:
         InputError: When no unit could be graded as a whole.

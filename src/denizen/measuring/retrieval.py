@@ -30,12 +30,8 @@ MEASURES = ("MRR@5", "Recall@5", "DCG@5", "nDCG@10", "Recall@100")
 def measure(run: pa.Table, qrels: pa.Table, query_ids: Sequence[str]) -> pa.Table:
     """Every measure for every query.
 
-    The run's own order counts (ties are already broken by doc_id). A query that the run does not have counts as 0.
-
-    Args:
-        run: A `run` table.
-        qrels: A `qrels` table.
-        query_ids: The queries to measure, each with at least one relevant passage.
+    The run's own order counts (ties are already broken by doc_id). A query that the run does not have counts as 0; each
+    needs at least one relevant passage.
 
     Returns:
         A `metrics` table, by measure in the order of `MEASURES`, then in the order of `query_ids`.

@@ -16,11 +16,7 @@ _OF_JUDGMENT = ("grade", "score", "teacher", "prompt_hash", "cost", "stage")
 
 
 def explain(run: Path | FinishedRun, query_id: str) -> dict[str, Any]:
-    """The lineage of a query.
-
-    Args:
-        run: A finished run, or its folder.
-        query_id: A query of any split.
+    """The lineage of a query of any split.
 
     Returns:
         The query with its origin; every example that it is the query of, with the lineage of each passage and the steps

@@ -8,12 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 
 def render(name: str, **values: Any) -> str:
-    """A page.
-
-    Args:
-        name: Of the template; in HTML all values are escaped.
-        values: What it shows.
-    """
+    """A page from the template of that name and the values that it shows; in HTML all of them are escaped."""
     environment = Environment(
         loader=PackageLoader("denizen", "templates"),
         autoescape=select_autoescape(["html.jinja"]),

@@ -16,14 +16,7 @@ from denizen.reports.sections import sections
 
 
 def report(run: Path, out: Path | None = None) -> Path:
-    """Writes the report of a finished run.
-
-    Args:
-        run: The run's folder.
-        out: The page; None: report.html in the run's folder.
-
-    Returns:
-        Where the page is.
+    """Writes the report of a finished run, as report.html in its folder if not elsewhere, and says where it is.
 
     Raises:
         InputError: When the folder holds no finished run, or the page is a folder.

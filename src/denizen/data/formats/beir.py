@@ -28,12 +28,7 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
     """Reads a BEIR folder.
 
     Of the files in qrels/ those called train, dev (valid, validation) and test count; where none is called so, all
-    count, as one set without splits.
-
-    Args:
-        folder: The folder with the corpus and the queries.
-        skip_bad_rows: Skip and count unusable rows instead of stopping.
-        split: Read only this file of qrels/, whatever it is called.
+    count, as one set without splits. With `split`, that file alone is read, whatever it is called.
 
     Raises:
         InputError: When a file is missing or empty, or a row is unusable and may not be skipped.

@@ -37,11 +37,7 @@ class Docstring(NamedTuple):
 
 
 def docstring_source(packages: Sequence[str], limit: int | None = None) -> Source:
-    """Documents and queries, split by module.
-
-    Args:
-        packages: Whose docstrings.
-        limit: How many pairs to take, evenly over the modules' order; None: all there are.
+    """Documents and queries of packages, split by module; at most `limit` pairs, evenly over the modules' order.
 
     Raises:
         InputError: When too few of the packages are installed.

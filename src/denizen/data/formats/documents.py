@@ -19,10 +19,6 @@ def read_documents(source: str, skip_bad_rows: bool = False) -> Source:
     A table (.jsonl[.gz], .json, .csv, .tsv, .parquet) needs the column `text` and may have `id`, `title` and `domain`.
     A BEIR folder may have queries and qrels, and needs none.
 
-    Args:
-        source: Path of a table or a BEIR folder.
-        skip_bad_rows: Skip and count unusable rows instead of stopping.
-
     Raises:
         InputError: When there is nothing to read, or a row is unusable and may not be skipped.
     """

@@ -35,14 +35,9 @@ def write_trec_run(path: Path, run: pa.Table, tag: str) -> None:
 
 
 def read_trec_run(path: Path, *, own: bool = False) -> pa.Table:
-    """Reads a run; what counts is the score, as for trec_eval, and the id where scores are equal.
+    """Reads a `run`, its queries in the order of the file; ids are decoded where `write_trec_run` has written it (own).
 
-    Args:
-        path: The file.
-        own: Whether `write_trec_run` has written it, so that its ids are decoded.
-
-    Returns:
-        A `run` table, the queries in the order of the file.
+    What counts is the score, as for trec_eval, and the id where scores are equal.
 
     Raises:
         InputError: When a line is no line of a run, or a passage stands twice in a query.
@@ -61,14 +56,7 @@ def write_trec_qrels(path: Path, qrels: pa.Table) -> None:
 
 
 def read_trec_qrels(path: Path, *, own: bool = False) -> pa.Table:
-    """Reads qrels.
-
-    Args:
-        path: The file.
-        own: Whether `write_trec_qrels` has written it, so that its ids are decoded.
-
-    Returns:
-        A `qrels` table.
+    """Reads `qrels`; ids are decoded where `write_trec_qrels` has written them (own).
 
     Raises:
         InputError: When a line is no line of qrels, or a passage is judged twice for a query.
