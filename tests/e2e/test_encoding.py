@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sentence_transformers import SentenceTransformer
 
 from denizen import cli
 from denizen.api import adapt
 from denizen.engine.errors import InputError
+from denizen.engine.pipeline import records
 from denizen.recipes.config import AdaptConfig
 from denizen.recipes.evaluate import evaluate
 from denizen.retrievers import backends, encoder
+from denizen.training import bi_encoder
 
-from .conftest import SETTINGS, write_beir
+from .conftest import SETTINGS, Command, Heard, Killer, assert_same, write_beir
 
+Short = tuple[Path, AdaptConfig]
 SHORT = {**SETTINGS, "rounds": 1, "epochs": 0.2}
 
 
@@ -37,30 +41,74 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return computed
 
 
-def test_two_runs_share_a_store_and_embed_what_they_have_in_common_once(
-    pairs: Path, tiny_encoder: Path, tmp_path: Path, counted: list[str]
+def test_runs_that_share_a_store_embed_and_train_once_and_each_stands_on_its_own(
+    short: Short, tmp_path: Path, counted: list[str], monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    config = AdaptConfig(str(pairs), model=str(tiny_encoder), store=str(tmp_path / "store"), **SHORT)
-    adapt(config, tmp_path / "one")
+    store, one, two = (tmp_path / name for name in ("store", "one", "two"))
+    config = short[1].changed(store=str(store))
+    adapt(config, one)
     first = len(counted)
-    adapt(config, tmp_path / "two")
-    # the second trains to the same student, so that all its embeddings are there already
+    monkeypatch.setattr(bi_encoder, "train", lambda *inputs: pytest.fail("trained again"))
+    heard = Heard()
+    adapt(config, two, progress=heard)
+    # another machine may embed by something else, so that is asked anew, of the store
+    assert heard.worked == [f"round-{number}/embeddings" for number in range(3)]
     assert first > 200 and len(counted) == first
-    assert not (tmp_path / "one/embeddings").exists()
+    assert [record["fingerprint"] for record in records(two).values()] == [
+        record["fingerprint"] for record in records(one).values()
+    ]
+    assert_same(one, two)
+    assert not (one / "embeddings").exists() and not list(store.rglob("*.partial"))
+
+    shutil.rmtree(store)
+    assert SentenceTransformer(str(two / "model")).encode(["what is gout"]).shape == (1, 32)
+    assert command("report", two, "--out", tmp_path / "page.html").code == 0
+    heard = Heard()
+    adapt(config, two, progress=heard)
+    assert not heard.worked
+    # nor does one hang on the other
+    shutil.rmtree(one)
+    heard = Heard()
+    adapt(config, two, progress=heard)
+    assert not heard.worked
+
+
+def test_a_run_takes_up_what_another_one_has_finished_for_it_and_leaves_nothing_of_its_own(
+    short: Short, tmp_path: Path, killer: Killer
+) -> None:
+    config, student = short[1].changed(store=str(tmp_path / "store")), "round-0/student"
+    killer.run(config, tmp_path / "one", f"{student}@step:2", finish=False)
+    assert list((tmp_path / "one/round-0").glob(".student.*.scratch"))
+    killer.run(config, tmp_path / "two")
+    assert not killer.run(config, tmp_path / "one")
+    assert_same(tmp_path / "two", tmp_path / "one")
+
+
+def test_what_a_run_was_killed_over_while_it_shared_it_is_shared_by_the_next(
+    short: Short, tmp_path: Path, killer: Killer
+) -> None:
+    config, student = short[1].changed(store=str(tmp_path / "store"), rounds=1), "round-0/student"
+    # in its place, and not yet in the store
+    killer.run(config, tmp_path / "one", f"{student}@placed", finish=False)
+    fingerprint = records(tmp_path / "one")[student]["fingerprint"]
+    assert not (tmp_path / "store/steps" / fingerprint).exists()
+    killer.run(config, tmp_path / "one", "test@record", finish=False)
+    assert (tmp_path / "store/steps" / fingerprint / "model.safetensors").is_file()
+    assert killer.run(config, tmp_path / "two") == []
 
 
 def test_where_embeddings_are_kept_and_memory_may_change_when_a_run_goes_on(
-    pairs: Path, tiny_encoder: Path, tmp_path: Path, counted: list[str]
+    short: Short, tmp_path: Path, counted: list[str]
 ) -> None:
     run = tmp_path / "run"
-    report = adapt(AdaptConfig(str(pairs), model=str(tiny_encoder), **SHORT), run)
-    before = len(counted)
+    shutil.copytree(short[0], run)
+    report = json.loads((run / "metrics.json").read_text())
     shutil.rmtree(run / "embeddings")
     (run / "metrics.json").unlink()
     shutil.rmtree(run / "test")
-    moved = AdaptConfig(str(pairs), model=str(tiny_encoder), store=str(tmp_path / "other"), memory_mb=64, **SHORT)
-    again = adapt(moved, run)
-    assert len(counted) > before
+    heard = Heard()
+    again = adapt(short[1].changed(store=str(tmp_path / "other"), memory_mb=64), run, progress=heard)
+    assert "test" in heard.worked and counted
     assert again["adapted"] == report["adapted"] and again["base"] == report["base"]
 
 
