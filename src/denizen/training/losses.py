@@ -92,35 +92,28 @@ class InfoNCE(nn.Module):
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
         """The mean loss of a batch; `labels` holds the rows' numbers."""
-        columns = embed_columns(self.model, list(sentence_features))
-        mask = torch.from_numpy(self.relevance.mask(labels.tolist())).to(columns[0].device)
-        return info_nce(columns[0], torch.cat(columns[1:]), mask, self.temperature).mean()
+        return self.mean(embed_columns(self.model, list(sentence_features)), labels.tolist())
 
-    def get_config_dict(self) -> dict[str, Any]:
-        """The settings that the trainer writes into its records."""
-        return {"temperature": self.temperature}
+    def mean(self, columns: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
+        """The mean loss of rows by the embeddings of their columns, shape (rows, dim) each."""
+        mask = torch.from_numpy(self.relevance.mask(rows)).to(columns[0].device)
+        return info_nce(columns[0], torch.cat(list(columns[1:])), mask, self.temperature).mean()
 
 
-class CachedInfoNCE(CachedLossMixin, nn.Module):
+class CachedInfoNCE(CachedLossMixin, InfoNCE):
     """The same loss by gradient caching (Gao et al. 2021): batches as large as wished in constant memory."""
 
     def __init__(
         self, model: SentenceTransformer, relevance: Relevance, temperature: float, mini_batch_size: int = 16
     ) -> None:
-        super().__init__()
-        self.model = model
-        self.relevance = relevance
-        self.temperature = temperature
+        super().__init__(model, relevance, temperature)
         self.mini_batch_size = mini_batch_size
 
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
     ) -> Tensor:
         """The mean loss of the whole batch from the embeddings of its mini-batches."""
-        columns = [torch.cat(parts) for parts in reps]
-        rows = labels.tolist() if labels is not None else []
-        mask = torch.from_numpy(self.relevance.mask(rows)).to(columns[0].device)
-        loss = info_nce(columns[0], torch.cat(columns[1:]), mask, self.temperature).mean()
+        loss = self.mean([torch.cat(parts) for parts in reps], labels.tolist() if labels is not None else [])
         if with_backward:
             loss.backward()  # type: ignore[no-untyped-call]
             loss = loss.detach()
@@ -130,10 +123,6 @@ class CachedInfoNCE(CachedLossMixin, nn.Module):
         """The mean loss of a batch; its gradient reaches the model when `backward` is called on it."""
         result: Tensor = self.forward_cached(sentence_features, labels)
         return result
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The settings that the trainer writes into its records."""
-        return {"temperature": self.temperature, "mini_batch_size": self.mini_batch_size}
 
 
 class Triplet(nn.Module):
@@ -150,10 +139,6 @@ class Triplet(nn.Module):
         near = nn.functional.cosine_similarity(queries, positives)
         far = nn.functional.cosine_similarity(queries, negatives)
         return nn.functional.relu(far - near + self.margin).mean()
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The settings that the trainer writes into its records."""
-        return {"margin": self.margin}
 
 
 class MarginMSE(nn.Module):
@@ -174,10 +159,6 @@ class MarginMSE(nn.Module):
         far = torch.stack([nn.functional.cosine_similarity(queries, column) for column in negatives], dim=1)
         wanted = self.margins.to(far.device)[labels]
         return nn.functional.mse_loss((near[:, None] - far).float(), wanted)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The settings that the trainer writes into its records."""
-        return {}
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,3 @@ class NearBase(nn.Module):
         embeddings = torch.cat(embed_columns(self.model, columns)).float()
         near = nn.functional.cosine_similarity(embeddings, torch.cat(wanted).to(device))
         return (1 - near).mean()
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """The settings that the trainer writes into its records."""
-        return {"near_base": self.weight}
