@@ -38,12 +38,7 @@ def length_batches(lengths: _Lengths, batch_size: int, random: np.random.Generat
     """Batches of rows of similar length: padding is a third of the tokens of batches drawn at random.
 
     Rows are shuffled, cut into pools of 32 batches, sorted by length within a pool, and cut into batches; the
-    batches are shuffled.
-
-    Args:
-        lengths: Shape (rows,).
-        batch_size: Rows of a batch; the last one may have fewer.
-        random: Source of the order.
+    batches are shuffled; the last one may have fewer rows.
     """
     order = random.permutation(len(lengths))
     pool = batch_size * _BATCHES_IN_A_POOL
@@ -59,12 +54,8 @@ def similar_batches(vectors: _Vectors, batch_size: int, random: np.random.Genera
 
     A random projection tree: the rows are halved along the direction between a random row and the one farthest from
     it, until each part is one batch (the idea of topic-aware sampling, Hofstaetter et al. 2021, without its fixed
-    clusters: each epoch draws other directions, so rows meet other rows).
-
-    Args:
-        vectors: Shape (rows, dim), the queries' embeddings.
-        batch_size: Rows of a batch; the last one may have fewer.
-        random: Source of the directions and of the order.
+    clusters: each epoch draws other directions, so rows meet other rows). The vectors are the queries' embeddings,
+    shape (rows, dim); the last batch may have fewer rows.
     """
     batches: list[list[int]] = []
     parts = [random.permutation(len(vectors))]

@@ -71,17 +71,10 @@ def training_set(
     *,
     fill: bool,
 ) -> TrainingSet:
-    """Looks up the texts and numbers the ids.
+    """Looks up the texts and numbers the ids; `related` are the passages that must not be a query's negatives.
 
-    Rows of one batch have equally many columns. With `fill`, a row that lacks negatives repeats its own positive
-    there, which the relevance mask takes out again; without, it is dropped.
-
-    Args:
-        examples: An `examples` table.
-        corpus: A `corpus` table.
-        queries: A `queries` table.
-        related: Query id to the passages that must not be its negatives, as from mining.
-        fill: Whether the loss masks by relevance.
+    Rows of one batch have equally many columns. With `fill`, for a loss that masks by relevance, a row that lacks
+    negatives repeats its own positive there, which the mask takes out again; without, it is dropped.
     """
     width = max((len(ids) for ids in examples["negative_ids"].to_pylist()), default=0)
     text_of = texts_by_id(corpus)
@@ -119,17 +112,9 @@ def train(  # noqa: PLR0913
 ) -> dict[str, Any]:
     """Trains a student and saves it into `folder`, which plain `SentenceTransformer(folder)` loads.
 
-    If there are checkpoints in `scratch`, training goes on from the last whole one.
-
-    Args:
-        folder: Where to write.
-        student: The model to start from.
-        data: What to train on.
-        config: How.
-        guide: The guide model of the gist loss; None: the student itself.
-        anchors: The queries' embeddings, shape (rows, dim), to make similar batches by; None: batches by length.
-        scratch: Where checkpoints live while training lasts.
-        progress: Called with the number of optimiser steps that have just been finished.
+    Training goes on from the last whole checkpoint in `scratch`, where they live while it lasts. Similar batches are
+    made by `anchors`, the queries' embeddings, shape (rows, dim); without them, batches are by length. Without a guide,
+    the student itself is that of the gist loss. `progress` is called with the number of steps that have just ended.
 
     Returns:
         Facts: rows, steps, dropped rows, and the loss along the way.
@@ -150,7 +135,11 @@ def train(  # noqa: PLR0913
     resume = _last_checkpoint(checkpoints)
     steps = config.steps(rows)
     progress(int(resume.name.rpartition("-")[2]) if resume else 0)
-    loss = LOSSES[config.loss].make(_loss_inputs(model, data, config, guide or student))
+    margins = torch.from_numpy(data.margins)
+    given = LossInputs(
+        model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide or student), margins
+    )
+    loss = LOSSES[config.loss].make(given)
     if config.near_base and data.kept:
         loss = NearBase(model, loss, data.kept, config.near_base * LOSSES[config.loss].gradient)
     trainer = _Trainer(
@@ -171,11 +160,6 @@ def train(  # noqa: PLR0913
     model.save_pretrained(str(folder), create_model_card=False)
     losses = [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
     return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
-
-
-def _loss_inputs(model: SentenceTransformer, data: TrainingSet, config: Training, guide: Path) -> LossInputs:
-    margins = torch.from_numpy(data.margins)
-    return LossInputs(model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide), margins)
 
 
 def seconds_of_a_step(student: Path, passages: Sequence[str], config: Training) -> float:
@@ -298,13 +282,10 @@ class _Watch(TrainerCallback):
 
 
 def _last_checkpoint(checkpoints: Path) -> Path | None:
-    whole = []
     for path in checkpoints.glob("checkpoint-*"):
-        if (path / _COMPLETE).is_file():
-            whole.append(path)
-        else:
+        if not (path / _COMPLETE).is_file():
             shutil.rmtree(path)
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return max(checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def _switch_off_dropout(model: SentenceTransformer) -> dict[str, float]:
