@@ -133,7 +133,8 @@ def cross_encoder_settings(pairs: Path, cross_encoder: Path, folder: Path) -> di
     """The settings of a run that a cross-encoder teaches from a log of queries, without any LLM."""
     log = folder / "queries.txt"
     log.write_text("\n".join(json.loads(line)["question"] for line in pairs.read_text().splitlines()) + "\n\n")
-    of_llm = ("llm", "prices", "hard_positive_ranks")
+    of_llm = {"llm", "prices", "hard_positive_ranks"}
+    of_llm |= {"passages", "keep_share", "round_trip", "expert_queries", "styles"}
     shared = {name: value for name, value in TEACHER.items() if name not in of_llm}
     own = {"teacher": "cross-encoder", "cross_encoder": str(cross_encoder), "query_log": str(log)}
     return {**shared, **own, "rounds": 1}

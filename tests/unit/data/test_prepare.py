@@ -161,13 +161,16 @@ def test_documents_of_labelled_test_and_dev_queries_and_their_copies_stand_on_th
     assert kept == labels == ["q10", "q11"]
 
 
-def test_a_document_of_test_and_dev_stands_on_the_test_side(tmp_path: Path) -> None:
-    source = source_of(["train"] * 9 + ["dev", "dev", "test"])
-    rows = [*source.qrels.to_pylist(), {"query_id": "q10", "doc_id": "d11", "relevance": 1}]
+@pytest.mark.parametrize(("test", "dev"), [(9, 10), (11, 10)])
+def test_a_document_of_test_and_dev_stands_on_the_test_side(test: int, dev: int, tmp_path: Path) -> None:
+    splits = ["train"] * 12
+    splits[test], splits[dev] = "test", "dev"
+    source = source_of(splits)
+    rows = [*source.qrels.to_pylist(), {"query_id": f"q{dev:02}", "doc_id": f"d{test:02}", "relevance": 1}]
     both = Source(source.documents, source.queries, rows_table("qrels", rows), cut=True, bad_rows=[])
     _divide(tmp_path / "out", both)
     found = read_table(tmp_path / "out/documents.parquet", "documents").to_pylist()
-    assert {row["parent_id"]: row["split"] for row in found}["d11"] == "test"
+    assert {row["parent_id"]: row["split"] for row in found}[f"d{test:02}"] == "test"
 
 
 def test_a_source_is_known_by_its_files_or_by_what_is_in_it(tmp_path: Path) -> None:

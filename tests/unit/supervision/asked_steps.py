@@ -41,9 +41,9 @@ def client(folder: Path, url: str, **limits: Any) -> LLM:
     return LLM("tiny", replies, budget, endpoint=url, concurrency=1)
 
 
-def context(llm: LLM | None, *more: object, min_coverage: float = 0.9) -> Context:
+def context(llm: LLM | None, *more: object, min_coverage: float = 0.9, place: str = "") -> Context:
     """What a step that asks works with."""
     resources: dict[type, Any] = {Asking: Asking(min_coverage=min_coverage)}
     if llm is not None:
         resources[LLM] = llm
-    return Context(Heard(), resources={**resources, **{type(each): each for each in more}})
+    return Context(Heard(), resources={**resources, **{type(each): each for each in more}}, place=place)

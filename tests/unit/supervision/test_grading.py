@@ -92,8 +92,9 @@ def _judge(folder: Path, url: str, candidates: Candidates, *, rounds: int = 1, *
     out = folder / "out"
     out.mkdir(exist_ok=True)
     limits = changed.pop("limits", {})
-    given = {**_texts(folder), "candidates": candidates, "earlier": [], "student": Value(0), **changed}
-    return judge(out, Grading(llm="tiny"), context(client(folder, url, **limits), Allotment(rounds)), **given)
+    given = {**_texts(folder), "candidates": candidates, "earlier": [], **changed}
+    ctx = context(client(folder, url, **limits), Allotment(rounds), place="round-3/judgments")
+    return judge(out, Grading(llm="tiny"), ctx, **given)
 
 
 def test_dev_is_judged_first_then_what_queries_were_written_for_then_by_rank(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_what_earlier_rounds_have_judged_is_not_judged_again(tmp_path: Path) -> 
         _judged(tmp_path, "second", [{"query_id": "v1", "doc_id": "p2", "grade": 2}]),
     ]
     with ScriptedServer(_grade) as server:
-        _judge(tmp_path, server.url, _candidates(tmp_path, ranks), earlier=earlier, student=Value(2))
+        _judge(tmp_path, server.url, _candidates(tmp_path, ranks), earlier=earlier)
         assert set(_asked(server)) == {("v2", "p3"), ("t2", "p1"), ("t1", "p1"), ("t1", "p2")}
 
 
@@ -170,7 +171,7 @@ def test_too_many_failures_stop_the_step(tmp_path: Path) -> None:
         ScriptedServer(lambda body: "no idea" if "query t1" in str(body) else _grade(body)) as server,
         pytest.raises(InputError, match=r"round-3/judgments: 62\.5% of 8 were answered.*3 unparsable"),
     ):
-        _judge(tmp_path, server.url, _candidates(tmp_path, ranks), student=Value(3))
+        _judge(tmp_path, server.url, _candidates(tmp_path, ranks))
     assert not (tmp_path / "out/judgments.parquet").exists()
 
 

@@ -54,6 +54,18 @@ def test_a_setting_of_labels_or_grades_is_refused_by_name_with_a_cross_encoder(n
         AdaptConfig("documents", **CROSS_ENCODER, **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    {"passages": 60, "keep_share": 0.5, "expert_queries": 2.0, "styles": "long", "round_trip": 3}.items(),
+)
+def test_a_setting_of_writing_is_refused_by_name_where_nobody_writes(name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"^{name} does nothing with teacher cross-encoder and no llm; leave it out"):
+        AdaptConfig("documents", **CROSS_ENCODER, **{name: value})
+    # an LLM may write what a cross-encoder judges
+    given = {**CROSS_ENCODER, "llm": "tiny", "prices": "0/0", name: value}
+    assert getattr(AdaptConfig("documents", **given), name) == value
+
+
 @pytest.mark.parametrize("name", ["passages", "budget_calls", "graded_top", "styles", "replies", "min_coverage"])
 def test_a_setting_of_teachers_is_refused_by_name_with_labels(name: str) -> None:
     value = {"styles": "long", "replies": "file", "min_coverage": 0.5}.get(name, 3)
