@@ -158,18 +158,6 @@ def test_later_rounds_keep_the_examples_of_earlier_ones(finished: Finished) -> N
     assert {row["round"] for row in second[len(first) :]} == {1}
 
 
-def test_a_training_that_diverges_is_stopped_with_the_remedy(
-    pairs: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from denizen.training import losses
-
-    original = losses.info_nce
-    monkeypatch.setattr(losses, "info_nce", lambda *inputs: original(*inputs) * float("nan"))
-    config = AdaptConfig(str(pairs), model=str(tiny_encoder), **{**SETTINGS, "rounds": 1})
-    with pytest.raises(InputError, match=r"the loss became nan at step .* lower learning_rate"):
-        adapt(config, tmp_path / "run")
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -202,7 +190,8 @@ def test_prompts_reach_mining_training_evaluation_and_the_saved_model(
     original = SentenceTransformer.preprocess
 
     def spy(self: SentenceTransformer, inputs: list[str], prompt: str | None = None, **kwargs: Any) -> Any:
-        seen.append(prompt or "")
+        # an empty text is not read for what is in it
+        seen.extend([prompt or ""] if any(inputs) else [])
         return original(self, inputs, prompt=prompt, **kwargs)
 
     monkeypatch.setattr(SentenceTransformer, "preprocess", spy)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from denizen import cli
+from denizen.api import adapt
 from denizen.engine.errors import InputError
-from denizen.recipes import forgetting
-from denizen.recipes.adapt import adapt
+from denizen.merging import gate as gating
 from denizen.recipes.gate import gate
 from denizen.recipes.merge_models import merge_models, read_weights
-from denizen.retrievers.encoder import load_encoder
+from denizen.retrievers.loading import load_encoder
 
 from .conftest import gated_config, write_beir
 
@@ -92,10 +92,10 @@ def test_seeds_are_repeated_from_the_same_corpus(gated: Gated) -> None:
 
 def test_running_it_again_does_nothing(gated: Gated, pairs: Path, tiny_encoder: Path, forgettable: Path) -> None:
     out, report = gated
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("stage.json")}
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("step.json")}
     again = adapt(gated_config(pairs, tiny_encoder, forgettable), out)
     assert again == report
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("stage.json")} == before
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("step.json")} == before
 
 
 def test_where_no_merge_is_inside_the_base_comes_back_with_exit_code_4(
@@ -111,11 +111,7 @@ def test_where_no_merge_is_inside_the_base_comes_back_with_exit_code_4(
     assert report["chosen"] == "base" and report["gate"]["met"] is False
     assert report["difference"]["MRR@5"]["value"] == 0
     assert "broke the limit on forgetting" in (copy / "model/README.md").read_text()
-    names = ("general", "learning_rate", "merge_evaluations", "epochs", "batch_size", "easy_negative_ranks")
-    names += ("hard_positive_ranks", "precision", "rounds", "model", "near_base", "forgetting_limit")
-    given = {**config.as_dict(), "general": str(forgettable)}
-    options = [part for name in names for part in (f"--{name.replace('_', '-')}", given[name])]
-    assert _run(monkeypatch, "adapt", pairs, "--out", copy, *options, "--quiet") == 4
+    assert _run(monkeypatch, "adapt", "--config", copy / "config.json", "--out", copy, "--quiet") == 4
     assert "the gate is not met" in capsys.readouterr().err
 
 
@@ -125,7 +121,9 @@ def test_a_student_inside_the_limit_is_taken_as_it_is(
     config = gated_config(pairs, tiny_encoder, forgettable, forgetting_limit=0.9, seeds=1)
     report = adapt(config, copy, redo="gate")
     assert report["chosen"] == f"round {report['best_round']}" and report["gate"]["met"]
-    assert "ungated" not in report and not (copy / "gate/model").exists()
+    assert "ungated" not in report
+    weights = [(copy / step / "model.safetensors").read_bytes() for step in ("choice/model", "gate/model", "model")]
+    assert weights[0] == weights[1] == weights[2]
     assert len(report["gate"]["points"]) == 2
 
 
@@ -136,7 +134,7 @@ def test_a_search_that_was_stopped_measures_no_merge_twice(
     expected = json.loads((copy / "gate/points.json").read_text())
     shutil.rmtree(copy / "gate")
     measured = []
-    original = forgetting.merge
+    original = gating.merge
 
     def stopping(base: Path, models: object, recipe: Any) -> Any:
         if len(measured) == 2:
@@ -145,7 +143,7 @@ def test_a_search_that_was_stopped_measures_no_merge_twice(
         measured.append(recipe)
         return original(base, models, recipe)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(forgetting, "merge", stopping)
+    monkeypatch.setattr(gating, "merge", stopping)
     with pytest.raises(KeyboardInterrupt):
         adapt(config, copy)
     adapt(config, copy)
