@@ -73,7 +73,7 @@ def command(name: str, settings: Settings | None = None) -> Callable[[Callable[.
             _debug = debug
             from denizen.engine.progress import Silent, Terminal
 
-            if _takes_settings(work):
+            if takes_settings:
                 given["progress"] = Silent() if quiet else Terminal()
             told = work(**{key: value for key, value in given.items() if value is not None})
             if as_json:
@@ -83,6 +83,7 @@ def command(name: str, settings: Settings | None = None) -> Callable[[Callable[.
             _check_gate(told.gate)
 
         own = [*_named(work), *_named(run)]
+        takes_settings = len(_named(work)) < len(inspect.signature(work).parameters)
 
         def complete(more: Iterable[Setting] = ()) -> None:
             # what has no default is an argument of the command
@@ -100,10 +101,6 @@ def command(name: str, settings: Settings | None = None) -> Callable[[Callable[.
 def _named(function: Callable[..., Any]) -> list[inspect.Parameter]:
     every = inspect.signature(function, eval_str=True).parameters.values()
     return [each for each in every if each.kind is not inspect.Parameter.VAR_KEYWORD]
-
-
-def _takes_settings(function: Callable[..., Any]) -> bool:
-    return len(_named(function)) < len(inspect.signature(function).parameters)
 
 
 def main() -> None:

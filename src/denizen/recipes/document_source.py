@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from denizen.data.formats.beir import is_beir_folder
-from denizen.data.formats.documents import TABLES, read_documents
-from denizen.data.formats.rows import BadRow
+from denizen.data.formats.documents import read_documents
+from denizen.data.formats.rows import TABLES, BadRow
 from denizen.data.formats.source import Source
 from denizen.data.prepare import Given, source_digest
 from denizen.data.tables import SCHEMAS, read_table

@@ -48,7 +48,8 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
     ]
     links = [(names[query_id, part], doc_id, grade) for (query_id, part, doc_id), grade in grades.items()]
     left_out = tuple(path.name for path in sorted((folder / "qrels").glob("*.tsv")) if path not in paths)
-    return Source(documents, rows_table("queries", queries), rows_table("qrels", links), False, bad.rows, left_out)
+    tables = documents, rows_table("queries", queries), rows_table("qrels", links)
+    return Source(*tables, cut=False, bad_rows=bad.rows, parts_left_out=left_out)
 
 
 def read_beir_corpus(folder: Path, bad: BadRows) -> pa.Table:

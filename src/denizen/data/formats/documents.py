@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from denizen.data.formats.beir import is_beir_folder, read_beir, read_beir_corpus
-from denizen.data.formats.rows import TABLES as TABLES
-from denizen.data.formats.rows import BadRows, table_rows
+from denizen.data.formats.rows import TABLES, BadRows, table_rows
 from denizen.data.formats.source import Source
 from denizen.data.tables import rows_table
 from denizen.engine.errors import InputError

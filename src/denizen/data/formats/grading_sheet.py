@@ -148,10 +148,7 @@ def _keyed(path: Path, rows: Iterable[SheetRow]) -> dict[str, SheetRow]:
     for row in rows:
         key = row_key(row.query_id, row.doc_id)
         if key in keyed:
-            raise InputError(
-                f"{path}: the pairs ({row.query_id!r}, {row.doc_id!r}) and ({keyed[key].query_id!r}, "
-                f"{keyed[key].doc_id!r}) have one row key; give every pair once"
-            )
+            raise InputError(f"{path}: the pairs {row[:2]} and {keyed[key][:2]} have one row key; give every pair once")
         keyed[key] = row
     if not keyed:
         raise InputError(f"{path}: there is no pair to grade")
@@ -169,8 +166,7 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _cells(key: str, row: SheetRow, is_csv: bool) -> list[str]:
-    by_column = {**row._asdict(), "row": key, "grade": ""}
-    return [_cell(by_column[column], is_csv) for column in COLUMNS]
+    return [_cell({**row._asdict(), "row": key, "grade": ""}[column], is_csv) for column in COLUMNS]
 
 
 def _cell(text: str, is_csv: bool) -> str:

@@ -102,8 +102,9 @@ def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, 
     if not documents:
         raise InputError(f"{name} holds no usable row")
     corpus = ({"doc_id": doc_id, "title": "", "text": text, "source": name} for text, doc_id in documents.items())
-    links = rows_table("qrels", ((row["query_id"], row["source_doc_id"], 1) for row in queries))
-    return Source(rows_table("corpus", corpus), rows_table("queries", queries), links, True, bad.rows, left_out)
+    links = ((row["query_id"], row["source_doc_id"], 1) for row in queries)
+    tables = rows_table("corpus", corpus), rows_table("queries", queries), rows_table("qrels", links)
+    return Source(*tables, cut=True, bad_rows=bad.rows, parts_left_out=left_out)
 
 
 def _pair_problem(row: _Row, columns: tuple[str, str] | None) -> str:
