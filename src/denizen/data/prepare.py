@@ -202,8 +202,8 @@ def _counts(rows: pa.Table) -> dict[str, int]:
 def _write(out: Path, found: Source, tables: Mapping[str, pa.Table]) -> None:
     for name, rows in tables.items():
         write_table(out / f"{name}.parquet", rows)
-    failures = [{"stage": "corpus", "key": row.place, "error": row.problem, "raw": row.raw} for row in found.bad_rows]
-    write_table(out / "failures.parquet", rows_table("failures", failures))
+    failures = rows_table("failures", (("corpus", row.place, row.problem, row.raw) for row in found.bad_rows))
+    write_table(out / "failures.parquet", failures)
 
 
 def _note(facts: Mapping[str, Any], progress: Progress) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from denizen.data.formats.beir import is_beir_folder
@@ -10,9 +9,9 @@ from denizen.data.formats.documents import read_documents
 from denizen.data.formats.rows import TABLES, BadRow
 from denizen.data.formats.source import Source
 from denizen.data.prepare import Given, source_digest
-from denizen.data.tables import SCHEMAS, read_table
+from denizen.data.tables import each, read_table, rows_table
 from denizen.engine.errors import InputError
-from denizen.engine.files import file_digest
+from denizen.engine.files import file_digest, read_json
 from denizen.engine.progress import Progress
 from denizen.recipes.config import AdaptConfig
 
@@ -59,10 +58,7 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Given:
 
 
 def _ingested(folder: Path) -> Given:
-    try:
-        report = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        report = None
+    report = read_json(folder / _REPORT)
     if not isinstance(report, dict) or report.get("schema") != _SCHEMA:
         raise InputError(f"{folder} holds a corpus that is not whole; run `denizen ingest` again")
     for name, digest in report["digests"].items():
@@ -70,15 +66,9 @@ def _ingested(folder: Path) -> Given:
             raise InputError(f"{folder / name} is not what ingest wrote; run `denizen ingest` again")
 
     def load() -> Source:
-        empty = {name: SCHEMAS[name].empty_table() for name in ("queries", "qrels")}
-        failed = read_table(folder / "failures.parquet", "failures").to_pylist()
-        return Source(
-            read_table(folder / "corpus.parquet", "corpus"),
-            empty["queries"],
-            empty["qrels"],
-            cut=False,
-            bad_rows=[BadRow(row["key"], row["error"], row["raw"]) for row in failed],
-        )
+        tables = read_table(folder / "corpus.parquet", "corpus"), rows_table("queries", ()), rows_table("qrels", ())
+        failed = each(read_table(folder / "failures.parquet", "failures"), "key", "error", "raw")
+        return Source(*tables, cut=False, bad_rows=[BadRow(*row) for row in failed])
 
     digests = {name: report["digests"][name] for name in ("corpus.parquet", "failures.parquet")}
     return Given(load, digests, {name: report[name] for name in _FACTS})
