@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -57,8 +58,8 @@ def embed_columns(model: SentenceTransformer, columns: Sequence[dict[str, Any]])
         for group in length_groups(lengths):
             features = dict(shared)
             for name in distinct[group[0]]:
-                fill = padding if name == "input_ids" else 0
-                features[name] = _padded([distinct[at][name] for at in group], fill, device)
+                tokens_of = [torch.tensor(distinct[at][name]) for at in group]
+                features[name] = pad_sequence(tokens_of, True, padding if name == "input_ids" else 0).to(device)
             found.append(model(features)["sentence_embedding"])
             order += group
     embeddings = torch.cat(found)
@@ -138,8 +139,3 @@ def _mergeable(columns: Sequence[dict[str, Any]]) -> bool:
         and bool(features["attention_mask"][:, 0].all())
         for features in columns
     )
-
-
-def _padded(rows: Sequence[Sequence[int]], fill: int, device: torch.device) -> Tensor:
-    longest = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[fill] * (longest - len(row))] for row in rows], device=device)

@@ -23,6 +23,7 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
+from sentence_transformers.util import batch_to_device
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from denizen.data.tables import each, texts_by_id
@@ -167,10 +168,7 @@ def seconds_of_a_step(student: Path, passages: Sequence[str], config: Training) 
     model = load_encoder(student)
     _make_ready(model, config)
     model.train()
-    features = {
-        name: value.to(model.device) if isinstance(value, torch.Tensor) else value
-        for name, value in model.preprocess(list(passages), prompt=prompts_of(model)["document"]).items()
-    }
+    features = batch_to_device(model.preprocess(list(passages), prompt=prompts_of(model)["document"]), model.device)
 
     def step() -> None:
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=use_bf16(config.precision)):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 
 from denizen.training.batch_embedding import embed_columns
@@ -72,9 +73,7 @@ class NearBase(nn.Module):
         for part in self._kept:
             rows = torch.randint(len(part.texts), (_TEXTS,)).tolist()
             features = self.model.preprocess([part.texts[row] for row in rows], prompt=part.prompt or None)
-            columns.append(
-                {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
-            )
+            columns.append(batch_to_device(features, device))
             wanted.append(torch.from_numpy(np.asarray(part.vectors[rows], dtype=np.float32)))
         embeddings = torch.cat(embed_columns(self.model, columns)).float()
         near = nn.functional.cosine_similarity(embeddings, torch.cat(wanted).to(device))
