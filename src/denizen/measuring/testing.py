@@ -11,7 +11,7 @@ from denizen.engine.artifact import Value
 from denizen.engine.settings import Params
 from denizen.engine.step import Context, step
 from denizen.measuring import retrieval
-from denizen.measuring.probes import MEASURE, Probes
+from denizen.measuring.probes import Probes
 from denizen.measuring.provenance import machine, versions
 from denizen.measuring.students import Searching
 from denizen.retrievers.bi_encoder import Encoders
@@ -25,14 +25,7 @@ from denizen.retrievers.searching import search_each
 def retrievers_of(
     systems: Mapping[str, Model], base_index: Index, index: Index, encoders: Encoders
 ) -> dict[str, Retriever]:
-    """Models as retrievers.
-
-    Args:
-        systems: Name to model; the first is the base.
-        base_index: What the base goes on with.
-        index: What all others go on with.
-        encoders: This machine's.
-    """
+    """Models as retrievers; the first is the base, which goes on with its own index, and all others with the other."""
     first = next(iter(systems))
     return {
         name: (base_index if name == first else index).retriever(model, encoders) for name, model in systems.items()
@@ -57,19 +50,7 @@ def test(  # noqa: PLR0913
     queries: Queries,
     qrels: Qrels,
 ) -> dict[str, Any]:
-    """The only place where labelled test queries are read: models, BM25, and both together.
-
-    Args:
-        out: Where runs and values per query go.
-        params: How deep.
-        ctx: Where embeddings are.
-        systems: Name to model; "base" first, "adapted" last.
-        base_index: What the base goes on with.
-        index: What all others go on with.
-        corpus: The passages.
-        queries: Those of split test count.
-        qrels: Labels.
-    """
+    """The only place where labelled test queries are read: models, "base" first and "adapted" last, BM25, and both."""
     encoders = ctx[Encoders]
     first, *others = retrievers_of(systems, base_index, index, encoders).items()
     measured: dict[str, Retriever] = dict([first, ("bm25", BM25()), *others])
@@ -105,6 +86,6 @@ def measure_forgetting(
     found = {}
     for probe in ctx[Probes].test:
         found[probe.name] = probe.report(models, out / probe.name)
-        change = found[probe.name]["differences"].get("adapted", {}).get(MEASURE, {}).get("value", 0.0)
-        ctx.progress.note(f"{probe.name} {MEASURE} {change:+.4f}")
+        change = found[probe.name]["differences"].get("adapted", {}).get(probe.measure, {}).get("value", 0.0)
+        ctx.progress.note(f"{probe.name} {probe.measure} {change:+.4f}")
     return {"sets": found}
