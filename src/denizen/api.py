@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from denizen.data.formats import Source, read_source
+from denizen.data.formats import read_source
+from denizen.data.formats.source import Source
 from denizen.data.prepare import Given, given_by
 from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
@@ -16,8 +17,8 @@ from denizen.engine.progress import Progress, Silent
 from denizen.engine.redo import matches, open_redo
 from denizen.engine.run_folder import check_store, held
 from denizen.engine.step import Context
-from denizen.recipes.adapt import Adapted, Brought
 from denizen.recipes.adapt import adapt as adapt_recipe
+from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.recipes.document_source import documents_of
 from denizen.recipes.run_folder import check_config, llm_of, read_config, store_of
@@ -26,8 +27,6 @@ from denizen.supervision.taught import Taught
 if TYPE_CHECKING:
     from denizen.llm.client import LLM
     from denizen.measuring.retrieval_sets import Parts
-
-_DEPTH = 100
 
 
 def adapt(
@@ -208,17 +207,17 @@ class _Adapting:
         from denizen.reports.report import report
 
         self._check_redo(redo)
-        self.run.redo = open_redo(self.out, redo, records(self.out))
+        self.run.redo = open_redo(self.out, redo, records(self.out), self.config.as_dict())
         self._say_plan()
         found = adapt_recipe(self.run, self.config, self.brought)
         metrics = self._metrics(found)
         card = Value(model_card(metrics, WITHOUT_EFFECT), found[0].test.place)
         self.run(package, chosen=found[0].final, card=card)
-        self.run.redo.end()
         write_json(self.out / "config.json", self.config.as_dict())
         write_json(self.out / "results.json", results.records(metrics))
         write_json(self.out / "metrics.json", metrics)
         report(self.out)
+        self.run.redo.end()
         return metrics
 
     def _recipe(self, run: Pipeline) -> None:
@@ -230,7 +229,7 @@ class _Adapting:
     def _check_redo(self, redo: str | None) -> None:
         if redo is None:
             return
-        places = {**records(self.out), **self.run.plan(self._recipe)}
+        places = {**self.run.plan(self._recipe), **records(self.out)}
         if not any(matches(place, redo) for place in places):
             raise InputError(f"there is no step {redo!r} to redo; there are {', '.join(places)}")
 

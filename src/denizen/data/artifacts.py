@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pyarrow as pa
 
@@ -25,20 +25,26 @@ class Part(Generic[A]):
 
 
 class Table(Artifact):
-    """One table: a file, or a step's folder that holds it; a subclass is called as its schema."""
+    """One table: a file, or a step's folder that holds it under the name of its schema."""
+
+    schema: ClassVar[str]
+
+    def __init_subclass__(cls, schema: str = "") -> None:
+        """Names the schema of a kind of table; a kind of that kind has the same."""
+        if schema:
+            cls.schema = schema
 
     @cached_property
     def table(self) -> pa.Table:
         """The rows."""
-        schema = type(self).__name__.lower()
-        return read_table(self.path / f"{schema}.parquet" if self.path.is_dir() else self.path, schema)
+        return read_table(self.path / f"{self.schema}.parquet" if self.path.is_dir() else self.path, self.schema)
 
 
-class Corpus(Table):
+class Corpus(Table, schema="corpus"):
     """Passages, by ascending doc_id."""
 
 
-class Queries(Table):
+class Queries(Table, schema="queries"):
     """Queries of any split."""
 
     def of(self, *splits: str) -> list[dict[str, Any]]:
@@ -50,27 +56,27 @@ class Queries(Table):
         return {row["query_id"]: row["text"] for row in self.of(*splits)}
 
 
-class Qrels(Table):
+class Qrels(Table, schema="qrels"):
     """What is relevant to which query."""
 
 
-class Documents(Table):
+class Documents(Table, schema="documents"):
     """The side of each document."""
 
 
-class Run(Table):
+class Run(Table, schema="run"):
     """What a retriever has found."""
 
 
-class Candidates(Table):
+class Candidates(Table, schema="candidates"):
     """What a query may be trained with, or a teacher be shown."""
 
 
-class Judgments(Table):
+class Judgments(Table, schema="judgments"):
     """What a teacher has said."""
 
 
-class Examples(Table):
+class Examples(Table, schema="examples"):
     """What is trained on."""
 
 

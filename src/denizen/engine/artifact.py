@@ -94,6 +94,8 @@ def digests(value: Input) -> Any:
         return value.digest
     if isinstance(value, Mapping):
         return {name: digests(inner) for name, inner in value.items()}
+    if isinstance(value, str):
+        raise TypeError(f"{value!r} is no input of a step; settings go into its params, small values into Value")
     return None if value is None else [digests(inner) for inner in value]
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from denizen.engine.step import Call, Context
 
 Outcome = tuple["Job", Any, float]
+# seconds after which processes are looked at when none has ended its work
+_LOOK = 5.0
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,14 @@ class Job:
 
     Attributes:
         call: What.
+        place: Where it stands in the run.
         out: An empty folder for what it writes.
         scratch: What it keeps beyond one try.
         resumed: Whether an earlier try left something there.
     """
 
     call: Call[Any]
+    place: str
     out: Path
     scratch: Path
     resumed: bool
@@ -42,7 +46,7 @@ class Job:
     def done(self, context: Context) -> Outcome:
         """Does it; the job, what it returned, and the seconds it took."""
         began = time.monotonic()
-        told = self.call.work(self.out, replace(context, scratch=self.scratch))
+        told = self.call.work(self.out, replace(context, place=self.place, scratch=self.scratch))
         return self, told, time.monotonic() - began
 
 
@@ -72,11 +76,14 @@ def run_jobs(jobs: Mapping[str, Job], context: Context, workers: int) -> Iterato
             try:
                 for key, job in islice(left, 0 if failed else workers - len(running)):
                     running[pool.submit(job.done, away)] = key
+                if running:
+                    # the pool sees that a process was killed only when something comes in
+                    pool.submit(int)
             except BrokenProcessPool as broken:
-                failed = broken
+                failed = failed or broken
             if not running:
                 break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            for future in wait(running, _LOOK, FIRST_COMPLETED).done:
                 key, error = running.pop(future), future.exception()
                 failed = failed or error
                 if error is None:

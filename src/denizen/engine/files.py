@@ -83,9 +83,13 @@ def replace_folder(new: Path, place: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, name: str = ".lock") -> Iterator[None]:
-    """Holds a folder, or a name within it; others wait."""
+def locked(folder: Path, name: str = ".lock", waits: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Holds a folder, or a name within it; others wait, and say so by `waits`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

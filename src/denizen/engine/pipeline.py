@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ from denizen.engine.files import (
     tree_digest,
     write_json,
 )
+from denizen.engine.progress import Silent
 from denizen.engine.redo import Redo
 from denizen.engine.settings import Params
 from denizen.engine.step import Call, Context, Partial, Step
@@ -144,7 +146,7 @@ class Pipeline:
 
     def plan(self, recipe: Callable[[Pipeline], Any]) -> dict[str, Artifact]:
         """Place to what a recipe would make there; nothing is done, and what is finished is taken as it is."""
-        planned = replace(self, planning=True, calls={})
+        planned = replace(self, planning=True, calls={}, context=replace(self.context, progress=Silent()))
         recipe(planned)
         return {place: planned._planned(call, place) for place, call in planned.calls.items()}
 
@@ -161,8 +163,10 @@ class Pipeline:
 
     def _planned(self, call: Call[A], place: str) -> A:
         own = self._record(place)
-        if own and own["fingerprint"] == call.fingerprint and place not in self.redo:
+        if own and own["fingerprint"] == call.fingerprint and self._current(own, place):
             return self._artifact(call, place, own)
+        for origin, record in self._elsewhere(call, place):
+            return call.step.makes(origin, record["digest"], record["facts"], record["files"], place)
         facts = call.step.plan(call.params, **call.inputs) if call.step.plan else {}
         return call.step.makes(self.folder / place, json_digest(call.fingerprint), facts, {}, place, pending=True)
 
@@ -217,20 +221,29 @@ class Pipeline:
 
     def _elsewhere(self, call: Call[Any], place: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Where the same call was done before, at another place of this run or in the store, with the record."""
-        places = {
-            self.folder / at: record for at, record in records(self.folder).items() if not self._renewing(record, at)
-        }
-        shared = self.store / call.fingerprint if self.store else None
-        if shared and (record := read_json(shared / RECORD)):
-            places[shared] = record
-        for folder, record in places.items():
-            whole = record["fingerprint"] == call.fingerprint and not record["lacks"]
-            if whole and self._current(record, place) and not _edited(folder, record):
+        folders = {self.folder / at: at for at in self._places.get(call.fingerprint, ())}
+        if self.store and not call.step.local:
+            folders[self.store / call.fingerprint] = ""
+        for folder, at in folders.items():
+            record = read_json(folder / RECORD)
+            if not record or record["fingerprint"] != call.fingerprint or record["lacks"]:
+                continue
+            if not self._renewing(record, at) and self._current(record, place) and not _edited(folder, record):
                 yield folder, record
+
+    @cached_property
+    def _places(self) -> dict[str, list[str]]:
+        """Fingerprint to the places where such a call was done; read once and kept up."""
+        found: dict[str, list[str]] = {}
+        for place, record in records(self.folder).items():
+            found.setdefault(record["fingerprint"], []).append(place)
+        return found
 
     def _held(self, name: str) -> AbstractContextManager[None]:
         """Keeps other runs with this store from doing the same at once."""
-        return locked(self.store, f".{name}.lock") if self.store else nullcontext()
+        if self.store is None:
+            return nullcontext()
+        return locked(self.store, f".{name}.lock", lambda: self.context.progress.say("waiting for another run"))
 
     def _partial(self, place: str) -> Path:
         folder = self.folder / place
@@ -239,6 +252,7 @@ class Pipeline:
     def _job(self, call: Call[Any], place: str) -> Job:
         """Makes ready what a call works in; what it left behind in an earlier try is in its scratch folder."""
         self._outdate()
+        self.redo.begins(place)
         partial, folder = self._partial(place), self.folder / place
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -249,7 +263,7 @@ class Pipeline:
                 shutil.rmtree(other)
         resumed = scratch.is_dir() and any(scratch.iterdir())
         scratch.mkdir(exist_ok=True)
-        return Job(call, partial, scratch, resumed)
+        return Job(call, place, partial, scratch, resumed)
 
     def _done(self, call: Call[Any], place: str) -> dict[str, Any]:
         with self._held(call.fingerprint):
@@ -292,13 +306,16 @@ class Pipeline:
         replace_folder(self._partial(place), self.folder / place)
         record = self._record(place)
         if record:
+            self._places.setdefault(call.fingerprint, []).append(place)
             self._settle(call, place, record, new=True)
 
     def _settle(self, call: Call[Any], place: str, record: Mapping[str, Any], *, new: bool) -> None:
         """What is left to do when a step is in its place; an earlier run may have been stopped before that."""
         for scratch in self._scratches(place):
-            shutil.rmtree(scratch)
-        if self.store and not record["lacks"]:
+            # what a limit has cut off goes on there
+            if not record["lacks"] or not any(scratch.iterdir()):
+                shutil.rmtree(scratch)
+        if self.store and not record["lacks"] and not call.step.local:
             self._share(self.store / call.fingerprint, place, record, new)
         self.redo.finished(place)
 

@@ -18,19 +18,26 @@ class Redo:
     """Steps that are waiting to be done anew.
 
     Attributes:
-        path: Where that is kept; None: nothing is.
+        path: Where that is kept, from the first of them on until the run has ended; None: nothing is.
         of: The step or scope that was asked for.
         token: Tells what this redoing has made from what was there before.
         waiting: The places that are still to be done.
+        wanted: What else was asked for with it, as JSON: the settings.
     """
 
     path: Path | None = None
     of: str = ""
     token: str = ""
     waiting: set[str] = field(default_factory=set)
+    wanted: Any = None
 
     def __contains__(self, place: str) -> bool:
         return place in self.waiting
+
+    def begins(self, place: str) -> None:
+        """Takes note that a step is about to be replaced: from now on the redoing outlives a stop."""
+        if place in self.waiting:
+            self._keep()
 
     def finished(self, place: str) -> None:
         """Takes note that a step is done."""
@@ -39,34 +46,35 @@ class Redo:
             self._keep()
 
     def end(self) -> None:
-        """The run is finished; what was not called any more is not waited for."""
+        """The run has ended; what was not called any more is not waited for."""
         self.waiting.clear()
-        self._keep()
-
-    def _keep(self) -> None:
-        if self.path and self.waiting:
-            write_json(self.path, {"of": self.of, "token": self.token, "waiting": sorted(self.waiting)})
-        elif self.path:
+        if self.path:
             self.path.unlink(missing_ok=True)
 
+    def _keep(self) -> None:
+        if self.path:
+            told = {"of": self.of, "token": self.token, "waiting": sorted(self.waiting), "wanted": self.wanted}
+            write_json(self.path, told)
 
-def was_stopped(folder: Path) -> bool:
-    """Whether a redoing has begun in a run's folder that has not ended."""
-    return read_json(folder / _FILE) is not None
+
+def stopped_redo(folder: Path) -> dict[str, Any] | None:
+    """What is known of a redoing that has begun in a run's folder and not ended: of, token, waiting, wanted."""
+    found: dict[str, Any] | None = read_json(folder / _FILE)
+    return found
 
 
-def open_redo(folder: Path, asked: str | None, known: Mapping[str, Mapping[str, Any]]) -> Redo:
+def open_redo(folder: Path, asked: str | None, known: Mapping[str, Mapping[str, Any]], wanted: Any = None) -> Redo:
     """What is left of an earlier redoing that was stopped, or what is asked for now.
 
     Args:
         folder: The run's folder.
         asked: A place, a step's name, or a scope; None: only what is left counts.
         known: Place to record of the finished steps.
+        wanted: What else is asked for with it.
     """
-    path = folder / _FILE
-    left = read_json(path)
+    path, left = folder / _FILE, stopped_redo(folder)
     if left and asked in (None, left["of"]):
-        return Redo(path, left["of"], left["token"], set(left["waiting"]))
+        return Redo(path, left["of"], left["token"], set(left["waiting"]), wanted)
     if asked is None:
         return Redo(path)
     waiting = {place for place in known if matches(place, asked)} | set(left["waiting"] if left else ())
@@ -74,11 +82,9 @@ def open_redo(folder: Path, asked: str | None, known: Mapping[str, Mapping[str, 
         place for place, record in known.items() if place not in waiting and waiting & set(record["made_from"])
     }:
         waiting |= more
-    found = Redo(path, asked, secrets.token_hex(4), waiting)
-    found._keep()
-    return found
+    return Redo(path, asked, secrets.token_hex(4), waiting, wanted)
 
 
 def matches(place: str, asked: str) -> bool:
-    """Whether a place is meant by "round-0/run", "run" or "round-0"."""
-    return place == asked or place.startswith(f"{asked}/") or place.endswith(f"/{asked}")
+    """Whether a place is meant by "round-0/run", "run" or "round-0", in every scope around it."""
+    return f"/{asked}/" in f"/{place}/"

@@ -30,15 +30,19 @@ class Context:
 
     Attributes:
         progress: What a person sees.
-        scratch: A folder that is kept until the step has ended, also when it is stopped.
+        place: Where the step stands in the run, such as round-0/run.
+        scratch: A folder that is kept until the step has ended, also when it is stopped or cut off by a limit.
         resources: Type to an object of it: a client, a cache, a limit on memory.
     """
 
     progress: Progress = field(default_factory=Silent)
+    place: str = ""
     scratch: Path = Path()
     resources: Mapping[type, Any] = field(default_factory=dict)
 
     def __getitem__(self, kind: type[T]) -> T:
+        if kind not in self.resources:
+            raise TypeError(f"{self.place or 'a step'} needs a {kind.__name__}, and the run has none")
         found: T = self.resources[kind]
         return found
 
@@ -72,16 +76,24 @@ class Step(Generic[A]):
         makes: What its folder is.
         name: What its folder is called; None: as the function.
         plan: `plan(params, **inputs)` gives the facts that can be said before it is done.
+        local: Whether what it makes holds on this machine alone, so that runs elsewhere do not take it over.
     """
 
     def __init__(
-        self, function: Callable[..., Any], version: int, makes: type[A], name: str | None, plan: Plan | None
+        self,
+        function: Callable[..., Any],
+        version: int,
+        makes: type[A],
+        name: str | None = None,
+        plan: Plan | None = None,
+        local: bool = False,
     ) -> None:
         self.function = function
         self.version = version
         self.makes = makes
         self.name = name or function.__name__
         self.plan = plan
+        self.local = local
         self.origin: Step[A] | None = None
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -93,7 +105,7 @@ class Step(Generic[A]):
 
     def named(self, name: str) -> Step[A]:
         """The same work under another name, for a second call beside the first."""
-        found = Step(self.function, self.version, self.makes, name, self.plan)
+        found = Step(self.function, self.version, self.makes, name, self.plan, self.local)
         found.origin = self.origin or self
         return found
 
@@ -103,10 +115,10 @@ class Step(Generic[A]):
 
 
 def step(
-    version: int, makes: type[A], *, name: str | None = None, plan: Plan | None = None
+    version: int, makes: type[A], *, name: str | None = None, plan: Plan | None = None, local: bool = False
 ) -> Callable[[Callable[..., Any]], Step[A]]:
     """Marks a function as a step; the arguments are those of `Step`."""
-    return lambda function: Step(function, version, makes, name, plan)
+    return lambda function: Step(function, version, makes, name, plan, local)
 
 
 @dataclass(frozen=True)

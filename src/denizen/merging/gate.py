@@ -67,6 +67,7 @@ def gate(  # noqa: PLR0913
     queries: Queries,
     qrels: Qrels,
     sets: Mapping[str, Value],
+    merging: Value,
     judgments: Judgments | None = None,
 ) -> dict[str, Any]:
     """Takes the student that dev has chosen, or searches a merge of the base and all students that keeps the limit.

@@ -50,10 +50,12 @@ def audit(  # noqa: PLR0913
         InputError: When the run has no judgments of an LLM, a sheet does not fit it, or the budget ends.
     """
     progress, config = progress or Silent(), read_config(run, **changed)
+    if config.teacher != "llm":
+        raise InputError(f"{run} has no judgments by an LLM; audit needs a run with --teacher llm")
     if second_llm == config.llm:
         raise InputError(f"second_llm is {second_llm!r}, the run's own judge; name another one")
     with held(run), progress.working(questions.STAGE):
-        pairs = questions.graded_pairs(run) if config.teacher == "llm" else {}
+        pairs = questions.graded_pairs(run)
         if not pairs:
             raise InputError(f"{run} has no judgments by an LLM; audit needs a run with --teacher llm")
         drawn = questions.draw(pairs, sample, seed)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import yaml
 
@@ -98,7 +98,7 @@ class Machine(Params):
     )
 
 
-SUPERVISIONS: dict[str, type[Params]] = {
+SUPERVISIONS: dict[str, type[Labels] | type[TaughtByLLM] | type[TaughtByCrossEncoder]] = {
     "gold": Labels,
     "llm": TaughtByLLM,
     "cross-encoder": TaughtByCrossEncoder,
@@ -145,7 +145,7 @@ class AdaptConfig:
         self.searching = Searching.of(values)
         self.encoding = Encoding.of(values)
         self.gating = Gating.of(values)
-        self.supervision = cast("Labels | TaughtByLLM | TaughtByCrossEncoder", SUPERVISIONS[teacher].of(values))
+        self.supervision: Labels | TaughtByLLM | TaughtByCrossEncoder = SUPERVISIONS[teacher].of(values)
         parts = [kind.of(values).as_dict() for kind in _COMMON]
         found = {name: value for part in (*parts, self.supervision.as_dict()) for name, value in part.items()}
         self._values = {name: found[name] for name in known}
@@ -201,17 +201,18 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def _check_effect(given: Mapping[str, Any], usual: Mapping[str, Any], known: Mapping[str, Any], teacher: str) -> None:
     """Refuses settings that the chosen supervision does not read."""
+    without = SUPERVISIONS[teacher].idle(given)
     idle = [
         name
         for name, value in given.items()
-        if name not in known and value != usual.get(name, SETTINGS[name].spec.default)
+        if (name not in known or name in without) and value != usual.get(name, SETTINGS[name].spec.default)
     ]
     if idle:
-        others = [name for name, kind in SUPERVISIONS.items() if set(idle) & set(settings_of(kind))]
-        does = "does" if len(idle) == 1 else "do"
+        others = [name for name, kind in SUPERVISIONS.items() if name != teacher and set(idle) & set(settings_of(kind))]
+        lacking = " and no llm" if without & set(idle) else ""
         raise InputError(
-            f"{', '.join(sorted(idle))} {does} nothing with teacher {teacher}; leave it out, or choose teacher "
-            f"{' or '.join(others)}"
+            f"{', '.join(sorted(idle))} {'does' if len(idle) == 1 else 'do'} nothing with teacher {teacher}{lacking}; "
+            f"leave it out, or choose teacher {' or '.join(others)}"
         )
 
 

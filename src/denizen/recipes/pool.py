@@ -13,7 +13,7 @@ from denizen.engine.files import write_json
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.run_folder import held
 from denizen.measuring import pooling
-from denizen.recipes.run_folder import judge_of, llm_of, read_config, store_of
+from denizen.recipes.run_folder import judge_of, llm_of, read_config, store_of, taught_by_llm
 from denizen.retrievers.encoder import Encoder
 from denizen.retrievers.loading import locate
 from denizen.supervision import pool as questions
@@ -53,7 +53,7 @@ def pool(  # noqa: PLR0913
         InputError: When the judge is the teacher and same_judge is not set, or the run has no held-out documents.
     """
     progress, config = progress or Silent(), read_config(run, **changed)
-    if judge == config.llm and not same_judge:
+    if judge == taught_by_llm(config, run).llm and not same_judge:
         raise InputError(
             f"judge is {judge!r}, the teacher itself, which would reward its own taste; name another LLM, or same_judge"
         )

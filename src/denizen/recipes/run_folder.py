@@ -8,7 +8,7 @@ from typing import Any
 from denizen.engine.errors import ChangedError, InputError
 from denizen.engine.files import read_json, write_json
 from denizen.engine.pipeline import differences
-from denizen.engine.redo import was_stopped
+from denizen.engine.redo import stopped_redo
 from denizen.llm.client import LLM
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.supervision.taught import Taught
@@ -45,21 +45,21 @@ def check_version(run: Path) -> None:
         InputError: When there is one.
     """
     if (run / "corpus/stage.json").is_file():
-        raise InputError(
-            f"{run} was made by an older version of denizen and cannot be continued; give a new --out, and "
-            f"--replies {run / 'replies.sqlite'} where replies were paid for: none is paid twice"
-        )
+        replies = run / "replies.sqlite"
+        paid = f", and --replies {replies} so that no reply is paid twice" if replies.is_file() else ""
+        raise InputError(f"{run} was made by an older version of denizen; run adapt again with a new --out{paid}")
 
 
 def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
     """Writes config.json for a new run, or refuses settings that differ from those of what is there.
 
     Raises:
-        ChangedError: Naming each setting that differs, unless a step is to be done anew, or was being done anew when
-            an earlier run was stopped: what each step was made with is then for its record to say.
+        ChangedError: Naming each setting that differs, unless a step is to be done anew. Where a redoing was stopped,
+            its settings are those that count.
     """
     check_version(out)
-    before, now = read_json(out / _CONFIG), config.as_dict()
+    left = stopped_redo(out)
+    before, now = (left and left["wanted"]) or read_json(out / _CONFIG), config.as_dict()
     if before is None or not (out / "corpus").exists():
         write_json(out / _CONFIG, now)
         return
@@ -70,7 +70,7 @@ def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
         before.pop(name, None)
         now.pop(name, None)
     changed = differences(before, now)
-    if changed and redo is None and not was_stopped(out):
+    if changed and redo is None:
         raise ChangedError(
             f"{out} holds a run with other settings: {'; '.join(changed)}. Use another --out, or --redo STEP "
             "(such as round-0/student) to replace that step and what follows"

@@ -41,7 +41,7 @@ def model_card(report: dict[str, Any], without_effect: Collection[str]) -> str:
         how=f"{why} ({how}, {rounds})" if why else f"A sentence-transformers model {adapted}",
         results=result_lines(report),
         baselines=baseline_lines(report),
-        sets=gate_lines(report["gate"]) if report["gate"] else [],
+        sets=gate_lines(report["gate"]),
         verdict=sentence(gate_sentence(report)),
         teacher=taught_by(report),
         settings={
@@ -81,7 +81,7 @@ def taught_by(report: dict[str, Any]) -> str:
     config = report["config"]
     if config["teacher"] == "gold":
         return ""
-    return str(config["llm"]) if config["teacher"] == "llm" else Path(config["cross_encoder"]).name
+    return Path(config.get("cross_encoder", "")).name or str(config.get("llm") or config["teacher"])
 
 
 def sentence(text: str) -> str:

@@ -10,7 +10,7 @@ from denizen.engine.files import read_json
 from denizen.measuring import forgetting
 from denizen.measuring.probes import MEASURE
 from denizen.measuring.provenance import SCHEMA
-from denizen.recipes.adapt import Adapted
+from denizen.recipes.adapted import Adapted
 from denizen.supervision.supervision import Texts
 
 LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."

@@ -46,7 +46,7 @@ def _planned_index(params: Encoding, *, corpus: Corpus, **inputs: Any) -> dict[s
     return {"encoded_texts": corpus.facts.get("passages", 0)}
 
 
-@step(version=3, makes=Index, name="embeddings", plan=_planned_index)
+@step(version=3, makes=Index, name="embeddings", plan=_planned_index, local=True)
 def embed(
     out: Path, params: Encoding, ctx: Context, *, model: Model, corpus: Corpus, queries: Queries
 ) -> dict[str, Any]:

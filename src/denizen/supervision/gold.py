@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from denizen.data.artifacts import Candidates, Corpus, Examples, Model, Qrels, Queries, Run
+from denizen.data.artifacts import Candidates, Corpus, Evaluation, Examples, Model, Qrels, Queries, Run
 from denizen.data.prepare import Given, Labelled, Splitting, prepare
 from denizen.data.tables import write_table
-from denizen.engine.artifact import Value
+from denizen.engine.artifact import Input, Value
 from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Params, setting
 from denizen.engine.step import Context, step
@@ -111,6 +111,11 @@ class Labels(Params):
     mining: Mining = field(default_factory=Mining)
     selecting: SelectingLabelled = field(default_factory=SelectingLabelled)
 
+    @classmethod
+    def idle(cls, values: Mapping[str, Any]) -> set[str]:
+        """All of its settings do something."""
+        return set()
+
     def check(self) -> None:
         """Labels need nothing."""
 
@@ -123,6 +128,10 @@ class Labels(Params):
         """What a source with labels has is all there is."""
         made = self.read(run, given)
         return Texts(made, made.corpus, made.queries, made.qrels, test_queries=made.queries, labels=made.qrels)
+
+    def test(self, run: Pipeline, texts: Texts, **systems: Input) -> Evaluation:
+        """Never called: a source with labels has them for the test, too."""
+        raise TypeError("labels judge nothing; the source has labels for its test")
 
     def splits(self, last: bool) -> tuple[str, ...]:
         """Train and dev."""

@@ -161,7 +161,6 @@ def judge(  # noqa: PLR0913
     corpus: Corpus,
     queries: Queries,
     pairs: Qrels,
-    student: Value,
     prompts: Value | None = None,
     cross_encoder: Model | None = None,
 ) -> dict[str, Any] | Partial:
@@ -176,16 +175,14 @@ def judge(  # noqa: PLR0913
         corpus: The texts of passages.
         queries: The texts of queries.
         pairs: What they were written for, which is judged first.
-        student: The number of the round.
         prompts: What an LLM is asked.
         cross_encoder: Who judges instead.
     """
-    stage = f"round-{student.content}/judgments"
+    stage = ctx.place
     known = {pair for part in earlier for pair in each(part.table, "query_id", "doc_id")}
     of_split = {
         split: _pairs(candidates.table, queries.texts(split), corpus.table, pairs, known) for split in ("dev", "train")
     }
-    teacher = teacher_of(params, ctx, stage, cross_encoder)
     unit = "pairs" if cross_encoder else "calls"
     shares = {"dev": None, "train": None} if cross_encoder else _shares(params, ctx, stage, queries, of_split["dev"])
     parts, lost = [], []

@@ -22,6 +22,7 @@ from denizen.engine.errors import InputError, reason
 from denizen.llm.answer import Answer, Failure, Prompt
 from denizen.llm.client import LLM
 from denizen.llm.prompts import messages
+from denizen.retrievers.loading import quiet_libraries
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -192,6 +193,7 @@ def load_cross_encoder(folder: Path) -> CrossEncoder:
     from sentence_transformers import CrossEncoder
     from torch import nn
 
+    quiet_libraries()
     try:
         model: CrossEncoder = CrossEncoder(str(folder), local_files_only=True, activation_fn=nn.Sigmoid())
     except (OSError, ValueError, KeyError, RuntimeError) as error:

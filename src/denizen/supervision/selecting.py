@@ -6,31 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from denizen.data.artifacts import Examples
 from denizen.data.tables import write_table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress
-from denizen.engine.settings import Params, Seeded, setting
+from denizen.engine.settings import Seeded, setting
 from denizen.supervision import examples
 from denizen.supervision.examples import Example
-
-
-@dataclass(frozen=True)
-class LossChoice(Params):
-    """The loss, which decides on the shape of examples, too."""
-
-    panel = "Training"
-
-    loss: Literal["infonce", "cached-infonce", "gist", "triplet", "margin-mse"] = setting(
-        "infonce", "Training loss; margin-mse (GPL) goes with a cross-encoder, whose default it is."
-    )
-
-    @property
-    def triplets(self) -> bool:
-        """Whether the loss trains on triplets; else on rows of a query, a positive and negatives."""
-        return self.loss == "triplet"
+from denizen.training.train import LossChoice
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from denizen.data.artifacts import Corpus, Documents, Examples, Judgments, Model, Qrels, Queries, Run
+from denizen.data.artifacts import Corpus, Documents, Evaluation, Examples, Judgments, Model, Qrels, Queries, Run
 from denizen.data.prepare import Given
-from denizen.engine.artifact import Artifact
+from denizen.engine.artifact import Artifact, Input
 from denizen.engine.pipeline import Pipeline
 from denizen.retrievers.index import Index
 
@@ -36,6 +36,11 @@ class Texts:
     test_queries: Queries | None = None
     labels: Qrels | None = None
     written: Artifact | None = None
+
+    @property
+    def dev_labels(self) -> Qrels | None:
+        """Labels by which dev can be measured at once; None where a teacher has to look first."""
+        return self.pairs if self.documents is None else None
 
 
 @dataclass(frozen=True)
@@ -88,11 +93,18 @@ class Seen(Round):
 class Supervision(Protocol):
     """Settings whose methods only call steps."""
 
+    @classmethod
+    def idle(cls, values: Mapping[str, Any]) -> set[str]:
+        """Which of its settings do nothing beside these values."""
+
     def read(self, run: Pipeline, given: Given) -> Artifact:
         """Step corpus: what is known before anything is planned or paid."""
 
     def prepare(self, run: Pipeline, given: Given, base: Model) -> Texts:
         """What the run works on."""
+
+    def test(self, run: Pipeline, texts: Texts, **systems: Input) -> Evaluation:
+        """Step test, where the source has no labels for it."""
 
     def splits(self, last: bool) -> tuple[str, ...]:
         """Whose queries are searched for in a round."""

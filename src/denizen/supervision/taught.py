@@ -9,18 +9,21 @@ them, and what the systems find is judged there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from denizen.data.artifacts import Evaluation, Examples, Model
 from denizen.data.prepare import Dividing, Given, Unlabelled, divide
 from denizen.engine.artifact import Artifact, Input, Value
 from denizen.engine.errors import InputError
 from denizen.engine.pipeline import Pipeline
-from denizen.engine.settings import Params, setting
+from denizen.engine.settings import Params, setting, settings_of
 from denizen.llm.prompts import prompts_digest
 from denizen.retrievers.loading import locate
+from denizen.retrievers.model_ref import outside_model
 from denizen.supervision.asking import Asking
 from denizen.supervision.graded_test import graded_test
 from denizen.supervision.grading import (
@@ -118,10 +121,10 @@ class Taught(Params):
     def look(self, run: Pipeline, texts: Texts, now: Round, before: Sequence[Seen]) -> Seen:
         """Steps candidates, judgments, answers and examples."""
         student, pairs = Value(now.number), texts.pairs
-        about = {"corpus": texts.corpus, "queries": texts.queries, "pairs": pairs, "student": student}
+        about = {"corpus": texts.corpus, "queries": texts.queries, "pairs": pairs}
         seen = {"found": now.found, "model": now.model, "index": now.index}
         splits = Value(list(self.splits(not now.left)))
-        candidates = run(sample, self.sampling, **seen, **about, splits=splits)
+        candidates = run(sample, self.sampling, **seen, **about, splits=splits, student=student)
         earlier = [each.judged for each in before if each.judged is not None]
         params, who = self.judges()
         with run.using(Allotment(now.left)):
@@ -138,6 +141,11 @@ class Taught(Params):
         params, who = self.judges()
         asked = {"corpus": texts.corpus, "queries": texts.test_queries, "pairs": texts.pairs}
         return run(graded_test, params, **systems, **asked, **who)
+
+    @classmethod
+    def idle(cls, values: Mapping[str, Any]) -> set[str]:
+        """Which of its settings do nothing beside these values."""
+        return set()
 
     def judges(self) -> tuple[Params, dict[str, Input]]:
         """Who judges: settings and inputs of the step."""
@@ -203,9 +211,20 @@ class TaughtByCrossEncoder(Taught):
         locate_cross_encoder(self.choice.cross_encoder)
         super().check()
 
+    @cached_property
+    def model(self) -> Model:
+        """The cross-encoder."""
+        return outside_model(locate_cross_encoder(self.choice.cross_encoder))
+
+    @classmethod
+    def idle(cls, values: Mapping[str, Any]) -> set[str]:
+        """Without an LLM, what has to do with one does nothing."""
+        of_llm = {name for name, each in settings_of(cls).items() if each.owner in (Asking, Synthesis)}
+        return set() if values.get("llm") else of_llm
+
     def judges(self) -> tuple[Params, dict[str, Input]]:
         """The model."""
-        return Params(), {"cross_encoder": Model.outside(locate_cross_encoder(self.choice.cross_encoder))}
+        return Params(), {"cross_encoder": self.model}
 
     def select(self, run: Pipeline, texts: Texts, now: Round, known: Known, earlier: Examples | None) -> Examples:
         """From scores."""

@@ -11,16 +11,33 @@ from typing import TYPE_CHECKING, Any, Literal
 from denizen.data.artifacts import Corpus, Examples, Judgments, Model, Qrels, Queries
 from denizen.data.relatedness import not_negatives
 from denizen.engine.artifact import Value
-from denizen.engine.settings import Seeded, setting
+from denizen.engine.settings import Params, Seeded, setting
 from denizen.engine.step import Context, step
 from denizen.retrievers.encoding import Arithmetic
 from denizen.retrievers.index import Index
-from denizen.supervision.selecting import LossChoice
 
 if TYPE_CHECKING:
     from denizen.retrievers.bi_encoder import Encoders
     from denizen.retrievers.loading import Kind
     from denizen.training.near_base import Kept
+
+
+@dataclass(frozen=True)
+class LossChoice(Params):
+    """The loss, which decides on the shape of examples, too."""
+
+    panel = "Training"
+
+    loss: Literal["infonce", "cached-infonce", "gist", "triplet", "margin-mse"] = setting(
+        "infonce", "Training loss; margin-mse (GPL) goes with a cross-encoder, whose default it is."
+    )
+
+    @property
+    def triplets(self) -> bool:
+        """Whether the loss trains on triplets; else on rows of a query, a positive and negatives."""
+        from denizen.training.losses import LOSSES
+
+        return LOSSES[self.loss].triplets
 
 
 @dataclass(frozen=True)

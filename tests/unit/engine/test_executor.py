@@ -199,7 +199,7 @@ def test_processes_are_not_sent_what_draws_on_a_terminal(tmp_path: Path) -> None
 def job_in(folder: Path, call: Call[Any]) -> Job:
     for name in ("out", "scratch"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    return Job(call, folder / "out", folder / "scratch", False)
+    return Job(call, "place", folder / "out", folder / "scratch", False)
 
 
 def test_a_job_works_in_its_own_scratch_and_says_how_long_it_took(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from denizen.engine.errors import ChangedError
 from denizen.engine.files import json_digest, tree_digest
 from denizen.engine.pipeline import Pipeline, differences, records
 from denizen.engine.settings import Params
-from denizen.engine.step import Context, Step, step
+from denizen.engine.step import Context, Partial, Step, step
 from tests.unit.engine.small_steps import (
     PLACES,
     Budget,
@@ -529,6 +529,29 @@ def test_a_partial_step_is_not_shared_and_a_whole_one_ends_it_elsewhere(tmp_path
     assert worked(affording(tmp_path / "a", 2, store=store)[0]) == []
     run, _ = affording(tmp_path / "a", 3, store=store)
     assert worked(run) == [] and (tmp_path / "a/afford/text.txt").read_text() == "abcd"
+
+
+@step(version=1, makes=Text)
+def pay(out: Path, params: Writing, ctx: Context) -> dict[str, Any] | Partial:
+    """Keeps what it has paid for where it goes on."""
+    kept = ctx.scratch / "paid.txt"
+    before = kept.read_text() if kept.exists() else ""
+    ctx[Worked].append(f"pay {params.text[len(before) : ctx[Budget]]}")
+    kept.write_text(params.text[: ctx[Budget]])
+    shutil.copyfile(kept, out / "text.txt")
+    return Partial({}, {"letters": 1}) if ctx[Budget] < len(params.text) else {}
+
+
+def test_what_a_limit_cut_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    paid = []
+    for budget in (2, 2, 3, 9, 0):
+        context = Context(resources={Worked: Worked(), Budget: Budget(budget)})
+        run = Pipeline(tmp_path, context=context, limits={"budget": budget})
+        found = run(pay, Writing("abcd")).content
+        paid += worked(run)
+        assert found == "abcd"[: max(budget, len(found))] and records(tmp_path)["pay"]["resumed"] == (len(paid) > 1)
+    assert paid == ["pay ab", "pay c", "pay d"]
+    assert not list(tmp_path.glob(".*"))
 
 
 # plans

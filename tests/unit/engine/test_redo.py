@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from denizen.engine.artifact import Artifact
 from denizen.engine.errors import ChangedError
 from denizen.engine.pipeline import Pipeline, records
-from denizen.engine.redo import Redo, matches, open_redo
+from denizen.engine.redo import Redo, matches, open_redo, stopped_redo
 from denizen.engine.settings import Params
 from denizen.engine.step import Context, step
 from tests.unit.engine.small_steps import (
@@ -52,6 +52,13 @@ def run(source: Artifact, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+def ended(run: Pipeline, source: Artifact, params: Writing | None = None) -> str:
+    """Does all of a run, to its end; what the last step has written."""
+    found = recipe(run, source, params).content
+    run.redo.end()
+    return found
+
+
 # what is meant
 
 
@@ -65,6 +72,7 @@ def run(source: Artifact, tmp_path: Path) -> Path:
         ("seed-43/round-0/run", "round-0/run", True),
         ("seed-43/round-0/run", "seed-43", True),
         ("seed-43/round-0/run", "seed-43/round-0", True),
+        ("seed-43/round-0/run", "round-0", True),
         ("round-0/run", "un", False),
         ("round-0/run", "round", False),
         ("round-01/run", "round-0", False),
@@ -98,6 +106,9 @@ def test_all_that_was_made_from_a_step_waits_and_nothing_else(graph: tuple[set[i
         assert open_redo(Path(folder), None, shuffled).waiting == set()
         found = open_redo(Path(folder), f"s{asked}", shuffled)
         assert found.waiting == {f"s{at}" for at in reached}
+        # nothing is kept as long as nothing is replaced
+        assert open_redo(Path(folder), None, shuffled).waiting == set()
+        found.begins(f"s{asked}")
         # what is kept is what the next run finds, asked for the same or for nothing
         for again in (None, f"s{asked}"):
             assert open_redo(Path(folder), again, {}) == found
@@ -122,7 +133,7 @@ def test_it_and_all_that_was_made_from_it_is_done_anew_and_nothing_else(
 ) -> None:
     before = {place: (run / place / "step.json").stat().st_ino for place in PLACES}
     redo = redoing(run, asked)
-    recipe(redo, source)
+    ended(redo, source)
     assert [place for place in PLACES if (run / place / "step.json").stat().st_ino != before[place]] == anew
     assert len(worked(redo)) == len(anew)
     tokens = {place: record["redo"] for place, record in records(run).items()}
@@ -137,7 +148,7 @@ def test_it_and_all_that_was_made_from_it_is_done_anew_and_nothing_else(
 def test_once_more_is_once_more(run: Path, source: Artifact) -> None:
     for _ in range(2):
         again = redoing(run, "join")
-        recipe(again, source)
+        ended(again, source)
         assert worked(again) == ["join 3"]
 
 
@@ -146,8 +157,7 @@ def test_what_was_made_with_something_else_or_was_edited_is_replaced(run: Path, 
         recipe(pipeline(run), source, Writing("b"))
     (run / "round-1/double/text.txt").write_text("by hand")
     (run / "round-1/double/more.txt").touch()
-    found = recipe(redoing(run, "write"), source, Writing("b"))
-    assert found.content == "xb xbxb xbxbxbxb"
+    assert ended(redoing(run, "write"), source, Writing("b")) == "xb xbxb xbxbxbxb"
     assert not (run / "round-1/double/more.txt").exists()
     again = pipeline(run)
     recipe(again, source, Writing("b"))
@@ -166,7 +176,7 @@ def test_a_store_is_not_asked_for_what_is_to_be_done_anew_and_gets_the_new_resul
     for name in "ab":
         recipe(pipeline(tmp_path / name, store=store), source)
     redo = redoing(tmp_path / "a", "write", store=store)
-    recipe(redo, source)
+    ended(redo, source)
     assert len(worked(redo)) == 4
     # these are the same bytes, so the other run has nothing to do
     other = pipeline(tmp_path / "b", store=store)
@@ -186,7 +196,9 @@ def test_the_new_result_is_what_others_find(tmp_path: Path) -> None:
         context = Context(resources={Worked: Worked(), Budget: Budget(number)})
         redo = open_redo(tmp_path / name, asked, records(tmp_path / name))
         run = Pipeline(tmp_path / name, tmp_path / "store", context, redo=redo)
-        return run(first, text=run(draw)).content, worked(run)
+        found = run(first, text=run(draw)).content
+        redo.end()
+        return found, worked(run)
 
     assert drawing("a", 1) == ("1", ["draw", "first 1"])
     assert drawing("b", 2) == ("1", [])
@@ -202,6 +214,7 @@ def test_a_call_that_stands_at_two_places_is_done_anew_once_for_both(source: Art
         for name in ("one", "other"):
             with run.scope(name):
                 run(double, text=run(write, Writing(), source=source))
+        run.redo.end()
         return worked(run)
 
     assert twice(pipeline(tmp_path / "run")) == ["write", "double xabc"]
@@ -234,6 +247,7 @@ def test_a_step_that_a_limit_cut_off_is_done_anew_like_any_other(tmp_path: Path)
         redo = open_redo(tmp_path, asked, records(tmp_path))
         run = Pipeline(tmp_path, context=context, redo=redo, limits={"budget": budget})
         run(first, text=run(afford, Writing("abcd")))
+        redo.end()
         return worked(run)
 
     affording(2)
@@ -252,7 +266,7 @@ def test_work_that_raises_during_a_redo_keeps_what_was_there_until_it_is_replace
     assert (run / "write/text.txt").read_text() == "xabc"
     # without a word it goes on with what was asked for
     again = redoing(run, None)
-    recipe(again, source_in(tmp_path))
+    ended(again, source_in(tmp_path))
     assert worked(again) == ["write", "double xabc", "double xabcxabc", "join 3"]
 
 
@@ -277,22 +291,24 @@ def test_a_redo_ended_before_any_operation_goes_on_where_it_was(
     anew = ["write", "round-0/double", "round-1/double", "join"]
     whole = prepared("whole")
     begun = redo(whole, "write")
-    done = operations_of(lambda: recipe(begun, source))
+    done = operations_of(lambda: ended(begun, source))
     assert len(done) > 50
     for number, line in enumerate(done):
         folder = prepared(f"killed-{number}")
         before = (folder / "run/aside/step.json").stat().st_ino
         killed = redo(folder, "write")
         with pytest.raises(Killed), killed_at(number):
-            recipe(killed, source)
-        # the last operation of all is that redo.json goes
-        assert (folder / "run/redo.json").exists()
-        going = redo(folder, again[number % len(again)])
-        recipe(going, source)
+            ended(killed, source)
+        kept = (folder / "run/redo.json").exists()
+        # before that is written nothing is lost, and the run is as it was
+        assert kept or (not worked(killed) and {record["redo"] for record in records(folder / "run").values()} == {""})
+        going = redo(folder, again[number % len(again)] if kept else "write")
+        assert not kept or going.redo.token == killed.redo.token
+        ended(going, source)
         assert not (folder / "run/redo.json").exists(), line
         assert state(folder) == state(whole), line
         found = records(folder / "run")
-        assert {found[place]["redo"] for place in anew} == {killed.redo.token}, line
+        assert {found[place]["redo"] for place in anew} == {going.redo.token}, line
         assert (folder / "run/aside/step.json").stat().st_ino == before
         both = worked(killed) + worked(going)
         assert len(set(both)) == len(anew) and len(both) <= len(anew) + 1, line
@@ -301,11 +317,21 @@ def test_a_redo_ended_before_any_operation_goes_on_where_it_was(
 
 def test_two_redos_of_which_the_first_was_stopped_are_both_done(run: Path, source: Artifact) -> None:
     redo = redoing(run, "round-1/double")
-    assert redo.redo.waiting == {"round-1/double", "join"}
+    redo.redo.begins("round-1/double")
     more = redoing(run, "aside")
     assert more.redo.waiting == {"round-1/double", "join", "aside"}
-    recipe(more, source)
+    ended(more, source)
     assert sorted(worked(more)) == ["aside", "double xabcxabc", "join 3"]
+
+
+def test_what_else_was_asked_for_is_kept_with_it(run: Path) -> None:
+    assert stopped_redo(run) is None
+    open_redo(run, "join", records(run), {"rounds": 3}).begins("aside")
+    assert stopped_redo(run) is None
+    open_redo(run, "join", records(run), {"rounds": 3}).begins("join")
+    left = stopped_redo(run)
+    assert left is not None
+    assert (left["of"], left["waiting"], left["wanted"]) == ("join", ["join"], {"rounds": 3})
 
 
 def test_what_nothing_is_kept_of_is_not_written(tmp_path: Path) -> None:

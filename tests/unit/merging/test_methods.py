@@ -10,7 +10,7 @@ import pytest
 
 from denizen.engine.errors import InputError
 from denizen.merging.methods import METHODS, Merge, check_recipe, merge
-from denizen.retrievers.encoder import load_encoder
+from denizen.retrievers.loading import load_encoder
 
 pytest.importorskip("mergekit", reason="merging is an extra")
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from denizen.data.prepare import Given
 from denizen.data.tables import write_table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Silent
 from denizen.ingest.ingest import ingest
 from denizen.ingest.settings import IngestConfig
 from denizen.recipes.config import AdaptConfig
-from denizen.recipes.document_source import DocumentSource, documents_of
+from denizen.recipes.document_source import documents_of
 
 SENTENCES = [f"Sentence {at} of the act says what it says, and the next one says the rest of it." for at in range(20)]
 
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def of(source: Path | str, out: Path, **settings: int) -> DocumentSource:
+def of(source: Path | str, out: Path, **settings: int) -> Given:
     return documents_of(AdaptConfig(str(source), teacher="llm", llm="x", **settings), out, Silent())
 
 
@@ -67,7 +68,7 @@ def test_a_run_goes_on_with_the_documents_that_it_began_with(folder: Path, tmp_p
         part.rename(part.with_suffix(".again.jsonl"))
     stamp = (run / "documents/ingest.json").stat().st_mtime_ns
     (run / "corpus").mkdir()
-    (run / "corpus/stage.json").write_text("{}")
+    (run / "corpus/step.json").write_text("{}")
     assert of(folder, run).digests == before
     assert (run / "documents/ingest.json").stat().st_mtime_ns == stamp
 

@@ -11,7 +11,7 @@ import yaml
 from denizen.engine.errors import InputError
 from denizen.merging.merge_card import name_on_card
 from denizen.recipes.merge_models import merge_models, read_weights
-from denizen.retrievers.encoder import load_encoder
+from denizen.retrievers.loading import load_encoder
 from denizen.retrievers.model_ref import model_digest
 
 pytest.importorskip("mergekit", reason="merging is an extra")

@@ -56,18 +56,25 @@ def test_a_run_from_before_a_setting_was_there_used_its_default(run: Path) -> No
 def test_a_redo_may_change_settings_and_goes_on_with_them_when_it_was_stopped(run: Path) -> None:
     other = CONFIG.changed(rounds=3)
     check_config(run, other, "choice")
-    redo = open_redo(run, "choice", {"choice": {"made_from": []}})
-    # stopped here: called again without --redo, it is not refused
-    check_config(run, other, None)
-    redo.end()
-    with pytest.raises(ChangedError):
+    redo = open_redo(run, "choice", {"choice": {"made_from": []}}, other.as_dict())
+    with pytest.raises(ChangedError, match="rounds: 2 -> 3"):
         check_config(run, other, None)
+    redo.begins("choice")
+    # stopped here: called again without --redo it is not refused, but the old settings are
+    check_config(run, other, None)
+    with pytest.raises(ChangedError, match="rounds: 3 -> 2"):
+        check_config(run, CONFIG, None)
+    redo.end()
+    check_config(run, CONFIG, None)
 
 
 def test_a_run_of_an_older_trunk_is_refused_with_its_replies(run: Path) -> None:
     (run / "corpus/stage.json").touch()
+    with pytest.raises(InputError, match=r"run adapt again with a new --out$"):
+        read_config(run)
+    (run / "replies.sqlite").touch()
     for call in (lambda: check_config(run, CONFIG, None), lambda: read_config(run)):
-        with pytest.raises(InputError, match=rf"made by an older version .* --replies {run}/replies\.sqlite"):
+        with pytest.raises(InputError, match=rf"made by an older version .* --replies {run}/replies\.sqlite so that"):
             call()
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from denizen.retrievers.encoder import load_encoder
+from denizen.retrievers.loading import load_encoder
 from denizen.training.near_base import Kept, NearBase
 
 TEXTS = ["what is gout", "the dose of a drug for a child", "fever and pain 12"]

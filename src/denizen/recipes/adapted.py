@@ -1,0 +1,43 @@
+"""What a run of `adapt` is given, and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from denizen.data.artifacts import Evaluation, Model
+from denizen.data.prepare import Given
+from denizen.engine.artifact import Value
+from denizen.measuring.students import Choice
+from denizen.supervision.supervision import Seen, Texts
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a run is given besides its settings.
+
+    Attributes:
+        base: The model to adapt.
+        guide: The guide of the gist loss; None with another loss.
+        source: How the source is read.
+        sets: Name of a general or neighbour set to what it comes from.
+        kept: By kind, texts of them that training keeps near the base.
+    """
+
+    base: Model
+    guide: Model | None
+    source: Given
+    sets: Mapping[str, Value]
+    kept: Value | None
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What a run has come to: for one seed the rounds, what was chosen, and what it was worth."""
+
+    texts: Texts
+    rounds: list[Seen]
+    choice: Choice
+    final: Choice
+    test: Evaluation
+    forgetting: Evaluation | None

@@ -1,0 +1,57 @@
+"""The rounds of `adapt`: what each student has found, and what its successor has learnt from that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from denizen.engine.artifact import Value
+from denizen.engine.pipeline import Pipeline
+from denizen.measuring.students import look
+from denizen.recipes.adapted import Brought
+from denizen.recipes.config import AdaptConfig
+from denizen.retrievers.index import embed
+from denizen.supervision.supervision import Round, Seen, Texts
+from denizen.training.train import train
+
+
+def learn(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts) -> list[Seen]:
+    """Steps of all rounds; whoever supervises says what is searched for, what is known, and what is trained on."""
+    rounds: list[Seen] = []
+    model, supervision, training = brought.base, config.supervision, config.training.on_this_machine()
+    if brought.kept is None:
+        # without texts to keep there is nothing to weigh
+        training = replace(training, near_base=0.0)
+    for number in range(config.rounds + 1):
+        left = config.rounds - number
+        with run.scope("round", number):
+            index = run(embed, config.encoding, model=model, corpus=texts.corpus, queries=texts.queries)
+            found = run(
+                look,
+                config.searching,
+                model=model,
+                index=index,
+                corpus=texts.corpus,
+                queries=texts.queries,
+                splits=Value(list(supervision.splits(not left))),
+                documents=texts.documents,
+                qrels=texts.dev_labels,
+            )
+            now = supervision.look(run, texts, Round(number, left, model, index, found), rounds)
+            rounds.append(now)
+            if left:
+                model = run(
+                    train,
+                    training,
+                    start=model,
+                    examples=now.examples,
+                    corpus=texts.corpus,
+                    queries=texts.queries,
+                    qrels=now.known.qrels,
+                    judgments=now.known.judgments,
+                    index=index,
+                    guide=brought.guide,
+                    base=brought.base if brought.kept else None,
+                    base_index=rounds[0].index if brought.kept else None,
+                    kept=brought.kept,
+                )
+    return rounds
