@@ -88,12 +88,17 @@ def run_jobs(jobs: Mapping[str, Job], context: Context, workers: int) -> Iterato
                 failed = failed or error
                 if error is None:
                     yield key, future.result()
+    if failed is not None:
+        raise _told(failed)
+
+
+def _told(failed: BaseException) -> BaseException:
+    """What a person should read of it."""
     if isinstance(failed, BrokenProcessPool):
-        raise DenizenError(
+        return DenizenError(
             "a working process was killed (too little memory?); run the same command again: it continues"
         )
-    if failed is not None:
-        raise failed
+    return failed
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -115,7 +117,10 @@ class Asking(Params):
 
 
 def calls_left(llm: LLM | None, stage: str, prompts: Sequence[Prompt] = ()) -> int | None:
-    """How many calls the budget has left, those that this step has paid for already, before it was stopped, included.
+    """How many calls the budget leaves to a step and all that follow.
+
+    What these have paid for already is included: a step that goes on, or is entered again with a larger budget, deals
+    out what it would have dealt out from the start, and those after it find paid what they ask again.
 
     Args:
         llm: The run's LLM.
@@ -127,13 +132,19 @@ def calls_left(llm: LLM | None, stage: str, prompts: Sequence[Prompt] = ()) -> i
     """
     if llm is None:
         return None
-    total, own = llm.replies.spent(), llm.replies.spent_by_stage().get(stage, Spending())
-    before = Spending(total.calls - own.calls, total.tokens - own.tokens, total.money - own.money)
+    spent = llm.replies.spent_by_stage()
+    before = sum((part for name, part in spent.items() if _order(name) < _order(stage)), Spending())
     written = sum(len(text) for prompt in prompts for _, text in prompt.messages)
     into, out = round(written / TOKEN_CHARS), QUESTION_TOKENS * len(prompts)
     prices = llm.budget.prices
     likely = Spending(len(prompts), into + out, prices.cost(into, out) if prices else 0.0)
     return llm.budget.calls_left(before, likely)
+
+
+def _order(stage: str) -> float:
+    """Where a step stands among those of a run that ask; what asks beside a run, as an audit does, comes before all."""
+    number = re.fullmatch(r"round-(\d+)/.*", stage)
+    return {"synthesis": 0, "test": math.inf}.get(stage, 1 + int(number[1]) if number else -1)
 
 
 def check_coverage(stage: str, asked: int, failures: Sequence[Failure] | pa.Table, least: float) -> dict[str, Any]:

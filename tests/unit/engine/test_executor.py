@@ -205,7 +205,7 @@ def job_in(folder: Path, call: Call[Any]) -> Job:
 def test_a_job_works_in_its_own_scratch_and_says_how_long_it_took(tmp_path: Path) -> None:
     call = Call(write, Writing("b", 3), {"source": source_in(tmp_path)})
     job = job_in(tmp_path / "job", call)
-    context = Context(Silent(), Path("/nowhere"), {Worked: Worked()})
+    context = Context(Silent(), scratch=Path("/nowhere"), resources={Worked: Worked()})
     (key, (same, told, seconds)) = next(iter(run_jobs({"key": job}, context, 1)))
     assert (key, same, told) == ("key", job, {"letters": 3}) and seconds >= 0
     assert (tmp_path / "job/out/text.txt").read_text() == "xbbb"

@@ -54,14 +54,15 @@ def test_a_step_lacks_what_failed_and_what_the_budget_cut_off() -> None:
     assert whole_or_partial(cut) == Partial(cut, {"cut_off_by_budget": 1})
 
 
-def test_what_a_step_has_paid_for_before_it_was_stopped_is_still_its_own(tmp_path: Path) -> None:
-    llm = client(tmp_path, URL, calls=20)
-    _paid(llm.replies, "synthesis", 5)
-    _paid(llm.replies, "test", 3)
-    assert calls_left(llm, "round-0/judgments") == 12
-    # entered again, it has as much as when it began, and what later steps took is gone
-    assert calls_left(llm, "synthesis") == 17
-    assert calls_left(llm, "test") == 15
+def test_what_a_step_and_those_after_it_have_paid_for_is_still_theirs(tmp_path: Path) -> None:
+    llm = client(tmp_path, URL, calls=200)
+    stages = ("synthesis", "round-0/judgments", "round-2/judgments", "round-10/judgments", "test", "audit", "pool")
+    for at, stage in enumerate(stages):
+        _paid(llm.replies, stage, 2**at)
+    # what an audit and a comparison took is gone
+    left = 200 - 32 - 64
+    assert [calls_left(llm, stage) for stage in stages[:5]] == [left, left - 1, left - 3, left - 7, left - 15]
+    assert calls_left(llm, "round-1/judgments") == left - 3
     assert calls_left(client(tmp_path, URL), "test") is None
     assert calls_left(None, "test") is None
 
