@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from denizen.data.tables import read_table
 from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
 from denizen.engine.step import Partial
+from denizen.llm.replies import Replies, StoredReply
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.index import Index, embed
@@ -90,7 +92,7 @@ def _grade(body: dict[str, Any]) -> str:
 
 def _judge(folder: Path, url: str, candidates: Candidates, *, rounds: int = 1, **changed: Any) -> Any:
     out = folder / "out"
-    out.mkdir(exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     limits = changed.pop("limits", {})
     given = {**_texts(folder), "candidates": candidates, "earlier": [], **changed}
     ctx = context(client(folder, url, **limits), Allotment(rounds), place="round-3/judgments")
@@ -163,6 +165,22 @@ def test_entered_again_a_step_has_the_budget_that_it_had_and_asks_for_what_is_mi
         _judge(tmp_path, server.url, candidates)
         asked = _asked(server)
     assert len(asked) == len(set(asked)) == 11
+
+
+def test_a_larger_budget_later_is_dealt_out_as_from_the_start(tmp_path: Path) -> None:
+    ranks = {"t1": ["p0", "p1", "p2", "p3"], "t2": ["p0", "p1", "p2"], "v1": ["p3", "p2"], "v2": ["p3"]}
+    fresh, cut = tmp_path / "fresh", tmp_path / "cut"
+    paid = StoredReply("key", "test", "tiny", "{}", "x", prompt_tokens=10, completion_tokens=5)
+    with ScriptedServer(_grade) as server:
+        _judge(fresh, server.url, _candidates(fresh, ranks), limits={"calls": 14})
+        _judge(cut, server.url, _candidates(cut, ranks), limits={"calls": 8})
+        before = read_table(cut / "out/judgments.parquet", "judgments").to_pylist()
+        # the test came after that, and will find paid what it asks again
+        for at in range(4):
+            Replies(cut / "replies.sqlite", "run").add(replace(paid, key=f"key {at}"))
+        _judge(cut, server.url, _candidates(cut, ranks), limits={"calls": 14})
+    one, other = (read_table(folder / "out/judgments.parquet", "judgments").to_pylist() for folder in (fresh, cut))
+    assert one == other and len(before) == 4 < len(one) == 7
 
 
 def test_too_many_failures_stop_the_step(tmp_path: Path) -> None:
