@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from denizen.engine.errors import ChangedError
 from denizen.engine.files import json_digest, tree_digest
 from denizen.engine.pipeline import Pipeline, differences, records
 from denizen.engine.settings import Params
-from denizen.engine.step import Context, Partial, Step, step
+from denizen.engine.step import Call, Context, Partial, Step, step
 from tests.unit.engine.small_steps import (
     PLACES,
     Budget,
@@ -108,6 +109,18 @@ def test_a_step_without_files_or_facts_is_one_too(tmp_path: Path) -> None:
     run = pipeline(tmp_path / "run")
     found = run(aside)
     assert found.files == {"sub/empty.txt": hashlib.sha256(b"").hexdigest()} and found.facts == {}
+
+
+def test_a_recipe_that_calls_a_step_wrongly_is_told_so(source: Artifact, tmp_path: Path) -> None:
+    run = pipeline(tmp_path / "run")
+    for wrong in ("a text", ["a text"], {"a": "text"}):
+        with pytest.raises(TypeError, match="text' is no input of a step; settings go into its params"):
+            run(collect, sets=wrong)
+    with run.scope("round", 0), pytest.raises(TypeError, match="round-0/afford needs a Budget, and the run has none"):
+        run(afford, Writing())
+    with pytest.raises(TypeError, match="a step needs a Log, and the run has none"):
+        _ = Context()[Log]
+    assert records(tmp_path / "run") == {} and worked(run) == []
 
 
 def test_the_folder_appears_only_when_the_work_is_finished(source: Artifact, tmp_path: Path) -> None:
@@ -215,6 +228,24 @@ def test_a_run_in_another_file_system_than_the_store_gets_copies(
     one, other = (run(write, Writing(), source=source) for run in runs)
     assert worked(runs[1]) == [] and other.content == "xabc"
     assert not (one.path / "text.txt").samefile(other.path / "text.txt")
+
+
+@step(version=1, makes=Text, local=True)
+def tune(out: Path, params: Params, ctx: Context) -> None:
+    """Finds what is best on this machine."""
+    ctx[Worked].append("tune")
+    (out / "text.txt").write_text("fast")
+
+
+def test_what_holds_on_one_machine_alone_is_not_shared_with_other_runs(tmp_path: Path) -> None:
+    runs = [pipeline(tmp_path / name, store=tmp_path / "store") for name in "ab"]
+    for run in runs:
+        run(tune)
+        with run.scope("again"):
+            run(tune)
+        assert worked(run) == ["tune"]
+        assert tune.named("other").local
+    assert not list((tmp_path / "store").glob("*/step.json"))
 
 
 # refused
@@ -568,6 +599,27 @@ def test_a_plan_does_nothing_on_disk_and_lists_all_calls(source: Artifact, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+def test_a_plan_sees_what_other_runs_have_done_and_says_nothing(source: Artifact, tmp_path: Path) -> None:
+    first_run = pipeline(tmp_path / "a", store=tmp_path / "store")
+    recipe(first_run, source)
+    first_run(tune)
+    heard = Heard()
+    run = pipeline(tmp_path / "b", store=tmp_path / "store")
+    run.context = replace(run.context, progress=heard)
+
+    def told(planned: Pipeline) -> None:
+        planned.context.progress.skipped("a step of a plan")
+        recipe(planned, source)
+        planned(tune)
+
+    found: dict[str, Artifact] = {}
+    assert operations_of(lambda: found.update(run.plan(told))) == []
+    assert [place for place, made in found.items() if made.pending] == ["tune"] and heard.lines == []
+    assert {place: made.digest for place, made in found.items() if not made.pending} == {
+        place: record["digest"] for place, record in records(tmp_path / "a").items() if place != "tune"
+    }
+
+
 def test_a_plan_takes_what_is_finished_and_sees_what_would_be_done(source: Artifact, tmp_path: Path) -> None:
     run = pipeline(tmp_path / "run")
     run(write, Writing(), source=source)
@@ -808,6 +860,22 @@ def test_two_runs_may_share_out_the_same_shards(tmp_path: Path) -> None:
     both(tmp_path, work)
     assert state(tmp_path / "a") == state(tmp_path / "b")
     assert not list((tmp_path / "store").glob(".*.partial"))
+
+
+def test_who_waits_for_another_run_says_so(tmp_path: Path) -> None:
+    class Saying(Heard):
+        def say(self, text: str) -> None:
+            self.lines.append(text)
+            lock.close()
+
+    call = Call(aside, Params(), {})
+    (tmp_path / "store").mkdir()
+    lock = (tmp_path / f"store/.{call.fingerprint}.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    run, saying = pipeline(tmp_path / "run", store=tmp_path / "store"), Saying()
+    run.context = replace(run.context, progress=saying)
+    run(aside)
+    assert saying.lines == ["waiting for another run", "working aside"]
 
 
 # differences

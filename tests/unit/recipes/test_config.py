@@ -329,6 +329,18 @@ def test_all_that_does_nothing_is_named_at_once() -> None:
         config("cross-encoder", split="random", same_document=True)
 
 
+def test_what_only_an_llm_does_is_refused_beside_a_cross_encoder_without_one() -> None:
+    idle = {"passages": 9, "keep_share": 0.5, "styles": "keyword", "round_trip": 0, "endpoint": "x", "budget_calls": 1}
+    for name, value in idle.items():
+        expected = f"{name} does nothing with teacher cross-encoder and no llm; leave it out, or choose teacher llm"
+        with pytest.raises(InputError, match=f"^{expected}$"):
+            config("cross-encoder", **{name: value})
+    assert config("cross-encoder", llm="writer", **idle).passages == 9
+    # what queries from a log are dealt out by has a say without an LLM, too
+    made = config("cross-encoder", query_log="log.txt", dev_share=0.2, seed=7, near_duplicate=0.8)
+    assert made.supervision.synthesis.dev_share == 0.2
+
+
 # what does not go together
 
 
