@@ -196,7 +196,7 @@ class _Adapting:
             store / "steps" if config.store else None,
             Context(self.progress, resources=resources),
             limits,
-            results=[self.out / "metrics.json"],
+            results=[self.out / name for name in ("metrics.json", "results.json", "report.html")],
         )
 
     def report(self, redo: str | None) -> dict[str, Any]:

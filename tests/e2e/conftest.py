@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -74,15 +76,12 @@ class Heard(Silent):
 
 
 class Killer:
-    """A process of killer.py, where runs are killed with SIGKILL at chosen points."""
+    """A process of killer.py, where runs are killed with SIGKILL at chosen points; it is started when it is needed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.errors = folder / "errors.txt"
-        command = [sys.executable, "-m", "tests.e2e.killer"]
-        with self.errors.open("w") as errors:
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-            self.server = subprocess.Popen(command, **pipes, text=True, cwd=Path(__file__).parents[2])
+        self.server: subprocess.Popen[str] | None = None
 
     def run(
         self,
@@ -102,12 +101,32 @@ class Killer:
         log.write_text("")
         job = {"settings": config.as_dict(), "out": str(out), "redo": redo, "points": points}
         job |= {"log": str(log), "finish": finish, "plan": plan}
-        assert self.server.stdin and self.server.stdout
-        self.server.stdin.write(json.dumps(job) + "\n")
-        self.server.stdin.flush()
-        wrong = json.loads(self.server.stdout.readline() or '"the server has ended"')
+        server = self.server = self.server or self._started()
+        assert server.stdin and server.stdout
+        try:
+            server.stdin.write(json.dumps(job) + "\n")
+            server.stdin.flush()
+            wrong = json.loads(server.stdout.readline() or '"the server has ended"')
+        except BaseException:
+            # out of time: what is still done for this test must not answer the next one
+            self.end()
+            raise
         assert wrong is None, f"{wrong}\n{self.errors.read_text()[-3000:]}"
         return [json.loads(line) for line in log.read_text().splitlines()]
+
+    def end(self) -> None:
+        """Ends the server and what it has begun."""
+        if self.server:
+            os.killpg(self.server.pid, signal.SIGKILL)
+            self.server.wait()
+        self.server = None
+
+    def _started(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tests.e2e.killer"]
+        with self.errors.open("a") as errors:
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+            root = Path(__file__).parents[2]
+            return subprocess.Popen(command, **pipes, text=True, cwd=root, start_new_session=True)
 
 
 @pytest.fixture(scope="session")
@@ -115,9 +134,7 @@ def killer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
     """One server for all tests: its imports take seconds."""
     found = Killer(tmp_path_factory.mktemp("killer"))
     yield found
-    assert found.server.stdin
-    found.server.stdin.close()
-    found.server.wait()
+    found.end()
 
 
 def flags(settings: dict[str, Any]) -> list[str]:

@@ -5,13 +5,13 @@ A job is a line of JSON on standard input: `settings` of the run with `source`, 
 of JSON: what went wrong, or null.
 
 A point is PLACE@WHAT:N. The child is killed with SIGKILL in that step: at the N-th file that Python opens for writing
-in its folder (`open`), before the N-th table is written (`write`), at the N-th file that is linked (`link`), before its
-record is written (`record`), at the rename that finishes it (`rename`), when it is in its place and what it kept beside
-that is not yet gone (`placed`), when the N-th file of what is replaced is removed (`remove`), at the N-th file that is
-opened for writing in its scratch folder (`scratch`), when the embedding store opens a file for the N-th time (`store`:
-vectors, keys, vectors, ...), after the N-th training step of the child (`step`), or when the N-th reply of an LLM is
-kept (`reply`). Without a place, files are those
-that lie in the run's folder itself. A last child finishes the run.
+in its folder (`open`) or moves to its name there (`move`), before the N-th table is written (`write`), at the N-th file
+that is linked (`link`), before its record is written (`record`), at the rename that finishes it (`rename`), when it is
+in its place and what it kept beside that is not yet gone (`placed`), when the N-th file of what is replaced is removed
+(`remove`), at the N-th file that is opened for writing in its scratch folder (`scratch`), when the embedding store
+opens a file for the N-th time (`store`: vectors, keys, vectors, ...), after the N-th training step of the child
+(`step`), or when the N-th reply of an LLM is kept (`reply`). Without a place, files are those that lie in the run's
+folder itself. A last child finishes the run.
 
 Children append to `log` what training resumed from (["resumed", PLACE, CHECKPOINT or ""]) and each training step
 (["step", PLACE]). The parent only imports; it never computes, so forking it is safe.
@@ -66,6 +66,8 @@ class Trap:
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "os.rename" and str(arguments[0]) == self.partial:
             self.count("rename")
+        elif event == "os.rename" and self.inside(arguments[0]):
+            self.count("move")
         elif event == "os.link" and self.inside(arguments[1]):
             self.count("link")
         elif event == "shutil.rmtree":

@@ -12,10 +12,11 @@ import pytest
 
 from denizen import cli
 from denizen.api import adapt
+from denizen.cli.adapting import read_weights
 from denizen.engine.errors import InputError
 from denizen.merging import gate as gating
 from denizen.recipes.gate import gate
-from denizen.recipes.merge_models import merge_models, read_weights
+from denizen.recipes.merge_models import merge_models
 from denizen.retrievers.loading import load_encoder
 
 from .conftest import gated_config, write_beir

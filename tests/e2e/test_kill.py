@@ -62,7 +62,7 @@ def points(whole: Path, config: AdaptConfig, ends: int = len(ENDS)) -> list[str]
         found += [f"{place}@{what}" for what in (*inside, *sorted(draw.sample(ENDS, ends), key=ENDS.index))]
         done.add(fingerprint)
     # the lock, the settings, what programs read, what is measured, the page
-    return [*found, *(f"@open:{at}" for at in range(1, 6))]
+    return [*found, *(f"@open:{at}" for at in range(1, 6)), "@move:4"]
 
 
 def test_a_run_with_gate_baselines_and_seeds_that_is_killed_in_every_step_ends_as_if_it_had_not_been(

@@ -83,8 +83,20 @@ def merge(
     seed: Annotated[int, typer.Option(help="Seed of what dare_ties drops.", min=0)] = 42,
 ) -> Told:
     """Merge models with their base into one; the recipe goes onto its card."""
-    from denizen.recipes.merge_models import merge_models, read_weights
+    from denizen.recipes.merge_models import merge_models
 
     given = read_weights(weights)
     found = merge_models(models, out, base=base, method=method, weights=given, density=density, seed=seed)
     return Told(found, [f"merged model: {found['model']}"])
+
+
+def read_weights(text: str) -> tuple[float, ...]:
+    """Weights such as "0.3,0.2".
+
+    Raises:
+        InputError: When one of them is not a number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise InputError(f"weights {text!r} are not of the form 0.3,0.2 (a number for each model)") from None

@@ -59,7 +59,10 @@ class Told:
     gate: dict[str, Any] | None = None
 
 
-def command(name: str, settings: Settings | None = None) -> Callable[[Callable[..., Told]], None]:
+Work = Callable[..., Told]
+
+
+def command(name: str, settings: Settings | None = None) -> Callable[[Work], Work]:
     """Makes a function a command that also has --quiet, --json and --debug.
 
     Args:
@@ -67,7 +70,7 @@ def command(name: str, settings: Settings | None = None) -> Callable[[Callable[.
         settings: What it takes beside its own options. Its `**settings` are those that are given, and `progress`.
     """
 
-    def register(work: Callable[..., Told]) -> None:
+    def register(work: Work) -> Work:
         def run(*, quiet: Quiet = False, as_json: Json = False, debug: Debug = False, **given: Any) -> None:
             global _debug
             _debug = debug
@@ -94,6 +97,7 @@ def command(name: str, settings: Settings | None = None) -> Callable[[Callable[.
         if settings:
             _completions[name] = lambda: complete(settings())
         app.command(name=name, help=work.__doc__)(run)
+        return work
 
     return register
 

@@ -40,15 +40,19 @@ def files_below(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON whole or not at all: to a temporary file, flushed to disk, renamed."""
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all: to a temporary one, flushed to disk, renamed."""
     temporary = path.with_name(f".{path.name}.partial")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON by `write_text`."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -195,7 +195,7 @@ class Pipeline:
 
     def _found(self, call: Call[Any], place: str) -> dict[str, Any] | None:
         """The record of what the same call has made elsewhere, which is put into its place; None where nothing is."""
-        with self._held("publish"):
+        with self._held("publish", aloud=False):
             found = next(self._elsewhere(call, place), None)
             if found is None:
                 return None
@@ -239,11 +239,16 @@ class Pipeline:
             found.setdefault(record["fingerprint"], []).append(place)
         return found
 
-    def _held(self, name: str) -> AbstractContextManager[None]:
-        """Keeps other runs with this store from doing the same at once."""
+    def _held(self, name: str, *, aloud: bool = True) -> AbstractContextManager[None]:
+        """Keeps other runs with this store from doing the same at once; what takes long is waited for aloud."""
         if self.store is None:
             return nullcontext()
-        return locked(self.store, f".{name}.lock", lambda: self.context.progress.say("waiting for another run"))
+
+        def waits() -> None:
+            if aloud:
+                self.context.progress.say("waiting for another run")
+
+        return locked(self.store, f".{name}.lock", waits)
 
     def _partial(self, place: str) -> Path:
         folder = self.folder / place
@@ -270,6 +275,7 @@ class Pipeline:
             # another run may have done it meanwhile
             found = self._known(call, place) if self.store else None
             if found is not None:
+                self.context.progress.skipped(place)
                 return found
             job = self._job(call, place)
             with self.context.progress.working(place):
@@ -322,7 +328,7 @@ class Pipeline:
     def _share(self, shared: Path, place: str, record: Mapping[str, Any], new: bool) -> None:
         if not new and (shared / RECORD).is_file():
             return
-        with self._held("publish"):
+        with self._held("publish", aloud=False):
             there = read_json(shared / RECORD)
             if there is None or there["digest"] != record["digest"] or _edited(shared, there):
                 partial = shared.with_name(f".{shared.name}.partial")

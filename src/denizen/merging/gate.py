@@ -83,7 +83,7 @@ def gate(  # noqa: PLR0913
     judged = None if judgments is None else frozenset(each(judgments.table, "query_id", "doc_id"))
     domain = RetrievalProbe(dev, _DOMAIN, depth=_DEPTH, judged=judged, progress=ctx.progress)
     base, student = (indexes[number].retriever(students[number], encoders) for number in (0, best))
-    probes = [domain, *(_narrowed(probe, (base, student)) for probe in ctx[Probes].search)]
+    probes = [domain, *(_narrowed(probe, base, student) for probe in ctx[Probes].search)]
     before = [probe.values(base) for probe in probes]
     found = _Search(params, ctx, best, students, student, probes, before).points()
     taken = next((point for point in found if point["chosen"]), None)
@@ -97,7 +97,7 @@ def gate(  # noqa: PLR0913
     return {"best": best, "chosen": taken["name"] if taken else "base", "met": taken is not None}
 
 
-def _narrowed(probe: Probe, models: tuple[Retriever, Retriever]) -> Probe:
+def _narrowed(probe: Probe, *models: Retriever) -> Probe:
     return probe.narrowed(models) if isinstance(probe, RetrievalProbe) else probe
 
 

@@ -62,15 +62,3 @@ def merge_models(
         (partial / "README.md").write_text(merge_card(found), encoding="utf-8")
         partial.rename(out)
     return {**found, "model": out.as_posix()}
-
-
-def read_weights(text: str) -> tuple[float, ...]:
-    """Reads weights such as "0.3,0.2".
-
-    Raises:
-        InputError: When one of them is not a number.
-    """
-    try:
-        return tuple(float(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError:
-        raise InputError(f"weights {text!r} are not of the form 0.3,0.2 (a number for each model)") from None

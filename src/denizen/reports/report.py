@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from denizen.engine.errors import InputError
+from denizen.engine.files import write_text
 from denizen.measuring import gains
 from denizen.reports.card import title
 from denizen.reports.finished_run import FinishedRun
@@ -33,12 +33,7 @@ def report(run: Path, out: Path | None = None) -> Path:
     )
     path = out or run / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, page)
     return path
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from denizen.cli.adapting import read_weights
 from denizen.engine.errors import InputError
 from denizen.merging.merge_card import name_on_card
-from denizen.recipes.merge_models import merge_models, read_weights
+from denizen.recipes.merge_models import merge_models
 from denizen.retrievers.loading import load_encoder
 from denizen.retrievers.model_ref import model_digest
 
