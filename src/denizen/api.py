@@ -14,7 +14,7 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import write_json
 from denizen.engine.pipeline import Pipeline, records
 from denizen.engine.progress import Progress, Silent
-from denizen.engine.redo import matches, open_redo
+from denizen.engine.redo import matches, open_redo, stopped_redo
 from denizen.engine.run_folder import check_store, held
 from denizen.engine.step import Context
 from denizen.recipes.adapt import adapt as adapt_recipe
@@ -207,6 +207,10 @@ class _Adapting:
         from denizen.reports.report import report
 
         self._check_redo(redo)
+        if left := stopped_redo(self.out):
+            self.progress.say(
+                f"goes on with --redo {left['of']}, which was stopped: {len(left['waiting'])} step(s) left"
+            )
         self.run.redo = open_redo(self.out, redo, records(self.out), self.config.as_dict())
         self._say_plan()
         found = adapt_recipe(self.run, self.config, self.brought)
@@ -229,7 +233,7 @@ class _Adapting:
     def _check_redo(self, redo: str | None) -> None:
         if redo is None:
             return
-        places = {**self.run.plan(self._recipe), **records(self.out)}
+        places = self.run.plan(self._recipe)
         if not any(matches(place, redo) for place in places):
             raise InputError(f"there is no step {redo!r} to redo; there are {', '.join(places)}")
 

@@ -76,7 +76,7 @@ class Step(Generic[A]):
         makes: What its folder is.
         name: What its folder is called; None: as the function.
         plan: `plan(params, **inputs)` gives the facts that can be said before it is done.
-        local: Whether what it makes holds on this machine alone, so that runs elsewhere do not take it over.
+        local: Whether what it makes is for this run and machine alone, so that no store shares it.
     """
 
     def __init__(
