@@ -256,6 +256,8 @@ class _Child:
     def start(self, settings: Mapping[str, Any]) -> None:
         answer = self._asked(settings, _START_SECONDS)
         if answer is None or not answer.get("ready"):
+            # what it said before it was asked counts, too
+            self._told_before = 0
             told = self._told().decode("utf-8", "replace").strip() or "it said nothing"
             raise DenizenError(f"the process that reads files does not start: {told}")
 
