@@ -57,6 +57,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "texts": _schema("doc_id title text domain source language metadata repaired:int"),
     # what was read and is not in the corpus, and why
     "dropped_texts": _schema("doc_id text source reason"),
+    # which part of the labelled queries a query is held out with, where all of them decide
+    "folds": _schema("query_id fold:int"),
     "metrics": _schema("measure query_id value:double"),
     "failures": _schema("stage key error raw"),
 }

@@ -72,7 +72,7 @@ def evaluate(  # noqa: PLR0913
         for name, retriever in {**systems, **({"bm25": BM25()} if bm25 else {})}.items():
             with progress.working(name):
                 runs[name] = search.run(name, retriever)
-        found = write_evaluation(out, runs, source.qrels, list(asked.queries))
+        found = write_evaluation(out, runs, source.qrels, list(asked.queries), asked.corpus)
         report = {"schema": SCHEMA, "data": data.name, "split": split, "skipped_rows": len(source.bad_rows), **found}
         report |= {"versions": versions(), "backends": {name: encoders.used_by(of) for name, of in systems.items()}}
         if out:

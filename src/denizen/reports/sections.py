@@ -27,6 +27,7 @@ from denizen.reports.results import (
     SYSTEMS,
     baseline_lines,
     coverage_lines,
+    decided_by,
     gate_lines,
     gate_sentence,
     result_lines,
@@ -73,11 +74,33 @@ def _rounds(run: FinishedRun) -> Blocks:
     names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
     kinds = {"MRR@5": "adapted", "nDCG@10": "other"}
     series = [(name, kind, [found[name] for found in dev]) for name, kind in kinds.items() if name in dev[0]]
-    chosen = "the base stays" if best == 0 else f"round {best} is best"
+    chosen = "the base stays" if best == 0 else f"round {best} is taken"
+    decided = run.metrics["decided"]
+    table = [["decided", "queries", "before", "after", "gain", "90 % interval"]]
+    for number, gain in enumerate(decided["round"]["gains"], start=1):
+        means = decided["round"]["MRR@5"]
+        table.append(
+            [f"round {number}", *_decision(decided["round"], means[number] - gain["value"], means[number], gain)]
+        )
+    fused = decided["fusion"]
+    table.append(["with BM25", *_decision(fused, fused["MRR@5"]["alone"], fused["MRR@5"]["fused"], fused["gain"])])
     return [
         ("charts", [("Dev", charts.lines(series, names, "Measures on dev after each round"))]),
-        ("p", f"Dev decides on the round: {chosen}. Test queries had no part in it."),
+        ("p", f"{sentence(decided_by(run.metrics))} {sentence(chosen)} Test queries had no part in it."),
+        ("table", table),
+        ("faint", f"MRR@5. With BM25: {_way(fused)}; its gain is that of ways chosen on other queries."),
     ]
+
+
+def _decision(decided: Mapping[str, Any], before: float, after: float, gain: Mapping[str, float]) -> list[str]:
+    interval = f"{gain['low']:+.3f} to {gain['high']:+.3f}"
+    return [f"{decided['queries']:,}", f"{before:.3f}", f"{after:.3f}", f"{gain['value']:+.3f}", interval]
+
+
+def _way(fused: Mapping[str, Any]) -> str:
+    if fused["fusion"] == "rrf":
+        return "reciprocal rank fusion"
+    return f"scores combined, {fused['weights'][1]:.0%} the model's"
 
 
 def _forgetting(run: FinishedRun) -> Blocks:

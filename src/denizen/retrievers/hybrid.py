@@ -1,4 +1,4 @@
-"""Several retrievers as one: their runs are fused by rank."""
+"""Several retrievers as one: their runs are fused by rank or by score."""
 
 from __future__ import annotations
 
@@ -13,22 +13,29 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import json_digest
 from denizen.engine.progress import Progress
 from denizen.retrievers.retriever import Retriever, save_composite
-from denizen.retrievers.search import fuse, in_order
+from denizen.retrievers.search import combine, fuse, in_order
+
+# the lowest score that a part can give: no term in common, and opposite vectors
+_FLOORS = {"bm25": 0.0, "bi-encoder": -1.0}
 
 
 @dataclass(frozen=True)
 class Hybrid:
-    """The reciprocal rank fusion of retrievers, each searched to the same depth.
+    """The fusion of retrievers, each searched to the same depth.
 
     Attributes:
         parts: The retrievers.
-        constant: That of the fusion.
+        constant: That of the fusion by rank.
+        fusion: rrf (by rank) or convex (by score).
+        weights: What each part counts; none: all the same.
     """
 
     kind: ClassVar[str] = "hybrid"
 
     parts: tuple[Retriever, ...]
     constant: int = 60  # Cormack et al. 2009
+    fusion: str = "rrf"
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks what may come from a file.
@@ -59,7 +66,9 @@ class Hybrid:
     def combine(self, runs: Sequence[pa.Table], queries: Mapping[str, str], depth: int) -> pa.Table:
         """A `run` from one of each part."""
         # a query for which the first part has nothing would stand at the end
-        return in_order(fuse(runs, depth, self.constant), queries)
+        if self.fusion == "rrf":
+            return in_order(fuse(runs, depth, self.constant, self.weights or None), queries)
+        return in_order(combine(runs, self.weights, [_FLOORS.get(part.kind) for part in self.parts], depth), queries)
 
     def save(self, folder: Path) -> None:
         """Writes each part into a folder of its own, the bi-encoder's as it was: it can be used by itself, too."""

@@ -6,13 +6,13 @@ All return a run ordered by (-score, doc_id).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from denizen.data.tables import SCHEMAS, each, rows_table, run_ranks
+from denizen.data.tables import SCHEMAS, each, rankings, rows_table, run_ranks
 from denizen.engine.errors import InputError
 from denizen.retrievers.cpu.exact_top_k import Rows, exact_top_k
 
@@ -107,22 +107,61 @@ def search_ivf(
     return run, len(wanted & found) / len(wanted)
 
 
-def fuse(runs: Sequence[pa.Table], depth: int, constant: int = 60) -> pa.Table:
+def fuse(runs: Sequence[pa.Table], depth: int, constant: int = 60, weights: Sequence[float] | None = None) -> pa.Table:
     """Reciprocal rank fusion (Cormack et al. 2009): a passage scores the sum of 1 / (constant + rank) over the runs.
 
     Args:
         runs: `run` tables on the same corpus.
         depth: How many passages a query keeps.
         constant: As in the paper.
+        weights: What each run counts; None: all count 1.
 
     Returns:
         A `run` table.
     """
     scores: dict[str, dict[str, float]] = {}
-    for run in runs:
+    for run, weight in zip(runs, weights or [1.0] * len(runs), strict=True):
         for (query_id, doc_id), rank in run_ranks(run).items():
             of_query = scores.setdefault(query_id, {})
-            of_query[doc_id] = of_query.get(doc_id, 0.0) + 1 / (constant + rank)
+            of_query[doc_id] = of_query.get(doc_id, 0.0) + weight / (constant + rank)
+    return _best(scores, depth)
+
+
+def combine(runs: Sequence[pa.Table], weights: Sequence[float], floors: Sequence[float | None], depth: int) -> pa.Table:
+    """The convex combination of scores (Bruch et al., arXiv 2210.11934, TM2C2).
+
+    A run's scores of a query are put between 0, the lowest that there can be, and 1, its highest; what another run
+    alone has found counts as the lowest that this one has listed.
+
+    Args:
+        runs: `run` tables on the same corpus.
+        weights: What each run counts.
+        floors: The lowest score that each can give; None: that of its list.
+        depth: How many passages a query keeps.
+
+    Returns:
+        A `run` table.
+    """
+    listed = [rankings(run) for run in runs]
+    scores: dict[str, dict[str, float]] = {}
+    for query_id in dict.fromkeys(name for found in listed for name in found):
+        of_query: dict[str, float] = {}
+        parts = []
+        for found, weight, floor in zip(listed, weights, floors, strict=True):
+            ranking = found.get(query_id, [])
+            last = ranking[-1][1] if ranking else 0.0
+            low = last if floor is None else min(floor, last)
+            span = (ranking[0][1] - low if ranking else 0.0) or 1.0
+            # a list that found nothing says nothing
+            parts.append(
+                ({name: weight * (score - low) / span for name, score in ranking}, weight * (last - low) / span)
+            )
+            of_query |= dict.fromkeys(parts[-1][0], 0.0)
+        scores[query_id] = {name: sum(own.get(name, least) for own, least in parts) for name in of_query}
+    return _best(scores, depth)
+
+
+def _best(scores: Mapping[str, Mapping[str, float]], depth: int) -> pa.Table:
     rows = [
         (query_id, doc_id, score)
         for query_id, found in scores.items()

@@ -29,7 +29,7 @@ Calls = Mapping[str, Call[Any]]
 OF_PLAIN = {"seed", "precision", "max_tokens"}
 # what has no values that a step could read: what a run works on, and which steps it calls at all
 FROM_OUTSIDE = {"source", "model", "guide", "general", "neighbour", "cross_encoder", "query_log"}
-WHICH_STEPS = {"preset", "teacher", "rounds", "seeds", "baselines"}
+WHICH_STEPS = {"preset", "teacher", "rounds", "seeds", "baselines", "cross_fitting"}
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,11 @@ def differing(before: Calls, now: Calls) -> set[str]:
     one, other = named(before), named(now)
     assert one.keys() == other.keys()
     return {place for place in one if one[place] != other[place]}
+
+
+def _of_the_run(places: set[str]) -> set[str]:
+    """Without what further seeds and cross-fitting repeat."""
+    return {place for place in places if not place.startswith(("seed/", "crossfit/"))}
 
 
 def _without_seed(place: str) -> str:
@@ -266,7 +271,7 @@ def test_a_changed_guide_changes_what_is_trained_with_it(world: World) -> None:
         assert "guide" not in {name for call in world.calls().values() for name in call.described["inputs"]}
         return
     own = expect(world, lambda: world.given(guide=outside(world.folder, "guide", "two")), world.brought.guide.digest)
-    assert own == {"round-0/student", "round-1/student"}
+    assert _of_the_run(own) == {"round-0/student", "round-1/student"}
 
 
 def test_a_changed_set_changes_the_gate_and_what_it_measures(world: World) -> None:
@@ -279,7 +284,7 @@ def test_a_changed_set_changes_the_gate_and_what_it_measures(world: World) -> No
 def test_changed_texts_that_are_kept_change_what_is_trained(world: World) -> None:
     assert world.brought.kept is not None
     own = expect(world, lambda: world.given(kept=Value({"query": []})), world.brought.kept.digest)
-    assert {place for place in own if not place.startswith("seed/")} == {"round-0/student", "round-1/student"}
+    assert _of_the_run(own) == {"round-0/student", "round-1/student"}
 
 
 def test_a_changed_query_log_changes_what_is_written(world: World) -> None:
@@ -334,8 +339,12 @@ def test_a_changed_prompt_changes_what_is_asked_with_it(
 def test_more_rounds_leave_those_before_as_they_are(world: World) -> None:
     before, now = fingerprints(world.calls()), fingerprints(world.changed(rounds=3).calls())
     assert {place for place in before if place not in now} == set()
-    assert {part for place in set(now) - set(before) for part in place.split("/")[-2:-1]} == {"round-2", "round-3"}
-    first = [place for place in before if "round-0/" in place or "round-1/" in place]
+    more = set(now) - set(before)
+    assert {next(part for part in place.split("/") if part.startswith("round-")) for place in more} == {
+        "round-2",
+        "round-3",
+    }
+    first = [place for place in before if place.startswith(("round-0/", "round-1/"))]
     assert len(first) > 8 and {place: now[place] for place in first} == {place: before[place] for place in first}
     for place in ("choice", "gate", "test", "forgetting", "model"):
         assert now[place] != before[place]
@@ -350,7 +359,8 @@ def test_more_seeds_are_done_beside_what_is_there(world: World) -> None:
     # what draws nothing is the same call for every seed, and is done once
     own = [place for place in now if place.startswith("seed-44/")]
     assert {place for place in own if now[place] == now[place.removeprefix("seed-44/")]} == {
-        f"seed-44/round-0/{name}" for name in ("embeddings", "run", "candidates")
+        "seed-44/keywords",
+        *(f"seed-44/round-0/{name}" for name in ("embeddings", "run", "candidates")),
     }
     assert not any("baselines" in place for place in own)
 
