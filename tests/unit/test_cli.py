@@ -58,7 +58,7 @@ def test_settings_that_are_not_given_are_left_to_the_recipe(monkeypatch: pytest.
     monkeypatch.setattr("denizen.recipes.gate.gate", gate)
     assert run(monkeypatch, "gate", "M", "--base", "B", "--general", "one", "--general", "two", "--quiet") == 0
     assert type(given.pop("progress")).__name__ == "Silent"
-    assert given == {"model": "M", "base": "B", "general": ["one", "two"], "out": None, "store": ""}
+    assert given == {"model": "M", "base": "B", "general": ["one", "two"], "seed": None, "out": None, "store": ""}
 
 
 @pytest.mark.parametrize(

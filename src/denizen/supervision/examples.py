@@ -146,13 +146,14 @@ def with_roles(
     places = run_ranks(run)
     known = written_for or {}
     disputed = disputed_queries(judgments, known)
-    judged: dict[str, list[tuple[int, bool, int, str]]] = {}
+    # by passage, so that none can be in an example twice
+    judged: dict[str, dict[str, tuple[int, bool, int, str]]] = {}
     for row in judgments.to_pylist():
         if row["grade"] is not None and row["grade"] != _UNSURE and row["query_id"] not in disputed:
             negative = int(row["grade"] < _UNSURE)
             place = places.get((row["query_id"], row["doc_id"]), depth + 1)
             other = row["doc_id"] not in known.get(row["query_id"], ())
-            judged.setdefault(row["query_id"], []).append((negative, other, place, row["doc_id"]))
+            judged.setdefault(row["query_id"], {})[row["doc_id"]] = negative, other, place, row["doc_id"]
     rows = [
         {
             "query_id": query_id,
@@ -161,7 +162,7 @@ def with_roles(
             "role": "negative" if negative else "positive",
         }
         for query_id in query_ids
-        for negative, _, place, doc_id in sorted(judged.get(query_id, []))
+        for negative, _, place, doc_id in sorted(judged.get(query_id, {}).values())
     ]
     return rows_table("candidates", rows)
 
@@ -186,23 +187,23 @@ def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], ne
         A row a query at most, with the teacher's scores of its passages.
     """
     places = run_ranks(run)
-    scored: dict[str, list[tuple[float, str]]] = {}
+    scored: dict[str, dict[str, float]] = {}
     for row in judgments.to_pylist():
         if row["score"] is not None:
-            scored.setdefault(row["query_id"], []).append((row["score"], row["doc_id"]))
+            scored.setdefault(row["query_id"], {})[row["doc_id"]] = row["score"]
     rows = []
     for query_id in query_ids:
-        found = sorted(scored.get(query_id, []), key=lambda pair: (-pair[0], pair[1]))
+        found = sorted(scored.get(query_id, {}).items(), key=lambda pair: (-pair[1], pair[0]))
         best, rest = found[:1], found[1:]
-        rest.sort(key=lambda pair: (places.get((query_id, pair[1]), len(places)), pair[1]))
+        rest.sort(key=lambda pair: (places.get((query_id, pair[0]), len(places)), pair[0]))
         if not best or len(rest) < negatives:
             continue
         chosen = rest[:negatives]
-        rank = places.get((query_id, best[0][1]))
+        rank = places.get((query_id, best[0][0]))
         kind = "easy" if rank == 1 else "hard"
-        scores = [best[0][0], *(score for score, _ in chosen)]
+        scores = [best[0][1], *(score for _, score in chosen)]
         reason = f"the teacher's best, {_place(rank)}"
-        rows.append(Example(query_id, best[0][1], [name for _, name in chosen], kind, reason, scores))
+        rows.append(Example(query_id, best[0][0], [name for name, _ in chosen], kind, reason, scores))
     return rows
 
 

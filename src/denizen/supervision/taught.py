@@ -39,7 +39,7 @@ from denizen.supervision.grading import (
     select_scored,
 )
 from denizen.supervision.supervision import Known, Round, Seen, Texts
-from denizen.supervision.synthesis import read_styles
+from denizen.supervision.synthesis import STYLES, read_styles
 from denizen.supervision.write_queries import Synthesis, synthesize
 
 
@@ -99,7 +99,7 @@ class Taught(Params):
             test_queries=made.test_queries,
             labels=made.labels,
             base=base,
-            prompts=Value(prompts_digest("question", "multi_hop", "expert")),
+            prompts=Value([prompts_digest("question", "multi_hop", "expert"), STYLES]),
             query_log=Artifact.outside(Path(log).expanduser()) if log else None,
         )
         labelled = made.has_labels

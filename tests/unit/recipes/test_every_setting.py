@@ -5,6 +5,8 @@ Whole runs are planned, never done: what is compared are the fingerprints of the
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +24,7 @@ from denizen.recipes.adapt import adapt
 from denizen.recipes.adapted import Brought
 from denizen.recipes.config import SETTINGS, SUPERVISIONS, AdaptConfig
 from denizen.reports.package import package
+from denizen.supervision.synthesis import STYLES
 
 Calls = Mapping[str, Call[Any]]
 
@@ -77,11 +80,15 @@ SUPERVISED: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(params=NAMES)
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return world_of(request.param, tmp_path, monkeypatch)
+
+
+def world_of(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A run with general and neighbour sets, so that the gate and what is kept near the base are in it."""
     monkeypatch.setattr("denizen.recipes.baselines.is_available", lambda: True)
-    if "labelled test" in request.param:
+    if "labelled test" in name:
         monkeypatch.setattr(Unlabelled, "has_labels", True)
-    given = {"precision": "fp32", **SUPERVISED[request.param]}
+    given = {"precision": "fp32", **SUPERVISED[name]}
     if given.get("teacher") == "cross-encoder":
         outside(tmp_path, "judge")
         given["cross_encoder"] = str(tmp_path / "judge")
@@ -260,6 +267,8 @@ def test_a_changed_base_changes_what_reads_it(world: World) -> None:
     rounds = {f"round-{number}/student" for number in range(2)}
     assert {"round-0/embeddings", "round-0/run", "choice", "gate", "test", "forgetting", *rounds} <= own
     assert "corpus" not in own and "round-1/embeddings" not in own
+    # it finds passages back and embeds what experts are shown
+    assert ("synthesis" in own) == (world.config.teacher != "gold")
     # where it lies is nothing to a run
     (world.folder / "base").rename(world.folder / "moved")
     moved = replace(world.brought.base, path=world.folder / "moved")
@@ -314,6 +323,32 @@ def test_a_changed_cross_encoder_changes_what_is_judged(world: World) -> None:
     assert expect(world, now, digest) == {f"round-{number}/judgments" for number in range(3)} | {"test"}
 
 
+def test_other_judgments_change_what_is_trained_with_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a retry that has brought a grade 3, which makes no answer and no example, and masks a negative."""
+    before, original = world.calls(), Artifact.part
+
+    def part(self: Artifact, name: str, kind: Any) -> Any:
+        found = original(self, name, kind)
+        changed = self.place == "round-0/answers" and name == "judgments.parquet"
+        return replace(found, digest=f"{found.digest}x") if changed else found
+
+    monkeypatch.setattr(Artifact, "part", part)
+    own = {"round-0/examples", "round-0/student"} if world.config.teacher != "gold" else set()
+    assert differing(before, world.calls()) == {_without_seed(place) for place in after(before, own)}
+    if own:
+        one, other = (calls["round-0/student"].described["inputs"] for calls in (before, world.calls()))
+        assert one["qrels"] == other["qrels"] and one["judgments"] != other["judgments"]
+
+
+def test_a_changed_style_changes_what_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What styles are called and how they are told to be are words of a prompt."""
+    before = world.calls()
+    monkeypatch.setitem(STYLES, "keyword", ("key words", "One word."))
+    own = {"synthesis"} & set(before)
+    assert bool(own) == (world.config.teacher != "gold")
+    assert differing(before, world.calls()) == after(before, own)
+
+
 @pytest.mark.parametrize("prompt", ["question", "multi_hop", "expert", "grade", "grade_several"])
 def test_a_changed_prompt_changes_what_is_asked_with_it(
     prompt: str, world: World, monkeypatch: pytest.MonkeyPatch
@@ -331,6 +366,53 @@ def test_a_changed_prompt_changes_what_is_asked_with_it(
         assert own or (world.config.teacher == "cross-encoder" and not writes)
     monkeypatch.setattr(taught, "prompts_digest", lambda *names: original(*names) + "x" * (prompt in names))
     assert differing(before, world.calls()) == after(before, own)
+
+
+# the inputs and parameters of which one says what a resource comes from; without any, it decides nothing: where vectors
+# lie, how is asked, and what is set aside for later (what a budget cuts off is recorded with its limits)
+STAND_FOR: dict[str, set[str]] = {
+    "Given": {"source"},
+    "Probes": {"sets"},
+    "LLM": {"prompts", "cross_encoder"},
+    "Encoders": set(),
+    "Asking": set(),
+    "Allotment": set(),
+}
+
+
+def test_what_a_step_takes_from_its_context_is_in_its_call(world: World) -> None:
+    for place, call in world.calls().items():
+        for resource in resources_of(call.step.function):
+            wanted = STAND_FOR[resource]
+            assert not wanted or wanted & set(call.described["inputs"]), f"{place} reads {resource}"
+
+
+def resources_of(function: Callable[..., Any]) -> set[str]:
+    """The types of the resources that a step reads, by itself or in what it hands its context to."""
+    read, seen, left = set(), set(), [function]
+    while left:
+        part = left.pop()
+        seen.add(part)
+        text = inspect.getsource(part)
+        read |= set(re.findall(r"ctx(?:\[|\.get\()(\w+)", text))
+        given = [part.__globals__.get(name) for name in re.findall(r"(\w+)\([^()]*\bctx\b(?!\.|\[)", text)]
+        left += [each for each in given if inspect.isfunction(each) and each not in seen]
+    return read
+
+
+def test_every_input_that_a_step_can_take_is_given_in_some_run(tmp_path: Path) -> None:
+    """One that no recipe passes would be missing from the fingerprint, as what it says is from the result."""
+    passed: dict[Any, set[str]] = {}
+    for name in NAMES:
+        with pytest.MonkeyPatch.context() as patch:
+            (tmp_path / name).mkdir()
+            for call in world_of(name, tmp_path / name, patch).calls().values():
+                step = call.step.origin or call.step
+                passed.setdefault(step, set()).update(call.described["inputs"])
+    assert len(passed) > 15
+    for step, inputs in passed.items():
+        known = inspect.signature(step.function).parameters.values()
+        assert {each.name for each in known if each.kind is each.KEYWORD_ONLY} == inputs, step.__qualname__
 
 
 # which steps there are

@@ -235,6 +235,24 @@ def test_a_query_on_which_writer_and_judge_disagree_is_left_out(grades: list[int
     assert bool(found) is not disputed
 
 
+doc_ids = st.sampled_from("abcdef")
+
+
+@given(st.lists(st.tuples(st.sampled_from("qr"), doc_ids, st.integers(1, 4)), max_size=20), st.booleans())
+def test_no_example_holds_a_passage_twice_however_often_it_was_judged(
+    graded: list[tuple[str, str, int]], triples: bool
+) -> None:
+    run, windows = ranked(q="abcdef", r="fedcba"), judged_windows((3, 100), 6)
+    roles = with_roles(judgments_of(*graded), run, ["q", "r"], 6)
+    pairs = [(row["query_id"], row["doc_id"]) for row in roles.to_pylist()]
+    assert len(pairs) == len(set(pairs))
+    made = triplets(roles, windows, 9.0, 0) if triples else contrastive_rows(roles, windows, 4, 0)
+    scored = [{"query_id": name, "doc_id": doc_id, "score": grade / 4} for name, doc_id, grade in graded]
+    made += scored_rows(rows_table("judgments", scored), run, ["q", "r"], 2)
+    for row in made:
+        assert len({row.positive_id, *row.negative_ids}) == 1 + len(row.negative_ids)
+
+
 def test_within_a_document_only_its_own_passages_are_negatives() -> None:
     judged = judgments_of(("q", "a1", 4), ("q", "b1", 4), ("q", "b2", 1), ("q", "c1", 1))
     roles = with_roles(judged, ranked(q=["c1", "b2", "a1", "b1"]), ["q"], depth=4)
