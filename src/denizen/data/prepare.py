@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -122,17 +123,18 @@ class Unlabelled(Artifact):
         return bool(self.facts.get("labelled_test_queries"))
 
 
-@step(version=3, makes=Labelled, name="corpus")
+@step(version=4, makes=Labelled, name="corpus")
 def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
     """Cuts, clusters, splits and guards a source.
 
     Raises:
         LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
-        InputError: When a split is missing or empty.
+        InputError: When a split is missing or empty, or no query has a relevant passage.
     """
     found = ctx[Given].load()
-    corpus, asked, qrels = _passages(found, params)
-    asked, how = _split(asked, qrels, corpus, found, params)
+    corpus, answered, qrels = _passages(found, params)
+    _check_answered(found, answered, params)
+    asked, how = _split(answered, qrels, corpus, found, params)
     if params.drop_leaks:
         queries, leaks = without_leaks(asked, qrels, corpus, params.near_duplicate)
     else:
@@ -150,12 +152,12 @@ def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, 
     _write(out, found, {"corpus": corpus, "queries": queries, "qrels": qrels})
     write_json(out / "leaks.json", [asdict(leak) for leak in leaks])
     left = {"queries_dropped_as_leaks": dropped, "leaks": 0 if params.drop_leaks else len(leaks)}
-    facts = {"documents": len(found.documents), **_facts(found, corpus, how), "queries": counts, **left}
+    facts = {"documents": len(found.documents), **_facts(found, corpus, how, answered), "queries": counts, **left}
     _note(facts, ctx.progress)
     return facts
 
 
-@step(version=6, makes=Unlabelled, name="corpus")
+@step(version=7, makes=Unlabelled, name="corpus")
 def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
     """Cuts and clusters a source without training labels and puts each document on a side.
 
@@ -177,7 +179,9 @@ def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Ar
     ctx.progress.note(f"{len(corpus):,} passages of {len(documents):,} documents")
     counts = {"documents": len(documents), "sides": _counts(documents), "labelled_test_queries": len(kept)}
     none = {"queries_dropped_as_leaks": 0, "leaks": 0}
-    return {**counts, **_facts(found, corpus, _BY_GROUP), **none, "read": dict(given.read)}
+    facts = {**counts, **_facts(found, corpus, _BY_GROUP, queries), **none, "read": dict(given.read)}
+    _note_left_out(facts, ctx.progress)
+    return facts
 
 
 def _passages(found: Source, params: Dividing) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -189,9 +193,39 @@ def _passages(found: Source, params: Dividing) -> tuple[pa.Table, pa.Table, pa.T
     return corpus, passages.without_empty(found.queries, qrels), qrels
 
 
-def _facts(found: Source, corpus: pa.Table, how: str) -> dict[str, Any]:
-    left = {"parts_left_out": list(found.parts_left_out), "skipped_rows": len(found.bad_rows)}
+def _check_answered(found: Source, answered: pa.Table, params: Splitting) -> None:
+    own = found.splits if params.split == "auto" else set()
+    empty = sorted(own - set(answered["split"].to_pylist()))
+    if len(answered) and not empty:
+        return
+    where, remedy = "", "adapt to the documents alone with a --teacher"
+    if len(answered):
+        where, remedy = f" of {' and '.join(empty)}", "use --split document to split anew"
+    raise InputError(
+        f"no query{where} has a relevant passage (without one: {_listed(_unanswered(found.queries, answered))}): "
+        "no label there is above 0 and names a document with text. Label what answers a query with 1 or more, "
+        f"or {remedy}"
+    )
+
+
+def _facts(found: Source, corpus: pa.Table, how: str, answered: pa.Table) -> dict[str, Any]:
+    left = {
+        "parts_left_out": list(found.parts_left_out),
+        "columns_left_out": list(found.columns_left_out),
+        "skipped_rows": len(found.bad_rows),
+        "queries_without_relevant": _unanswered(found.queries, answered),
+    }
     return {"passages": len(corpus), "split": how, **left}
+
+
+def _unanswered(queries: pa.Table, answered: pa.Table) -> dict[str, int]:
+    """How many queries of each split that the source brings are left out, since nothing is relevant to them."""
+    before, after = (Counter(name or "unsplit" for name in rows["split"].to_pylist()) for rows in (queries, answered))
+    return dict(sorted((before - after).items()))
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {split}" for split, count in counts.items())
 
 
 def _counts(rows: pa.Table) -> dict[str, int]:
@@ -208,13 +242,19 @@ def _write(out: Path, found: Source, tables: Mapping[str, pa.Table]) -> None:
 
 def _note(facts: Mapping[str, Any], progress: Progress) -> None:
     progress.note(f"{facts['passages']:,} passages of {facts['documents']:,} documents")
-    counts = ", ".join(f"{count:,} {split}" for split, count in facts["queries"].items())
-    progress.note(f"queries: {counts}; split: {facts['split']}")
-    if facts["parts_left_out"]:
-        progress.note(f"parts left out: {', '.join(facts['parts_left_out'])}")
+    progress.note(f"queries: {_listed(facts['queries'])}; split: {facts['split']}")
+    _note_left_out(facts, progress)
     for name in ("skipped_rows", "queries_dropped_as_leaks", "leaks"):
         if facts[name]:
             progress.note(f"{name.replace('_', ' ')}: {facts[name]:,}")
+
+
+def _note_left_out(facts: Mapping[str, Any], progress: Progress) -> None:
+    for what in ("parts", "columns"):
+        if named := facts[f"{what}_left_out"]:
+            progress.note(f"{what} left out: {', '.join(named)}")
+    if counts := facts["queries_without_relevant"]:
+        progress.note(f"queries left out, since no passage is relevant to them: {_listed(counts)}")
 
 
 def _known_sides(corpus: pa.Table, qrels: pa.Table, split_of: Mapping[str, str]) -> dict[str, str]:
@@ -250,11 +290,17 @@ def _split(
 
 
 def given_by(load: Callable[[], Source], source: Source | str, out: Path | None = None) -> Given:
-    """A source that is read already, or a path or id that `load` reads."""
+    """A source that is read already, or a path or id that `load` reads.
+
+    Files are known by their digests. What is no path is the id of a data set, which can change under its name: it is
+    read now, once, and known by what was in it.
+    """
     if isinstance(source, Source):
         return Given(load, content_digest(source))
-    # what is no path is an id, whose name is all that is known of it
-    return Given(load, source_digest(source, out) if Path(source).exists() else {source: json_digest(source)})
+    if Path(source).exists():
+        return Given(load, source_digest(source, out))
+    read = load()
+    return Given(lambda: read, {f"{source} {name}": digest for name, digest in content_digest(read).items()})
 
 
 def source_digest(source: str, out: Path | None = None) -> dict[str, str]:

@@ -40,7 +40,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "queries": _schema("query_id text domain split source_doc_id origin"),
     "qrels": _schema("query_id doc_id relevance:int"),
     "run": _schema("query_id doc_id score:float"),
-    # the role is "positive" (known relevant) or "negative" (nothing known or suspected speaks for it)
+    # the role is "positive" (known relevant), "irrelevant" (known to be that) or "negative" (nothing known or suspected
+    # speaks for it)
     "candidates": _schema("query_id doc_id rank:int score:float retriever role"),
     # what a teacher says of a candidate: a grade from 1 to 4, or a score in [0, 1] (cross-encoder); prompt_hash is the
     # call that it comes from, a key of the store of replies
@@ -166,6 +167,15 @@ def relevant(qrels: pa.Table) -> dict[str, dict[str, int]]:
     for query_id, doc_id, grade in each(qrels, "query_id", "doc_id", "relevance"):
         if grade > 0:
             found.setdefault(query_id, {})[doc_id] = grade
+    return found
+
+
+def irrelevant(qrels: pa.Table) -> dict[str, list[str]]:
+    """Qrels as query_id -> the doc_ids judged irrelevant (relevance 0 or less), in the table's order."""
+    found: dict[str, list[str]] = {}
+    for query_id, doc_id, grade in each(qrels, "query_id", "doc_id", "relevance"):
+        if grade <= 0:
+            found.setdefault(query_id, []).append(doc_id)
     return found
 
 

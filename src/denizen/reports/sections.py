@@ -213,8 +213,12 @@ def _data(run: FinishedRun) -> Blocks:
     facts = [(name, data[name]) for name in ("passages", "documents") if name in data]
     facts += [(f"{split} queries", f"{count:,}") for split, count in data["queries"].items()]
     facts += [(name.replace("_", " "), data[name]) for name in names if name in data]
-    if data.get("parts_left_out"):
-        facts.append(("parts left out", ", ".join(data["parts_left_out"])))
+    for what in ("parts left out", "columns left out"):
+        if named := data.get(what.replace(" ", "_")):
+            facts.append((what, ", ".join(named)))
+    if unanswered := data.get("queries_without_relevant"):
+        shown = ", ".join(f"{count:,} {split}" for split, count in unanswered.items())
+        facts.append(("queries left out, without a relevant passage", shown))
     left_out = metrics.get("test_queries_left_out", {})
     if any(left_out.values()):
         shown = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items())

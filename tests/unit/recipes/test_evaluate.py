@@ -22,7 +22,7 @@ from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.model_ref import model_digest
 from denizen.retrievers.search import fuse
-from tests.e2e.conftest import write_beir
+from tests.e2e.conftest import Heard, write_beir
 
 
 @pytest.fixture
@@ -135,5 +135,14 @@ def test_what_cannot_be_written_or_read_is_said_before_any_work(
 
 def test_a_split_without_answers_is_refused(tiny_encoder: Path, beir: Path) -> None:
     (beir / "qrels/dev.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t0\n")
-    with pytest.raises(InputError, match="'dev'"):
+    with pytest.raises(InputError, match=r"split 'dev' of .*beir has no .*: none of 1 labels of 1 queries is above 0"):
         evaluate([str(tiny_encoder)], beir, split="dev")
+
+
+def test_judged_queries_without_an_answer_are_counted_and_told(tiny_encoder: Path, beir: Path) -> None:
+    rows = ["q1\td1\t1", "q1\td2\t0", "q2\td1\t0", "q3\td1\t-1"]
+    (beir / "qrels/some.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(rows) + "\n")
+    heard = Heard()
+    report = evaluate([str(tiny_encoder)], beir, split="some", bm25=False, progress=heard)
+    assert (report["queries"], report["queries_without_relevant"]) == (1, 2)
+    assert "2 of 3 judged queries left out: no relevant document" in heard.said

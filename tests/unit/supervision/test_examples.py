@@ -103,6 +103,25 @@ def test_without_hard_triplets_there_are_no_easy_ones() -> None:
     assert triplets(candidates_of({"e": ([1], [16])}), WINDOWS, 2.0, seed=0) == []
 
 
+def labelled(ranks: list[int | None]) -> pa.Table:
+    """Positives at ranks 2 and 7, negatives at 3 and 16, and passages labelled irrelevant at some ranks."""
+    candidates = candidates_of({"q": ([2, 7], [3, 16])})
+    rows = [{"query_id": "q", "doc_id": f"i{rank}", "rank": rank, "role": "irrelevant"} for rank in ranks]
+    return pa.concat_tables([candidates, rows_table("candidates", rows)])
+
+
+@pytest.mark.parametrize("rank", [1, 90, None])
+def test_what_is_labelled_irrelevant_goes_before_what_was_mined_from_any_rank(rank: int | None) -> None:
+    made = triplets(labelled([rank]), WINDOWS, 2.0, seed=0)
+    assert passages(made) == [("q", "hard", "p7", [f"i{rank}"]), ("q", "easy", "p2", [f"i{rank}"])]
+    for negatives, chosen in ((0, []), (1, [f"i{rank}"]), (2, [f"i{rank}", "n3"])):
+        (row,) = contrastive_rows(labelled([rank]), WINDOWS, negatives, 1)
+        assert row.negative_ids == chosen
+    # as many as the setting asks for, by rank
+    (row,) = contrastive_rows(labelled([1, 90, None]), WINDOWS, 2, 1)
+    assert row.negative_ids == ["i1", "i90"] and row.reason == "relevant at rank 2, negatives at ranks 1, 90"
+
+
 RANKS = st.lists(st.integers(1, 110), max_size=6, unique=True).map(sorted)
 
 

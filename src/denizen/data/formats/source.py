@@ -31,10 +31,11 @@ class Source:
     Attributes:
         documents: A `corpus` table; the documents are whole, `parent_id` is null.
         queries: A `queries` table; `split` is null where the source brings no splits.
-        qrels: A `qrels` table over whole documents.
+        qrels: A `qrels` table over whole documents; relevance 0 or less is judged irrelevant.
         cut: Whether documents are to be cut into passages (answers) or stand as they are (a BEIR corpus).
         bad_rows: Rows that were skipped, each with its place and the problem.
         parts_left_out: Names of the source's parts that are none of train, dev and test, where it has such.
+        columns_left_out: Names of columns that were not read.
     """
 
     documents: pa.Table
@@ -43,6 +44,7 @@ class Source:
     cut: bool
     bad_rows: list[BadRow]
     parts_left_out: tuple[str, ...] = ()
+    columns_left_out: tuple[str, ...] = ()
 
     @property
     def splits(self) -> set[str]:
