@@ -15,7 +15,16 @@ from denizen.supervision.supervision import Texts
 
 LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
 # what metrics.json takes over from the test
-_TAKEN_OVER = ("differences", "advantages", "queries", "missing_queries", "versions", "backends", "machine")
+_TAKEN_OVER = (
+    "differences",
+    "advantages",
+    "queries",
+    "missing_queries",
+    "versions",
+    "backends",
+    "analyser",
+    "machine",
+)
 
 
 def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: float, arithmetic: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import pyarrow as pa
 from denizen.data.tables import SCHEMAS, texts
 from denizen.engine.files import json_digest
 from denizen.engine.progress import Progress
+from denizen.retrievers.analyser import Analyser
+from denizen.retrievers.corpus_language import corpus_language
 from denizen.retrievers.retriever import Retriever, save_composite
 from denizen.retrievers.search import check_order, run_table
 
@@ -30,18 +33,41 @@ class _Terms:
 
 @dataclass(frozen=True)
 class BM25:
-    """BM25 (bm25s with its defaults: Lucene's variant, k1 1.5, b .75; English stop words, Snowball stemmer).
+    """BM25 (bm25s with its defaults: Lucene's variant, k1 1.5, b .75) over the terms that an `Analyser` sees.
 
     Passages that share no term with the query are not in the run.
+
+    Attributes:
+        language: That of the analyser.
     """
 
     kind: ClassVar[str] = "bm25"
     parts: ClassVar[tuple[Retriever, ...]] = ()
 
+    language: str = "en"
+
+    def __post_init__(self) -> None:
+        """Checks what may come from a file.
+
+        Raises:
+            InputError: When the language is no code.
+        """
+        Analyser(self.language)
+
+    @classmethod
+    def fitting(cls, corpus: pa.Table) -> BM25:
+        """That of the language of most passages of a `corpus` table."""
+        return cls(corpus_language(texts(corpus)))
+
+    @property
+    def analyser(self) -> Analyser:
+        """What makes terms of texts."""
+        return Analyser(self.language)
+
     @property
     def digest(self) -> str:
         """What it is."""
-        return json_digest({"kind": self.kind})
+        return json_digest({"kind": self.kind, "language": self.language})
 
     def index(self, corpus: pa.Table, progress: Progress) -> _Terms:
         """Counts the terms of all passages."""
@@ -49,21 +75,21 @@ class BM25:
 
         doc_ids = corpus["doc_id"].to_pylist()
         check_order(doc_ids)
-        tokens = _tokens(texts(corpus))
-        if not tokens.vocab:
+        terms = self.analyser.terms(texts(corpus))
+        numbers = {term: number for number, term in enumerate(dict.fromkeys(itertools.chain.from_iterable(terms)))}
+        if not numbers:
             return _Terms(None, doc_ids)
         found = bm25s.BM25()
-        found.index(tokens, show_progress=False)
+        found.index(([[numbers[term] for term in listed] for listed in terms], numbers), show_progress=False)
         return _Terms(found, doc_ids)
 
     def search(self, index: _Terms, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`."""
         if index.bm25 is None:
             return SCHEMAS["run"].empty_table()
-        words = _tokens(list(queries.values()), return_ids=False)
 
         def blocks() -> Iterator[tuple[_Scores, _Positions]]:
-            for terms in words:
+            for terms in self.analyser.terms(queries.values()):
                 known = [term for term in terms if term in index.bm25.vocab_dict]
                 scores = index.bm25.get_scores(known) if known else np.zeros(0, dtype=np.float32)
                 positions = best(scores, depth)
@@ -75,7 +101,7 @@ class BM25:
 
     def save(self, folder: Path) -> None:
         """Writes what it is; it has no weights."""
-        save_composite(folder, self, {})
+        save_composite(folder, self, {"language": self.language})
 
 
 def best(scores: _Scores, depth: int) -> _Positions:
@@ -91,10 +117,3 @@ def best(scores: _Scores, depth: int) -> _Positions:
         found = found[scores[found] >= np.partition(scores[found], -depth)[-depth]]
     order: _Positions = found[np.argsort(-scores[found], kind="stable")][:depth]
     return order
-
-
-def _tokens(listed: list[str], **options: Any) -> Any:
-    import bm25s
-    import Stemmer
-
-    return bm25s.tokenize(listed, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False, **options)

@@ -20,7 +20,8 @@ Loader = Callable[[Path, Mapping[str, Any], tuple[Retriever, ...]], Retriever]
 
 # kind to what makes a retriever from its folder, the contents of retriever.json and its parts; add your own
 KINDS: dict[str, Loader] = {
-    "bm25": lambda folder, saved, parts: BM25(),
+    # without a language: saved when all were English
+    "bm25": lambda folder, saved, parts: BM25(saved.get("language", "en")),
     "hybrid": lambda folder, saved, parts: Hybrid(parts, saved.get("constant", 60)),
 }
 

@@ -31,7 +31,7 @@ _DEPTH = 5
 _MEASURES = ("MRR@5", "DCG@5")
 
 
-@step(version=6, makes=Evaluation, name="test")
+@step(version=7, makes=Evaluation, name="test")
 def graded_test(  # noqa: PLR0913
     out: Path,
     params: Params,
@@ -70,7 +70,8 @@ def graded_test(  # noqa: PLR0913
     """
     asked, text_of = queries.texts("test"), texts_by_id(corpus.table)
     models = retrievers_of(systems, base_index, index, ctx[Encoders])
-    measured = {"base": models["base"], "bm25": BM25(), "adapted": models["adapted"]}
+    bm25 = BM25.fitting(corpus.table)
+    measured = {"base": models["base"], "bm25": bm25, "adapted": models["adapted"]}
     runs = search_each(measured, asked, corpus.table, _DEPTH, ctx.progress)
     pool = _pool(runs.values(), list(asked))
     listed = [
@@ -95,7 +96,7 @@ def graded_test(  # noqa: PLR0913
     result = retrieval.write_evaluation(out, runs, grades, ids, _MEASURES)
     left_out = {"not_wholly_graded": len(asked) - len(whole), "without_an_answer": len(whole) - len(ids)}
     told = {"judged_by": f"{teacher.name}, the teacher itself", "queries_left_out": left_out}
-    return whole_or_partial({**result, **facts, **provenance(base_index, index), **told})
+    return whole_or_partial({**result, **facts, **provenance(base_index, index, bm25), **told})
 
 
 def _pool(runs: Iterable[pa.Table], query_ids: Sequence[str]) -> dict[str, list[str]]:

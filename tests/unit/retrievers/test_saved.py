@@ -46,6 +46,13 @@ def test_a_hybrid_comes_back_and_its_model_stands_by_itself(
     assert load(saved / "model", encoding, encoders) == found.parts[1]
 
 
+def test_the_language_of_bm25_comes_back_and_without_one_it_is_english(encoders: Encoders, tmp_path: Path) -> None:
+    BM25("de").save(tmp_path / "german")
+    assert load(tmp_path / "german", Encoding(), encoders) == BM25("de")
+    (tmp_path / "german/retriever.json").write_text('{"kind": "bm25", "parts": []}')
+    assert load(tmp_path / "german", Encoding(), encoders) == BM25("en")
+
+
 def test_parts_of_one_kind_have_folders_of_their_own(tiny_encoder: Path, encoders: Encoders, tmp_path: Path) -> None:
     model = BiEncoder(tiny_encoder, Encoding(), encoders)
     whole = Hybrid((model, Hybrid((BM25(), model)), model))
@@ -74,6 +81,7 @@ def test_what_needs_a_model_says_which_part_is_one(saved: Path) -> None:
         ('{"kind": "hybrid", "parts": ["bm25", ""]}', "is no folder beside it"),
         ('{"kind": "hybrid", "parts": ["bm25", 7]}', "is no folder beside it"),
         ('{"kind": "hybrid", "parts": 7}', "is no folder beside it"),
+        ('{"kind": "bm25", "language": "german"}', "'german' is no code of two letters"),
     ],
 )
 def test_damaged_folders_are_refused(saved: Path, encoders: Encoders, content: str, message: str) -> None:
