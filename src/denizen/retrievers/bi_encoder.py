@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from denizen.data.tables import texts
 from denizen.engine.errors import InputError, reason
+from denizen.engine.files import read_json
 from denizen.engine.progress import Progress
 from denizen.engine.run_folder import probe
 from denizen.retrievers.encoding import Encoding
@@ -115,6 +116,14 @@ class BiEncoder:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", self.digest or model_digest(self.folder))
+
+    @property
+    def lowest(self) -> float | None:
+        """-1 where the model compares by cosine; products have no limit."""
+        saved = read_json(self.folder / "config_sentence_transformers.json")
+        # where a model does not say, sentence-transformers takes the cosine
+        name = saved.get("similarity_fn_name") if isinstance(saved, dict) else None
+        return -1.0 if name in (None, "cosine") else None
 
     @property
     def encoder(self) -> Encoder:

@@ -43,6 +43,7 @@ class BM25:
 
     kind: ClassVar[str] = "bm25"
     parts: ClassVar[tuple[Retriever, ...]] = ()
+    lowest: ClassVar[float | None] = 0.0
 
     language: str = "en"
 

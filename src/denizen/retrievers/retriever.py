@@ -58,6 +58,15 @@ class Retriever(Protocol):
 
 
 @runtime_checkable
+class Bounded(Retriever, Protocol):
+    """A retriever that may know of its scores how low they can be."""
+
+    @property
+    def lowest(self) -> float | None:
+        """The least score that there can be; None where that is not known."""
+
+
+@runtime_checkable
 class Fusion(Retriever, Protocol):
     """A retriever whose run follows from those of its parts on the same queries."""
 

@@ -22,7 +22,10 @@ Loader = Callable[[Path, Mapping[str, Any], tuple[Retriever, ...]], Retriever]
 KINDS: dict[str, Loader] = {
     # without a language: saved when all were English
     "bm25": lambda folder, saved, parts: BM25(saved.get("language", "en")),
-    "hybrid": lambda folder, saved, parts: Hybrid(parts, saved.get("constant", 60)),
+    # without fusion and weights: saved when there was but the one
+    "hybrid": lambda folder, saved, parts: Hybrid(
+        parts, saved.get("constant", 60), saved.get("fusion", "rrf"), saved.get("weights", ())
+    ),
 }
 
 
