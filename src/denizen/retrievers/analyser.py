@@ -8,8 +8,10 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from denizen.engine.errors import InputError
+from denizen.engine.versions import installed
 from denizen.retrievers.corpus_language import (
     BURMESE,
     KHMER,
@@ -19,6 +21,8 @@ from denizen.retrievers.corpus_language import (
     marks,
 )
 
+# raised by hand when the terms of a text change
+_VERSION = 1
 # Snowball's algorithms (PyStemmer 3.1)
 _STEMMERS = {
     "ar": "arabic",
@@ -118,6 +122,11 @@ class Analyser:
         without_spaces = self.language in LANGUAGES and not LANGUAGES[self.language][1]
         how = "letters and their pairs" if without_spaces else "words as they are"
         return f"{name}, {how}" if name else how
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What decides the terms: indexes are comparable where it is the same."""
+        return {"language": self.language, "version": _VERSION, "PyStemmer": installed("PyStemmer")}
 
     def terms(self, texts: Iterable[str]) -> list[list[str]]:
         """The terms of each text."""

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from denizen.data.tables import SCHEMAS, texts
-from denizen.engine.files import json_digest
+from denizen.engine.errors import InputError, reason
+from denizen.engine.files import json_digest, read_json, write_json
 from denizen.engine.progress import Progress
 from denizen.retrievers.analyser import Analyser
 from denizen.retrievers.corpus_language import corpus_language
@@ -20,6 +21,7 @@ from denizen.retrievers.retriever import Retriever, save_composite
 from denizen.retrievers.search import check_order, run_table
 
 _Scores = np.ndarray[Any, np.dtype[np.float32]]
+_RECORD = "analyser.json"
 _Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -99,6 +101,35 @@ class BM25:
 
         with progress.bar(len(queries), "queries by BM25") as advance:
             return run_table(list(queries), index.doc_ids, blocks())
+
+    def save_index(self, index: _Terms, folder: Path) -> None:
+        """Writes the terms as bm25s does (arrays and JSON, no pickle), and what decided them."""
+        if index.bm25 is not None:
+            index.bm25.save(folder, show_progress=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _RECORD, {**self.analyser.record, "terms": index.bm25 is not None})
+
+    def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> _Terms:
+        """What was kept; where words would be cut otherwise today, the corpus is indexed anew.
+
+        Raises:
+            InputError: When a file is damaged.
+        """
+        record = read_json(folder / _RECORD)
+        if not isinstance(record, dict) or {**record, **self.analyser.record} != record:
+            return self.index(corpus, progress)
+        doc_ids = corpus["doc_id"].to_pylist()
+        if not record.get("terms"):
+            return _Terms(None, doc_ids)
+        import bm25s
+
+        try:
+            found = bm25s.BM25.load(folder, mmap=True, show_progress=False)
+            if found.scores["num_docs"] != len(doc_ids):
+                raise ValueError(f"it is of {found.scores['num_docs']} passages, and there are {len(doc_ids)}")
+        except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+            raise InputError(f"the keyword index {folder} is damaged ({reason(error)}); delete that folder") from error
+        return _Terms(found, doc_ids)
 
     def save(self, folder: Path) -> None:
         """Writes what it is; it has no weights."""
