@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from denizen.measuring import retrieval
 from denizen.measuring.crossfit import FOLDS
 from denizen.measuring.significance import Values
 from denizen.measuring.students import Choice, Deciding, answered, proven
+from denizen.retrievers.bi_encoder import Encoders
+from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.retriever import Retriever
 
@@ -26,13 +28,6 @@ from denizen.retrievers.retriever import Retriever
 _WEIGHTS = tuple(step / 10 for step in range(1, 10))
 # as deep as a hybrid is searched
 _DEPTH = 100
-
-
-@dataclass(frozen=True)
-class _Searched:
-    """A part of a hybrid whose run is there already; what it scores by follows from its kind."""
-
-    kind: str
 
 
 class Fused(Artifact):
@@ -88,7 +83,7 @@ def fuse(  # noqa: PLR0913
     runs, groups = (keywords.table, model.found.table), deciding.groups
     ways: list[dict[str, Any]] = [{"fusion": "convex", "weights": [round(1 - of, 1), of]} for of in _WEIGHTS]
     ways.append({"fusion": "rrf", "weights": [1.0, 1.0]})
-    parts: Any = (_Searched("bm25"), _Searched("bi-encoder"))
+    parts = (BM25.fitting(corpus.table), model.index.retriever(model.model, ctx[Encoders]))
     asked = dict.fromkeys((*keywords.table["query_id"].to_pylist(), *model.found.table["query_id"].to_pylist()), "")
     alone, values = deciding.values(model.found.table), []
     with ctx.progress.bar(len(ways), "ways of fusing") as advance:

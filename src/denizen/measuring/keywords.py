@@ -25,7 +25,7 @@ def keywords(
     documents: Documents | None = None,
 ) -> dict[str, Any]:
     """What BM25 finds for train and dev; a query is shown what it is shown of a student's finds."""
-    rows, bm25 = queries.of("train", "dev"), BM25()
+    rows, bm25 = queries.of("train", "dev"), BM25.fitting(corpus.table)
     parts = [SCHEMAS["run"].empty_table()]
     for seen, group in visible(corpus.table, rows, documents.table if documents else None):
         shown = corpus.table if seen is None else corpus.table.take(pa.array(seen))

@@ -57,18 +57,19 @@ def test(  # noqa: PLR0913
     """
     encoders = ctx[Encoders]
     first, *others = retrievers_of(systems, base_index, index, encoders).items()
-    measured: dict[str, Retriever] = dict([first, ("bm25", BM25()), *others])
-    measured["hybrid"] = fused.hybrid(measured["bm25"], measured["adapted"])
+    bm25 = BM25.fitting(corpus.table)
+    measured: dict[str, Retriever] = dict([first, ("bm25", bm25), *others])
+    measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
     asked = queries.texts("test")
     runs = search_each(measured, asked, corpus.table, params.depth, ctx.progress)
     found = retrieval.write_evaluation(out, runs, qrels.table, list(asked), corpus.table)
-    return {**found, **provenance(base_index, index)}
+    return {**found, **provenance(base_index, index, bm25)}
 
 
-def provenance(base_index: Index, index: Index) -> dict[str, Any]:
-    """Versions, machine and backends behind a result."""
+def provenance(base_index: Index, index: Index, bm25: BM25) -> dict[str, Any]:
+    """Versions, machine, backends and the analyser of BM25 behind a result."""
     backends = {"base": base_index.encoding.backend, "adapted": index.encoding.backend}
-    return {"versions": versions(), "machine": machine(), "backends": backends}
+    return {"versions": versions(), "machine": machine(), "backends": backends, "analyser": bm25.analyser.name}
 
 
 def _planned_sets(params: Searching, *, systems: Mapping[str, Model], sets: Mapping[str, Value], **inputs: Any) -> Any:

@@ -71,8 +71,9 @@ def evaluate(  # noqa: PLR0913
         if unanswered:
             progress.say(f"{unanswered:,} of {len(source.queries):,} judged queries left out: no relevant document")
         systems = {name: load(folder, encoding, encoders) for name, folder in folders.items()}
+        beside = {"bm25": BM25.fitting(asked.corpus)} if bm25 else {}
         search, runs = CorpusSearch(asked.corpus, asked.queries, _DEPTH, progress), {}
-        for name, retriever in {**systems, **({"bm25": BM25()} if bm25 else {})}.items():
+        for name, retriever in {**systems, **beside}.items():
             with progress.working(name):
                 runs[name] = search.run(name, retriever)
         found = write_evaluation(out, runs, source.qrels, list(asked.queries), asked.corpus)
@@ -82,6 +83,7 @@ def evaluate(  # noqa: PLR0913
             "versions": versions(),
             "backends": {name: encoders.used_by(of) for name, of in systems.items()},
         }
+        report |= {"analyser": beside["bm25"].analyser.name} if bm25 else {}
         if out:
             write_json(out / "metrics.json", report)
     return report

@@ -15,7 +15,17 @@ from denizen.supervision.supervision import Texts
 
 LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
 # what metrics.json takes over from the test
-_TAKEN_OVER = ("differences", "advantages", "queries", "grouped", "missing_queries", "versions", "backends", "machine")
+_TAKEN_OVER = (
+    "differences",
+    "advantages",
+    "queries",
+    "grouped",
+    "missing_queries",
+    "versions",
+    "backends",
+    "analyser",
+    "machine",
+)
 _WORDS = {"dev": "dev", "cross-fitting": "train and dev, each asked of students that had not seen it"}
 
 

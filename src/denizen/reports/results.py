@@ -32,6 +32,11 @@ def result_lines(report: dict[str, Any]) -> Table:
     return rows
 
 
+def analyser_lines(report: dict[str, Any]) -> list[str]:
+    """What BM25 took for the words of a text; nothing where it was not measured, or by a version that did not say."""
+    return [f"BM25: {report['analyser']}"] if "analyser" in report else []
+
+
 def baseline_lines(report: dict[str, Any]) -> Table:
     """What else was measured on the same queries, and by how much adapted is better."""
     measures = [name for name in ("MRR@5", "nDCG@10") if name in report["difference"]]

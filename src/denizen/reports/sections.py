@@ -25,6 +25,7 @@ from denizen.reports.finished_run import FinishedRun
 from denizen.reports.lineage import made_from
 from denizen.reports.results import (
     SYSTEMS,
+    analyser_lines,
     baseline_lines,
     coverage_lines,
     decided_by,
@@ -63,6 +64,7 @@ def _gain(run: FinishedRun) -> Blocks:
     return [
         ("table", result_lines(metrics)),
         ("faint", f"{asked} Intervals: bootstrap over queries, 95 %. p: paired randomisation test."),
+        *(("faint", line) for line in analyser_lines(metrics)),
         ("charts", figures),
         *_titled("Beside it, on the same queries", baseline_lines(metrics)),
         *_titled("Again with other seeds", seed_lines(metrics)),

@@ -75,9 +75,10 @@ def graded_test(  # noqa: PLR0913
     """
     asked, text_of = queries.texts("test"), texts_by_id(corpus.table)
     models = retrievers_of(systems, base_index, index, ctx[Encoders])
-    measured: dict[str, Retriever] = {"base": models["base"], "bm25": BM25(), "adapted": models["adapted"]}
+    bm25 = BM25.fitting(corpus.table)
+    measured: dict[str, Retriever] = {"base": models["base"], "bm25": bm25, "adapted": models["adapted"]}
     if fused.taken:
-        measured["hybrid"] = fused.hybrid(measured["bm25"], measured["adapted"])
+        measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
     # as deep as a hybrid is fused
     found = search_each(measured, asked, corpus.table, _FUSED, ctx.progress)
     runs = {name: _first(run) for name, run in found.items()}
@@ -104,7 +105,7 @@ def graded_test(  # noqa: PLR0913
     result = retrieval.write_evaluation(out, runs, grades, ids, corpus.table, _MEASURES)
     left_out = {"not_wholly_graded": len(asked) - len(whole), "without_an_answer": len(whole) - len(ids)}
     told = {"judged_by": f"{teacher.name}, the teacher itself", "queries_left_out": left_out}
-    return whole_or_partial({**result, **facts, **provenance(base_index, index), **told})
+    return whole_or_partial({**result, **facts, **provenance(base_index, index, bm25), **told})
 
 
 def _first(run: pa.Table) -> pa.Table:

@@ -326,6 +326,6 @@ def _easiness(kept: Sequence[Written], queries: pa.Table, sources: pa.Table, wri
     if not ids:
         return {"overlap": 0.0, "bm25_mrr5": 0.0, "queries": 0}
     asked = dict(each(only(queries, "query_id", ids), "query_id", "text"))
-    run = search_each({"bm25": BM25()}, asked, writing.corpus, 5, Silent())["bm25"]
+    run = search_each({"bm25": BM25.fitting(writing.corpus)}, asked, writing.corpus, 5, Silent())["bm25"]
     means = measuring.means(measuring.measure(run, sources, ids))
     return {"overlap": float(np.mean(shares)), "bm25_mrr5": means["MRR@5"], "queries": len(ids)}

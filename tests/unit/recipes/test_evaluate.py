@@ -59,6 +59,7 @@ def test_a_saved_hybrid_beside_its_parts_is_their_fusion(
     assert list(runs) == list(report["means"]) == [name, "hybrid", "bm25"]
     assert runs["hybrid"] == fuse([runs["bm25"], runs[name]], 100, 5)
     assert report["backends"] == {name: "torch-fp32", "hybrid": "torch-fp32"}
+    assert report["analyser"] == "English, stemmed"
     # alone, and its model by itself, they find the same
     evaluate([str(hybrid), str(hybrid / "model")], beir, bm25=False)
     assert seen[1]["hybrid"] == runs["hybrid"] and list(seen[1].values())[1] == runs[name]
