@@ -68,7 +68,7 @@ def adapt(
         check_config(out, config, redo)
         if not (out / "corpus").exists():
             # a model that cannot be used is better known before the corpus is read
-            _check_models(config, base, sets)
+            _check_models(config, base, guide, sets)
         if isinstance(config.supervision, Taught):
             given = documents_of(config, out, progress)
         else:
@@ -139,11 +139,11 @@ def _models(config: AdaptConfig, sets: Sequence[Parts]) -> tuple[Path, Path | No
     return base, guide if config.loss == "gist" else None
 
 
-def _check_models(config: AdaptConfig, base: Path, sets: Sequence[Parts]) -> None:
+def _check_models(config: AdaptConfig, base: Path, guide: Path | None, sets: Sequence[Parts]) -> None:
     from denizen.merging.methods import check_base
-    from denizen.retrievers.loading import load_encoder
+    from denizen.retrievers.loading import check_trainable
 
-    load_encoder(base)
+    check_trainable(base, config.loss, guide)
     if sets and config.merge_evaluations:
         check_base(base)
 

@@ -22,7 +22,7 @@ from denizen.engine.errors import InputError
 from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Params, setting, settings_of
 from denizen.llm.prompts import prompts_digest
-from denizen.retrievers.loading import locate
+from denizen.retrievers.loading import fetched
 from denizen.retrievers.model_ref import outside_model
 from denizen.supervision.asking import Asking
 from denizen.supervision.graded_test import graded_test
@@ -246,8 +246,7 @@ def locate_cross_encoder(name: str) -> Path:
         InputError: When it is no model.
     """
     path = Path(name).expanduser()
-    if (path / "config.json").is_file():
-        return path
-    if path.exists():
+    folder = path if path.exists() else fetched(name)
+    if not (folder / "config.json").is_file():
         raise InputError(f"{name} is no model folder (it has no config.json)")
-    return locate(name)
+    return folder

@@ -156,13 +156,14 @@ def _kept(
     base: Model, index: Index, encoders: Encoders, texts: Mapping[Kind, Sequence[str]], max_tokens: int
 ) -> list[Kept]:
     from denizen.retrievers.loading import load_encoder, prompts_of
+    from denizen.training.bi_encoder import token_limit
     from denizen.training.near_base import Kept, first_tokens
 
     encoder, model = index.encoder(base, encoders), load_encoder(base.path)
-    prompts = prompts_of(model)
+    prompts, limit = prompts_of(model), token_limit(model, max_tokens)
     found = []
     for kind, listed in texts.items():
         # what training does not see of a text must not be in its target
-        cut = first_tokens(model, listed, max_tokens)
+        cut = first_tokens(model, listed, prompts[kind], limit)
         found.append(Kept(cut, encoder.encode(cut, kind)[:], prompts[kind]))
     return found
