@@ -201,10 +201,11 @@ def _check_answered(found: Source, answered: pa.Table, params: Splitting) -> Non
     where, remedy = "", "adapt to the documents alone with a --teacher"
     if len(answered):
         where, remedy = f" of {' and '.join(empty)}", "use --split document to split anew"
+    name = found.documents["source"][0].as_py() if len(found.documents) else None
+    without = _listed(_unanswered(found.queries, answered))
     raise InputError(
-        f"no query{where} has a relevant passage (without one: {_listed(_unanswered(found.queries, answered))}): "
-        "no label there is above 0 and names a document with text. Label what answers a query with 1 or more, "
-        f"or {remedy}"
+        f"{name or 'the source'}: no query{where} has a relevant passage (without one: {without}): no label there is "
+        f"above 0 and names a document with text. Label what answers a query with 1 or more, or {remedy}"
     )
 
 

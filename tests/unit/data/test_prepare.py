@@ -155,7 +155,9 @@ def test_queries_without_a_relevant_passage_are_counted_by_split_and_told(tmp_pa
     "splits", [[None] * 12, ["train"] * 6 + ["dev"] * 2 + ["test"] * 4, ["train"] * 8 + ["test"] * 4]
 )
 def test_a_source_in_which_nothing_is_relevant_is_refused(splits: list[str | None], split: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no query has a relevant passage .*: no label there is above 0.*--teacher"):
+    with pytest.raises(
+        InputError, match=r"the source: no query has a relevant passage .*: no label there is above 0.*--teacher"
+    ):
         _prepare(tmp_path / "out", _judged(source_of(splits), [f"q{at:02}" for at in range(12)]), split=split)
 
 
