@@ -138,6 +138,8 @@ def draw() -> None:
     for axis, (preset, title, result) in zip(axes.flat, searched, strict=False):
         axis.axvline(-100 * _LIMIT, color="tab:red", linestyle="--", linewidth=1)
         for point in result["curve"]:
+            if point["domain"] is None:
+                continue
             # the worse of the two roles, each of which has one set here
             place = 100 * min(point["changes"].values()), point["domain"]
             color = "tab:gray" if point["name"] == "base" else "tab:orange" if point["merge"] else "tab:blue"

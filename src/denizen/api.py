@@ -204,7 +204,7 @@ class _Adapting:
         """Does what is left to do, and writes what is read of it: the contents of metrics.json."""
         from denizen.reports import results
         from denizen.reports.card import model_card
-        from denizen.reports.package import package
+        from denizen.reports.package import ship
         from denizen.reports.report import report
 
         self._check_redo(redo)
@@ -217,7 +217,7 @@ class _Adapting:
         found = adapt_recipe(self.run, self.config, self.brought)
         metrics = self._metrics(found)
         card = Value(model_card(metrics, WITHOUT_EFFECT), found[0].test.place)
-        self.run(package, chosen=found[0].final, card=card)
+        ship(self.run, found[0], card)
         write_json(self.out / "config.json", self.config.as_dict())
         write_json(self.out / "results.json", results.records(metrics))
         write_json(self.out / "metrics.json", metrics)
@@ -230,10 +230,9 @@ class _Adapting:
         return metrics
 
     def _recipe(self, run: Pipeline) -> None:
-        from denizen.reports.package import package
+        from denizen.reports.package import ship
 
-        found = adapt_recipe(run, self.config, self.brought)
-        run(package, chosen=found[0].final, card=Value(""))
+        ship(run, adapt_recipe(run, self.config, self.brought)[0], Value(""))
 
     def _check_redo(self, redo: str | None) -> None:
         if redo is None:

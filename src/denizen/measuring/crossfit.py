@@ -41,7 +41,9 @@ class CrossFitting(Params):
 
     # thirty dev queries chose a student that was worse than its base (docs/LOG.md); a few hundred do not
     cross_fitting: bool = setting(
-        True, "With fewer than 500 dev queries: decide by five-fold cross-fitting over train and dev together."
+        True,
+        "With fewer than 500 dev queries: decide by five-fold cross-fitting over train and dev together, and take "
+        "what proves itself there; else the best on dev is taken.",
     )
 
 

@@ -140,8 +140,8 @@ def choose(  # noqa: PLR0913
 ) -> dict[str, Any]:
     """Takes the base or one of its students, by MRR@5; what a teacher has not graded counts for none of them.
 
-    With 500 dev queries or more dev decides, and the best is taken. With fewer each round has to prove itself against
-    what is held before it, the base at first: the 90 % interval of its gain must lie above zero.
+    Where dev decides, the best is taken. By cross-fitting each round has to prove itself against what is held before
+    it, the base at first: the 90 % interval of its gain must lie above zero.
 
     Args:
         out: Where model, run and reasons go.
@@ -164,8 +164,8 @@ def choose(  # noqa: PLR0913
     on_dev = answered(queries, qrels)
     dev = [retrieval.means(deciding.measured(run.table, on_dev)) for run in runs]
     values = [deciding.values(run.table) for run in held_out or runs]
-    few = held_out is not None or len(deciding.query_ids) < ENOUGH
-    best, gains = proven(values, deciding.groups) if few else _highest(values, deciding.groups)
+    must_prove = held_out is not None
+    best, gains = (proven if must_prove else _highest)(values, deciding.groups)
     means = [float(found.mean()) for found in values]
     how = "cross-fitting" if held_out is not None else "dev"
     names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
@@ -176,7 +176,7 @@ def choose(  # noqa: PLR0913
     shutil.copyfile(indexes[best].path / "encoder.json", out / "encoder.json")
     write_table(out / "run.parquet", (held_out or runs)[best].table)
     decided = {"queries": len(deciding.query_ids), "groups": deciding.count, "by": how, "MRR@5": means}
-    facts = {"best": best, "dev": dev, "decided": {**decided, "must_prove": few, "gains": [*map(asdict, gains)]}}
+    facts = {"best": best, "dev": dev, "decided": {**decided, "must_prove": must_prove, "gains": [*map(asdict, gains)]}}
     write_json(out / "choice.json", facts)
     return facts
 

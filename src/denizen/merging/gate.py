@@ -142,11 +142,20 @@ class _Search:
         changes, items = self._changes(self.indexes[best].retriever(self.students[best], self.ctx[Encoders]))
         student = self._point(f"round {best}", changes, self.tested[best], items)
         self._note(student)
-        merged = search(self._measure, student, best, rounds, params.merge_evaluations, params.seed, self._better)
         must_prove = bool(self.choice.facts["decided"]["must_prove"])
+
+        def gains(point: Point) -> bool:
+            if must_prove:
+                return self._better(point, start)
+            return (point.domain or 0.0) > (start.domain or 0.0)
+
+        def enough(point: Point) -> bool:
+            return gains(point) and not self._better(student, point)
+
+        merged = search(self._measure, student, best, rounds, params.merge_evaluations, params.seed, enough)
         proven_of = (lambda values: proven(values, self.domain.deciding.groups)[0]) if must_prove else None
         taken = student if student.inside else recommended(merged, proven_of)
-        if taken is not None and taken is not student and not self._gains(taken, start, must_prove):
+        if taken is not None and taken is not student and not gains(taken):
             # a merge that gains nothing is no cure
             taken = None
         if taken is not None and taken.candidate is not None:
@@ -258,11 +267,6 @@ class _Search:
         if first.values is None or second.values is None:
             return first.values is not None
         return proven([second.values, first.values], self.domain.deciding.groups)[0] == 1
-
-    def _gains(self, point: Point, start: Point, must_prove: bool) -> bool:
-        if must_prove:
-            return self._better(point, start)
-        return (point.domain or 0.0) > (start.domain or 0.0)
 
     def _note(self, point: Point) -> None:
         changes = ", ".join(f"{name} {change.value:+.4f}" for name, change in point.changes.items())

@@ -99,7 +99,7 @@ def search(
     rounds: int,
     evaluations: int,
     seed: int,
-    better: Callable[[Point, Point], bool],
+    enough: Callable[[Point], bool],
 ) -> list[Point]:
     """Measures merges: first how far from the base the best student may go, then other methods at that weight.
 
@@ -114,7 +114,7 @@ def search(
         rounds: How many students there are.
         evaluations: How many merges may be measured.
         seed: Of methods that draw.
-        better: Whether the first of two points is better in the domain than the second, by more than chance.
+        enough: Whether a merge inside the limits is worth taking, and the student no better by more than chance.
 
     Returns:
         The points in the order in which they were measured; none if the student is inside the limits.
@@ -132,10 +132,10 @@ def search(
         nearest = weight, found
         if not found.inside:
             high = weight
-        elif better(student, found):
-            low = weight
-        else:
+        elif enough(found):
             return points
+        else:
+            low = weight
     others = list(_others(low, best, rounds, seed)) if low else []
     if rounds > 1:
         # it finds its own distance from the base, which may be inside where no weight was

@@ -1,15 +1,22 @@
-"""The step that puts the model that was chosen, with its card, where people look for it."""
+"""The steps that put what is shipped where people look for it: the model with its card, and the retriever."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from denizen.data.artifacts import Model
-from denizen.engine.artifact import Value
+from denizen.data.artifacts import Corpus, Model
+from denizen.engine.artifact import Artifact, Value
+from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Params
 from denizen.engine.step import Context, step
+from denizen.measuring.fusion import Fused
 from denizen.measuring.students import Choice
+from denizen.recipes.adapted import Adapted
+from denizen.retrievers.bi_encoder import Encoders
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.retriever import Retriever
+from denizen.retrievers.searchable import write_searchable
 
 
 @step(version=2, makes=Model, name="model", local=True)
@@ -17,3 +24,17 @@ def package(out: Path, params: Params, ctx: Context, *, chosen: Choice, card: Va
     """Copies the model, since people change what they are given, and writes its README.md; no other run shares it."""
     shutil.copytree(chosen.path / "model", out, dirs_exist_ok=True)
     (out / "README.md").write_text(card.content, encoding="utf-8")
+
+
+@step(version=1, makes=Artifact, name="retriever", local=True)
+def assemble(out: Path, params: Params, ctx: Context, *, chosen: Choice, fused: Fused, corpus: Corpus) -> None:
+    """Saves the model, or its hybrid with BM25 where that is shipped, with the corpus and its index."""
+    model: Retriever = chosen.index.retriever(chosen.model, ctx[Encoders])
+    shipped = fused.hybrid(BM25.fitting(corpus.table), model) if fused.taken else model
+    write_searchable(out, shipped, corpus.table, ctx.progress)
+
+
+def ship(run: Pipeline, found: Adapted, card: Value) -> None:
+    """Steps model and retriever."""
+    run(package, chosen=found.final, card=card)
+    run(assemble, chosen=found.final, fused=found.fused, corpus=found.texts.corpus)

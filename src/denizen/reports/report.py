@@ -8,6 +8,7 @@ from typing import Any
 from denizen.engine.errors import InputError
 from denizen.engine.files import write_text
 from denizen.measuring import gains
+from denizen.measuring.students import ENOUGH
 from denizen.reports.card import title
 from denizen.reports.finished_run import FinishedRun
 from denizen.reports.rendering import render
@@ -43,6 +44,12 @@ def _warnings(metrics: dict[str, Any]) -> list[str]:
         found.append(
             f"{metrics['queries']} test questions are few: the intervals are narrower than they should be below "
             f"{gains.LEAST}."
+        )
+    decided = metrics["decided"]["round"]
+    if decided["by"] == "dev" and decided["queries"] < ENOUGH:
+        found.append(
+            f"{decided['queries']} dev queries decided, which are few: the best of them may be so by chance. "
+            "--cross-fitting lets train decide, too."
         )
     if metrics.get("judged_by", "labels") != "labels":
         found.append(

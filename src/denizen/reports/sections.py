@@ -120,16 +120,18 @@ def _forgetting(run: FinishedRun) -> Blocks:
         figures.append(("Trade-off, on the queries that decide", _trade_off(gate)))
         text += (
             " In the trade-off a filled point keeps the limit with one standard error to spare, or half of the limit "
-            "where that is less, since it must hold on questions that did not decide, too; a hollow one does not. The "
-            "largest MRR@5 among the filled is taken."
+            "where that is less, since it must hold on questions that did not decide, too; a hollow one does not. What "
+            "forgets too much is not asked in its domain, and what falls clearly on the first questions not on the "
+            "others. The search ends where the student itself is no better than a merge inside by more than chance."
         )
     blocks: Blocks = [("p", text), ("table", gate_lines(gate)), ("charts", figures)]
     if points:
-        table = [["model", "dev MRR@5", *points[0]["changes"], "inside", "taken"]]
+        table = [["model", "MRR@5", *points[0]["changes"], "items", "inside", "taken"]]
         for point in points:
             changes = [f"{value:+.4f}" for value in point["changes"].values()]
             verdicts = ["yes" if point[name] else "no" for name in ("inside", "chosen")]
-            table.append([point["name"], f"{point['domain']:.3f}", *changes, *verdicts])
+            domain = "" if point["domain"] is None else f"{point['domain']:.3f}"
+            table.append([point["name"], domain, *changes, f"{point['items']:,}", *verdicts])
         blocks.append(("fold", ("All models that were measured", [("table", table)], "")))
     return blocks
 
@@ -138,12 +140,14 @@ def _trade_off(gate: Mapping[str, Any]) -> str:
     roles = [[name for name, found in gate["sets"].items() if found["role"] == role] for role in gate["change"]]
     marks = []
     for point in gate["points"]:
+        if point["domain"] is None:
+            continue
         worst = min(sum(point["changes"][name] for name in names) / len(names) for names in roles)
         kind = "merge" if point["merge"] else "base" if point["name"] == "base" else "student"
         kind = "chosen" if point["chosen"] else kind
         marks.append(charts.Mark(worst, point["domain"], point["name"], kind, not point["inside"]))
     alt = "Domain against forgetting for every model that was measured"
-    return charts.scatter(marks, f"change of {gate['measure']} elsewhere", "MRR@5 on dev", alt, -gate["limit"])
+    return charts.scatter(marks, f"change of {gate['measure']} elsewhere", "MRR@5 in the domain", alt, -gate["limit"])
 
 
 def _where(run: FinishedRun) -> Blocks:

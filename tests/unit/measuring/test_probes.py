@@ -91,17 +91,17 @@ def test_a_report_says_what_the_values_say_and_writes_them(tmp_path: Path) -> No
     assert len(read_trec_run(tmp_path / "nq/adapted.trec")) == 2 * 26
 
 
-def test_what_nobody_has_graded_is_left_out_of_rankings() -> None:
-    graded = replace(RetrievalProbe(DATA, measure="MRR@5"), judged=frozenset({("q1", "a"), ("q2", "b"), ("q2", "c")}))
-    assert graded.values(BASE) == {"q2": 0.5, "q1": 1.0}
-    assert graded.values(STUDENT) == {"q2": 1.0, "q1": 1.0}
-    assert graded.report({"base": BASE})["means"]["base"]["MRR@5"] == 0.75
-
-
-def test_narrowed_to_what_models_rank_first_and_what_is_relevant() -> None:
-    probe = RetrievalProbe(DATA, depth=40).narrowed([Ranking(LETTERS[5:])])
-    assert probe.data.corpus["doc_id"].to_pylist() == sorted({*LETTERS[5:25], "a", "c"})
-    assert probe.data.queries == DATA.queries and probe.depth == 40
+def test_a_screen_is_the_first_queries_on_what_a_model_ranks_first_for_them() -> None:
+    assert RetrievalProbe(DATA).screen(BASE) is None
+    names = [f"q{number:03}" for number in range(400)]
+    links = rows_table("qrels", [(name, LETTERS[number % 26], 1) for number, name in enumerate(names)])
+    many = replace(DATA, queries=dict.fromkeys(names, ""), qrels=links)
+    probe = RetrievalProbe(many, depth=40).screen(Ranking(LETTERS[5:]))
+    assert probe is not None and list(probe.data.queries) == names[:200] and probe.depth == 40
+    # what is relevant to them, and the twenty that the model ranks first
+    links = rows_table("qrels", [(name, LETTERS[number % 2], 1) for number, name in enumerate(names)])
+    small = RetrievalProbe(replace(many, qrels=links)).screen(Ranking(LETTERS[5:]))
+    assert small is not None and small.data.corpus["doc_id"].to_pylist() == sorted({*LETTERS[5:25], "a", "b"})
 
 
 @dataclass(frozen=True)

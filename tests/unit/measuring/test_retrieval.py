@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denizen.data.tables import table
+from denizen.data.tables import rows_table, table
 from denizen.measuring.retrieval import (
     MEASURES,
     compare,
     dcg,
+    graded_by,
     means,
     measure,
     missing_queries,
+    of_graded,
+    write_evaluation,
 )
 
 
@@ -169,3 +172,27 @@ def test_compare_subtracts_the_base_from_the_system_for_each_measure() -> None:
     assert found["MRR@5"].value == pytest.approx(0.25)
     assert found["Recall@5"].value == 0
     assert compare(base, system)["MRR@5"].value == pytest.approx(-0.25)
+
+
+def test_what_nobody_has_graded_is_left_out_and_the_next_passage_takes_its_rank() -> None:
+    run = rows_table("run", [("q", "new", 0.9), ("q", "wrong", 0.8), ("q", "right", 0.7)])
+    judged = rows_table("judgments", [("q", "wrong", 1), ("q", "right", 4)])
+    known = rows_table("qrels", [("q", "right", 1)])
+
+    def mrr(graded: frozenset[tuple[str, str]] | None) -> float:
+        return means(measure(of_graded(run, graded), known, ["q"]))["MRR@5"]
+
+    assert mrr(graded_by(judged)) == 0.5 and mrr(graded_by(None)) == pytest.approx(1 / 3)
+    # a grade that was missing is known
+    more = rows_table("judgments", [("q", "new", 2), ("q", "wrong", 1), ("q", "right", 4)])
+    assert mrr(graded_by(more)) == pytest.approx(1 / 3)
+
+
+def test_an_evaluation_says_what_it_took_together() -> None:
+    corpus = rows_table("corpus", [{"doc_id": f"d{at}", "text": "x", "parent_id": f"p{at // 2}"} for at in range(24)])
+    ids = [f"q{at}" for at in range(24)]
+    known = rows_table("qrels", [(name, f"d{at}", 1) for at, name in enumerate(ids)])
+    right = rows_table("run", [(name, f"d{at}", 1.0) for at, name in enumerate(ids)])
+    found = write_evaluation(None, {"base": right, "bm25": right, "adapted": right}, known, ids, corpus)
+    assert found["grouped"] == {"by": "document", "groups": 12}
+    assert set(found["over_bm25"]) == {"base", "adapted"} and found["over_bm25"]["adapted"]["MRR@5"]["p"] == 1

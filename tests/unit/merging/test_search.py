@@ -34,11 +34,11 @@ class Square:
 
     def search(self, best: int = 2, rounds: int = 2, evaluations: int = 9) -> list[Point]:
         student = _point(f"round {best}", 0.5 + 0.4 * self.top, -self.most)
-        return search(self.measure, student, best, rounds, evaluations, 1, better)
+        return search(self.measure, student, best, rounds, evaluations, 1, as_good_as(student))
 
 
-def better(first: Point, second: Point) -> bool:
-    return (first.domain or 0.0) > (second.domain or 0.0)
+def as_good_as(student: Point):
+    return lambda point: (point.domain or 0.0) >= (student.domain or 0.0)
 
 
 def test_the_next_weight_is_guessed_and_the_search_ends_where_the_student_is_no_better() -> None:
@@ -68,7 +68,7 @@ def test_a_guess_that_was_too_bold_is_taken_back() -> None:
     # the student itself seems harmless enough for 15/16, and every merge forgets ten times as much
     line = Square(0.41, top=0.1)
     student = _point("round 1", 0.9, -0.041)
-    points = search(line.measure, student, 1, 1, 9, 1, better)
+    points = search(line.measure, student, 1, 1, 9, 1, as_good_as(student))
     weights = [point.candidate.recipe.weights[0] for point in points if point.candidate]
     # sqrt(.032 / .41) is .279
     assert weights[:2] == [0.875, 0.25] and points[1].inside
@@ -83,7 +83,8 @@ def test_where_nothing_is_inside_only_the_method_with_a_distance_of_its_own_is_t
     def measure(candidate: Candidate) -> Point:
         return _point(candidate.name, None, -1.0, candidate)
 
-    points = search(measure, _point("round 1", 0.9, -1.0), 1, 2, 9, 1, better)
+    student = _point("round 1", 0.9, -1.0)
+    points = search(measure, student, 1, 2, 9, 1, as_good_as(student))
     assert not any(point.inside for point in points)
     assert points[-1].name == "model_stock of rounds 1, 2" and len(points) <= 5
     assert recommended(points, None) is None

@@ -23,7 +23,7 @@ from denizen.engine.step import Call
 from denizen.recipes.adapt import adapt
 from denizen.recipes.adapted import Brought
 from denizen.recipes.config import SETTINGS, SUPERVISIONS, AdaptConfig
-from denizen.reports.package import package
+from denizen.reports.package import ship
 from denizen.supervision.synthesis import STYLES
 
 Calls = Mapping[str, Call[Any]]
@@ -47,7 +47,7 @@ class World:
         """Place to call, as a run would make them."""
         run = Pipeline(self.folder / "run", planning=True)
         found = adapt(run, self.config, self.brought)
-        run(package, chosen=found[0].final, card=Value("", found[0].test.place))
+        ship(run, found[0], Value("", found[0].test.place))
         return run.calls
 
     def changed(self, **settings: Any) -> World:

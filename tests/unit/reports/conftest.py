@@ -14,6 +14,14 @@ from denizen.llm.replies import Replies, StoredReply
 CHANGE = {"value": 0.25, "low": 0.1, "high": 0.4, "p": 0.02}
 METRICS: dict[str, Any] = {
     "schema": 1,
+    "shipped": {
+        "name": "adapted",
+        "model": "adapted",
+        "why": "it is better",
+        "means": {"MRR@5": 1.0},
+        "difference": {"MRR@5": CHANGE},
+        "difference_bm25": {"MRR@5": CHANGE},
+    },
     "base": {"MRR@5": 0.75},
     "bm25": {"MRR@5": 0.5},
     "adapted": {"MRR@5": 1.0},
@@ -23,6 +31,25 @@ METRICS: dict[str, Any] = {
     "queries": 2,
     "best_round": 1,
     "dev": [{"MRR@5": 0.5}, {"MRR@5": 0.75}],
+    "grouped": {"by": "document", "groups": 2},
+    "decided": {
+        "round": {
+            "queries": 2,
+            "groups": 2,
+            "by": "cross-fitting",
+            "MRR@5": [0.5, 0.75],
+            "must_prove": True,
+            "gains": [CHANGE],
+        },
+        "fusion": {
+            "fusion": "convex",
+            "weights": [0.3, 0.7],
+            "taken": False,
+            "gain": CHANGE,
+            "MRR@5": {"alone": 0.75, "fused": 0.8},
+            "queries": 2,
+        },
+    },
     "data": {
         "passages": 3,
         "documents": 2,

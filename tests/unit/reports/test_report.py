@@ -103,7 +103,7 @@ def test_the_trade_off_shows_the_worse_of_the_roles_and_what_was_taken(run: Path
         "two": {**found, "role": "general"},
         "law": {**found, "role": "neighbour"},
     }
-    point = {"name": "round 1", "domain": 0.5, "inside": False, "merge": None, "chosen": False}
+    point = {"name": "round 1", "domain": 0.5, "items": 9, "inside": False, "merge": None, "chosen": False}
     point |= {"changes": {"one": -0.5, "two": 0.25, "law": 0.125}}
     merged = {**point, "name": "linear 0.5", "merge": {"rounds": [1]}, "inside": True, "chosen": True}
     gate = {"met": False, "limit": 0.005, "measure": "nDCG@10", "change": {"general": 0, "neighbour": 0}}

@@ -13,6 +13,7 @@ from denizen.data.artifacts import Corpus, Model, Qrels, Queries
 from denizen.data.tables import read_table
 from denizen.engine.errors import InputError
 from denizen.engine.step import Partial
+from denizen.measuring.fusion import Fused
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.index import Index, embed
@@ -26,7 +27,7 @@ WORDS = ["gout", "lupus", "fever", "pain", "drug", "dose", "child", "symptom"]
 ASKED = ["gout", "lupus", "fever"]
 
 
-def _test(folder: Path, model: Path, url: str, **limits: Any) -> Any:
+def _test(folder: Path, model: Path, url: str, *, hybrid: bool = False, **limits: Any) -> Any:
     corpus = [{"doc_id": f"d{at}", "text": f"all about {word}."} for at, word in enumerate(WORDS)]
     queries = [{"query_id": f"q{at}", "text": f"what is {word}?", "split": "test"} for at, word in enumerate(ASKED)]
     queries.append({"query_id": "t", "text": "what is dose?", "split": "train"})
@@ -48,9 +49,16 @@ def _test(folder: Path, model: Path, url: str, **limits: Any) -> Any:
         systems={"base": base, "adapted": base},
         base_index=index,
         index=index,
+        fused=_fused(folder / "fused", hybrid),
         pairs=stored(Qrels, folder / "in/qrels.parquet", pairs),
         **texts,
     )
+
+
+def _fused(folder: Path, taken: bool) -> Fused:
+    folder.mkdir(exist_ok=True)
+    (folder / "fusion.json").write_text(json.dumps({"fusion": "convex", "weights": [1.0, 0.0]}))
+    return Fused(folder, "digest", {"taken": taken})
 
 
 def _words(body: dict[str, Any]) -> tuple[str, str]:
@@ -115,3 +123,11 @@ def test_a_test_without_any_answer_stops_the_run(tiny_encoder: Path, tmp_path: P
         pytest.raises(InputError, match="of 3 test queries 3 could be graded, and none of them has an answer graded 4"),
     ):
         _test(tmp_path, tiny_encoder, server.url)
+
+
+def test_a_hybrid_that_is_shipped_is_graded_and_measured_beside_the_others(tmp_path: Path, tiny_encoder: Path) -> None:
+    with ScriptedServer(_grade) as server:
+        found = _test(tmp_path, tiny_encoder, server.url, hybrid=True)
+    assert set(found["means"]) == {"base", "bm25", "adapted", "hybrid"}
+    # all its weight is that of BM25
+    assert found["means"]["hybrid"] == found["means"]["bm25"]

@@ -22,7 +22,7 @@ from denizen.llm.client import LLM
 from denizen.llm.replies import Replies
 from denizen.retrievers.backends import Vectors
 from denizen.supervision.synthesis import STYLES, Expert, expert_calls, read_styles, tasks
-from tests.llm_server import ScriptedServer, Status
+from tests.llm_server import ScriptedServer
 
 
 def corpus_of(documents: dict[str, int], domain: str = "", chars: int = 120) -> pa.Table:
@@ -146,7 +146,8 @@ def test_an_expert_stops_at_its_part_of_the_budget_and_names_what_it_left_out(tm
 
 
 def test_failed_calls_are_returned_beside_what_came(tmp_path: Path) -> None:
-    with ScriptedServer(lambda body: json.dumps({"questions": ["x", "y"]}), faults={1: Status(400)}) as server:
+    replies_of = iter(["no questions", *[json.dumps({"questions": ["x", "y"]})] * 9])
+    with ScriptedServer(lambda body: next(replies_of)) as server:
         found, replies = expert(tmp_path, server.url).write(EXAMPLES, "", 6, None, lambda count: None)
     assert {query.text for query in found} == {"x", "y"}
     assert sum(isinstance(reply, Failure) for reply in replies) == 1
