@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from denizen.data.formats.dates import date_in
 from denizen.data.formats.rows import BadRows, require_content, table_rows
 from denizen.data.formats.source import SPLITS, Source
 from denizen.data.tables import rows_table
@@ -82,6 +83,7 @@ def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, 
     found: list[str] = []
     documents: dict[str, str] = {}
     queries: list[dict[str, Any]] = []
+    dates: dict[str, str] = {}
     for row in rows:
         found = found or sorted(map(str, row.values))
         columns = columns or next((pair for pair in COLUMNS if set(pair) <= set(row.values)), None)
@@ -94,6 +96,8 @@ def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, 
         doc_id = documents.setdefault(answer.strip(), f"{row.prefix}d{number}")
         asked = {"query_id": f"{row.prefix}q{number}", "text": " ".join(question.split())}
         queries.append({**asked, "split": row.split, "source_doc_id": doc_id, "origin": "source"})
+        if date := date_in(row.values):
+            dates[asked["query_id"]] = date
     if found and columns is None:
         raise InputError(
             f"{name} has the columns {found}; pairs need {_WANTED}, and documents without questions a --teacher"
@@ -104,7 +108,7 @@ def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, 
     corpus = ({"doc_id": doc_id, "title": "", "text": text, "source": name} for text, doc_id in documents.items())
     links = ((row["query_id"], row["source_doc_id"], 1) for row in queries)
     tables = rows_table("corpus", corpus), rows_table("queries", queries), rows_table("qrels", links)
-    return Source(*tables, cut=True, bad_rows=bad.rows, parts_left_out=left_out)
+    return Source(*tables, cut=True, bad_rows=bad.rows, parts_left_out=left_out, query_dates=dates)
 
 
 def _pair_problem(row: _Row, columns: tuple[str, str] | None) -> str:

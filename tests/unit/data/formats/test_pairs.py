@@ -329,3 +329,11 @@ def test_the_ids_of_a_dataset_with_splits_begin_with_the_split(tmp_path, own_cac
 def test_the_ids_of_a_dataset_of_one_part_are_those_of_a_file(tmp_path, own_cache):
     own_cache.DatasetDict({"train": own_cache.Dataset.from_list(rows_of())}).save_to_disk(tmp_path / "saved")
     assert read_dataset(str(tmp_path / "saved")).queries["query_id"].to_pylist() == ["q1", "q2"]
+
+
+def test_the_date_of_a_pair_is_that_of_its_query(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_bytes(
+        json_lines([{**row, "date": day} for row, day in zip(rows_of(), ("2026-01-02", None), strict=True)])
+    )
+    assert read_pairs(path).query_dates == {"q1": "2026-01-02"}
