@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from denizen.api import adapt
     from denizen.recipes.config import AdaptConfig
     from denizen.recipes.evaluate import evaluate
+    from denizen.recipes.search import load_retriever
 
 __version__ = "0.1.0"
-__all__ = ["AdaptConfig", "adapt", "evaluate"]
+__all__ = ["AdaptConfig", "adapt", "evaluate", "load_retriever"]
 
 _HOMES = {
     "AdaptConfig": "denizen.recipes.config",
     "adapt": "denizen.api",
     "evaluate": "denizen.recipes.evaluate",
+    "load_retriever": "denizen.recipes.search",
 }
 
 

@@ -14,13 +14,14 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import write_json
 from denizen.engine.pipeline import Pipeline, records
 from denizen.engine.progress import Progress, Silent
-from denizen.engine.redo import matches, open_redo, stopped_redo
+from denizen.engine.redo import no_step, open_redo, stopped_redo
 from denizen.engine.run_folder import check_store, held
 from denizen.engine.step import Context
 from denizen.recipes.adapt import adapt as adapt_recipe
 from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.recipes.document_source import documents_of
+from denizen.recipes.left_out import left_out
 from denizen.recipes.run_folder import check_config, llm_of, read_config, store_of
 from denizen.supervision.taught import Taught
 
@@ -67,7 +68,7 @@ def adapt(
         check_config(out, config, redo)
         if not (out / "corpus").exists():
             # a model that cannot be used is better known before the corpus is read
-            _check_models(config, base, sets)
+            _check_models(config, base, guide, sets)
         if isinstance(config.supervision, Taught):
             given = documents_of(config, out, progress)
         else:
@@ -138,11 +139,11 @@ def _models(config: AdaptConfig, sets: Sequence[Parts]) -> tuple[Path, Path | No
     return base, guide if config.loss == "gist" else None
 
 
-def _check_models(config: AdaptConfig, base: Path, sets: Sequence[Parts]) -> None:
+def _check_models(config: AdaptConfig, base: Path, guide: Path | None, sets: Sequence[Parts]) -> None:
     from denizen.merging.methods import check_base
-    from denizen.retrievers.loading import load_encoder
+    from denizen.retrievers.loading import check_trainable
 
-    load_encoder(base)
+    check_trainable(base, config.loss, guide)
     if sets and config.merge_evaluations:
         check_base(base)
 
@@ -222,6 +223,10 @@ class _Adapting:
         write_json(self.out / "metrics.json", metrics)
         report(self.out)
         self.run.redo.end()
+        choices = [each.choice for each in found]
+        if redo and (wrong := no_step(redo, self.run.calls, left_out(self.config, self.brought, choices))):
+            # what dev would choose was not known before
+            raise InputError(f"{wrong}. All else is done, and the results are in {self.out}")
         return metrics
 
     def _recipe(self, run: Pipeline) -> None:
@@ -233,9 +238,9 @@ class _Adapting:
     def _check_redo(self, redo: str | None) -> None:
         if redo is None:
             return
-        places = self.run.plan(self._recipe)
-        if not any(matches(place, redo) for place in places):
-            raise InputError(f"there is no step {redo!r} to redo; there are {', '.join(places)}")
+        planned = self.run.plan(self._recipe)
+        if wrong := no_step(redo, planned, left_out(self.config, self.brought, planned.values())):
+            raise InputError(wrong)
 
     def _say_plan(self) -> None:
         if (self.out / "metrics.json").is_file():

@@ -22,6 +22,8 @@ from tests.conftest import WORDS
 
 SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "easy_negative_ranks": "16-20"}
 SETTINGS |= {"hard_positive_ranks": "6-20", "precision": "fp32", "learning_rate": 1e-3, "baselines": False}
+# five times the rounds more: test_cross_fitting does that once
+SETTINGS |= {"cross_fitting": False}
 # compiling a model for a faster backend takes longer than all that is embedded here
 SETTINGS |= {"backend": "torch"}
 

@@ -82,14 +82,20 @@ def test_the_card_names_every_setting_and_no_path(finished: Finished, pairs: Pat
     assert str(pairs.parent) not in card and str(tiny_encoder.parent) not in card
 
 
-def test_a_model_that_cannot_be_loaded_is_known_before_the_corpus_is_read(
+def test_a_model_that_cannot_be_used_is_known_before_the_corpus_is_read(
     pairs: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import BoW
+
     shutil.copytree(tiny_encoder, tmp_path / "broken")
     (tmp_path / "broken/model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(InputError, match="cannot be loaded"):
-        adapt(AdaptConfig(str(pairs), model=str(tmp_path / "broken"), **SETTINGS), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    words = SentenceTransformer(modules=[BoW(["gout", "fever"])], device="cpu")
+    words.save_pretrained(str(tmp_path / "words"), create_model_card=False)
+    for name, why in (("broken", "model.safetensors is damaged"), ("words", "no weights that can be trained")):
+        with pytest.raises(InputError, match=why):
+            adapt(AdaptConfig(str(pairs), model=str(tmp_path / name), **SETTINGS), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 def test_the_model_loads_with_plain_sentence_transformers(finished: Finished) -> None:

@@ -13,6 +13,9 @@ from sentence_transformers import SentenceTransformer
 from denizen.api import adapt
 from denizen.engine.errors import ChangedError, InputError
 from denizen.engine.pipeline import records
+from denizen.engine.settings import Params
+from denizen.engine.step import Context
+from denizen.measuring.students import choose
 from denizen.recipes.config import AdaptConfig
 
 from .conftest import SETTINGS, Command, Heard, Killer, assert_same, resumptions
@@ -131,6 +134,34 @@ def test_a_step_to_redo_that_there_is_not_is_refused_naming_those_there_are(
         adapt(config, out, redo="minning")
     assert str(refused.value) == f"there is no step 'minning' to redo; there are {', '.join(STEPS)}"
     assert there or not out.exists()
+
+
+def test_a_gate_to_redo_that_there_is_not_is_refused_saying_why(
+    short: Short, copy: Path, forgettable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, config = short
+    before = state(copy)
+    with pytest.raises(InputError, match=r"no step 'gate' to redo \(no --general or --neighbour set is given\)"):
+        adapt(config, copy, redo="gate")
+    assert state(copy) == before
+    # with sets, what dev chooses decides on it; where that is not known before, it is said at the end
+    gated = config.changed(general=(str(forgettable),), near_base=0.0, merge_evaluations=0)
+    known, chosen = choose.function, (copy / "choice").rename(copy / ".choice")
+
+    def the_base(out: Path, params: Params, ctx: Context, **inputs: Any) -> Any:
+        return known(out, params, ctx, **{**inputs, "runs": inputs["runs"][:1] * len(inputs["runs"])})
+
+    monkeypatch.setattr(choose, "function", the_base)
+    why = r"no step 'gate' to redo \(the base is the best on dev, and no student is taken\); there are corpus, .*model"
+    with pytest.raises(InputError, match=f"{why}. All else is done, and the results are in {copy}$"):
+        adapt(gated, copy, redo="gate")
+    assert chosen.is_dir() and not (copy / "redo.json").exists()
+    assert json.loads((copy / "metrics.json").read_text())["best_round"] == 0
+    before = state(copy)
+    with pytest.raises(InputError, match=f"{why}$"):
+        adapt(gated, copy, redo="gate")
+    assert state(copy) == before
+    assert worked(gated, copy) == []
 
 
 def test_a_redo_that_was_killed_goes_on_where_it_was_and_ends_like_one_that_was_not(

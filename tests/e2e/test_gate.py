@@ -154,6 +154,18 @@ def test_a_search_that_was_stopped_measures_no_merge_twice(
     assert len(measured) == 3 + len(merges) - 2 + 1
 
 
+def test_a_gate_of_a_run_s_model_gives_the_run_s_own_figures(
+    gated: Gated, tiny_encoder: Path, forgettable: Path, tmp_path: Path
+) -> None:
+    out, report = gated
+    settings = {"general": [str(forgettable)], "forgetting_limit": 0.1, "backend": "torch", "precision": "fp32"}
+    shutil.copytree(out / "model", tmp_path / "model")
+    for model in (out / "model", tmp_path / "model"):
+        found = gate(str(model), str(tiny_encoder), **settings)
+        assert (found["seed"], found["seed_from"]) == (report["config"]["seed"], "run")
+        assert found["change"] == pytest.approx(report["gate"]["change"]) and found["met"] == report["gate"]["met"]
+
+
 def test_gate_and_merge_as_commands(
     gated: Gated,
     tiny_encoder: Path,

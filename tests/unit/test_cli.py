@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from denizen import __version__, cli
+from denizen.data.tables import table
 from denizen.engine.errors import LeakError
 from denizen.recipes.config import SETTINGS
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.searchable import write_searchable
 
 PAIRS = '{"question": "what is gout", "answer": "a disease"}\n'
 
@@ -37,7 +40,7 @@ def test_every_setting_is_an_option_of_adapt(
 
 
 @pytest.mark.parametrize(
-    "command", ["gate", "evaluate", "report", "explain", "audit", "pool", "retry", "merge", "demo"]
+    "command", ["gate", "evaluate", "report", "explain", "audit", "pool", "retry", "merge", "demo", "search"]
 )
 def test_every_command_can_be_quiet_give_json_and_show_where_it_failed(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -58,7 +61,7 @@ def test_settings_that_are_not_given_are_left_to_the_recipe(monkeypatch: pytest.
     monkeypatch.setattr("denizen.recipes.gate.gate", gate)
     assert run(monkeypatch, "gate", "M", "--base", "B", "--general", "one", "--general", "two", "--quiet") == 0
     assert type(given.pop("progress")).__name__ == "Silent"
-    assert given == {"model": "M", "base": "B", "general": ["one", "two"], "out": None, "store": ""}
+    assert given == {"model": "M", "base": "B", "general": ["one", "two"], "seed": None, "out": None, "store": ""}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,9 @@ def test_settings_that_are_not_given_are_left_to_the_recipe(monkeypatch: pytest.
     [
         (["adapt", "nowhere.jsonl", "--out", "run"], "'nowhere.jsonl' does not exist"),
         (["adapt", "pairs.jsonl"], "--out"),
+        (["search", ".", "gout"], "holds no retriever with its corpus"),
+        (["search", "nowhere", "gout"], "nowhere does not exist"),
+        (["search", ".", "gout", "--top-k", "0"], "--top-k"),
         (["adapt", "pairs.jsonl", "--out", "run", "--rounds", "0"], "rounds is 0; it must be between 1 and 10"),
         (["adapt", "pairs.jsonl", "--out", "run", "--loss", "mse"], "loss is 'mse'; it must be one of"),
         (["adapt", "pairs.jsonl", "--out", "run", "--preset", "best"], "preset 'best' is unknown"),
@@ -182,6 +188,22 @@ def test_json_goes_to_standard_output_alone(
     assert run(monkeypatch, "evaluate", str(tiny_encoder), "--data", str(folder), "--out", str(out)) == 2
     assert "is not empty and holds no evaluation of denizen" in capsys.readouterr().err
     assert json.loads((out / "metrics.json").read_text()) == {"schema": 1, "best_round": 1}
+
+
+def test_search_shows_what_it_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [f"gout\n\x1b[2J hurts{99 * ' much'}", "lupus"]
+    corpus = table("corpus", {"doc_id": ["a", "long-name"], "title": ["Gout", ""], "text": texts})
+    write_searchable(tmp_path / "run/retriever", BM25(), corpus)
+    assert run(monkeypatch, "search", str(tmp_path / "run"), "Gout!", "--top-k", "1") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"  1 +\d\.\d{4}  a  Gout gout \[2J hurts( much)+…", line) and len(line) < 120
+    assert run(monkeypatch, "search", str(tmp_path / "run/retriever"), "lupus", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["query"] == "lupus" and [each["doc_id"] for each in found["passages"]] == ["long-name"]
+    assert run(monkeypatch, "search", str(tmp_path / "run"), "zebra") == 0
+    assert capsys.readouterr().out == "nothing was found; try other words\n"
 
 
 def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from denizen.cli.options import Store, of_adapt, without_effect
 from denizen.cli.printing import in_columns
 
 _ENDPOINT = typer.Option(help="Its endpoint, where it is not the run's (key: JUDGE_API_KEY).")
+_SEED = "Draws what is searched of a large set (default: the seed of the model's run, or 42 where none is known)."
 _PRICES = typer.Option(help="Its prices, as 0.15/0.60.")
 
 
@@ -27,10 +28,10 @@ def evaluate(
 ) -> Told:
     """Measure any bi-encoders, and BM25, on a BEIR folder: every measure, with intervals and p values."""
     from denizen.recipes.evaluate import evaluate
-    from denizen.reports.results import comparison_lines
+    from denizen.reports.results import analyser_lines, comparison_lines
 
     report = evaluate(models, data, split=split, out=out, bm25=bm25, store=store, **settings)
-    return Told(report, in_columns(comparison_lines(report)))
+    return Told(report, [*in_columns(comparison_lines(report)), *analyser_lines(report)])
 
 
 @command("gate", of_adapt("general", "neighbour", "forgetting_limit", "backend", "precision"))
@@ -38,6 +39,7 @@ def gate(
     model: Annotated[str, typer.Argument(help="The model to measure.")],
     *,
     base: Annotated[str, typer.Option(help="The model that it was adapted from.")],
+    seed: Annotated[int | None, typer.Option(help=_SEED)] = None,
     out: Annotated[Path | None, typer.Option(help="Write gate.json into this folder.")] = None,
     store: Store = "",
     **settings: Any,
@@ -46,7 +48,7 @@ def gate(
     from denizen.recipes.gate import gate
     from denizen.reports.results import gate_lines
 
-    report = gate(model, base, out=out, store=store, **settings)
+    report = gate(model, base, seed=seed, out=out, store=store, **settings)
     return Told(report, in_columns(gate_lines(report)), report)
 
 

@@ -80,6 +80,10 @@ class Examples(Table, schema="examples"):
     """What is trained on."""
 
 
+class Folds(Table, schema="folds"):
+    """What each query is held out with."""
+
+
 class Model(Artifact):
     """A model's folder, as the library of its kind loads it."""
 

@@ -160,7 +160,7 @@ class _Divided:
     undated: Sequence[BadRow] = ()
 
 
-@step(version=4, makes=Labelled, name="corpus")
+@step(version=5, makes=Labelled, name="corpus")
 def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
     """Cuts, clusters, splits and guards a source.
 
@@ -168,12 +168,13 @@ def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, 
 
     Raises:
         LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
-        InputError: When a split is missing or empty.
+        InputError: When a split is missing or empty, or no query has a relevant passage.
     """
     found = ctx[Given].load()
-    corpus, asked, qrels = _passages(found, params)
+    corpus, answered, qrels = _passages(found, params)
+    _check_answered(found, answered, params)
     count = len(corpus["parent_id"].unique())
-    divided = _split(asked, qrels, corpus, found, params)
+    divided = _split(answered, qrels, corpus, found, params)
     asked, corpus = divided.rows, divided.corpus
     near: list[Leak] = []
     if params.drop_leaks:
@@ -196,13 +197,13 @@ def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, 
     _write(out, bad, {"corpus": corpus, "queries": queries, "qrels": qrels})
     write_json(out / "leaks.json", [asdict(leak) for leak in (*leaks, *near)])
     left = {"queries_dropped_as_leaks": dropped, "leaks": 0 if params.drop_leaks else len(leaks)}
-    told = _facts(found, divided, bad, len(near))
+    told = _facts(found, divided, answered, bad, len(near))
     facts = {"documents": count, **told, "queries": counts, **left}
     _note(facts, ctx.progress)
     return facts
 
 
-@step(version=7, makes=Unlabelled, name="corpus")
+@step(version=8, makes=Unlabelled, name="corpus")
 def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
     """Cuts and clusters a source without training labels and puts each document, or section, on a side.
 
@@ -230,8 +231,9 @@ def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Ar
     tables = {"corpus": divided.corpus, "documents": divided.rows, "test_queries": kept, "labels": labels}
     _write(out, bad, tables)
     write_json(out / "leaks.json", [asdict(leak) for leak in leaks])
-    facts = _facts(found, divided, bad, len(leaks))
+    facts = _facts(found, divided, queries, bad, len(leaks))
     ctx.progress.note(f"{len(corpus):,} passages of {count:,} documents; split: {facts['split']}")
+    _note_left_out(facts, ctx.progress)
     counts = {"documents": count, "sides": _counts(divided.rows), "labelled_test_queries": len(kept)}
     none = {"queries_dropped_as_leaks": 0, "leaks": 0}
     return {**counts, **facts, **none, "read": dict(given.read)}
@@ -246,13 +248,43 @@ def _passages(found: Source, params: Dividing) -> tuple[pa.Table, pa.Table, pa.T
     return corpus, passages.without_empty(found.queries, qrels), qrels
 
 
-def _facts(found: Source, divided: _Divided, bad: Sequence[BadRow], near: int) -> dict[str, Any]:
-    left = {"parts_left_out": list(found.parts_left_out), "skipped_rows": len(bad)}
+def _check_answered(found: Source, answered: pa.Table, params: Splitting) -> None:
+    own = found.splits if params.split == "auto" else set()
+    empty = sorted(own - set(answered["split"].to_pylist()))
+    if len(answered) and not empty:
+        return
+    where, remedy = "", "adapt to the documents alone with a --teacher"
+    if len(answered):
+        where, remedy = f" of {' and '.join(empty)}", "use --split document to split anew"
+    raise InputError(
+        f"no query{where} has a relevant passage (without one: {_listed(_unanswered(found.queries, answered))}): "
+        "no label there is above 0 and names a document with text. Label what answers a query with 1 or more, "
+        f"or {remedy}"
+    )
+
+
+def _facts(found: Source, divided: _Divided, answered: pa.Table, bad: Sequence[BadRow], near: int) -> dict[str, Any]:
+    left = {
+        "parts_left_out": list(found.parts_left_out),
+        "columns_left_out": list(found.columns_left_out),
+        "skipped_rows": len(bad),
+        "queries_without_relevant": _unanswered(found.queries, answered),
+    }
     how, more = divided.how, dict(divided.facts)
     if near:
         more["near_duplicates_across_time"] = near
         how += f"; {near:,} near-duplicate(s) stand on both sides of a cut, named in leaks.json"
     return {"passages": len(divided.corpus), "split": how, **more, **left}
+
+
+def _unanswered(queries: pa.Table, answered: pa.Table) -> dict[str, int]:
+    """How many queries of each split that the source brings are left out, since nothing is relevant to them."""
+    before, after = (Counter(name or "unsplit" for name in rows["split"].to_pylist()) for rows in (queries, answered))
+    return dict(sorted((before - after).items()))
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {split}" for split, count in counts.items())
 
 
 def _counts(rows: pa.Table) -> dict[str, int]:
@@ -269,13 +301,19 @@ def _write(out: Path, bad: Sequence[BadRow], tables: Mapping[str, pa.Table]) -> 
 
 def _note(facts: Mapping[str, Any], progress: Progress) -> None:
     progress.note(f"{facts['passages']:,} passages of {facts['documents']:,} documents")
-    counts = ", ".join(f"{count:,} {split}" for split, count in facts["queries"].items())
-    progress.note(f"queries: {counts}; split: {facts['split']}")
-    if facts["parts_left_out"]:
-        progress.note(f"parts left out: {', '.join(facts['parts_left_out'])}")
+    progress.note(f"queries: {_listed(facts['queries'])}; split: {facts['split']}")
+    _note_left_out(facts, progress)
     for name in ("skipped_rows", "queries_dropped_as_leaks", "leaks"):
         if facts[name]:
             progress.note(f"{name.replace('_', ' ')}: {facts[name]:,}")
+
+
+def _note_left_out(facts: Mapping[str, Any], progress: Progress) -> None:
+    for what in ("parts", "columns"):
+        if named := facts[f"{what}_left_out"]:
+            progress.note(f"{what} left out: {', '.join(named)}")
+    if counts := facts["queries_without_relevant"]:
+        progress.note(f"queries left out, since no passage is relevant to them: {_listed(counts)}")
 
 
 def _known_sides(corpus: pa.Table, qrels: pa.Table, split_of: Mapping[str, str]) -> dict[str, str]:
@@ -369,11 +407,17 @@ def _told(cut: splitting.TimeSplit) -> str:
 
 
 def given_by(load: Callable[[], Source], source: Source | str, out: Path | None = None) -> Given:
-    """A source that is read already, or a path or id that `load` reads."""
+    """A source that is read already, or a path or id that `load` reads.
+
+    Files are known by their digests. What is no path is the id of a data set, which can change under its name: it is
+    read now, once, and known by what was in it.
+    """
     if isinstance(source, Source):
         return Given(load, content_digest(source))
-    # what is no path is an id, whose name is all that is known of it
-    return Given(load, source_digest(source, out) if Path(source).exists() else {source: json_digest(source)})
+    if Path(source).exists():
+        return Given(load, source_digest(source, out))
+    read = load()
+    return Given(lambda: read, {f"{source} {name}": digest for name, digest in content_digest(read).items()})
 
 
 def source_digest(source: str, out: Path | None = None) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pyarrow as pa
 
-from denizen.data.tables import each, relevant
+from denizen.data.tables import each, irrelevant, relevant
 
 # grades of arXiv 2512.08088: 1 and 2 are no answers, 3 is a part of one and 4 answers fully
 NEGATIVE, POSITIVE = 2, 4
@@ -36,13 +36,15 @@ def related_passages(qrels: pa.Table, corpus: pa.Table, query_ids: Collection[st
 def not_negatives(
     qrels: pa.Table, judgments: pa.Table | None, corpus: pa.Table, query_ids: Collection[str]
 ) -> dict[str, frozenset[str]]:
-    """`related_passages`, and what a teacher has said of them, if one has looked.
+    """`related_passages`, and what a teacher has said of them, or labels where none has looked.
 
-    A passage that was graded 1 or 2 may be a negative, whatever document it comes from; one with grade 3 never.
+    A passage that was graded 1 or 2, or is labelled irrelevant, may be a negative, whatever document it comes from and
+    whatever it resembles; one with grade 3 never.
     """
     related = related_passages(qrels, corpus, query_ids)
     if judgments is None:
-        return related
+        labelled = irrelevant(qrels)
+        return {query_id: found.difference(labelled.get(query_id, ())) for query_id, found in related.items()}
     wrong: dict[str, set[str]] = {}
     unsure: dict[str, set[str]] = {}
     for row in judgments.to_pylist():

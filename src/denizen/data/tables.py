@@ -40,7 +40,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "queries": _schema("query_id text domain split source_doc_id origin"),
     "qrels": _schema("query_id doc_id relevance:int"),
     "run": _schema("query_id doc_id score:float"),
-    # the role is "positive" (known relevant) or "negative" (nothing known or suspected speaks for it)
+    # the role is "positive" (known relevant), "irrelevant" (known to be that) or "negative" (nothing known or suspected
+    # speaks for it)
     "candidates": _schema("query_id doc_id rank:int score:float retriever role"),
     # what a teacher says of a candidate: a grade from 1 to 4, or a score in [0, 1] (cross-encoder); prompt_hash is the
     # call that it comes from, a key of the store of replies
@@ -57,6 +58,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "texts": _schema("doc_id title text domain source language metadata repaired:int"),
     # what was read and is not in the corpus, and why
     "dropped_texts": _schema("doc_id text source reason"),
+    # which part of the labelled queries a query is held out with, where all of them decide
+    "folds": _schema("query_id fold:int"),
     "metrics": _schema("measure query_id value:double"),
     "failures": _schema("stage key error raw"),
 }
@@ -164,6 +167,15 @@ def relevant(qrels: pa.Table) -> dict[str, dict[str, int]]:
     for query_id, doc_id, grade in each(qrels, "query_id", "doc_id", "relevance"):
         if grade > 0:
             found.setdefault(query_id, {})[doc_id] = grade
+    return found
+
+
+def irrelevant(qrels: pa.Table) -> dict[str, list[str]]:
+    """Qrels as query_id -> the doc_ids judged irrelevant (relevance 0 or less), in the table's order."""
+    found: dict[str, list[str]] = {}
+    for query_id, doc_id, grade in each(qrels, "query_id", "doc_id", "relevance"):
+        if grade <= 0:
+            found.setdefault(query_id, []).append(doc_id)
     return found
 
 

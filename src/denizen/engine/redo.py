@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,3 +88,18 @@ def open_redo(folder: Path, asked: str | None, known: Mapping[str, Mapping[str, 
 def matches(place: str, asked: str) -> bool:
     """Whether a place is meant by "round-0/run", "run" or "round-0", in every scope around it."""
     return f"/{asked}/" in f"/{place}/"
+
+
+def no_step(asked: str, places: Iterable[str], left_out: Mapping[str, str]) -> str:
+    """What is wrong with asking for a step that a run does not call, and which there are; empty where it calls one.
+
+    Args:
+        asked: A place, a step's name, or a scope.
+        places: The steps that the run calls, in order.
+        left_out: Place of a step that it does not call to the reason.
+    """
+    if any(matches(place, asked) for place in places):
+        return ""
+    reasons = dict.fromkeys(reason for place, reason in left_out.items() if matches(place, asked))
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    return f"there is no step {asked!r} to redo{why}; there are {', '.join(places)}"

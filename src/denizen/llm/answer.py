@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pydantic
 
-Kind = Literal["refusal", "empty", "truncated", "unparsable", "schema", "transport", "budget"]
+Kind = Literal["refusal", "empty", "truncated", "unparsable", "schema", "context", "transport", "budget"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Answer:
     Args:
         key: Digest of what was asked.
         value: The reply as the object that was asked for.
-        text: The reply as it came.
+        text: The reply as it came, with its thinking.
         logprob: Mean log-probability of its tokens, None where the endpoint gives none.
         cost: What the call cost when it was made, None when the price was not known.
     """
@@ -58,8 +58,8 @@ class Failure:
 
     Args:
         key: Digest of what was asked.
-        kind: refusal, empty, truncated, unparsable or schema (a reply that is of no use), transport (no reply came) or
-            budget (not asked).
+        kind: refusal, empty, truncated, unparsable or schema (a reply that is of no use), context (a reply to a part of
+            the prompt), transport (no reply came) or budget (not asked).
         message: What is wrong.
         raw: The reply as it came, or nothing.
     """

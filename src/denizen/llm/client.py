@@ -25,6 +25,7 @@ from denizen.llm.budget import Budget, Spending, worst_prompt_tokens
 from denizen.llm.endpoint import ChatEndpoint, Completion, Trouble, response_format
 from denizen.llm.parsing import parse_reply
 from denizen.llm.replies import TRANSPORT, Replies, StoredReply
+from denizen.llm.whole_prompt import cut_prompt
 
 if TYPE_CHECKING:
     import openai
@@ -32,12 +33,20 @@ if TYPE_CHECKING:
 
 # of one prompt; with the pauses between them they take 15 to 30 seconds of a server that is down
 _TRIES = 6
+# of them with the whole request, before an error of the server is put down to a part of it
+_WHOLE_TRIES = 3
 # seconds
 _LONGEST_BACKOFF = 30.0
 # prompts that were lost one after the other before the endpoint is given up
 _LOST_IN_A_ROW = 10
 # replies of no use, and none of any, before a model is given up
 _USELESS = 20
+# what to do about them by the kind of the last one; of a cut prompt the message says it
+_REMEDIES = {
+    "truncated": " Then raise --thinking-tokens, or take a model that does not think before it answers;",
+    "context": " Then",
+}
+_REMEDY = " Then see the raw replies in the store, and take a model that keeps to JSON;"
 
 
 class LLM:
@@ -182,6 +191,10 @@ class _Job:
     # of the last try: what was sent, and when
     sent: dict[str, Any] = field(default_factory=dict)
     began: float = 0.0
+    # what the whole request came to, what is left out of the next one, and what still may be
+    whole: Trouble | None = None
+    without: frozenset[str] = frozenset()
+    trials: deque[frozenset[str]] = field(default_factory=deque)
 
 
 @dataclass
@@ -225,14 +238,9 @@ class _Asking:
         self.useless += outcome.kind not in ("budget", TRANSPORT)
         if self.proven or self.useless < _USELESS:
             return
-        remedy = (
-            "raise --thinking-tokens, or take a model that does not think before it answers"
-            if outcome.kind == "truncated"
-            else "see the raw replies in the store, and take a model that keeps to JSON"
-        )
         raise InputError(
             f"{self.stage}: the first {self.useless} replies of {self.llm.model} were of no use; the last one: "
-            f"{outcome.message}. Then {remedy}; `denizen retry RUN` goes on"
+            f"{outcome.message}.{_REMEDIES.get(outcome.kind, _REMEDY)} `denizen retry RUN` goes on"
         )
 
     async def _next(self) -> _Job | None:
@@ -274,14 +282,27 @@ class _Asking:
                 return self._keep(job, outcome)
             delay = 0.0
             if outcome.dropped:
+                job.whole, job.without = None, frozenset()
                 continue
             tries += 1
-            if not outcome.again or tries == _TRIES:
-                return self._lost(job, outcome)
+            if not self._tries_less(job, outcome, tries) and (not outcome.again or tries >= _TRIES):
+                return await self._given_up(job, job.whole if job.whole and not job.whole.again else outcome)
             if outcome.delay:
                 self.resume_at = max(self.resume_at, time.monotonic() + outcome.delay)
-            else:
+            elif outcome.again:
                 delay = min(_LONGEST_BACKOFF, self.llm.backoff * 2 ** (tries - 1) * random.uniform(1, 2))
+
+    def _tries_less(self, job: _Job, trouble: Trouble, tries: int) -> bool:
+        """Whether the next try leaves out what may be at fault; an error that may pass is given time to pass first."""
+        if not job.whole:
+            if not trouble.trials or (trouble.again and tries < _WHOLE_TRIES):
+                return False
+            job.whole, job.trials = trouble, deque(trouble.trials)
+        elif trouble.again and not job.whole.again:
+            # of another kind than what is being looked into: the same once more
+            return False
+        job.without = job.trials.popleft() if job.trials else frozenset()
+        return bool(job.without)
 
     async def _pause(self, delay: float) -> None:
         """Waits for one's own time and for the time that the endpoint has set for all, unless everything stops."""
@@ -291,19 +312,21 @@ class _Asking:
                 await asyncio.wait_for(self.stop.wait(), left)
 
     async def _call(self, job: _Job) -> Completion | Trouble:
-        job.sent, job.began = self.llm.endpoint.sent(job.body), time.monotonic()
+        job.sent, job.began = self.llm.endpoint.parameters.sent(job.body, job.without), time.monotonic()
         try:
             outcome = await self.llm.endpoint.call(self.client, job.sent)
         except asyncio.CancelledError:
             self._store(job, job.tokens, failure=TRANSPORT, message="interrupted before the reply came")
             raise
         if isinstance(outcome, Trouble) and outcome.paid:
-            self._store(job, job.tokens, failure=TRANSPORT, message=outcome.message)
+            self._store(job, job.tokens, failure=TRANSPORT, message=outcome.message, text=outcome.raw)
         return outcome
 
     def _keep(self, job: _Job, reply: Completion) -> Answer | Failure:
         self.replied, self.lost_in_a_row = True, 0
-        told = {"text": reply.text, "finish_reason": reply.finish_reason, "refusal": reply.refusal}
+        self.llm.endpoint.parameters.learn(job.sent, job.without, job.body)
+        told = {"text": reply.rest or reply.text, "finish_reason": reply.finish_reason, "refusal": reply.refusal}
+        told |= _no_answer(job.prompt, reply)
         row = self._store(job, reply.tokens or job.tokens, logprob=reply.logprob, **told)
         return self.llm.outcome(job.prompt, row)
 
@@ -330,7 +353,10 @@ class _Asking:
         self._settle(job, used)
         return row
 
-    def _lost(self, job: _Job, trouble: Trouble) -> Failure:
+    async def _given_up(self, job: _Job, trouble: Trouble) -> Failure:
+        if trouble.hopeless:
+            remedy = await self.llm.endpoint.remedy(self.client, trouble.status)
+            raise InputError(f"{trouble.message}; {remedy}")
         # a prompt that the endpoint refuses may be the fault of that prompt, once others were answered
         self.lost_in_a_row += trouble.again or not self.replied
         if self.lost_in_a_row >= _LOST_IN_A_ROW:
@@ -338,7 +364,17 @@ class _Asking:
                 f"{self.lost_in_a_row} prompts in a row got no reply; the last time: {trouble.message}. See that the "
                 "server runs and takes such prompts; nothing that came is lost: run the same command again then"
             )
-        return Failure(job.key, "transport", trouble.message, "")
+        return Failure(job.key, "transport", trouble.message, trouble.raw)
+
+
+def _no_answer(prompt: Prompt, reply: Completion) -> dict[str, str]:
+    """Failure and message of a reply that is none to the prompt, whatever its text."""
+    if reply.tokens and (problem := cut_prompt(prompt.messages, reply.tokens[0] + reply.cached)):
+        return {"failure": "context", "message": problem}
+    if reply.rest and not reply.refusal:
+        kind = "truncated" if reply.finish_reason == "length" else "empty"
+        return {"failure": kind, "message": "answered nothing that is text; the raw reply says what came"}
+    return {}
 
 
 def _unpaid(job: _Job) -> Failure:

@@ -1,8 +1,4 @@
-"""One call of an OpenAI-compatible chat endpoint: what is sent, what comes back, and what each error means.
-
-What is optional is sent until the endpoint refuses it, and then left out for the rest of the session: the JSON schema
-of the reply, log-probabilities, the temperature; and max_tokens, which newer hosted models call max_completion_tokens.
-"""
+"""One call of an OpenAI-compatible chat endpoint: what comes back, and what each error means."""
 
 from __future__ import annotations
 
@@ -12,14 +8,15 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from denizen.engine.errors import InputError
+from denizen.llm.parameters import Parameters
 
 if TYPE_CHECKING:
     import openai
@@ -33,17 +30,13 @@ _LONGEST_WAIT = 600.0
 # the names of both httpx and its successor, whichever the SDK uses: nothing had been sent
 _NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
 _AGAIN = {408, 409, 429}
-_UNSUPPORTED = r"(unsupported|not support|not permitted|not allowed|unrecogni[sz]ed|unknown|deprecated|extra_forbidden)"
-
-# what an error says of a parameter that the endpoint will never take; "max_tokens is too large" is no such thing
-_REFUSED = {
-    "logprobs": "logprob",
-    "max_tokens": rf"use .{{0,3}}max_completion_tokens|max_tokens.{{0,20}}{_UNSUPPORTED}"
-    rf"|{_UNSUPPORTED}.{{0,40}}\bmax_tokens",
-    "temperature": rf"temperature.{{0,80}}{_UNSUPPORTED}|{_UNSUPPORTED}.{{0,40}}\btemperature",
-    "response_format": "response_format|json_schema|structured|guided|grammar",
-}
-_NO_SUCH = "not (exist|found|available|supported|loaded)|no such|unknown|invalid|no access"
+# what an error says of a model of another name, and what may also be said of a parameter of this one
+_NO_SUCH = "not (exist|found|loaded)|no such|no access"
+_NOT_WITH_IT = "not (available|supported)|unknown|invalid"
+# characters of a page that is no reply; of one that is, all are kept
+_PAGE = 100_000
+# where servers that take thinking apart put it: vLLM, SGLang, llama.cpp, DeepSeek; Ollama, OpenRouter, newer vLLM
+_THINKING = ("reasoning_content", "reasoning", "thinking")
 
 
 @dataclass(frozen=True)
@@ -51,11 +44,13 @@ class Completion:
     """A reply as it came.
 
     Args:
-        text: What the LLM wrote.
+        text: What the LLM wrote; thinking that came in a field of its own stands before it, within <think>.
         finish_reason: Why it ended.
         refusal: Its refusal field.
         logprob: Mean log-probability of its tokens, or None.
         tokens: Tokens of the messages and of the reply, None where the endpoint does not say.
+        cached: Tokens of the messages that came from a cache; most endpoints count them among `tokens`, some do not.
+        rest: Without any text, what else the message holds, as JSON.
     """
 
     text: str
@@ -63,6 +58,8 @@ class Completion:
     refusal: str
     logprob: float | None
     tokens: tuple[int, int] | None
+    cached: int
+    rest: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,10 @@ class Trouble:
         paid: The call may have been paid for.
         delay: Seconds that the endpoint asks everyone to wait.
         dropped: A parameter was refused, and will not be sent again.
+        trials: What to leave out, try by try, to see whether it is at fault.
+        hopeless: No call can succeed, unless a trial does: the key, the model, the URL or the credit is wrong.
+        status: The HTTP status, 0 without any.
+        raw: What came, where it may have been paid for.
     """
 
     message: str
@@ -82,6 +83,10 @@ class Trouble:
     paid: bool = False
     delay: float = 0.0
     dropped: bool = False
+    trials: Sequence[frozenset[str]] = ()
+    hopeless: bool = False
+    status: int = 0
+    raw: str = ""
 
 
 class ChatEndpoint:
@@ -93,6 +98,9 @@ class ChatEndpoint:
         key_variable: The environment variable with the key.
         timeout: Seconds after which a call is given up, even when bytes are still trickling in.
 
+    Attributes:
+        parameters: What of a request the endpoint takes, as far as calls have shown.
+
     Raises:
         InputError: When the URL is not of the right form.
     """
@@ -100,7 +108,7 @@ class ChatEndpoint:
     def __init__(self, model: str, url: str, key_variable: str, timeout: float) -> None:
         self.model = model
         self.url = _checked(url or os.environ.get("OPENAI_BASE_URL", "") or _HOSTED)
-        self.refused: set[str] = set()
+        self.parameters = Parameters()
         self._key_variable = key_variable
         self._timeout = timeout
 
@@ -131,23 +139,15 @@ class ChatEndpoint:
             http_client=openai.DefaultAsyncHttpxClient(trust_env=not re.match(r"(localhost|::1)$|127\.", host)),
         )
 
-    def sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A request without what the endpoint refuses."""
-        kept = {name: value for name, value in body.items() if name not in self.refused}
-        if "max_tokens" in self.refused:
-            kept["max_completion_tokens"] = body["max_tokens"]
-        return kept
-
     async def call(self, client: openai.AsyncOpenAI, sent: Mapping[str, Any]) -> Completion | Trouble:
         """Makes one call.
 
         Args:
             client: From `open`.
-            sent: A request, as from `sent`.
+            sent: A request.
 
         Raises:
-            InputError: When no call can succeed: the key, the model, the URL or the account's credit is wrong, or the
-                endpoint asks to wait longer than ten minutes.
+            InputError: When the endpoint asks to wait longer than ten minutes.
         """
         import openai
 
@@ -158,13 +158,15 @@ class ChatEndpoint:
         except TimeoutError:
             return Trouble(f"no whole reply within {self._timeout:g} s", again=True, paid=True)
         except openai.APIStatusError as error:
-            return await self._status(client, error, sent)
+            return self._status(
+                error.status_code, error.body or error.response.reason_phrase, sent, error.response.headers
+            )
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             kind = type(cause).__name__
             message = self.hidden(f"no connection to {self.url}, or it broke ({kind}: {cause})")
             return Trouble(message, again=True, paid=kind not in _NEVER_SENT)
-        return self._completion(reply.content)
+        return self._completion(reply.content, sent)
 
     def hidden(self, text: str) -> str:
         """A text without the key, should a server repeat it, and without what UTF-8 cannot hold."""
@@ -176,46 +178,8 @@ class ChatEndpoint:
         # read where it is needed, so that no object carries it about
         return os.environ.get(self._key_variable, "").strip()
 
-    def _completion(self, content: bytes) -> Completion | Trouble:
-        try:
-            body = json.loads(content)
-            choice = body["choices"][0]
-            message = choice["message"]
-            text, finish_reason, refusal = (
-                self.hidden(_text(part))
-                for part in (message.get("content"), choice.get("finish_reason"), message.get("refusal"))
-            )
-            logprob, tokens = _mean_logprob(choice.get("logprobs")), _tokens(body.get("usage"))
-            return Completion(text, finish_reason, refusal, logprob, tokens)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            start = self.hidden(content[:200].decode("utf-8", "replace"))
-            return Trouble(f"{self.url} answered with what is no chat completion: {start!r}", again=True, paid=True)
-
-    async def _status(
-        self, client: openai.AsyncOpenAI, error: openai.APIStatusError, sent: Mapping[str, Any]
-    ) -> Trouble:
-        status, said = error.status_code, self.hidden(_said(error))
-        message = f"{self.url} answered {status}: {said}"
-        if status in (400, 422):
-            # calls under way were sent before another one's refusal was heard, so what counts is what this one sent
-            for name, pattern in _REFUSED.items():
-                if name in sent and (error.param == name or re.search(pattern, said, re.IGNORECASE)):
-                    self.refused.add(name)
-                    return Trouble(message, dropped=True)
-        no_model = status == 400 and self.model in said and re.search(_NO_SUCH, said, re.IGNORECASE)
-        if no_model or status in (401, 402, 403, 404) or error.code in ("insufficient_quota", "model_not_found"):
-            raise InputError(f"{message}; {await self._remedy(client, status)}")
-        if status not in _AGAIN and status < 500:
-            return Trouble(message)
-        delay = retry_after(error.response.headers)
-        if delay > _LONGEST_WAIT:
-            raise InputError(
-                f"{message}; it asks to wait {delay / 60:,.0f} minutes, and more than {_LONGEST_WAIT / 60:g} are not "
-                "waited for. Nothing is lost: run the same command again later"
-            )
-        return Trouble(message, again=True, delay=delay)
-
-    async def _remedy(self, client: openai.AsyncOpenAI, status: int) -> str:
+    async def remedy(self, client: openai.AsyncOpenAI, status: int) -> str:
+        """What to do about an HTTP status without hope."""
         if status in (402, 429):
             return "add credit to the account; nothing is lost: run the same command again then"
         if status in (401, 403):
@@ -228,6 +192,55 @@ class ChatEndpoint:
         return (
             f"see that there is a model {self.model!r}, and that the endpoint is a base URL, which mostly ends in /v1"
         )
+
+    def _completion(self, content: bytes, sent: Mapping[str, Any]) -> Completion | Trouble:
+        try:
+            body = json.loads(content)
+            # a router may have found out too late for a status of its own
+            error = body.get("error") if "choices" not in body else None
+            if error and isinstance(error.get("code"), int) and 400 <= error["code"] < 600:
+                return replace(self._status(error["code"], error, sent, {}), paid=True, raw=self._page(content))
+            choice = body["choices"][0]
+            message = choice["message"]
+            text, finish_reason, refusal = (
+                self.hidden(part)
+                for part in (_written(message), _text(choice.get("finish_reason")), _text(message.get("refusal")))
+            )
+            logprob, tokens = _mean_logprob(choice.get("logprobs")), _tokens(body.get("usage"))
+            rest = "" if text.strip() else self.hidden(_rest(message))
+            return Completion(text, finish_reason, refusal, logprob, tokens, _cached(body.get("usage")), rest)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raw = self._page(content)
+            message = f"{self.url} answered with what is no chat completion: {raw[:200]!r}"
+            return Trouble(message, again=True, paid=True, raw=raw)
+
+    def _page(self, content: bytes) -> str:
+        return self.hidden(content.decode("utf-8", "replace"))[:_PAGE]
+
+    def _status(self, status: int, body: Any, sent: Mapping[str, Any], headers: Mapping[str, str]) -> Trouble:
+        said, fields = self.hidden(_said(body)), body if isinstance(body, dict) else {}
+        message, of_model = f"{self.url} answered {status}: {said}", self.model in said
+        # a model may be called grammar-7b
+        about = said.replace(self.model, "")
+        if self.parameters.refuse(status, about, str(fields.get("param")), sent):
+            return Trouble(message, dropped=True)
+        certain = status in (401, 402) or fields.get("code") in ("insufficient_quota", "model_not_found")
+        certain = certain or (of_model and status in (400, 404) and bool(re.search(_NO_SUCH, about, re.IGNORECASE)))
+        if certain:
+            return Trouble(message, hopeless=True, status=status)
+        trials = self.parameters.trials(status, about, sent)
+        doubtful = of_model and status == 400 and bool(re.search(_NOT_WITH_IT, about, re.IGNORECASE))
+        if doubtful or status in (403, 404):
+            return Trouble(message, hopeless=True, status=status, trials=trials)
+        if status not in _AGAIN and status < 500:
+            return Trouble(message, trials=trials)
+        delay = retry_after(headers)
+        if delay > _LONGEST_WAIT:
+            raise InputError(
+                f"{message}; it asks to wait {delay / 60:,.0f} minutes, and more than {_LONGEST_WAIT / 60:g} are not "
+                "waited for. Nothing is lost: run the same command again later"
+            )
+        return Trouble(message, again=True, delay=delay, trials=trials)
 
     async def _models(self, client: openai.AsyncOpenAI) -> list[str]:
         import openai
@@ -300,19 +313,44 @@ def _checked(url: str) -> str:
     return url.strip().rstrip("/")
 
 
-def _said(error: openai.APIStatusError) -> str:
+def _said(body: Any) -> str:
     """The server's own words: OpenAI has a message, FastAPI a detail, and a proxy a page."""
-    body: Any = error.body
     if isinstance(body, dict):
         body = body.get("message") or body.get("detail") or body
-    return str(body or error.response.reason_phrase)[:500]
+    return str(body)[:500]
 
 
-def _text(content: Any) -> str:
-    """A message's content: text, nothing, or parts with a text each."""
+def _written(message: Mapping[str, Any]) -> str:
+    """What an LLM wrote: its thinking, as it stands where no server takes it apart, and its answer."""
+    content = message.get("content")
+    fields = [_text(message.get(name)) for name in _THINKING]
+    fields += [_text(content, "thinking")] if isinstance(content, list) else []
+    thinking = next((text.replace("</think>", "") for text in fields if text.strip()), "")
+    answer = _text(content)
+    # some give it in both places
+    return f"<think>{thinking}</think>{answer}" if thinking and "</think>" not in answer else answer
+
+
+def _text(content: Any, kind: str = "text") -> str:
+    """A message's content: text, nothing, or parts, of which each has its own under the name of its kind."""
     if isinstance(content, list):
-        return "".join(part["text"] for part in content if part.get("type") == "text")
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") == kind]
+        return "".join(_text(part.get(kind)) for part in parts)
     return content if isinstance(content, str) else ""
+
+
+def _rest(message: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in message.items() if value and name not in ("role", "content", "refusal")}
+    return json.dumps(rest, ensure_ascii=False) if rest else ""
+
+
+def _cached(usage: Any) -> int:
+    """Tokens of a prompt that came from a cache, by all the names that this has."""
+    told = usage if isinstance(usage, dict) else {}
+    details = told.get("prompt_tokens_details")
+    counts = [details.get("cached_tokens") if isinstance(details, dict) else None]
+    counts += [told.get(name) for name in ("cache_read_input_tokens", "prompt_cache_hit_tokens", "cached_tokens")]
+    return max((count for count in counts if isinstance(count, int)), default=0)
 
 
 def _tokens(usage: Any) -> tuple[int, int] | None:
@@ -323,6 +361,7 @@ def _tokens(usage: Any) -> tuple[int, int] | None:
 
 def _mean_logprob(logprobs: Any) -> float | None:
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
-    found = [token.get("logprob") for token in tokens or [] if isinstance(token, dict)]
+    listed = tokens if isinstance(tokens, list) else []
+    found = [token.get("logprob") for token in listed if isinstance(token, dict)]
     values = [float(value) for value in found if isinstance(value, (int, float)) and math.isfinite(value)]
     return math.fsum(values) / len(values) if values else None

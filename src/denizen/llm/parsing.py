@@ -1,7 +1,8 @@
 """From the text of a reply to the object that was asked for, or to the reason why there is none.
 
-Lenient where nothing can be mistaken: a fence, prose or a block of thinking around one JSON object is skipped. Nothing
-is guessed: two different valid objects, a broken object or a key given twice make a reply unparsable.
+Lenient where nothing can be mistaken: a fence, prose or a block of thinking around one JSON object is skipped, and
+where a server has taken the answer for thinking, thinking that ends with the one valid object is the answer. Nothing is
+guessed: two different valid objects, a broken object or a key given twice make a reply unparsable.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from denizen.llm.answer import Answer, Failure, Kind
@@ -47,7 +49,7 @@ def _value(reply: StoredReply, model: type[pydantic.BaseModel]) -> pydantic.Base
         return "refusal", reply.refusal or "stopped by the endpoint's content filter"
     answer, cut = _without_thinking(reply.text), reply.finish_reason == "length"
     if not answer.strip() and not cut:
-        return "empty", "thought and answered nothing" if reply.text.strip() else "answered nothing"
+        return _answer_in_thinking(reply.text, model)
     try:
         objects = list(_objects(answer))
     except (ValueError, RecursionError) as error:
@@ -57,6 +59,17 @@ def _value(reply: StoredReply, model: type[pydantic.BaseModel]) -> pydantic.Base
     if _REFUSAL.match(answer.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")):
         return "refusal", answer.strip().splitlines()[0]
     return _CUT if cut else ("unparsable", "no JSON object in the reply")
+
+
+def _answer_in_thinking(text: str, model: type[pydantic.BaseModel]) -> pydantic.BaseModel | tuple[Kind, str]:
+    thought = text.replace("<think>", "").replace("</think>", "")
+    # an object that the thinking goes on after was weighed, and need not be what it came to
+    if thought.rstrip("`\n\t ").endswith("}"):
+        with suppress(ValueError, RecursionError):
+            found = _one_valid(list(_objects(thought)), model)
+            if not isinstance(found, tuple):
+                return found
+    return "empty", "thought and answered nothing" if text.strip() else "answered nothing"
 
 
 def _one_valid(objects: list[str], model: type[pydantic.BaseModel]) -> pydantic.BaseModel | tuple[Kind, str]:
@@ -75,7 +88,7 @@ def _one_valid(objects: list[str], model: type[pydantic.BaseModel]) -> pydantic.
             valid.append(value)
     if len(valid) > 1:
         return "unparsable", f"{len(valid)} different valid objects in one reply"
-    return valid[0] if valid else ("schema", problems[0])
+    return valid[0] if valid else ("schema", problems[0] if problems else "no object")
 
 
 def _without_thinking(text: str) -> str:

@@ -34,7 +34,8 @@ class StoredReply:
         stage: The stage that asked.
         model: The LLM as its endpoint calls it.
         request: Messages and sampling, as JSON.
-        text: What came back, with the endpoint's finish_reason and the reply's refusal field.
+        text: What came back, with the endpoint's finish_reason and the reply's refusal field. Thinking that came in a
+            field of its own stands in <think>; where nothing was written, it is what else came, if anything did.
         failure: Why the reply is of no use, or None; the message says what is wrong with it.
         logprob: Mean log-probability of its tokens, or None.
         cost: Money, or None when the price is not known.

@@ -14,6 +14,9 @@ import numpy as np
 
 from denizen.engine.errors import InputError
 
+# the normal distribution's, for 5 %
+_ONE_SIDED = 1.645
+
 
 @dataclass(frozen=True)
 class Change:
@@ -72,6 +75,16 @@ def slack(changes: Iterable[Change], limit: float) -> float:
         error = math.sqrt(sum(found.error**2 for found in of)) / len(of)
         room = min(room, mean + max(limit / 2, limit - error))
     return room
+
+
+def clearly_outside(changes: Iterable[Change], limit: float) -> bool:
+    """Whether the mean of a role falls by more than the limit, by more than chance (one-sided, 5 %)."""
+    for of in _roles(changes).values():
+        mean = sum(found.value for found in of) / len(of)
+        error = math.sqrt(sum(found.error**2 for found in of)) / len(of)
+        if mean + _ONE_SIDED * error < -limit:
+            return True
+    return False
 
 
 def met(means: Mapping[str, float], limit: float) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from denizen.data.tables import each
 from denizen.engine.progress import Progress, Silent
 from denizen.measuring.retrieval import MEASURES, measure, per_query, write_evaluation
 from denizen.measuring.retrieval_sets import RetrievalSet
@@ -18,6 +17,8 @@ from denizen.retrievers.searching import search_each
 
 # what decides on forgetting
 MEASURE = "nDCG@10"
+# a third or less of what decides: a model that forgets three times the limit is nearly always seen on so many
+_SCREENED = 200
 
 
 class Probe(Protocol):
@@ -60,8 +61,6 @@ class RetrievalProbe:
         measure: One of those of `measuring.retrieval`.
         measures: Those of a report, `measure` among them.
         depth: How many passages are retrieved for a query.
-        judged: Query and passage of all that were graded; None: what is not relevant is known to be so. What a model
-            brings up and nobody has graded is left out of its ranking: to call it wrong would be to guess.
         progress: Receives what a person should see.
     """
 
@@ -69,7 +68,6 @@ class RetrievalProbe:
     measure: str = MEASURE
     measures: Sequence[str] = MEASURES
     depth: int = 100
-    judged: frozenset[tuple[str, str]] | None = None
     progress: Progress = field(default_factory=Silent, compare=False)
 
     @property
@@ -86,28 +84,31 @@ class RetrievalProbe:
         """Query id to the measure."""
         (run,) = self._runs({"": model}).values()
         asked = list(self.data.queries)
-        found = per_query(measure(self._judged(run), self.data.qrels, asked))[self.measure]
+        found = per_query(measure(run, self.data.qrels, asked))[self.measure]
         return dict(zip(asked, found.tolist(), strict=True))
 
     def report(self, models: Mapping[str, Retriever], folder: Path | None = None) -> dict[str, Any]:
         """As of `write_evaluation`, and how many passages there are."""
-        runs = {name: self._judged(run) for name, run in self._runs(models).items()}
-        found = write_evaluation(folder, runs, self.data.qrels, list(self.data.queries), self.measures)
+        found = write_evaluation(
+            folder, self._runs(models), self.data.qrels, list(self.data.queries), self.data.corpus, self.measures
+        )
         return {"role": self.role, "measure": self.measure, "passages": len(self.data.corpus), **found}
 
-    def narrowed(self, models: Iterable[Retriever]) -> RetrievalProbe:
-        """The same queries on a smaller corpus, fast to embed anew: what is relevant, and what these rank first."""
-        runs = self._runs({str(number): model for number, model in enumerate(models)})
-        return replace(self, data=self.data.narrowed(list(runs.values())))
+    def screen(self, model: Retriever) -> RetrievalProbe | None:
+        """The first of its queries on what a model ranks first for them, fast to embed anew; None where it has few.
+
+        What another model brings up from elsewhere is missing here, so that a fall looks smaller than it is: who falls
+        clearly here does so on the whole.
+        """
+        if len(self.data.queries) < 2 * _SCREENED:
+            return None
+        some = dict(list(self.data.queries.items())[:_SCREENED])
+        few = replace(self, data=replace(self.data, queries=some))
+        return replace(few, data=few.data.narrowed([*few._runs({"": model}).values()]))
 
     def _runs(self, models: Mapping[str, Retriever]) -> dict[str, pa.Table]:
         data, unit = self.data, f"queries of {self.name}"
         return search_each(models, data.queries, data.corpus, self.depth, self.progress, unit)
-
-    def _judged(self, run: pa.Table) -> pa.Table:
-        if self.judged is None:
-            return run
-        return run.filter(pa.array([pair in self.judged for pair in each(run, "query_id", "doc_id")], pa.bool_()))
 
 
 @dataclass(frozen=True)

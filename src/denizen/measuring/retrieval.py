@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ import pyarrow as pa
 from ir_measures import RR, R, nDCG
 
 from denizen.data.formats.trec import write_trec_qrels, write_trec_run
-from denizen.data.tables import only, rankings, relevant, rows_table, write_table
+from denizen.data.tables import each, only, rankings, relevant, rows_table, write_table
 from denizen.engine.errors import InputError
 from denizen.engine.files import read_json
 from denizen.engine.run_folder import probe
-from denizen.measuring.significance import Difference, paired_difference
+from denizen.measuring.dependence import groups
+from denizen.measuring.significance import Difference, paired_differences
 
 _Values = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -54,6 +54,26 @@ def measure(run: pa.Table, qrels: pa.Table, query_ids: Sequence[str]) -> pa.Tabl
     return rows_table("metrics", ((*key, values.get(key, 0.0)) for key in keys))
 
 
+def of_graded(run: pa.Table, graded: Collection[tuple[str, str]] | None) -> pa.Table:
+    """A run without what nobody has graded: to call it wrong would be to guess, so the next passage takes its rank.
+
+    Every measure by a teacher's grades is taken of this, so that a budget that ended before the last student's finds
+    does not decide against it.
+
+    Args:
+        run: A `run` table.
+        graded: Query and passage of all that was graded; None: labels, by which what is not named is not relevant.
+    """
+    if graded is None:
+        return run
+    return run.filter(pa.array([pair in graded for pair in each(run, "query_id", "doc_id")], pa.bool_()))
+
+
+def graded_by(judgments: pa.Table | None) -> frozenset[tuple[str, str]] | None:
+    """Query and passage of all that a `judgments` table holds a judgment of; None without one."""
+    return None if judgments is None else frozenset(each(judgments, "query_id", "doc_id"))
+
+
 def dcg(ranked: Sequence[str], judged: Mapping[str, int], depth: int) -> float:
     """Discounted cumulative gain: the sum of relevance / log2(rank + 1) over the first `depth` ranks.
 
@@ -75,10 +95,17 @@ def means(metrics: pa.Table) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in per_query(metrics).items()}
 
 
-def compare(system: pa.Table, base: pa.Table) -> dict[str, Difference]:
-    """The difference system - base for each measure, on the same queries in the same order."""
+def compare(system: pa.Table, base: pa.Table, together: Sequence[int] | None = None) -> dict[str, Difference]:
+    """The difference system - base for each measure, on the same queries in the same order.
+
+    Args:
+        system: A `metrics` table.
+        base: Another one.
+        together: The group of each query; None: all are independent.
+    """
     ours, theirs = per_query(system), per_query(base)
-    return {name: paired_difference(ours[name], theirs[name], seed=zlib.crc32(name.encode())) for name in ours}
+    found = paired_differences([*ours.values()], [theirs[name] for name in ours], groups=together)
+    return dict(zip(ours, found, strict=True))
 
 
 def write_evaluation(
@@ -86,20 +113,24 @@ def write_evaluation(
     runs: dict[str, pa.Table],
     qrels: pa.Table,
     query_ids: list[str],
+    corpus: pa.Table,
     measures: Sequence[str] = MEASURES,
 ) -> dict[str, Any]:
     """Measures runs on the same queries and writes per-query metrics and TREC files: a run a system, and qrels.
+
+    Queries whose answers are of one document are taken together where chance is asked for.
 
     Args:
         folder: Where to write; None: nowhere.
         runs: System name to `run`; the first is the one that the others are compared with.
         qrels: A `qrels` table.
         query_ids: The queries to measure.
+        corpus: The passages, which say what depends on each other.
         measures: Those that the labels allow: what was judged to depth 5 says nothing about Recall@100.
 
     Returns:
-        Means, differences of each system to the first, advantages of `adapted` (if there is one) over each, and how
-        many queries each run does not have.
+        Means, differences of each system to the first, advantages of `adapted` (if there is one) over each and of each
+        over BM25, how many queries each run does not have, and how they were grouped.
     """
     metrics = {}
     for name, run in runs.items():
@@ -111,9 +142,11 @@ def write_evaluation(
     if folder is not None:
         write_trec_qrels(folder / "qrels.trec", only(qrels, "query_id", query_ids))
     first = next(iter(runs))
+    grouped = groups(query_ids, qrels, corpus)
+    together = grouped.numbers(query_ids)
 
     def differences(system: str, base: str) -> dict[str, Any]:
-        return {spec: asdict(found) for spec, found in compare(metrics[system], metrics[base]).items()}
+        return {spec: asdict(found) for spec, found in compare(metrics[system], metrics[base], together).items()}
 
     others = [name for name in runs if name != first]
     beaten = [name for name in others if name != "adapted"] if "adapted" in runs else []
@@ -121,8 +154,10 @@ def write_evaluation(
         "means": {name: means(values) for name, values in metrics.items()},
         "differences": {name: differences(name, first) for name in others},
         "advantages": {name: differences("adapted", name) for name in beaten},
+        "over_bm25": {name: differences(name, "bm25") for name in runs if name != "bm25"} if "bm25" in runs else {},
         "missing_queries": {name: len(missing_queries(run, query_ids)) for name, run in runs.items()},
         "queries": len(query_ids),
+        "grouped": {"by": grouped.by, "groups": grouped.count},
     }
 
 

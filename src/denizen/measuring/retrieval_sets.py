@@ -108,7 +108,10 @@ def set_of(source: Source, name: str, role: str = "domain") -> RetrievalSet:
     known = relevant(source.qrels)
     queries = {query_id: text for query_id, text in each(source.queries, "query_id", "text") if query_id in known}
     if not queries:
-        raise InputError(f"{name} has no query with a relevant document")
+        raise InputError(
+            f"{name} has no query with a relevant document: none of {len(source.qrels):,} labels of "
+            f"{len(source.queries):,} queries is above 0; label what answers a query with 1 or more"
+        )
     return RetrievalSet(name, role, passages.ordered(passages.keep_whole(source.documents)), queries, source.qrels)
 
 

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from denizen.data.artifacts import Corpus, Documents, Model, Part, Qrels, Queries, Run
-from denizen.data.tables import each, relevant, texts, write_table
+from denizen.data.artifacts import Corpus, Documents, Judgments, Model, Part, Qrels, Queries, Run
+from denizen.data.tables import SCHEMAS, each, only, rankings, relevant, texts, write_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
 from denizen.engine.files import link_tree, write_json
+from denizen.engine.progress import Progress
 from denizen.engine.settings import Params, setting
 from denizen.engine.step import Context, step
 from denizen.measuring import retrieval
+from denizen.measuring.dependence import Groups, groups
+from denizen.measuring.significance import Difference, Values, paired_difference
 from denizen.retrievers.index import Index
 from denizen.retrievers.model_ref import NOT_THE_MODEL
+from denizen.retrievers.retriever import Retriever
+
+# from so many dev queries on dev decides by itself: the standard error of a difference is then about a point
+ENOUGH = 500
+# MRR@5 sees five ranks, and a merge, or a student of less, brings up little that no other one had near the top
+NARROWED = 10
+# of the interval that must lie above zero before a choice leaves its default
+LEVEL = 0.9
 
 
 @dataclass(frozen=True)
@@ -72,7 +84,7 @@ def look(  # noqa: PLR0913
     write_table(out / "run.parquet", run)
     if qrels is None:
         return {"queries": len(rows)}
-    metrics = retrieval.measure(run, qrels.table, list(queries.texts("dev")))
+    metrics = retrieval.measure(run, qrels.table, answered(queries, qrels))
     write_table(out / "dev_metrics.parquet", metrics)
     means = retrieval.means(metrics)
     ctx.progress.note(f"dev MRR@5 {means['MRR@5']:.3f}, Recall@100 {means['Recall@100']:.3f}")
@@ -99,10 +111,11 @@ def visible(
 
 
 class Choice(Artifact):
-    """A model that was chosen, with what has embedded the corpus with it."""
+    """A model that was chosen, with what has embedded the corpus with it, and what decides found by its like."""
 
     model = Part("model", Model)
     index = Part("encoder.json", Index)
+    found = Part("run.parquet", Run)
 
     @property
     def best(self) -> int:
@@ -110,7 +123,7 @@ class Choice(Artifact):
         return int(self.facts.get("best", 1))
 
 
-@step(version=1, makes=Choice, name="choice")
+@step(version=2, makes=Choice, name="choice")
 def choose(  # noqa: PLR0913
     out: Path,
     params: Params,
@@ -121,31 +134,121 @@ def choose(  # noqa: PLR0913
     runs: Sequence[Run],
     qrels: Qrels,
     queries: Queries,
+    corpus: Corpus,
+    judgments: Judgments | None = None,
+    held_out: Sequence[Run] | None = None,
 ) -> dict[str, Any]:
-    """Takes the student with the highest dev MRR@5; the base itself is one of them.
+    """Takes the base or one of its students, by MRR@5; what a teacher has not graded counts for none of them.
+
+    With 500 dev queries or more dev decides, and the best is taken. With fewer each round has to prove itself against
+    what is held before it, the base at first: the 90 % interval of its gain must lie above zero.
+
+    Args:
+        out: Where model, run and reasons go.
+        params: None.
+        ctx: The progress.
+        students: The base and the student of each round.
+        indexes: What has embedded the corpus with each.
+        runs: What each has found.
+        qrels: What is an answer.
+        queries: Those of dev count; with `held_out` those of train, too.
+        corpus: The passages, which say which queries depend on each other.
+        judgments: What a teacher has graded; None: labels.
+        held_out: What the base and students of each round find for queries that these have not seen (cross-fitting).
 
     Raises:
-        InputError: When no dev query has an answer.
+        InputError: When no query that decides has an answer.
     """
-    ids = answered(queries, qrels)
-    dev = [retrieval.means(retrieval.measure(run.table, qrels.table, ids)) for run in runs]
-    best = max(range(len(dev)), key=lambda number: dev[number]["MRR@5"])
+    graded = retrieval.graded_by(judgments.table if judgments else None)
+    deciding = Deciding(qrels.table, corpus.table, graded, answered(queries, qrels, crossfit=held_out is not None))
+    on_dev = answered(queries, qrels)
+    dev = [retrieval.means(deciding.measured(run.table, on_dev)) for run in runs]
+    values = [deciding.values(run.table) for run in held_out or runs]
+    few = held_out is not None or len(deciding.query_ids) < ENOUGH
+    best, gains = proven(values, deciding.groups) if few else _highest(values, deciding.groups)
+    means = [float(found.mean()) for found in values]
+    how = "cross-fitting" if held_out is not None else "dev"
     names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
-    shown = ", ".join(f"{name} {values['MRR@5']:.3f}" for name, values in zip(names, dev, strict=True))
-    ctx.progress.say(f"MRR@5 on dev: {shown}; {'the base stays' if best == 0 else f'round {best} is taken'}")
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, means, strict=True))
+    taken = "the base stays" if best == 0 else f"round {best} is taken"
+    ctx.progress.say(f"MRR@5 of {len(deciding.query_ids):,} queries ({how}): {shown}; {taken}")
     put_model(students[best], out)
     shutil.copyfile(indexes[best].path / "encoder.json", out / "encoder.json")
-    write_json(out / "choice.json", {"best": best, "dev": dev})
-    return {"best": best, "dev": dev}
+    write_table(out / "run.parquet", (held_out or runs)[best].table)
+    decided = {"queries": len(deciding.query_ids), "groups": deciding.count, "by": how, "MRR@5": means}
+    facts = {"best": best, "dev": dev, "decided": {**decided, "must_prove": few, "gains": [*map(asdict, gains)]}}
+    write_json(out / "choice.json", facts)
+    return facts
 
 
-def answered(queries: Queries, qrels: Qrels) -> list[str]:
-    """The dev queries that have an answer.
+@dataclass(frozen=True)
+class Deciding:
+    """The queries that decide, and how they are measured.
+
+    Attributes:
+        qrels: What is an answer.
+        corpus: The passages.
+        graded: Query and passage of all that was graded; None: labels.
+        query_ids: The queries.
+    """
+
+    qrels: pa.Table
+    corpus: pa.Table
+    graded: frozenset[tuple[str, str]] | None
+    query_ids: list[str]
+
+    @cached_property
+    def _grouped(self) -> Groups:
+        return groups(self.query_ids, self.qrels, self.corpus)
+
+    @property
+    def groups(self) -> list[int]:
+        """The group of each query."""
+        return self._grouped.numbers(self.query_ids)
+
+    @property
+    def count(self) -> int:
+        """How many groups there are."""
+        return self._grouped.count
+
+    def measured(self, run: pa.Table, query_ids: Sequence[str]) -> pa.Table:
+        """The `metrics` of a run."""
+        return retrieval.measure(retrieval.of_graded(run, self.graded), self.qrels, query_ids)
+
+    def values(self, run: pa.Table) -> Values:
+        """MRR@5 of each query, in their order."""
+        return retrieval.per_query(self.measured(run, self.query_ids))["MRR@5"]
+
+
+def proven(values: Sequence[Values], groups: Sequence[int]) -> tuple[int, list[Difference]]:
+    """The last that has proven itself against the one that was held before it, from the first on.
+
+    Args:
+        values: Of each candidate, by query; the first is the default.
+        groups: The group of each query.
+
+    Returns:
+        Its place, and the gain of each after the first over what was held then, with its 90 % interval.
+    """
+    held, gains = 0, []
+    for place in range(1, len(values)):
+        gains.append(paired_difference(values[place], values[held], groups=groups, level=LEVEL))
+        held = place if gains[-1].low > 0 else held
+    return held, gains
+
+
+def _highest(values: Sequence[Values], groups: Sequence[int]) -> tuple[int, list[Difference]]:
+    gains = [paired_difference(found, values[0], groups=groups, level=LEVEL) for found in values[1:]]
+    return max(range(len(values)), key=lambda place: float(values[place].mean())), gains
+
+
+def answered(queries: Queries, qrels: Qrels, *, crossfit: bool = False) -> list[str]:
+    """The queries that decide and have an answer: those of dev, with cross-fitting those of train, too.
 
     Raises:
         InputError: When there are none.
     """
-    known, asked = relevant(qrels.table), list(queries.texts("dev"))
+    known, asked = relevant(qrels.table), list(queries.texts(*(("train", "dev") if crossfit else ("dev",))))
     ids = [query_id for query_id in asked if query_id in known]
     if not ids:
         raise InputError(
@@ -153,6 +256,45 @@ def answered(queries: Queries, qrels: Qrels) -> list[str]:
             "chosen: raise --passages or the budget, or look at the judge with denizen audit"
         )
     return ids
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What can change a rank near the top: what is relevant to a query, and what some runs rank first for it.
+
+    The rest of the corpus need not be embedded with a model that only has to be compared.
+
+    Attributes:
+        corpus: The passages.
+        documents: Their sides, where they have any.
+        qrels: What is relevant.
+        runs: What others have found.
+        depth: How many passages a query gets at most.
+    """
+
+    corpus: pa.Table
+    documents: pa.Table | None
+    qrels: pa.Table
+    runs: Sequence[pa.Table]
+    depth: int
+
+    def search(self, retriever: Retriever, rows: Sequence[dict[str, Any]], progress: Progress) -> pa.Table:
+        """What a retriever finds for some queries, each in what it may be shown of their pool."""
+        found = [SCHEMAS["run"].empty_table()]
+        for seen, group in visible(self.corpus, rows, self.documents):
+            asked = {row["query_id"]: row["text"] for row in group}
+            shown = self.corpus if seen is None else self.corpus.take(pa.array(seen))
+            inside = only(shown, "doc_id", self._firsts(asked))
+            found.append(retriever.search(retriever.index(inside, progress), asked, self.depth, progress))
+        return pa.concat_tables(found)
+
+    def _firsts(self, query_ids: Collection[str]) -> set[str]:
+        known = relevant(self.qrels)
+        found = {doc_id for query_id in query_ids for doc_id in known.get(query_id, ())}
+        for run in self.runs:
+            for ranking in rankings(only(run, "query_id", query_ids)).values():
+                found.update(doc_id for doc_id, _ in ranking[:NARROWED])
+        return found
 
 
 def put_model(model: Model, out: Path) -> None:

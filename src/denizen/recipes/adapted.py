@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from denizen.data.artifacts import Evaluation, Model
 from denizen.data.prepare import Given
 from denizen.engine.artifact import Value
+from denizen.measuring.fusion import Fused
 from denizen.measuring.students import Choice
 from denizen.supervision.supervision import Seen, Texts
 
@@ -33,11 +34,12 @@ class Brought:
 
 @dataclass(frozen=True)
 class Adapted:
-    """What a run has come to: for one seed the rounds, what was chosen, and what it was worth."""
+    """What a run has come to: for one seed the rounds, what was chosen, fused and measured."""
 
     texts: Texts
     rounds: list[Seen]
     choice: Choice
     final: Choice
+    fused: Fused
     test: Evaluation
     forgetting: Evaluation | None

@@ -16,6 +16,7 @@ import yaml
 
 from denizen.engine.errors import InputError, reason
 from denizen.engine.settings import Params, Setting, check_names, setting, settings_of
+from denizen.measuring.crossfit import CrossFitting, Folding
 from denizen.measuring.students import Searching
 from denizen.merging.gate import Gating
 from denizen.retrievers.encoding import Encoding
@@ -103,7 +104,7 @@ SUPERVISIONS: dict[str, type[Labels] | type[TaughtByLLM] | type[TaughtByCrossEnc
     "llm": TaughtByLLM,
     "cross-encoder": TaughtByCrossEncoder,
 }
-_COMMON = (Start, Loop, Training, Guide, TeacherChoice, Searching, Gating, Proof, Encoding, Machine)
+_COMMON = (Start, Loop, Training, Guide, TeacherChoice, Searching, Gating, CrossFitting, Proof, Encoding, Machine)
 SETTINGS: dict[str, Setting] = settings_of(*_COMMON, *SUPERVISIONS.values())
 # may differ when a run is continued: they change where and how it works, not what comes out
 WITHOUT_EFFECT = tuple(name for name, each in SETTINGS.items() if not each.owner.effect)
@@ -124,6 +125,7 @@ class AdaptConfig:
         searching: Of those that search.
         encoding: Of what embeds.
         gating: Of the forgetting gate.
+        folding: Of what is held out in cross-fitting.
         supervision: Of who says what is relevant, the loop's other half.
 
     Raises:
@@ -145,6 +147,7 @@ class AdaptConfig:
         self.searching = Searching.of(values)
         self.encoding = Encoding.of(values)
         self.gating = Gating.of(values)
+        self.folding = Folding.of(values)
         self.supervision: Labels | TaughtByLLM | TaughtByCrossEncoder = SUPERVISIONS[teacher].of(values)
         parts = [kind.of(values).as_dict() for kind in _COMMON]
         found = {name: value for part in (*parts, self.supervision.as_dict()) for name, value in part.items()}

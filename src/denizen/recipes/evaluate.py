@@ -67,14 +67,23 @@ def evaluate(  # noqa: PLR0913
     with encoders_in(store) as encoders, writing(out or Path()):
         source = read_beir(data, skip_bad_rows, split)
         asked = set_of(source, f"split {split!r} of {data}")
+        unanswered = len(source.queries) - len(asked.queries)
+        if unanswered:
+            progress.say(f"{unanswered:,} of {len(source.queries):,} judged queries left out: no relevant document")
         systems = {name: load(folder, encoding, encoders) for name, folder in folders.items()}
+        beside = {"bm25": BM25.fitting(asked.corpus)} if bm25 else {}
         search, runs = CorpusSearch(asked.corpus, asked.queries, _DEPTH, progress), {}
-        for name, retriever in {**systems, **({"bm25": BM25()} if bm25 else {})}.items():
+        for name, retriever in {**systems, **beside}.items():
             with progress.working(name):
                 runs[name] = search.run(name, retriever)
-        found = write_evaluation(out, runs, source.qrels, list(asked.queries))
+        found = write_evaluation(out, runs, source.qrels, list(asked.queries), asked.corpus)
         report = {"schema": SCHEMA, "data": data.name, "split": split, "skipped_rows": len(source.bad_rows), **found}
-        report |= {"versions": versions(), "backends": {name: encoders.used_by(of) for name, of in systems.items()}}
+        report |= {
+            "queries_without_relevant": unanswered,
+            "versions": versions(),
+            "backends": {name: encoders.used_by(of) for name, of in systems.items()},
+        }
+        report |= {"analyser": beside["bm25"].analyser.name} if bm25 else {}
         if out:
             write_json(out / "metrics.json", report)
     return report

@@ -10,16 +10,15 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import write_json
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.run_folder import probe as check_writable
+from denizen.engine.settings import Seeded
 from denizen.measuring import forgetting
 from denizen.measuring.probes import MEASURE, RetrievalProbe
 from denizen.measuring.provenance import SCHEMA, versions
 from denizen.measuring.retrieval_sets import read_parts
+from denizen.recipes.run_folder import seed_of
 from denizen.retrievers.bi_encoder import encoders_in
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.saved import find, load
-
-# that of `adapt` where none is given; it draws the passages of a corpus that is searched in part
-_SEED = 42
 
 
 def gate(  # noqa: PLR0913
@@ -29,6 +28,7 @@ def gate(  # noqa: PLR0913
     general: Sequence[str] = (),
     neighbour: Sequence[str] = (),
     forgetting_limit: float = 0.005,
+    seed: int | None = None,
     out: Path | None = None,
     backend: str = "auto",
     precision: str = "auto",
@@ -43,6 +43,8 @@ def gate(  # noqa: PLR0913
         general: BEIR folders of general sets.
         neighbour: BEIR folders of the same field with other questions.
         forgetting_limit: How far the mean nDCG@10 of each role's sets may fall.
+        seed: Draws the passages of a corpus that is searched in part; None: that of the run which the model comes from,
+            whose own figures come again then, or the default of `adapt` where no run is known.
         out: Where to write gate.json; None: nowhere.
         backend: As the setting of `adapt`.
         precision: As the setting of `adapt`.
@@ -50,10 +52,10 @@ def gate(  # noqa: PLR0913
         progress: Receives what a person should see.
 
     Returns:
-        Whether the gate is met, the mean change of each role, and means and differences of each set.
+        Whether the gate is met, the mean change of each role, means and differences of each set, and the seed.
 
     Raises:
-        InputError: When no set is given, or one or a model cannot be used.
+        InputError: When no set is given, a setting is out of bounds, or a set or a model cannot be used.
     """
     if not general and not neighbour:
         raise InputError("no set to measure on; give --general or --neighbour, a BEIR folder each")
@@ -62,18 +64,20 @@ def gate(  # noqa: PLR0913
     encoding = Encoding.of({"backend": backend, "precision": precision})
     encoding.check()
     folders = {"base": find(base), "adapted": find(model)}
+    known = {"given": seed, "run": seed_of(folders["adapted"]), "default": Seeded().seed}
+    told, drawn = next((told, Seeded(found).seed) for told, found in known.items() if found is not None)
     progress, sets = progress or Silent(), {}
     with encoders_in(store) as encoders:
         if out:
             check_writable(out)
         models = {name: load(folder, encoding, encoders) for name, folder in folders.items()}
-        for part in read_parts(general, neighbour, _SEED):
+        for part in read_parts(general, neighbour, drawn):
             with progress.working(part.name):
                 sets[part.name] = RetrievalProbe(part.test, progress=progress).report(models)
     changes = forgetting.reported(sets)
     digests = {name: retriever.digest for name, retriever in models.items()}
     report: dict[str, Any] = {"schema": SCHEMA, "met": forgetting.met(changes, forgetting_limit)}
-    report |= {"limit": forgetting_limit, "measure": MEASURE, "change": changes}
+    report |= {"limit": forgetting_limit, "measure": MEASURE, "change": changes, "seed": drawn, "seed_from": told}
     report |= {"sets": sets, "models": digests, "versions": versions()}
     if out:
         write_json(out / "gate.json", report)

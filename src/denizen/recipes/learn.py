@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from denizen.data.artifacts import Examples, Model
 from denizen.engine.artifact import Value
 from denizen.engine.pipeline import Pipeline
 from denizen.measuring.students import look
 from denizen.recipes.adapted import Brought
 from denizen.recipes.config import AdaptConfig
-from denizen.retrievers.index import embed
+from denizen.retrievers.index import Index, embed
 from denizen.supervision.supervision import Round, Seen, Texts
 from denizen.training.train import train
 
@@ -17,10 +18,7 @@ from denizen.training.train import train
 def learn(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts) -> list[Seen]:
     """Steps of all rounds; whoever supervises says what is searched for, what is known, and what is trained on."""
     rounds: list[Seen] = []
-    model, supervision, training = brought.base, config.supervision, config.training.on_this_machine()
-    if brought.kept is None:
-        # without texts to keep there is nothing to weigh
-        training = replace(training, near_base=0.0)
+    model, supervision = brought.base, config.supervision
     for number in range(config.rounds + 1):
         left = config.rounds - number
         with run.scope("round", number):
@@ -39,19 +37,37 @@ def learn(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts) ->
             now = supervision.look(run, texts, Round(number, left, model, index, found), rounds)
             rounds.append(now)
             if left:
-                model = run(
-                    train,
-                    training,
-                    start=model,
-                    examples=now.examples,
-                    corpus=texts.corpus,
-                    queries=texts.queries,
-                    qrels=now.known.qrels,
-                    judgments=now.known.judgments,
-                    index=index,
-                    guide=brought.guide,
-                    base=brought.base if brought.kept else None,
-                    base_index=rounds[0].index if brought.kept else None,
-                    kept=brought.kept,
-                )
+                model = teach(run, config, brought, texts, now, model, now.examples, rounds[0].index)
     return rounds
+
+
+def teach(  # noqa: PLR0913
+    run: Pipeline,
+    config: AdaptConfig,
+    brought: Brought,
+    texts: Texts,
+    now: Seen,
+    start: Model,
+    examples: Examples | None,
+    base_index: Index,
+) -> Model:
+    """Step student: a model trained on examples of a round."""
+    training = config.training.on_this_machine()
+    if brought.kept is None:
+        # without texts to keep there is nothing to weigh
+        training = replace(training, near_base=0.0)
+    return run(
+        train,
+        training,
+        start=start,
+        examples=examples,
+        corpus=texts.corpus,
+        queries=texts.queries,
+        qrels=now.known.qrels,
+        judgments=now.known.judgments,
+        index=now.index,
+        guide=brought.guide,
+        base=brought.base if brought.kept else None,
+        base_index=base_index if brought.kept else None,
+        kept=brought.kept,
+    )

@@ -4,41 +4,47 @@ from __future__ import annotations
 
 from denizen.engine.artifact import Value
 from denizen.engine.pipeline import Pipeline
+from denizen.engine.settings import Seeded
 from denizen.engine.versions import installed
+from denizen.measuring.fusion import fuse
 from denizen.measuring.students import choose
 from denizen.measuring.testing import measure_forgetting, test
 from denizen.merging.gate import gate
 from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.baselines import baselines
 from denizen.recipes.config import AdaptConfig
+from denizen.recipes.decide import decide
 from denizen.supervision.supervision import Seen, Texts
 
 
 def prove(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, rounds: list[Seen]) -> Adapted:
-    """Steps choice, gate, baselines, test and forgetting."""
+    """Steps of `decide`, choice, gate, fusion, baselines, test and forgetting."""
     base, known = brought.base, rounds[-1].known
+    asked = decide(run, config, brought, texts, rounds)
+    about = {"corpus": texts.corpus, "queries": texts.queries, "qrels": known.qrels, "judgments": known.judgments}
     seen = {
         "students": [each.model for each in rounds],
         "indexes": [each.index for each in rounds],
         "runs": [each.found for each in rounds],
+        "held_out": asked.held_out,
     }
-    choice = final = run(choose, **seen, qrels=known.qrels, queries=texts.queries)
+    choice = final = run(choose, **seen, **about)
     if brought.sets and choice.best:
         final = run(
             gate,
             config.gating,
             **seen,
+            **about,
             choice=choice,
-            corpus=texts.corpus,
-            queries=texts.queries,
-            qrels=known.qrels,
-            judgments=known.judgments,
+            documents=texts.documents,
+            folds=asked.folds,
+            fold_students=asked.students or None,
             sets=brought.sets,
             merging=Value(installed("mergekit")),
         )
+    fused = run(fuse, Seeded(config.seed), model=final, keywords=asked.keywords, folds=asked.folds, **about)
     ungated = {} if final.model.digest == choice.model.digest else {"ungated": choice.model}
-    systems = {"base": base, **ungated, "adapted": final.model}
-    goes_on = {"base_index": rounds[0].index, "index": choice.index}
+    goes_on = {"base_index": rounds[0].index, "index": choice.index, "fused": fused}
     if texts.labels is None:
         two = {"base": base, "adapted": final.model}
         tested = config.supervision.test(run, texts, systems=two, **goes_on)
@@ -47,7 +53,7 @@ def prove(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, ro
         tested = run(
             test,
             config.searching,
-            systems={"base": base, **besides, **systems},
+            systems={"base": base, **besides, **ungated, "adapted": final.model},
             corpus=texts.corpus,
             queries=texts.test_queries,
             qrels=texts.labels,
@@ -55,5 +61,7 @@ def prove(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, ro
         )
     lost = None
     if brought.sets:
-        lost = run(measure_forgetting, config.searching, systems=systems, sets=brought.sets, **goes_on)
-    return Adapted(texts, rounds, choice, final, tested, lost)
+        two = {"base": base, "adapted": final.model}
+        goes_on = {"base_index": rounds[0].index, "index": choice.index}
+        lost = run(measure_forgetting, config.searching, systems=two, sets=brought.sets, **goes_on)
+    return Adapted(texts, rounds, choice, final, fused, tested, lost)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from denizen.engine.errors import ChangedError, InputError
 from denizen.engine.files import read_json, write_json
-from denizen.engine.pipeline import differences
+from denizen.engine.pipeline import RECORD, differences
 from denizen.engine.redo import stopped_redo
 from denizen.llm.client import LLM
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.supervision.taught import Taught
 
 _CONFIG = "config.json"
+# of the settings on the card that a run writes for its model
+_CARD_SEED = re.compile(r"^## Settings$.*?^seed: (\d+)$", re.MULTILINE | re.DOTALL)
 
 
 def read_config(run: Path, **changed: Any) -> AdaptConfig:
@@ -36,6 +39,17 @@ def read_config(run: Path, **changed: Any) -> AdaptConfig:
     if found is None:
         raise InputError(f"{run} holds no run of denizen (it has no {_CONFIG})")
     return AdaptConfig(**{**found, **changed})
+
+
+def seed_of(model: Path) -> int | None:
+    """The seed of the run that a model comes from, by the run's folder or by the model's card; None: not known."""
+    for folder in model.resolve().parents:
+        if (folder / "corpus" / RECORD).is_file() and (config := read_json(folder / _CONFIG)):
+            return int(config["seed"])
+    card = model / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    found = _CARD_SEED.search(text) if "Denizen" in text else None
+    return int(found[1]) if found else None
 
 
 def check_version(run: Path) -> None:

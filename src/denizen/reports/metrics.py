@@ -15,7 +15,18 @@ from denizen.supervision.supervision import Texts
 
 LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
 # what metrics.json takes over from the test
-_TAKEN_OVER = ("differences", "advantages", "queries", "missing_queries", "versions", "backends", "machine")
+_TAKEN_OVER = (
+    "differences",
+    "advantages",
+    "queries",
+    "grouped",
+    "missing_queries",
+    "versions",
+    "backends",
+    "analyser",
+    "machine",
+)
+_WORDS = {"dev": "dev", "cross-fitting": "train and dev, each asked of students that had not seen it"}
 
 
 def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: float, arithmetic: str) -> dict[str, Any]:
@@ -31,11 +42,13 @@ def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: fl
     data, test = _data(found.texts), found.test.facts
     return {
         "schema": SCHEMA,
+        "shipped": _shipped(found),
         **test["means"],
         "difference": test["differences"]["adapted"],
         "difference_bm25": test["differences"]["bm25"],
         "best_round": found.choice.best,
         "dev": found.choice.facts["dev"],
+        "decided": {"round": dict(found.choice.facts["decided"]), "fusion": dict(found.fused.facts)},
         "data": data,
         "warning": LEAK_NOTE.format(leaks=data["leaks"]) if data["leaks"] else None,
         "model": (out / "model").as_posix(),
@@ -58,6 +71,31 @@ def metrics_of_seed(seed: int, found: Adapted, limit: float) -> dict[str, Any]:
 def _chosen(found: Adapted) -> str:
     usual = "base" if found.choice.best == 0 else f"round {found.choice.best}"
     return str(found.final.facts.get("chosen", usual))
+
+
+def _shipped(found: Adapted) -> dict[str, Any]:
+    """What the user is given, why, and its own figures."""
+    test, fused, decided = found.test.facts, found.fused.facts, found.choice.facts["decided"]
+    model = "base" if _chosen(found) == "base" else "adapted"
+    name = "hybrid" if found.fused.taken else model
+    # the model alone is measured as "adapted", also where that is the base
+    row = "hybrid" if found.fused.taken else "adapted"
+    means = fused["MRR@5"]
+    how = f"on {fused['queries']:,} queries that decide ({_WORDS[decided['by']]})"
+    if name == "hybrid":
+        why = f"{how} {model} and BM25 together reach MRR@5 {means['fused']:.3f}, {model} alone {means['alone']:.3f}"
+    elif name == "adapted":
+        why = f"{how} it reaches MRR@5 {means['alone']:.3f}, the base {decided['MRR@5'][0]:.3f}; BM25 adds nothing sure"
+    else:
+        why = f"{how} no student is better than the base by more than chance, or none keeps the limit on forgetting"
+    return {
+        "name": name,
+        "model": model,
+        "why": why,
+        "means": test["means"][row],
+        "difference": test["differences"][row],
+        "difference_bm25": test["over_bm25"][row],
+    }
 
 
 def _data(texts: Texts) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def mteb_task(path: Path, split: str = "test") -> AbsTaskRetrieval:
         split: Which qrels of a BEIR folder; a run has only its test.
 
     Raises:
-        InputError: When mteb is not installed or the folder is neither.
+        InputError: When mteb is not installed, the folder is neither, or no query has a relevant document.
     """
     try:
         from datasets import Dataset
@@ -42,6 +42,8 @@ def mteb_task(path: Path, split: str = "test") -> AbsTaskRetrieval:
         source = read_beir(path, split=split)
         documents, known = source.documents, relevant(source.qrels)
         texts = {row["query_id"]: row["text"] for row in source.queries.to_pylist()}
+    if not known:
+        raise InputError(f"split {split!r} of {path} has no query with a relevant document; label some with 1 or more")
     rows = documents.to_pylist()
     corpus = [{"id": row["doc_id"], "title": row["title"] or "", "text": row["text"]} for row in rows]
     queries = [{"id": query_id, "text": texts[query_id]} for query_id in known]

@@ -18,6 +18,7 @@ from denizen.engine.artifact import Artifact
 from denizen.engine.step import Context
 from denizen.llm.budget import Prices
 from denizen.llm.prompts import prompt_text
+from denizen.measuring.crossfit import FOLDS
 from denizen.measuring.probes import Probes, RetrievalProbe
 from denizen.recipes.config import AdaptConfig
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
@@ -51,22 +52,25 @@ def _training_lines(
     passages, counts = texts(source.corpus.table), source.facts["queries"]
     seconds, training_seconds, backend = _speed(config, passages, base, ctx)
 
-    def total(name: str, *, inside: bool) -> float:
-        return float(sum(each.facts.get(name, 0) for each in planned if each.place.startswith("round-") == inside))
+    def total(name: str, part: str) -> float:
+        return float(sum(each.facts.get(name, 0) for each in planned if _part(each.place) == part))
+
+    def work(part: str) -> float:
+        return total("encoded_texts", part) * seconds + total("trained_texts", part) * training_seconds
 
     probes = [probe for probe in ctx[Probes].test if isinstance(probe, RetrievalProbe)]
     in_sets = sum(len(probe.data.corpus) for probe in probes)
-    encoding = total("encoded_texts", inside=True) * seconds
-    training = total("trained_texts", inside=True) * training_seconds
-    besides = total("encoded_texts", inside=False) * seconds + total("trained_texts", inside=False) * training_seconds
+    encoding = total("encoded_texts", "rounds") * seconds
+    training = total("trained_texts", "rounds") * training_seconds
+    crossfit, besides = work("crossfit"), work("besides")
     besides += sum(2 * in_sets * seconds for each in planned if "measured_sets" in each.facts)
-    # where the limit is broken, each merge embeds what is ranked high on dev and on the sets
-    asked = counts["dev"] + sum(len(probe.data.queries) for probe in ctx[Probes].search if hasattr(probe, "data"))
-    narrowed = min(20 * asked, len(passages) + in_sets)
-    merging = sum(each.facts.get("merges", 0) for each in planned) * narrowed * seconds
+    # where the limit is broken, a merge embeds the sets, and what is ranked high for the queries that decide; two are
+    # usually enough
+    pool = min(20 * counts["dev"], len(passages))
+    merging = sum(min(2, each.facts.get("merges", 0)) for each in planned) * (pool + in_sets) * seconds
     steps = [each.facts["steps"] for each in planned if each.place.startswith("round-") and "steps" in each.facts]
     mined = f"{config.negatives} mined + {(config.batch_size - 1) * (1 + config.negatives)} in batch"
-    minutes = max(1, round((encoding + training + besides) / 60))
+    minutes = max(1, round((encoding + training + crossfit + besides) / 60))
     lines = [
         f"plan  {len(passages):,} passages of {source.facts['documents']:,} documents",
         f"      queries: {counts['train']:,} train, {counts['dev']:,} dev, {counts['test']:,} test",
@@ -76,11 +80,20 @@ def _training_lines(
         f"      about {minutes} minute{'s' if minutes > 1 else ''}: {encoding / 60:.0f} encoding "
         f"({1 / seconds:.0f} passages/s), {training / 60:.0f} training, {besides / 60:.0f} baselines, sets and seeds",
     ]
+    if crossfit:
+        lines[-1] += f", {crossfit / 60:.0f} cross-fitting"
+        lines.append(
+            f"      {counts['dev']:,} dev queries are few, so train decides, too: the rounds {FOLDS} times more"
+        )
     if merging:
         lines.append(
-            f"      up to {merging / 60:.0f} more where a merge has to be found that keeps the limit on forgetting"
+            f"      some {merging / 60:.0f} more where a merge has to be found that keeps the limit on forgetting"
         )
     return lines
+
+
+def _part(place: str) -> str:
+    return "rounds" if place.startswith("round-") else "crossfit" if "crossfit/" in place else "besides"
 
 
 def _speed(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Context) -> tuple[float, float, str]:

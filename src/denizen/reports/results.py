@@ -14,8 +14,10 @@ SYSTEMS = {
     "average": "average with the base",
     "ungated": "before the gate",
     "adapted": "adapted",
-    "hybrid": "adapted + BM25 (RRF)",
+    "hybrid": "adapted + BM25",
 }
+# what people call what is shipped; {} is the model of a hybrid
+_SHIPPED = {"hybrid": "The hybrid of {} model and BM25", "adapted": "The adapted model"}
 # a header and rows; nothing where there is nothing to say
 Table = list[list[str]]
 
@@ -28,6 +30,11 @@ def result_lines(report: dict[str, Any]) -> Table:
         interval = f"{found['low']:+.3f} to {found['high']:+.3f}"
         rows.append([name, *values, f"{found['value']:+.3f}", interval, _p(found["p"])])
     return rows
+
+
+def analyser_lines(report: dict[str, Any]) -> list[str]:
+    """What BM25 took for the words of a text; nothing where it was not measured, or by a version that did not say."""
+    return [f"BM25: {report['analyser']}"] if "analyser" in report else []
 
 
 def baseline_lines(report: dict[str, Any]) -> Table:
@@ -162,23 +169,34 @@ def unchanged(report: dict[str, Any]) -> str:
 
 
 def headline(report: dict[str, Any]) -> str:
-    """The result in a sentence that somebody who does not code can repeat."""
-    found, mean = report["difference"]["MRR@5"], f"{report['adapted']['MRR@5']:.3f}"
-    asked = f"On {report['queries']:,} held-out questions"
-    if report["chosen"] == "base":
-        return f"{asked} there is no gain: this is the base, with an MRR@5 of {mean}."
+    """The result in a sentence that somebody who does not code can repeat: what is shipped, what it gains, and why."""
+    shipped = report["shipped"]
+    found, mean = shipped["difference"]["MRR@5"], f"{shipped['means']['MRR@5']:.3f}"
+    asked = f"on {report['queries']:,} held-out questions"
+    if shipped["name"] == "base":
+        return f"The base is shipped as it was, with an MRR@5 of {mean} {asked}: {shipped['why']}."
+    what = f"{_SHIPPED[shipped['name']].format(shipped['model'])} is shipped"
     sure = "that is more than chance" if found["p"] < _SIGNIFICANT else "that may be chance"
-    p = _p(found["p"])
     verb = "rises" if found["value"] >= 0 else "falls"
-    bm25, better = f"{report['bm25']['MRR@5']:.3f}", report["advantages"]["bm25"]["MRR@5"]
+    bm25, better = f"{report['bm25']['MRR@5']:.3f}", shipped["difference_bm25"]["MRR@5"]
     if better["p"] >= _SIGNIFICANT:
         beside = f"is as good, as far as these questions can tell: {bm25}"
     else:
         beside = f"is better: {bm25}" if better["value"] < 0 else f"has {bm25}"
     return (
-        f"{asked} MRR@5 {verb} from {report['base']['MRR@5']:.3f} to {mean}: {found['value']:+.3f}, 95 % interval "
-        f"{found['low']:+.3f} to {found['high']:+.3f}; {sure} (p {p}). Plain keyword search (BM25) {beside}."
+        f"{what}: {asked} MRR@5 {verb} from {report['base']['MRR@5']:.3f} to {mean}: {found['value']:+.3f}, 95 % "
+        f"interval {found['low']:+.3f} to {found['high']:+.3f}; {sure} (p {_p(found['p'])}). Plain keyword search "
+        f"(BM25) {beside}. Why: {shipped['why']}."
     )
+
+
+def decided_by(report: dict[str, Any]) -> str:
+    """By how many queries round and fusion were decided, in a sentence."""
+    found, grouped = report["decided"]["round"], report["grouped"]
+    how = "dev" if found["by"] == "dev" else "train and dev, by five-fold cross-fitting,"
+    rule = "each round had to prove a gain (90 % interval above zero)" if found["must_prove"] else "the best was taken"
+    by = "" if grouped["by"] == "query" else f"; intervals and p take queries of one {grouped['by']} together"
+    return f"{found['queries']:,} queries of {how} decided, and {rule}{by}"
 
 
 def change(found: dict[str, float]) -> str:

@@ -25,8 +25,10 @@ from denizen.reports.finished_run import FinishedRun
 from denizen.reports.lineage import made_from
 from denizen.reports.results import (
     SYSTEMS,
+    analyser_lines,
     baseline_lines,
     coverage_lines,
+    decided_by,
     gate_lines,
     gate_sentence,
     result_lines,
@@ -62,6 +64,7 @@ def _gain(run: FinishedRun) -> Blocks:
     return [
         ("table", result_lines(metrics)),
         ("faint", f"{asked} Intervals: bootstrap over queries, 95 %. p: paired randomisation test."),
+        *(("faint", line) for line in analyser_lines(metrics)),
         ("charts", figures),
         *_titled("Beside it, on the same queries", baseline_lines(metrics)),
         *_titled("Again with other seeds", seed_lines(metrics)),
@@ -73,11 +76,33 @@ def _rounds(run: FinishedRun) -> Blocks:
     names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
     kinds = {"MRR@5": "adapted", "nDCG@10": "other"}
     series = [(name, kind, [found[name] for found in dev]) for name, kind in kinds.items() if name in dev[0]]
-    chosen = "the base stays" if best == 0 else f"round {best} is best"
+    chosen = "the base stays" if best == 0 else f"round {best} is taken"
+    decided = run.metrics["decided"]
+    table = [["decided", "queries", "before", "after", "gain", "90 % interval"]]
+    for number, gain in enumerate(decided["round"]["gains"], start=1):
+        means = decided["round"]["MRR@5"]
+        table.append(
+            [f"round {number}", *_decision(decided["round"], means[number] - gain["value"], means[number], gain)]
+        )
+    fused = decided["fusion"]
+    table.append(["with BM25", *_decision(fused, fused["MRR@5"]["alone"], fused["MRR@5"]["fused"], fused["gain"])])
     return [
         ("charts", [("Dev", charts.lines(series, names, "Measures on dev after each round"))]),
-        ("p", f"Dev decides on the round: {chosen}. Test queries had no part in it."),
+        ("p", f"{sentence(decided_by(run.metrics))} {sentence(chosen)} Test queries had no part in it."),
+        ("table", table),
+        ("faint", f"MRR@5. With BM25: {_way(fused)}; its gain is that of ways chosen on other queries."),
     ]
+
+
+def _decision(decided: Mapping[str, Any], before: float, after: float, gain: Mapping[str, float]) -> list[str]:
+    interval = f"{gain['low']:+.3f} to {gain['high']:+.3f}"
+    return [f"{decided['queries']:,}", f"{before:.3f}", f"{after:.3f}", f"{gain['value']:+.3f}", interval]
+
+
+def _way(fused: Mapping[str, Any]) -> str:
+    if fused["fusion"] == "rrf":
+        return "reciprocal rank fusion"
+    return f"scores combined, {fused['weights'][1]:.0%} the model's"
 
 
 def _forgetting(run: FinishedRun) -> Blocks:
@@ -190,8 +215,12 @@ def _data(run: FinishedRun) -> Blocks:
     facts = [(name, data[name]) for name in ("passages", "documents") if name in data]
     facts += [(f"{split} queries", f"{count:,}") for split, count in data["queries"].items()]
     facts += [(name.replace("_", " "), data[name]) for name in names if name in data]
-    if data.get("parts_left_out"):
-        facts.append(("parts left out", ", ".join(data["parts_left_out"])))
+    for what in ("parts left out", "columns left out"):
+        if named := data.get(what.replace(" ", "_")):
+            facts.append((what, ", ".join(named)))
+    if unanswered := data.get("queries_without_relevant"):
+        shown = ", ".join(f"{count:,} {split}" for split, count in unanswered.items())
+        facts.append(("queries left out, without a relevant passage", shown))
     left_out = metrics.get("test_queries_left_out", {})
     if any(left_out.values()):
         shown = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items())

@@ -14,15 +14,21 @@ import pyarrow as pa
 
 from denizen.data.tables import texts
 from denizen.engine.errors import InputError, reason
+from denizen.engine.files import read_json
 from denizen.engine.progress import Progress
 from denizen.engine.run_folder import probe
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.model_ref import NOT_THE_MODEL, model_digest
 from denizen.retrievers.retriever import Retriever
-from denizen.retrievers.store import StoredVectors
 
 if TYPE_CHECKING:
+    from denizen.retrievers.cpu.exact_top_k import Rows
     from denizen.retrievers.encoder import Encoder
+
+
+_VECTORS = "embeddings.npy"
+# written at a time
+_ROWS = 1 << 16
 
 
 class Encoders:
@@ -91,7 +97,7 @@ class _Embedded:
 
     encoder: Encoder
     doc_ids: list[str]
-    vectors: StoredVectors
+    vectors: Rows
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,14 @@ class BiEncoder:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", self.digest or model_digest(self.folder))
+
+    @property
+    def lowest(self) -> float | None:
+        """-1 where the model compares by cosine; products have no limit."""
+        saved = read_json(self.folder / "config_sentence_transformers.json")
+        # where a model does not say, sentence-transformers takes the cosine
+        name = saved.get("similarity_fn_name") if isinstance(saved, dict) else None
+        return -1.0 if name in (None, "cosine") else None
 
     @property
     def encoder(self) -> Encoder:
@@ -141,6 +155,39 @@ class BiEncoder:
         memory, ids = self.encoders.memory_mb, list(queries)
         with progress.bar(len(queries), "queries") as advance:
             return search(ids, vectors, index.doc_ids, index.vectors, depth, memory_mb=memory, progress=advance)
+
+    def save_index(self, index: _Embedded, folder: Path) -> None:
+        """Writes the embeddings as one array of 32-bit floats."""
+        import numpy as np
+
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = np.lib.format.open_memmap(folder / _VECTORS, "w+", np.dtype(np.float32), index.vectors.shape)
+        for begin in range(0, len(index.doc_ids), _ROWS):
+            kept[begin : begin + _ROWS] = index.vectors[begin : begin + _ROWS]
+        kept.flush()
+
+    def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> _Embedded:
+        """What was kept, read where it is needed; queries are embedded in this machine's own arithmetic.
+
+        Raises:
+            InputError: When the file is damaged.
+        """
+        import numpy as np
+
+        path, doc_ids = folder / _VECTORS, corpus["doc_id"].to_pylist()
+        if not path.exists():
+            return self.index(corpus, progress)
+        try:
+            # an array of no rows cannot be mapped
+            vectors = np.load(path, mmap_mode="r" if doc_ids else None, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path} is damaged ({reason(error)}); delete it, and it is made anew") from error
+        if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != len(doc_ids):
+            raise InputError(
+                f"{path} holds {vectors.dtype} of the shape {vectors.shape}, and there are {len(doc_ids)} passages; "
+                "delete it, and it is made anew"
+            )
+        return _Embedded(self.encoder, doc_ids, vectors)
 
     def save(self, folder: Path) -> None:
         """Copies the model."""

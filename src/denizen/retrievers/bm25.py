@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,16 @@ import numpy as np
 import pyarrow as pa
 
 from denizen.data.tables import SCHEMAS, texts
-from denizen.engine.files import json_digest
+from denizen.engine.errors import InputError, reason
+from denizen.engine.files import json_digest, read_json, write_json
 from denizen.engine.progress import Progress
+from denizen.retrievers.analyser import Analyser
+from denizen.retrievers.corpus_language import corpus_language
 from denizen.retrievers.retriever import Retriever, save_composite
 from denizen.retrievers.search import check_order, run_table
 
 _Scores = np.ndarray[Any, np.dtype[np.float32]]
+_RECORD = "analyser.json"
 _Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -30,18 +35,42 @@ class _Terms:
 
 @dataclass(frozen=True)
 class BM25:
-    """BM25 (bm25s with its defaults: Lucene's variant, k1 1.5, b .75; English stop words, Snowball stemmer).
+    """BM25 (bm25s with its defaults: Lucene's variant, k1 1.5, b .75) over the terms that an `Analyser` sees.
 
     Passages that share no term with the query are not in the run.
+
+    Attributes:
+        language: That of the analyser.
     """
 
     kind: ClassVar[str] = "bm25"
     parts: ClassVar[tuple[Retriever, ...]] = ()
+    lowest: ClassVar[float | None] = 0.0
+
+    language: str = "en"
+
+    def __post_init__(self) -> None:
+        """Checks what may come from a file.
+
+        Raises:
+            InputError: When the language is no code.
+        """
+        Analyser(self.language)
+
+    @classmethod
+    def fitting(cls, corpus: pa.Table) -> BM25:
+        """That of the language of most passages of a `corpus` table."""
+        return cls(corpus_language(texts(corpus)))
+
+    @property
+    def analyser(self) -> Analyser:
+        """What makes terms of texts."""
+        return Analyser(self.language)
 
     @property
     def digest(self) -> str:
         """What it is."""
-        return json_digest({"kind": self.kind})
+        return json_digest({"kind": self.kind, "language": self.language})
 
     def index(self, corpus: pa.Table, progress: Progress) -> _Terms:
         """Counts the terms of all passages."""
@@ -49,21 +78,21 @@ class BM25:
 
         doc_ids = corpus["doc_id"].to_pylist()
         check_order(doc_ids)
-        tokens = _tokens(texts(corpus))
-        if not tokens.vocab:
+        terms = self.analyser.terms(texts(corpus))
+        numbers = {term: number for number, term in enumerate(dict.fromkeys(itertools.chain.from_iterable(terms)))}
+        if not numbers:
             return _Terms(None, doc_ids)
         found = bm25s.BM25()
-        found.index(tokens, show_progress=False)
+        found.index(([[numbers[term] for term in listed] for listed in terms], numbers), show_progress=False)
         return _Terms(found, doc_ids)
 
     def search(self, index: _Terms, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`."""
         if index.bm25 is None:
             return SCHEMAS["run"].empty_table()
-        words = _tokens(list(queries.values()), return_ids=False)
 
         def blocks() -> Iterator[tuple[_Scores, _Positions]]:
-            for terms in words:
+            for terms in self.analyser.terms(queries.values()):
                 known = [term for term in terms if term in index.bm25.vocab_dict]
                 scores = index.bm25.get_scores(known) if known else np.zeros(0, dtype=np.float32)
                 positions = best(scores, depth)
@@ -73,9 +102,38 @@ class BM25:
         with progress.bar(len(queries), "queries by BM25") as advance:
             return run_table(list(queries), index.doc_ids, blocks())
 
+    def save_index(self, index: _Terms, folder: Path) -> None:
+        """Writes the terms as bm25s does (arrays and JSON, no pickle), and what decided them."""
+        if index.bm25 is not None:
+            index.bm25.save(folder, show_progress=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _RECORD, {**self.analyser.record, "terms": index.bm25 is not None})
+
+    def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> _Terms:
+        """What was kept; where words would be cut otherwise today, the corpus is indexed anew.
+
+        Raises:
+            InputError: When a file is damaged.
+        """
+        record = read_json(folder / _RECORD)
+        if not isinstance(record, dict) or {**record, **self.analyser.record} != record:
+            return self.index(corpus, progress)
+        doc_ids = corpus["doc_id"].to_pylist()
+        if not record.get("terms"):
+            return _Terms(None, doc_ids)
+        import bm25s
+
+        try:
+            found = bm25s.BM25.load(folder, mmap=True, show_progress=False)
+            if found.scores["num_docs"] != len(doc_ids):
+                raise ValueError(f"it is of {found.scores['num_docs']} passages, and there are {len(doc_ids)}")
+        except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+            raise InputError(f"the keyword index {folder} is damaged ({reason(error)}); delete that folder") from error
+        return _Terms(found, doc_ids)
+
     def save(self, folder: Path) -> None:
         """Writes what it is; it has no weights."""
-        save_composite(folder, self, {})
+        save_composite(folder, self, {"language": self.language})
 
 
 def best(scores: _Scores, depth: int) -> _Positions:
@@ -91,10 +149,3 @@ def best(scores: _Scores, depth: int) -> _Positions:
         found = found[scores[found] >= np.partition(scores[found], -depth)[-depth]]
     order: _Positions = found[np.argsort(-scores[found], kind="stable")][:depth]
     return order
-
-
-def _tokens(listed: list[str], **options: Any) -> Any:
-    import bm25s
-    import Stemmer
-
-    return bm25s.tokenize(listed, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False, **options)

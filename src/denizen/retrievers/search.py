@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from denizen.data.tables import SCHEMAS, each, rows_table, run_ranks
+from denizen.data.tables import SCHEMAS, each, rankings, rows_table, run_ranks
 from denizen.engine.errors import InputError
 from denizen.retrievers.cpu.exact_top_k import Rows, exact_top_k
 
@@ -107,22 +107,69 @@ def search_ivf(
     return run, len(wanted & found) / len(wanted)
 
 
-def fuse(runs: Sequence[pa.Table], depth: int, constant: int = 60) -> pa.Table:
-    """Reciprocal rank fusion (Cormack et al. 2009): a passage scores the sum of 1 / (constant + rank) over the runs.
+def fuse(runs: Sequence[pa.Table], depth: int, constant: int = 60, weights: Sequence[float] = ()) -> pa.Table:
+    """Reciprocal rank fusion (Cormack et al. 2009): a passage scores the sum of weight / (constant + rank) over runs.
 
     Args:
         runs: `run` tables on the same corpus.
         depth: How many passages a query keeps.
         constant: As in the paper.
+        weights: One a run; none: 1 each, as in the paper.
 
     Returns:
         A `run` table.
     """
     scores: dict[str, dict[str, float]] = {}
-    for run in runs:
+    for run, weight in zip(runs, weights or [1] * len(runs), strict=True):
         for (query_id, doc_id), rank in run_ranks(run).items():
             of_query = scores.setdefault(query_id, {})
-            of_query[doc_id] = of_query.get(doc_id, 0.0) + 1 / (constant + rank)
+            of_query[doc_id] = of_query.get(doc_id, 0.0) + weight / (constant + rank)
+    return _best_of(scores, depth)
+
+
+def fuse_scores(
+    runs: Sequence[pa.Table], depth: int, weights: Sequence[float], lowest: Sequence[float | None]
+) -> pa.Table:
+    """The convex combination of normalised scores (Bruch et al. 2023, arXiv 2210.11934, there TM2C2).
+
+    Of each query's scores in a run the best becomes 1, and the least that there can be 0; where that is not known, the
+    least in the run. What a run that is full does not have counts as its last passage, the best it can have been; what
+    one that is not full does not have counts 0.
+
+    Args:
+        runs: `run` tables on the same corpus, searched to the same depth.
+        depth: That depth, and how many passages a query keeps.
+        weights: One a run; they are divided by their sum.
+        lowest: The least score that there can be in each run, such as -1 for a cosine; None: unknown.
+
+    Returns:
+        A `run` table, with scores from 0 to 1.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    ranked = [rankings(run) for run in runs]
+    for query_id in dict.fromkeys(itertools.chain.from_iterable(ranked)):
+        lists = [of_run.get(query_id, []) for of_run in ranked]
+        of_query = dict.fromkeys((doc_id for ranking in lists for doc_id, _ in ranking), 0.0)
+        for ranking, weight, least in zip(lists, weights, lowest, strict=True):
+            values, missing = _normalised(ranking, least, len(ranking) >= depth)
+            for doc_id in of_query:
+                of_query[doc_id] += weight / sum(weights) * values.get(doc_id, missing)
+        scores[query_id] = of_query
+    return _best_of(scores, depth)
+
+
+def _normalised(ranking: list[tuple[str, float]], least: float | None, full: bool) -> tuple[dict[str, float], float]:
+    """What each passage counts, from 0 to 1, and what those count that are not in the ranking."""
+    if not ranking:
+        return {}, 0.0
+    best, last = ranking[0][1], ranking[-1][1]
+    # rounding may bring a cosine below -1
+    floor = last if least is None else min(least, last)
+    values = {doc_id: (score - floor) / (best - floor) if best > floor else 1.0 for doc_id, score in ranking}
+    return values, values[ranking[-1][0]] if full and best > floor else 0.0
+
+
+def _best_of(scores: dict[str, dict[str, float]], depth: int) -> pa.Table:
     rows = [
         (query_id, doc_id, score)
         for query_id, found in scores.items()

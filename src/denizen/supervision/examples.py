@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from denizen.data.tables import each, rows_table, run_ranks
 
+_ROLES = ("positive", "irrelevant", "negative")
 # a partial answer: neither relevant nor irrelevant
 _UNSURE = 3
 
@@ -54,7 +55,8 @@ def triplets(
 
     Hard: the best-ranked relevant passage of the hard window with the best-ranked negative of its window. Easy: the
     best-ranked relevant passage above the hard window with the first negative of the easy window (or, where there is
-    none, of the hard one); easy ones keep what the model already does right, and are sampled down to
+    none, of the hard one). Of passages that are labelled irrelevant the best-ranked one is taken instead, wherever it
+    stands. Easy ones keep what the model already does right, and are sampled down to
     `easy_per_hard` for each hard one.
 
     Args:
@@ -67,16 +69,18 @@ def triplets(
     Returns:
         Hard triplets, then easy ones, each in the order of the candidates.
     """
-    hard, easy = [], []
-    for query_id, positives, negatives in _by_query(candidates):
+    hard: list[Example] = []
+    easy: list[Example] = []
+    for query_id, positives, wrong, negatives in _by_query(candidates):
         low = _first(positives, windows.hard_positive)
         high = _first(positives, (1, windows.hard_positive[0] - 1))
-        if low and (negative := _first(_beside(low[0], negatives, documents), windows.hard_negative)):
-            hard.append(_triplet(query_id, "hard", low, negative))
-        if high:
-            near = _beside(high[0], negatives, documents)
-            if negative := _first(near, windows.easy_negative) or _first(near, windows.hard_negative):
-                easy.append(_triplet(query_id, "easy", high, negative))
+        for kind, positive, made in (("hard", low, hard), ("easy", high, easy)):
+            if positive is None:
+                continue
+            labelled, near = (_beside(positive[0], ranked, documents) for ranked in (wrong, negatives))
+            of_easy = None if kind == "hard" else _first(near, windows.easy_negative)
+            if negative := next(iter(labelled), None) or of_easy or _first(near, windows.hard_negative):
+                made.append(_triplet(query_id, kind, positive, negative))
     limit = math.floor(easy_per_hard * len(hard) + 1e-9)
     if len(easy) > limit:
         chosen = np.random.default_rng(seed).choice(len(easy), size=limit, replace=False)
@@ -93,8 +97,9 @@ def contrastive_rows(
 ) -> list[Example]:
     """Rows for InfoNCE or GIST: every query with a relevant passage and its best-ranked negatives.
 
-    A row is hard when its positive lies in or beyond the hard window. A query without enough negatives in the hard
-    window gets fewer; in-batch negatives are there all the same.
+    Passages that are labelled irrelevant come first, also those beyond the hard window or the run. A row is hard when
+    its positive lies in or beyond the hard window. A query without enough negatives in the hard window gets fewer;
+    in-batch negatives are there all the same.
 
     Args:
         candidates: A `candidates` table.
@@ -109,13 +114,13 @@ def contrastive_rows(
     """
     rows = []
     first, last = windows.hard_negative
-    for query_id, positives, mined in _by_query(candidates):
-        inside = [pair for pair in mined if pair[1] and first <= pair[1] <= last]
+    for query_id, positives, wrong, mined in _by_query(candidates):
+        inside = [*wrong, *(pair for pair in mined if pair[1] and first <= pair[1] <= last)]
         for doc_id, rank in positives[: positives_per_query or None]:
             chosen = _beside(doc_id, inside, documents)[:negatives]
             if documents is not None and not chosen:
                 continue
-            ranks = ", ".join(str(rank) for _, rank in chosen) or "none"
+            ranks = ", ".join(str(rank or "beyond the run") for _, rank in chosen) or "none"
             kind = "easy" if rank and rank < windows.hard_positive[0] else "hard"
             reason = f"relevant {_place(rank)}, negatives at ranks {ranks}"
             rows.append(Example(query_id, doc_id, [name for name, _ in chosen], kind, reason))
@@ -146,13 +151,14 @@ def with_roles(
     places = run_ranks(run)
     known = written_for or {}
     disputed = disputed_queries(judgments, known)
-    judged: dict[str, list[tuple[int, bool, int, str]]] = {}
+    # by passage, so that none can be in an example twice
+    judged: dict[str, dict[str, tuple[int, bool, int, str]]] = {}
     for row in judgments.to_pylist():
         if row["grade"] is not None and row["grade"] != _UNSURE and row["query_id"] not in disputed:
             negative = int(row["grade"] < _UNSURE)
             place = places.get((row["query_id"], row["doc_id"]), depth + 1)
             other = row["doc_id"] not in known.get(row["query_id"], ())
-            judged.setdefault(row["query_id"], []).append((negative, other, place, row["doc_id"]))
+            judged.setdefault(row["query_id"], {})[row["doc_id"]] = negative, other, place, row["doc_id"]
     rows = [
         {
             "query_id": query_id,
@@ -161,7 +167,7 @@ def with_roles(
             "role": "negative" if negative else "positive",
         }
         for query_id in query_ids
-        for negative, _, place, doc_id in sorted(judged.get(query_id, []))
+        for negative, _, place, doc_id in sorted(judged.get(query_id, {}).values())
     ]
     return rows_table("candidates", rows)
 
@@ -186,23 +192,23 @@ def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], ne
         A row a query at most, with the teacher's scores of its passages.
     """
     places = run_ranks(run)
-    scored: dict[str, list[tuple[float, str]]] = {}
+    scored: dict[str, dict[str, float]] = {}
     for row in judgments.to_pylist():
         if row["score"] is not None:
-            scored.setdefault(row["query_id"], []).append((row["score"], row["doc_id"]))
+            scored.setdefault(row["query_id"], {})[row["doc_id"]] = row["score"]
     rows = []
     for query_id in query_ids:
-        found = sorted(scored.get(query_id, []), key=lambda pair: (-pair[0], pair[1]))
+        found = sorted(scored.get(query_id, {}).items(), key=lambda pair: (-pair[1], pair[0]))
         best, rest = found[:1], found[1:]
-        rest.sort(key=lambda pair: (places.get((query_id, pair[1]), len(places)), pair[1]))
+        rest.sort(key=lambda pair: (places.get((query_id, pair[0]), len(places)), pair[0]))
         if not best or len(rest) < negatives:
             continue
         chosen = rest[:negatives]
-        rank = places.get((query_id, best[0][1]))
+        rank = places.get((query_id, best[0][0]))
         kind = "easy" if rank == 1 else "hard"
-        scores = [best[0][0], *(score for score, _ in chosen)]
+        scores = [best[0][1], *(score for _, score in chosen)]
         reason = f"the teacher's best, {_place(rank)}"
-        rows.append(Example(query_id, best[0][1], [name for _, name in chosen], kind, reason, scores))
+        rows.append(Example(query_id, best[0][0], [name for name, _ in chosen], kind, reason, scores))
     return rows
 
 
@@ -224,11 +230,11 @@ def cumulate(earlier: Sequence[pa.Table], new: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(list(kept.values()), schema=new.schema)
 
 
-def _by_query(candidates: pa.Table) -> Iterator[tuple[str, _Ranked, _Ranked]]:
-    """Each query with its positives and its negatives."""
+def _by_query(candidates: pa.Table) -> Iterator[tuple[str, _Ranked, _Ranked, _Ranked]]:
+    """Each query with its positives, what is labelled irrelevant, and its negatives."""
     for query_id, group in groupby(each(candidates, "query_id", "role", "doc_id", "rank"), key=itemgetter(0)):
         rows = list(group)
-        yield query_id, *([row[2:] for row in rows if row[1] == role] for role in ("positive", "negative"))
+        yield query_id, *([row[2:] for row in rows if row[1] == role] for role in _ROLES)
 
 
 def _beside(positive: str, negatives: _Ranked, documents: Mapping[str, str] | None) -> _Ranked:
@@ -244,6 +250,6 @@ def _place(rank: int | None) -> str:
     return f"at rank {rank}" if rank else "beyond the run"
 
 
-def _triplet(query_id: str, kind: str, positive: tuple[str, int], negative: tuple[str, int]) -> Example:
-    reason = f"relevant at rank {positive[1]}, negative at rank {negative[1]}"
+def _triplet(query_id: str, kind: str, positive: tuple[str, int], negative: tuple[str, int | None]) -> Example:
+    reason = f"relevant at rank {positive[1]}, negative {_place(negative[1])}"
     return Example(query_id, positive[0], [negative[0]], kind, reason)

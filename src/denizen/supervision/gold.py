@@ -1,4 +1,6 @@
-"""Supervision by labels: what the source names is relevant, and what the student ranks high beside it is a negative."""
+"""Supervision by labels: what the source names is relevant; what it calls irrelevant, or the student ranks high beside
+what is relevant, is a negative.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ class SelectingLabelled(Selecting, NegativeRanks):
         )
 
 
-@step(version=2, makes=Candidates, name="candidates")
+@step(version=3, makes=Candidates, name="candidates")
 def mine(  # noqa: PLR0913
     out: Path,
     params: Mining,
@@ -76,15 +78,16 @@ def mine(  # noqa: PLR0913
     )
     write_table(out / "candidates.parquet", made)
     told = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items() if count)
-    ctx.progress.note(f"{len(made):,} candidates; excluded: {told or 'none'}")
-    return {"candidates": len(made), "excluded": excluded}
+    labelled = made["role"].to_pylist().count("irrelevant")
+    ctx.progress.note(f"{len(made):,} candidates, {labelled:,} labelled irrelevant; excluded: {told or 'none'}")
+    return {"candidates": len(made), "irrelevant": labelled, "excluded": excluded}
 
 
 def _planned(params: SelectingLabelled, *, queries: Queries, student: Value, **inputs: Any) -> Mapping[str, Any]:
     return params.planned(queries.facts.get("queries", {}).get("train", 0), student.content + 1)
 
 
-@step(version=2, makes=Examples, name="examples", plan=_planned)
+@step(version=3, makes=Examples, name="examples", plan=_planned)
 def select(
     out: Path,
     params: SelectingLabelled,

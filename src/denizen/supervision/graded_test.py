@@ -16,10 +16,12 @@ from denizen.engine.errors import InputError
 from denizen.engine.settings import Params
 from denizen.engine.step import Context, Partial, step
 from denizen.measuring import retrieval
+from denizen.measuring.fusion import Fused
 from denizen.measuring.testing import provenance, retrievers_of
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.index import Index
+from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.searching import search_each
 from denizen.supervision import judging
 from denizen.supervision.asking import Asking, check_coverage, whole_or_partial
@@ -27,11 +29,12 @@ from denizen.supervision.grading import teacher_of, written_for
 from denizen.supervision.judging import Pair
 
 _DEPTH = 5
+_FUSED = 100
 # what the best five of each system, all graded, can be measured by
 _MEASURES = ("MRR@5", "DCG@5")
 
 
-@step(version=6, makes=Evaluation, name="test")
+@step(version=7, makes=Evaluation, name="test")
 def graded_test(  # noqa: PLR0913
     out: Path,
     params: Params,
@@ -40,13 +43,14 @@ def graded_test(  # noqa: PLR0913
     systems: Mapping[str, Model],
     base_index: Index,
     index: Index,
+    fused: Fused,
     corpus: Corpus,
     queries: Queries,
     pairs: Qrels,
     prompts: Value | None = None,
     cross_encoder: Model | None = None,
 ) -> dict[str, Any] | Partial:
-    """Has the best five passages of base, BM25 and adapted judged for every test query.
+    """Has the best five passages of base, BM25 and adapted, and of the hybrid if it is shipped, judged for every query.
 
     Only queries whose passages were all judged are measured: with holes, the system that was judged last would lose.
     The teacher grades its own queries here, which is kinder to its student than another judge would be: the result says
@@ -59,6 +63,7 @@ def graded_test(  # noqa: PLR0913
         systems: "base" and "adapted".
         base_index: What the base goes on with.
         index: What the other goes on with.
+        fused: Whether the hybrid is shipped, and what it is.
         corpus: The passages.
         queries: Those of split test count.
         pairs: What they were written for.
@@ -70,8 +75,13 @@ def graded_test(  # noqa: PLR0913
     """
     asked, text_of = queries.texts("test"), texts_by_id(corpus.table)
     models = retrievers_of(systems, base_index, index, ctx[Encoders])
-    measured = {"base": models["base"], "bm25": BM25(), "adapted": models["adapted"]}
-    runs = search_each(measured, asked, corpus.table, _DEPTH, ctx.progress)
+    bm25 = BM25.fitting(corpus.table)
+    measured: dict[str, Retriever] = {"base": models["base"], "bm25": bm25, "adapted": models["adapted"]}
+    if fused.taken:
+        measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
+    # as deep as a hybrid is fused
+    found = search_each(measured, asked, corpus.table, _FUSED, ctx.progress)
+    runs = {name: _first(run) for name, run in found.items()}
     pool = _pool(runs.values(), list(asked))
     listed = [
         Pair(query_id, doc_id, asked[query_id], text_of[doc_id]) for query_id, found in pool.items() for doc_id in found
@@ -92,10 +102,15 @@ def graded_test(  # noqa: PLR0913
             f"of {len(asked)} test queries {len(whole)} could be graded, and none of them has an answer graded "
             f"{POSITIVE}; raise the budget or --passages"
         )
-    result = retrieval.write_evaluation(out, runs, grades, ids, _MEASURES)
+    result = retrieval.write_evaluation(out, runs, grades, ids, corpus.table, _MEASURES)
     left_out = {"not_wholly_graded": len(asked) - len(whole), "without_an_answer": len(whole) - len(ids)}
     told = {"judged_by": f"{teacher.name}, the teacher itself", "queries_left_out": left_out}
-    return whole_or_partial({**result, **facts, **provenance(base_index, index), **told})
+    return whole_or_partial({**result, **facts, **provenance(base_index, index, bm25), **told})
+
+
+def _first(run: pa.Table) -> pa.Table:
+    ranks = run_ranks(run)
+    return run.filter(pa.array([ranks[pair] <= _DEPTH for pair in each(run, "query_id", "doc_id")], pa.bool_()))
 
 
 def _pool(runs: Iterable[pa.Table], query_ids: Sequence[str]) -> dict[str, list[str]]:

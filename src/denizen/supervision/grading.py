@@ -97,7 +97,7 @@ class Allotment:
     rounds: int
 
 
-@step(version=3, makes=Candidates, name="candidates")
+@step(version=4, makes=Candidates, name="candidates")
 def sample(  # noqa: PLR0913
     out: Path,
     params: Sampling,

@@ -121,8 +121,9 @@ def from_documents(
     rows: list[_Row] = []
     for query_id, ranking in rankings(run).items():
         wanted = dict.fromkeys(always.get(query_id, ()))
-        found = dict.fromkeys(home[doc_id] for doc_id, _ in ranking[: sampling.found_by])
-        for parent in [*found, *(home[doc_id] for doc_id in wanted if home[doc_id] not in found)]:
+        # a document is looked into once, however many of its passages are found or have to be in
+        found = (doc_id for doc_id, _ in ranking[: sampling.found_by])
+        for parent in dict.fromkeys(home[doc_id] for doc_id in (*found, *wanted)):
             places = members[parent]
             scores = vectors.take(places)[:] @ queries[query_id]
             ranked = [(doc_ids[places[at]], float(scores[at])) for at in np.argsort(-scores, kind="stable").tolist()]

@@ -22,7 +22,7 @@ from denizen.engine.errors import InputError
 from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Params, setting, settings_of
 from denizen.llm.prompts import prompts_digest
-from denizen.retrievers.loading import locate
+from denizen.retrievers.loading import fetched
 from denizen.retrievers.model_ref import outside_model
 from denizen.supervision.asking import Asking
 from denizen.supervision.graded_test import graded_test
@@ -39,7 +39,7 @@ from denizen.supervision.grading import (
     select_scored,
 )
 from denizen.supervision.supervision import Known, Round, Seen, Texts
-from denizen.supervision.synthesis import read_styles
+from denizen.supervision.synthesis import STYLES, read_styles
 from denizen.supervision.write_queries import Synthesis, synthesize
 
 
@@ -99,7 +99,7 @@ class Taught(Params):
             test_queries=made.test_queries,
             labels=made.labels,
             base=base,
-            prompts=Value(prompts_digest("question", "multi_hop", "expert")),
+            prompts=Value([prompts_digest("question", "multi_hop", "expert"), STYLES]),
             query_log=Artifact.outside(Path(log).expanduser()) if log else None,
         )
         labelled = made.has_labels
@@ -246,8 +246,7 @@ def locate_cross_encoder(name: str) -> Path:
         InputError: When it is no model.
     """
     path = Path(name).expanduser()
-    if (path / "config.json").is_file():
-        return path
-    if path.exists():
+    folder = path if path.exists() else fetched(name)
+    if not (folder / "config.json").is_file():
         raise InputError(f"{name} is no model folder (it has no config.json)")
-    return locate(name)
+    return folder

@@ -98,7 +98,7 @@ class _Writing:
     progress: Progress
 
 
-@step(version=3, makes=WrittenQueries, name=STAGE)
+@step(version=4, makes=WrittenQueries, name=STAGE)
 def synthesize(  # noqa: PLR0913
     out: Path,
     params: Synthesis,
@@ -211,23 +211,25 @@ def read_query_log(path: Path, params: Shares, labelled: bool) -> list[Written]:
 
 
 def _keep_best(queries: list[Written], writing: _Writing) -> tuple[list[Written], list[Dropped]]:
-    """By the writer's probabilities where it gives them, else those that find their passages back."""
+    """By the writer's probability where it gives one, else those that find their passages back.
+
+    A query of unknown probability is not less probable than the others.
+    """
     params = writing.params
     free = [query for query in queries if not query.sources]
-    tied = [query for query in queries if query.sources]
-    if any(query.logprob is not None for query in tied):
-        kept, dropped = query_filters.keep_probable(tied, params.keep_share)
-    elif params.round_trip and tied:
-        named = {str(at): query.text for at, query in enumerate(tied)}
+    known = [query for query in queries if query.sources and query.logprob is not None]
+    others = [query for query in queries if query.sources and query.logprob is None]
+    kept, dropped = query_filters.keep_probable(known, params.keep_share)
+    if params.round_trip and others:
+        named = {str(at): query.text for at, query in enumerate(others)}
         runs = search_each({"base": writing.base}, named, writing.corpus, params.round_trip, writing.progress)
         places = run_ranks(runs["base"])
-        ranks = [_worst(places, str(at), query.sources) for at, query in enumerate(tied)]
+        ranks = [_worst(places, str(at), query.sources) for at, query in enumerate(others)]
         # a test of what the base finds already would hide what is gained
-        ranks = [rank if query.split == "train" else 1 for query, rank in zip(tied, ranks, strict=True)]
-        kept, dropped = query_filters.keep_found(tied, ranks, params.round_trip)
-    else:
-        kept, dropped = tied, []
-    return [*free, *kept], dropped
+        ranks = [rank if query.split == "train" else 1 for query, rank in zip(others, ranks, strict=True)]
+        others, lost = query_filters.keep_found(others, ranks, params.round_trip)
+        dropped += lost
+    return [*free, *kept, *others], dropped
 
 
 def _shares(
@@ -324,6 +326,6 @@ def _easiness(kept: Sequence[Written], queries: pa.Table, sources: pa.Table, wri
     if not ids:
         return {"overlap": 0.0, "bm25_mrr5": 0.0, "queries": 0}
     asked = dict(each(only(queries, "query_id", ids), "query_id", "text"))
-    run = search_each({"bm25": BM25()}, asked, writing.corpus, 5, Silent())["bm25"]
+    run = search_each({"bm25": BM25.fitting(writing.corpus)}, asked, writing.corpus, 5, Silent())["bm25"]
     means = measuring.means(measuring.measure(run, sources, ids))
     return {"overlap": float(np.mean(shares)), "bm25_mrr5": means["MRR@5"], "queries": len(ids)}

@@ -131,7 +131,7 @@ def train(  # noqa: PLR0913
     torch.manual_seed(config.seed)
     model = load_encoder(student)
     own_limit = model.max_seq_length
-    dropouts = _make_ready(model, config)
+    own = _make_ready(model, config)
     checkpoints = scratch / "checkpoints"
     resume = _last_checkpoint(checkpoints)
     steps = config.steps(rows)
@@ -157,7 +157,7 @@ def train(  # noqa: PLR0913
     model.preprocess([""])
     if model.max_seq_length != own_limit:
         model.max_seq_length = own_limit
-    _set_dropout(model, dropouts)
+    _configure(model, own)
     model.save_pretrained(str(folder), create_model_card=False)
     losses = [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
     return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
@@ -182,13 +182,19 @@ def seconds_of_a_step(student: Path, passages: Sequence[str], config: Training) 
     return time.perf_counter() - began
 
 
-def _make_ready(model: SentenceTransformer, config: Training) -> dict[str, float]:
-    """Sets what training changes of a model, and returns the dropouts to put back before saving."""
+def token_limit(model: SentenceTransformer, max_tokens: int) -> int:
+    """To how many tokens, its prompt among them, training cuts a text that the model itself would see more of; or 0."""
     # a static embedding has no limit, and none can be set
-    if 0 < config.max_tokens < (model.max_seq_length or 0) < math.inf:
-        model.max_seq_length = config.max_tokens
+    return max_tokens if 0 < max_tokens < (model.max_seq_length or 0) < math.inf else 0
+
+
+def _make_ready(model: SentenceTransformer, config: Training) -> dict[str, Any]:
+    """Sets what training changes of a model, and returns what to put back into its configuration before saving."""
+    if limit := token_limit(model, config.max_tokens):
+        model.max_seq_length = limit
     use_batched_attention(model)
-    return {} if config.dropout else _switch_off_dropout(model)
+    own = {name: getattr(_configuration(model), name) for name in _TOKENS if hasattr(_configuration(model), name)}
+    return own if config.dropout else {**own, **_switch_off_dropout(model)}
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -292,11 +298,11 @@ def _switch_off_dropout(model: SentenceTransformer) -> dict[str, float]:
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     kept = {name: value for name in _DROPOUTS if (value := getattr(_configuration(model), name, None)) is not None}
-    _set_dropout(model, dict.fromkeys(kept, 0.0))
+    _configure(model, dict.fromkeys(kept, 0.0))
     return kept
 
 
-def _set_dropout(model: SentenceTransformer, values: Mapping[str, float]) -> None:
+def _configure(model: SentenceTransformer, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         setattr(_configuration(model), name, value)
 
@@ -305,4 +311,6 @@ def _configuration(model: SentenceTransformer) -> object:
     return getattr(getattr(model[0], "auto_model", None), "config", None)
 
 
+# the trainer sets them to the tokenizer's, and models whose configurations differ cannot be merged
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _DROPOUTS = ("attention_probs_dropout_prob", "hidden_dropout_prob", "attention_dropout", "dropout")

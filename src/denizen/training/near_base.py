@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,15 +38,34 @@ class Kept:
     prompt: str
 
 
-def first_tokens(model: SentenceTransformer, texts: Sequence[str], limit: int) -> list[str]:
-    """Texts cut to what a training that sees `limit` tokens sees of them; 0: as they are."""
-    tokenizer = model.tokenizer
-    # tokenizers written in Python do not say where a token stands
-    if not limit or not texts or not tokenizer.is_fast:
+def first_tokens(model: SentenceTransformer, texts: Sequence[str], prompt: str, limit: int) -> list[str]:
+    """Texts cut so that the model sees at most `limit` tokens of each with the prompt before it; 0: as they are."""
+    if not limit:
         return list(texts)
-    found = tokenizer(list(texts), truncation=True, max_length=limit, return_offsets_mapping=True)
-    ends = (max((end for _, end in offsets), default=0) for offsets in found["offset_mapping"])
-    return [text[:end] for text, end in zip(texts, ends, strict=True)]
+    tokenizer = model.tokenizer
+    cut = _at_offsets if tokenizer.is_fast else _by_trial
+    return [cut(tokenizer, prompt + text, limit)[len(prompt) :] for text in texts]
+
+
+def _at_offsets(tokenizer: Any, text: str, limit: int) -> str:
+    room = limit - tokenizer.num_special_tokens_to_add()
+    while room > 0:
+        offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        if len(offsets) <= room:
+            return text
+        # a character of several tokens goes whole; what is left may fall into other tokens, and more of them
+        text = text[: min(offsets[room - 1][1], offsets[room][0], len(text) - 1)]
+    return ""
+
+
+def _by_trial(tokenizer: Any, text: str, limit: int) -> str:
+    """The same for tokenizers written in Python, which do not say where a token stands."""
+
+    def tokens(end: int) -> int:
+        return len(tokenizer(text[:end])["input_ids"])
+
+    end = bisect.bisect_right(range(len(text) + 1), limit, key=tokens) - 1
+    return text[: max(0, end)]
 
 
 class NearBase(nn.Module):

@@ -92,7 +92,7 @@ def planned_training(params: Training, *, examples: Examples, **inputs: Any) -> 
     return {"steps": params.steps(rows), "trained_texts": rows * params.epochs * examples.facts.get("texts_a_row", 1)}
 
 
-@step(version=2, makes=Model, name="student", plan=planned_training)
+@step(version=3, makes=Model, name="student", plan=planned_training)
 def train(  # noqa: PLR0913
     out: Path,
     params: Training,
@@ -120,7 +120,7 @@ def train(  # noqa: PLR0913
         examples: What to train on.
         corpus: The texts of passages.
         queries: The texts of queries.
-        qrels: What is relevant, which must not be a negative.
+        qrels: What is relevant, which must not be a negative, and what is irrelevant, which may be one.
         judgments: What a teacher has said of others.
         index: What the student to start from has embedded the corpus with; None: batches by length.
         guide: The guide of the gist loss.
@@ -156,13 +156,14 @@ def _kept(
     base: Model, index: Index, encoders: Encoders, texts: Mapping[Kind, Sequence[str]], max_tokens: int
 ) -> list[Kept]:
     from denizen.retrievers.loading import load_encoder, prompts_of
+    from denizen.training.bi_encoder import token_limit
     from denizen.training.near_base import Kept, first_tokens
 
     encoder, model = index.encoder(base, encoders), load_encoder(base.path)
-    prompts = prompts_of(model)
+    prompts, limit = prompts_of(model), token_limit(model, max_tokens)
     found = []
     for kind, listed in texts.items():
         # what training does not see of a text must not be in its target
-        cut = first_tokens(model, listed, max_tokens)
+        cut = first_tokens(model, listed, prompts[kind], limit)
         found.append(Kept(cut, encoder.encode(cut, kind)[:], prompts[kind]))
     return found

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from denizen.data.formats import read_source
 from denizen.data.formats.rows import BadRow
 from denizen.data.formats.source import Source
 from denizen.data.prepare import Dividing, Given, Splitting, content_digest, divide, given_by, prepare, source_digest
-from denizen.data.tables import read_table, rows_table
+from denizen.data.tables import read_table, rows_table, texts_by_id
 from denizen.engine.errors import InputError, LeakError
 from denizen.engine.progress import Silent
 from denizen.engine.step import Context
@@ -41,6 +43,16 @@ def source_of(
         bad_rows=more.pop("bad_rows", []),
         **more,
     )
+
+
+class Noted(Silent):
+    """Keeps what is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def _context(source: Source, **read: Any) -> Context:
@@ -115,8 +127,80 @@ def test_queries_outside_the_source_s_splits_are_left_out_and_an_empty_split_is_
     splits = ["train"] * 6 + [None] * 2 + ["dev"] * 2 + ["test"] * 2
     facts = _prepare(tmp_path / "out", source_of(splits))
     assert facts["split"] == "the source's own" and not {"q06", "q07"} & set(_side(tmp_path / "out"))
-    with pytest.raises(InputError, match=r"no query is in dev, test \(found: {'train': 11, 'dev': 0, 'test': 0}\)"):
+    with pytest.raises(InputError, match=r"no query of dev has a relevant passage \(without one: 1 dev\)"):
         _prepare(tmp_path / "empty", source_of(["dev", *["train"] * 11], ["  ", *TOPICS[1:]], ["", *TOPICS[1:]]))
+
+
+def _judged(source: Source, wrong: Sequence[str]) -> Source:
+    """The same, some queries of which are judged to have no answer in their document."""
+    rows = source.qrels.to_pylist()
+    changed = [{**row, "relevance": int(row["query_id"] not in wrong)} for row in rows]
+    return replace(source, qrels=rows_table("qrels", changed))
+
+
+def test_queries_without_a_relevant_passage_are_counted_by_split_and_told(tmp_path: Path) -> None:
+    source = _judged(source_of(["train"] * 6 + ["dev"] * 2 + ["test"] * 4), ["q00", "q10", "q11"])
+    progress, folder = Noted(), tmp_path / "out"
+    folder.mkdir()
+    facts = prepare(folder, Splitting(), Context(progress, resources={Given: Given(lambda: source, {})}), source={})
+    assert facts["queries"] == {"train": 5, "dev": 2, "test": 2}
+    assert facts["queries_without_relevant"] == {"test": 2, "train": 1}
+    assert "queries left out, since no passage is relevant to them: 2 test, 1 train" in progress.notes
+    divided = _divide(tmp_path / "divided", source)
+    assert divided["queries_without_relevant"] == {"test": 2, "train": 1} and divided["labelled_test_queries"] == 2
+    # nothing is said of what is not there
+    assert _prepare(tmp_path / "none", source_of())["queries_without_relevant"] == {}
+
+
+@pytest.mark.parametrize("split", ["auto", "document", "random"])
+@pytest.mark.parametrize(
+    "splits", [[None] * 12, ["train"] * 6 + ["dev"] * 2 + ["test"] * 4, ["train"] * 8 + ["test"] * 4]
+)
+def test_a_source_in_which_nothing_is_relevant_is_refused(splits: list[str | None], split: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no query has a relevant passage .*: no label there is above 0.*--teacher"):
+        _prepare(tmp_path / "out", _judged(source_of(splits), [f"q{at:02}" for at in range(12)]), split=split)
+
+
+@pytest.mark.parametrize(("part", "others"), [("train", "test"), ("test", "train"), ("dev", "train"), ("train", "dev")])
+def test_a_split_in_which_nothing_is_relevant_is_refused_by_name(part: str, others: str, tmp_path: Path) -> None:
+    source = _judged(source_of([part] * 4 + [others] * 8), ["q00", "q01", "q02", "q03"])
+    with pytest.raises(InputError, match=rf"no query of {part} has .*\(without one: 4 {part}\).*--split document"):
+        _prepare(tmp_path / "out", source)
+    # split anew, the others are enough
+    assert sum(_prepare(tmp_path / "anew", source, split="document", test_share=0.3)["queries"].values()) == 8
+
+
+def test_negatives_that_a_source_brings_are_passages_that_its_queries_are_known_not_to_mean(tmp_path: Path) -> None:
+    rows = [{"anchor": f"what helps against {topic}", "positive": f"{topic} needs {topic[::-1]}"} for topic in TOPICS]
+    # two rows ask the same; what is wrong for one of them is right for the other
+    rows[1]["anchor"] = rows[0]["anchor"]
+    given = [f"{topic[::-1]} is no matter" for topic in TOPICS]
+    given[0] = rows[1]["positive"]
+    path = tmp_path / "triplets.jsonl"
+    path.write_text("".join(json.dumps({**row, "negative": no}) + "\n" for row, no in zip(rows, given, strict=True)))
+    facts = _prepare(tmp_path / "out", read_source(str(path)), dev_share=0.2, test_share=0.3)
+    text = texts_by_id(read_table(tmp_path / "out/corpus.parquet", "corpus"))
+    qrels = read_table(tmp_path / "out/qrels.parquet", "qrels")
+    assert facts["passages"] == 23 and facts["columns_left_out"] == []
+    found = {(row["query_id"], text[row["doc_id"]]): row["relevance"] for row in qrels.to_pylist()}
+    both = {("q1", rows[0]["positive"]): 1, ("q1", rows[1]["positive"]): 1, ("q1", given[1]): 0}
+    others = {(f"q{at + 1}", rows[at]["positive"]): 1 for at in range(2, 12)}
+    assert found == {**both, **others, **{(f"q{at + 1}", given[at]): 0 for at in range(2, 12)}}
+
+
+def test_the_content_of_a_data_set_with_an_id_is_part_of_what_it_is_known_by_and_read_once() -> None:
+    reads = []
+
+    def load(text: str) -> Source:
+        reads.append(text)
+        return source_of(questions=[text, *TOPICS[1:]])
+
+    one, same, other = (given_by(lambda text=text: load(text), "owner/name") for text in ("a", "a", "b"))
+    assert one.digests == same.digests and reads == ["a", "a", "b"]
+    # the change names the data set, and what of it is another
+    changed = [name for name in one.digests if one.digests[name] != other.digests[name]]
+    assert changed == ["owner/name queries"]
+    assert one.load().queries["text"][0].as_py() == "a" and len(reads) == 3
 
 
 def test_rows_that_could_not_be_read_are_failures(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from denizen.engine.artifact import Artifact
 from denizen.engine.errors import ChangedError
 from denizen.engine.pipeline import Pipeline, records
-from denizen.engine.redo import Redo, matches, open_redo, stopped_redo
+from denizen.engine.redo import Redo, matches, no_step, open_redo, stopped_redo
 from denizen.engine.settings import Params
 from denizen.engine.step import Context, step
 from tests.unit.engine.small_steps import (
@@ -83,6 +83,15 @@ def ended(run: Pipeline, source: Artifact, params: Writing | None = None) -> str
 )
 def test_a_place_a_name_or_a_scope_is_meant(place: str, asked: str, meant: bool) -> None:
     assert matches(place, asked) == meant
+
+
+def test_what_there_is_not_is_said_with_the_reason_where_that_is_known() -> None:
+    places, left_out = ["round-0/run", "test"], {"gate": "no set", "seed-43/gate": "no set", "other/average": "none"}
+    assert no_step("round-0", places, left_out) == no_step("run", places, left_out) == ""
+    there = "there are round-0/run, test"
+    assert no_step("gate", places, left_out) == f"there is no step 'gate' to redo (no set); {there}"
+    assert no_step("average", places, left_out) == f"there is no step 'average' to redo (none); {there}"
+    assert no_step("tset", places, left_out) == f"there is no step 'tset' to redo; {there}"
 
 
 graphs = st.integers(1, 8).flatmap(

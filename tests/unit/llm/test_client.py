@@ -81,7 +81,7 @@ def grade(body: dict[str, Any]) -> str:
     return json.dumps({"grade": 1 + int(body["messages"][-1]["content"].split()[-1]) % 4})
 
 
-def one(folder: Path, fault: Fault | str, **settings: Any) -> tuple[Answer | Failure, LLM]:
+def one(folder: Path, fault: Fault | str | dict[str, Any], **settings: Any) -> tuple[Answer | Failure, LLM]:
     """What a prompt comes to that is always answered alike."""
     with ScriptedServer(lambda body: fault) as server:
         client = llm(folder, server.url, **settings)
@@ -171,6 +171,87 @@ def test_a_reply_that_is_of_no_use_is_a_failure_that_is_not_asked_again(
 def test_a_fence_or_thinking_is_no_failure(tmp_path: Path, text: str) -> None:
     answer, _ = one(tmp_path, text)
     assert isinstance(answer, Answer) and answer.value == Grade(grade=3) and answer.text == text
+
+
+def whole(message: dict[str, Any], finish_reason: str = "stop", **usage: Any) -> dict[str, Any]:
+    """A whole body."""
+    choice = {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", **message}}
+    return {"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 5, **usage}}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "reasoning_content": f"\n\n{GRADE}\n"},
+        {"content": "", "reasoning": f"It names gout, so: {GRADE}"},
+        {"reasoning": None, "thinking": f"```json\n{GRADE}\n```"},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": GRADE}]}]},
+        {"content": GRADE, "reasoning_content": 'Perhaps {"grade": 1}?'},
+        {"content": [{"type": "thinking", "thinking": "1?"}, {"type": "text", "text": GRADE}]},
+        {"content": f"<think>1?</think>{GRADE}", "reasoning": "1?"},
+        {"content": GRADE, "reasoning": 'Closed too early: </think> {"grade": 1}'},
+    ],
+)
+def test_an_answer_is_read_where_the_server_has_put_it(tmp_path: Path, message: dict[str, Any]) -> None:
+    answer, client = one(tmp_path, whole(message))
+    assert isinstance(answer, Answer) and answer.value == Grade(grade=3)
+    stored = client.replies.find([answer.key])[answer.key]
+    # all that came is kept, and read alike from the store
+    assert stored.text == answer.text and stored.text.count("<think>") == 1
+    assert llm(tmp_path, "http://127.0.0.1:9/v1").ask([prompt()], "judge") == [answer]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "kept"),
+    [
+        (whole({"content": None, "reasoning": f"{GRADE} is too high."}), "empty", "is too high"),
+        (whole({"content": None, "reasoning": f'{{"grade": 1}} or {GRADE}'}), "empty", '{"grade": 1}'),
+        (whole({"content": None, "reasoning": "So it goes"}, "length"), "truncated", "So it goes"),
+        (whole({"content": None, "tool_calls": [{"arguments": GRADE}]}), "empty", "tool_calls"),
+        (whole({"content": None, "tool_calls": [{"arguments": GRADE}]}, "length"), "truncated", "tool_calls"),
+        ({"output": GRADE}, "transport", "output"),
+    ],
+)
+def test_what_came_is_kept_where_it_is_no_answer(tmp_path: Path, body: dict[str, Any], kind: str, kept: str) -> None:
+    failure, client = one(tmp_path, body)
+    assert isinstance(failure, Failure) and failure.kind == kind and kept in failure.raw
+    with sqlite3.connect(client.replies.path) as store:
+        assert all(kept in text for (text,) in store.execute("SELECT text FROM replies"))
+
+
+# 6 words, 500 times
+LONG = "The clause on termination for convenience. " * 500
+
+
+def test_a_reply_to_a_cut_prompt_is_a_failure_with_a_remedy(tmp_path: Path) -> None:
+    """Paid for and kept; asked again when the server may have been given more."""
+    with ScriptedServer(lambda body: GRADE, usage=(1026, 5)) as server:
+        client = llm(tmp_path, server.url)
+        failure = client.ask([prompt(LONG)], "judge")[0]
+        assert isinstance(failure, Failure) and (failure.kind, failure.raw) == ("context", GRADE)
+        assert "read 1,026 tokens" in failure.message and "OLLAMA_CONTEXT_LENGTH" in failure.message
+        assert client.replies.spent() == Spending(1, 1031) and client.ask([prompt(LONG)], "judge") == [failure]
+        with pytest.raises(InputError, match=r"first 20 replies.*read 1,026 tokens.*Then `denizen retry RUN` goes on"):
+            client.ask([prompt(f"{LONG} {number}") for number in range(60)], "judge")
+        server.usage = (3600, 5)
+        assert client.replies.supersede_failures(0) >= 20
+        assert isinstance(client.ask([prompt(LONG)], "judge")[0], Answer)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens_details": {"cached_tokens": 2600}},
+        {"cache_read_input_tokens": 2600},
+        {"prompt_tokens": None},
+        {"prompt_tokens": 40},
+        {"prompt_tokens": 3600},
+    ],
+)
+def test_a_whole_prompt_is_not_taken_for_a_cut_one(tmp_path: Path, usage: dict[str, Any]) -> None:
+    """By tokens from a cache, without usage, where only new tokens are counted, and where all are."""
+    with ScriptedServer(lambda body: whole({"content": GRADE}, **{"prompt_tokens": 1000, **usage})) as server:
+        assert isinstance(llm(tmp_path, server.url).ask([prompt(LONG)], "judge")[0], Answer)
 
 
 def test_a_reply_that_was_stored_but_never_read_is_read_later(tmp_path: Path) -> None:
@@ -416,6 +497,11 @@ TEMPERATURE = (
         ("max_tokens", Status(400, MAX_TOKENS, fields={"param": "max_tokens"})),
         ("max_tokens", Status(422, "[{'type': 'extra_forbidden', 'loc': ('body', 'max_tokens')}]")),
         ("temperature", Status(400, TEMPERATURE)),
+        ("logprobs", Status(403, "You are not allowed to request logprobs from this model")),
+        ("response_format", Status(404, "No endpoints found that support structured outputs")),
+        ("response_format", Status(500, "failed to parse the grammar")),
+        ("response_format", Status(400, "no", fields={"param": "response_format.json_schema"})),
+        ("logprobs", Status(200, "Argument not supported on this model: logprobs", fields={"code": 400})),
     ],
 )
 def test_a_refused_parameter_is_left_out_from_then_on(tmp_path: Path, name: str, error: Status) -> None:
@@ -429,7 +515,8 @@ def test_a_refused_parameter_is_left_out_from_then_on(tmp_path: Path, name: str,
     assert [body.get("max_completion_tokens") for body in server.requests[1:]] == [
         50 if name == "max_tokens" else None
     ] * 4
-    assert client.replies.spent().calls == 4 and client.endpoint.refused == {name}
+    # an error in the body of a success may have been paid for
+    assert client.replies.spent().calls == 4 + (error.code == 200) and client.endpoint.parameters.refused == {name}
 
 
 def test_an_endpoint_that_refuses_everything_and_is_asked_at_once(tmp_path: Path) -> None:
@@ -448,12 +535,129 @@ def test_an_endpoint_that_refuses_everything_and_is_asked_at_once(tmp_path: Path
     assert 24 + 4 <= server.calls <= 24 + 8 * 4
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 422, 500])
+@pytest.mark.parametrize(
+    "refused", [{"response_format"}, {"logprobs"}, {"temperature"}, {"response_format", "logprobs"}]
+)
+def test_a_parameter_that_is_refused_without_being_named_is_found_and_left_out(
+    tmp_path: Path, status: int, refused: set[str]
+) -> None:
+    error = Status(status, "model tiny: not supported")
+    with ScriptedServer(lambda body: error if refused & body.keys() else GRADE) as server:
+        client = llm(tmp_path, server.url, concurrency=2)
+        asked = [prompt(f"passage {number}", logprobs=True) for number in range(4)]
+        assert all(isinstance(answer, Answer) for answer in client.ask(asked, "judge"))
+        before = server.calls
+        assert isinstance(client.ask([prompt("more", logprobs=True)], "judge")[0], Answer)
+        assert server.calls == before + 1
+    # two together are not told from the third, which is left out with them
+    expected = refused if len(refused) == 1 else refused | {"temperature"}
+    assert client.endpoint.parameters.refused == expected and client.replies.spent().calls == 5
+
+
+@pytest.mark.parametrize(
+    ("error", "calls", "words"),
+    [
+        (Status(403, "not yours"), 4, "answered 403: not yours; see that the key in OPENAI_API_KEY"),
+        (Status(404, "nothing here"), 4, r"answered 404: nothing here; the model is 'tiny', and there are \['mini'"),
+        (Status(400, "tiny is not supported"), 4, r"the model is 'tiny', and there are \['mini'"),
+        (Status(403, "you may not use logprobs"), 4, "answered 403: you may not use logprobs; see that the key"),
+    ],
+)
+def test_what_no_parameter_is_at_fault_for_is_told_as_it_is(
+    tmp_path: Path, error: Status, calls: int, words: str
+) -> None:
+    """The whole request, then without the schema, the temperature, and both; nothing is remembered of it."""
+    with ScriptedServer(lambda body: error, models=("mini",)) as server:
+        client = llm(tmp_path, server.url, concurrency=1)
+        with pytest.raises(InputError, match=words):
+            client.ask(prompts(5), "judge")
+        assert server.calls == calls and client.endpoint.parameters.refused == set()
+
+
+def test_the_error_of_the_whole_request_is_what_is_told(tmp_path: Path) -> None:
+    """Of another request than the one that was meant nobody needs to know."""
+    with ScriptedServer(lambda body: Status(400, "less"), faults={1: Status(403, "all of it")}) as server:
+        with pytest.raises(InputError, match="answered 403: all of it; see that the key"):
+            llm(tmp_path, server.url, concurrency=1).ask(prompts(5), "judge")
+        assert server.calls == 4
+
+
+def test_an_outage_is_no_refusal(tmp_path: Path) -> None:
+    with ScriptedServer(lambda body: Status(500, "no")) as server:
+        client = llm(tmp_path, server.url, concurrency=4)
+        with pytest.raises(
+            InputError, match=r"10 prompts in a row got no reply.*answered 500: no\. See that the server"
+        ):
+            client.ask([prompt(f"passage {number}", logprobs=True) for number in range(40)], "judge")
+    assert client.endpoint.parameters.refused == set()
+
+
+@pytest.mark.parametrize("error", [Status(403, "no"), Status(404, "no")])
+def test_what_was_taken_once_is_not_at_fault_later(tmp_path: Path, error: Status) -> None:
+    with ScriptedServer(lambda body: GRADE, faults={2: error}) as server:
+        client = llm(tmp_path, server.url, concurrency=1)
+        with pytest.raises(InputError, match=f"answered {error.code}: no"):
+            client.ask(prompts(3), "judge")
+        assert server.calls == 2 and client.endpoint.parameters.refused == set()
+
+
+def test_an_internal_error_that_names_what_was_taken_is_one(tmp_path: Path) -> None:
+    with ScriptedServer(lambda body: GRADE, faults={2: Status(500, "structured log is full")}) as server:
+        client = llm(tmp_path, server.url, concurrency=1)
+        assert all(isinstance(answer, Answer) for answer in client.ask(prompts(3), "judge"))
+        assert server.calls == 4 and client.endpoint.parameters.refused == set()
+
+
+def test_the_name_of_the_model_is_no_word_about_a_parameter(tmp_path: Path) -> None:
+    with ScriptedServer(lambda body: GRADE, faults={1: Status(500, "grammar-7b is loading")}) as server:
+        client = LLM("grammar-7b", Replies(tmp_path / "r", "run"), Budget(allow_unpriced=True), endpoint=server.url)
+        assert isinstance(client.ask([prompt()], "judge")[0], Answer)
+    assert client.endpoint.parameters.refused == set()
+
+
+def test_an_error_that_passes_ends_no_trial(tmp_path: Path) -> None:
+    """Whole, without the schema: too many at once, and without the schema again."""
+    error = Status(403, "no")
+    with ScriptedServer(lambda body: error if "response_format" in body else GRADE, faults={2: Status(429)}) as server:
+        client = llm(tmp_path, server.url, concurrency=1)
+        assert isinstance(client.ask([prompt()], "judge")[0], Answer)
+        assert server.calls == 3 and client.endpoint.parameters.refused == {"response_format"}
+
+
+def test_another_schema_may_be_refused_where_one_was_taken(tmp_path: Path) -> None:
+    def answer(body: dict[str, Any]) -> Fault | str:
+        name = body.get("response_format", {}).get("json_schema", {}).get("name")
+        return Status(500, "no") if name == "Note" else '{"grade": 3, "note": "x", "grades": []}'
+
+    with ScriptedServer(answer) as server:
+        client = llm(tmp_path, server.url)
+        asked = [prompt(), Prompt(prompt().messages, Note, 50)]
+        assert [type(client.ask([one], "judge")[0]) for one in asked] == [Answer, Answer]
+
+
+def test_without_a_place_for_a_system_message_it_stands_before_the_users(tmp_path: Path) -> None:
+    error = Status(400, "System role not supported")
+    with ScriptedServer(lambda body: error if body["messages"][0]["role"] == "system" else GRADE) as server:
+        assert isinstance(llm(tmp_path, server.url).ask([prompt()], "judge")[0], Answer)
+    assert server.requests[-1]["messages"] == [{"role": "user", "content": "Grade.\n\ngout"}]
+
+
+def test_an_endpoint_that_knows_no_limit_by_either_name(tmp_path: Path) -> None:
+    def answer(body: dict[str, Any]) -> Fault | str:
+        names = [name for name in ("max_tokens", "max_completion_tokens") if name in body]
+        return Status(422, f"{names[0]}: extra inputs are not permitted") if names else GRADE
+
+    with ScriptedServer(answer) as server:
+        assert isinstance(llm(tmp_path, server.url).ask([prompt()], "judge")[0], Answer) and server.calls == 3
+
+
 def test_max_tokens_that_are_too_many_are_not_renamed(tmp_path: Path) -> None:
     """A server that ignores the other name would answer without end."""
     message = "'max_tokens' or 'max_completion_tokens' is too large: 9000. This model supports at most 4096 tokens."
-    failure, client = one(tmp_path, Status(400, message))
+    failure, client = one(tmp_path, Status(400, message, fields={"param": "max_tokens"}))
     assert isinstance(failure, Failure) and failure.kind == "transport" and "is too large: 9000" in failure.message
-    assert client.endpoint.refused == set()
+    assert client.endpoint.parameters.refused == set()
 
 
 def test_a_prompt_that_is_refused_is_lost_alone(tmp_path: Path) -> None:
@@ -508,7 +712,6 @@ def test_a_server_that_dies_in_the_middle_ends_the_run(tmp_path: Path) -> None:
             Status(401, "Incorrect API key provided"),
             r"answered 401: Incorrect API key .*the key in OPENAI_API_KEY is valid",
         ),
-        (Status(403, "not yours"), "answered 403: not yours; see that the key in OPENAI_API_KEY"),
         (Status(404, "The model `tiny` does not exist"), r"answered 404.*the model is 'tiny', and there are \['mini'"),
         (Status(400, "model tiny not found"), r"answered 400.*the model is 'tiny', and there are \['mini'"),
         (Status(400, "no", fields={"code": "model_not_found"}), r"there are \['mini'"),

@@ -51,6 +51,8 @@ def kind(text: str, finish_reason: str = "stop", refusal: str = "") -> str:
         'The passage says {"dose": 5}, so: {"grade": 3}',
         "In {braces} and {'single': quotes}, but {\"grade\": 3}",
         '{"grade": 3, "why": "it names gout"}',
+        '<think>\n{"grade": 3}\n</think>',
+        '<think>It names gout, so {"grade": 3}',
     ],
 )
 def test_one_object_is_read_whatever_stands_around_it(text: str) -> None:
@@ -70,6 +72,10 @@ def test_one_object_is_read_whatever_stands_around_it(text: str) -> None:
         ("", "stop", "", "empty"),
         (" \n ", "stop", "", "empty"),
         ("<think>{}</think>", "stop", "", "empty"),
+        ('<think>{"grade": 3} is too high</think>', "stop", "", "empty"),
+        ('<think>{"grade": 3}? {"grade": 2}</think>', "stop", "", "empty"),
+        ('<think>{"grade": 3, {"grade": 2}</think>', "stop", "", "empty"),
+        ('<think>{"grade": 3}', "length", "", "truncated"),
         ('{"gra', "length", "", "truncated"),
         ("", "length", "", "truncated"),
         ("<think>so long", "length", "", "truncated"),

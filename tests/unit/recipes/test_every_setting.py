@@ -5,6 +5,8 @@ Whole runs are planned, never done: what is compared are the fingerprints of the
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +24,7 @@ from denizen.recipes.adapt import adapt
 from denizen.recipes.adapted import Brought
 from denizen.recipes.config import SETTINGS, SUPERVISIONS, AdaptConfig
 from denizen.reports.package import package
+from denizen.supervision.synthesis import STYLES
 
 Calls = Mapping[str, Call[Any]]
 
@@ -29,7 +32,7 @@ Calls = Mapping[str, Call[Any]]
 OF_PLAIN = {"seed", "precision", "max_tokens"}
 # what has no values that a step could read: what a run works on, and which steps it calls at all
 FROM_OUTSIDE = {"source", "model", "guide", "general", "neighbour", "cross_encoder", "query_log"}
-WHICH_STEPS = {"preset", "teacher", "rounds", "seeds", "baselines"}
+WHICH_STEPS = {"preset", "teacher", "rounds", "seeds", "baselines", "cross_fitting"}
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,15 @@ SUPERVISED: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(params=NAMES)
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return world_of(request.param, tmp_path, monkeypatch)
+
+
+def world_of(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A run with general and neighbour sets, so that the gate and what is kept near the base are in it."""
     monkeypatch.setattr("denizen.recipes.baselines.is_available", lambda: True)
-    if "labelled test" in request.param:
+    if "labelled test" in name:
         monkeypatch.setattr(Unlabelled, "has_labels", True)
-    given = {"precision": "fp32", **SUPERVISED[request.param]}
+    given = {"precision": "fp32", **SUPERVISED[name]}
     if given.get("teacher") == "cross-encoder":
         outside(tmp_path, "judge")
         given["cross_encoder"] = str(tmp_path / "judge")
@@ -122,6 +129,11 @@ def differing(before: Calls, now: Calls) -> set[str]:
     one, other = named(before), named(now)
     assert one.keys() == other.keys()
     return {place for place in one if one[place] != other[place]}
+
+
+def _of_the_run(places: set[str]) -> set[str]:
+    """Without what further seeds and cross-fitting repeat."""
+    return {place for place in places if not place.startswith(("seed/", "crossfit/"))}
 
 
 def _without_seed(place: str) -> str:
@@ -255,6 +267,8 @@ def test_a_changed_base_changes_what_reads_it(world: World) -> None:
     rounds = {f"round-{number}/student" for number in range(2)}
     assert {"round-0/embeddings", "round-0/run", "choice", "gate", "test", "forgetting", *rounds} <= own
     assert "corpus" not in own and "round-1/embeddings" not in own
+    # it finds passages back and embeds what experts are shown
+    assert ("synthesis" in own) == (world.config.teacher != "gold")
     # where it lies is nothing to a run
     (world.folder / "base").rename(world.folder / "moved")
     moved = replace(world.brought.base, path=world.folder / "moved")
@@ -266,7 +280,7 @@ def test_a_changed_guide_changes_what_is_trained_with_it(world: World) -> None:
         assert "guide" not in {name for call in world.calls().values() for name in call.described["inputs"]}
         return
     own = expect(world, lambda: world.given(guide=outside(world.folder, "guide", "two")), world.brought.guide.digest)
-    assert own == {"round-0/student", "round-1/student"}
+    assert _of_the_run(own) == {"round-0/student", "round-1/student"}
 
 
 def test_a_changed_set_changes_the_gate_and_what_it_measures(world: World) -> None:
@@ -279,7 +293,7 @@ def test_a_changed_set_changes_the_gate_and_what_it_measures(world: World) -> No
 def test_changed_texts_that_are_kept_change_what_is_trained(world: World) -> None:
     assert world.brought.kept is not None
     own = expect(world, lambda: world.given(kept=Value({"query": []})), world.brought.kept.digest)
-    assert {place for place in own if not place.startswith("seed/")} == {"round-0/student", "round-1/student"}
+    assert _of_the_run(own) == {"round-0/student", "round-1/student"}
 
 
 def test_a_changed_query_log_changes_what_is_written(world: World) -> None:
@@ -309,6 +323,32 @@ def test_a_changed_cross_encoder_changes_what_is_judged(world: World) -> None:
     assert expect(world, now, digest) == {f"round-{number}/judgments" for number in range(3)} | {"test"}
 
 
+def test_other_judgments_change_what_is_trained_with_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a retry that has brought a grade 3, which makes no answer and no example, and masks a negative."""
+    before, original = world.calls(), Artifact.part
+
+    def part(self: Artifact, name: str, kind: Any) -> Any:
+        found = original(self, name, kind)
+        changed = self.place == "round-0/answers" and name == "judgments.parquet"
+        return replace(found, digest=f"{found.digest}x") if changed else found
+
+    monkeypatch.setattr(Artifact, "part", part)
+    own = {"round-0/examples", "round-0/student"} if world.config.teacher != "gold" else set()
+    assert differing(before, world.calls()) == {_without_seed(place) for place in after(before, own)}
+    if own:
+        one, other = (calls["round-0/student"].described["inputs"] for calls in (before, world.calls()))
+        assert one["qrels"] == other["qrels"] and one["judgments"] != other["judgments"]
+
+
+def test_a_changed_style_changes_what_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What styles are called and how they are told to be are words of a prompt."""
+    before = world.calls()
+    monkeypatch.setitem(STYLES, "keyword", ("key words", "One word."))
+    own = {"synthesis"} & set(before)
+    assert bool(own) == (world.config.teacher != "gold")
+    assert differing(before, world.calls()) == after(before, own)
+
+
 @pytest.mark.parametrize("prompt", ["question", "multi_hop", "expert", "grade", "grade_several"])
 def test_a_changed_prompt_changes_what_is_asked_with_it(
     prompt: str, world: World, monkeypatch: pytest.MonkeyPatch
@@ -328,14 +368,65 @@ def test_a_changed_prompt_changes_what_is_asked_with_it(
     assert differing(before, world.calls()) == after(before, own)
 
 
+# the inputs and parameters of which one says what a resource comes from; without any, it decides nothing: where vectors
+# lie, how is asked, and what is set aside for later (what a budget cuts off is recorded with its limits)
+STAND_FOR: dict[str, set[str]] = {
+    "Given": {"source"},
+    "Probes": {"sets"},
+    "LLM": {"prompts", "cross_encoder"},
+    "Encoders": set(),
+    "Asking": set(),
+    "Allotment": set(),
+}
+
+
+def test_what_a_step_takes_from_its_context_is_in_its_call(world: World) -> None:
+    for place, call in world.calls().items():
+        for resource in resources_of(call.step.function):
+            wanted = STAND_FOR[resource]
+            assert not wanted or wanted & set(call.described["inputs"]), f"{place} reads {resource}"
+
+
+def resources_of(function: Callable[..., Any]) -> set[str]:
+    """The types of the resources that a step reads, by itself or in what it hands its context to."""
+    read, seen, left = set(), set(), [function]
+    while left:
+        part = left.pop()
+        seen.add(part)
+        text = inspect.getsource(part)
+        read |= set(re.findall(r"ctx(?:\[|\.get\()(\w+)", text))
+        given = [part.__globals__.get(name) for name in re.findall(r"(\w+)\([^()]*\bctx\b(?!\.|\[)", text)]
+        left += [each for each in given if inspect.isfunction(each) and each not in seen]
+    return read
+
+
+def test_every_input_that_a_step_can_take_is_given_in_some_run(tmp_path: Path) -> None:
+    """One that no recipe passes would be missing from the fingerprint, as what it says is from the result."""
+    passed: dict[Any, set[str]] = {}
+    for name in NAMES:
+        with pytest.MonkeyPatch.context() as patch:
+            (tmp_path / name).mkdir()
+            for call in world_of(name, tmp_path / name, patch).calls().values():
+                step = call.step.origin or call.step
+                passed.setdefault(step, set()).update(call.described["inputs"])
+    assert len(passed) > 15
+    for step, inputs in passed.items():
+        known = inspect.signature(step.function).parameters.values()
+        assert {each.name for each in known if each.kind is each.KEYWORD_ONLY} == inputs, step.__qualname__
+
+
 # which steps there are
 
 
 def test_more_rounds_leave_those_before_as_they_are(world: World) -> None:
     before, now = fingerprints(world.calls()), fingerprints(world.changed(rounds=3).calls())
     assert {place for place in before if place not in now} == set()
-    assert {part for place in set(now) - set(before) for part in place.split("/")[-2:-1]} == {"round-2", "round-3"}
-    first = [place for place in before if "round-0/" in place or "round-1/" in place]
+    more = set(now) - set(before)
+    assert {next(part for part in place.split("/") if part.startswith("round-")) for place in more} == {
+        "round-2",
+        "round-3",
+    }
+    first = [place for place in before if place.startswith(("round-0/", "round-1/"))]
     assert len(first) > 8 and {place: now[place] for place in first} == {place: before[place] for place in first}
     for place in ("choice", "gate", "test", "forgetting", "model"):
         assert now[place] != before[place]
@@ -350,7 +441,8 @@ def test_more_seeds_are_done_beside_what_is_there(world: World) -> None:
     # what draws nothing is the same call for every seed, and is done once
     own = [place for place in now if place.startswith("seed-44/")]
     assert {place for place in own if now[place] == now[place.removeprefix("seed-44/")]} == {
-        f"seed-44/round-0/{name}" for name in ("embeddings", "run", "candidates")
+        "seed-44/keywords",
+        *(f"seed-44/round-0/{name}" for name in ("embeddings", "run", "candidates")),
     }
     assert not any("baselines" in place for place in own)
 

@@ -46,6 +46,7 @@ METRICS: dict[str, Any] = {
     },
     "versions": {"denizen": "1.2.3"},
     "backends": {"base": "torch-fp32", "adapted": "openvino-fp32"},
+    "analyser": "German, stemmed",
     "arithmetic": "bf16",
     "machine": {"processor": "one", "cores": 2, "threads": 1, "flags": ["avx2"], "cuda": None, "python": "3.11"},
     "chosen": "round 1",

@@ -54,6 +54,7 @@ def test_what_the_sections_say(run: Path) -> None:
     assert '<dt class="faint">time in all</dt><dd>0.1 minutes</dd>' in text
     assert "not measured: denizen audit RUN" in text and "2 test questions are few" in text
     assert "<td>endpoint</td><td>http://secret.example</td>" in text
+    assert '<p class="faint">BM25: German, stemmed</p>' in text
 
 
 def test_the_steps_that_made_the_examples(run: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from denizen.reports.results import baseline_lines, gate_sentence, headline, records, seed_lines
+from denizen.reports.results import analyser_lines, baseline_lines, gate_sentence, headline, records, seed_lines
 
 
 def _report(**changed: Any) -> dict[str, Any]:
@@ -116,3 +116,8 @@ def test_baselines_only_where_they_were_measured() -> None:
     report["advantages"]["plain"] = {"MRR@5": change, "nDCG@10": change}
     _, _, row = baseline_lines(report)
     assert row == ["plain fine-tuning", "0.580", "+0.020 [+0.010, +0.030]", "0.480", "+0.020 [+0.010, +0.030]"]
+
+
+def test_how_words_were_compared_is_said_where_it_is_known() -> None:
+    assert analyser_lines(_report(analyser="Thai, letters and their pairs")) == ["BM25: Thai, letters and their pairs"]
+    assert analyser_lines(_report()) == []

@@ -110,5 +110,25 @@ def test_the_best_are_the_largest_above_0_by_value_then_position(cells: list[int
     assert best(np.array(cells, dtype=np.float32), depth).tolist() == wanted
 
 
-def test_all_are_one() -> None:
-    assert BM25() == BM25() and hash(BM25()) == hash(BM25()) and len(BM25().digest) == 64
+def test_those_of_one_language_are_one() -> None:
+    assert BM25() == BM25("en") and hash(BM25()) == hash(BM25("en")) and len(BM25().digest) == 64
+    assert BM25() != BM25("de") and BM25().digest != BM25("de").digest
+    with pytest.raises(InputError, match="no code of two letters"):
+        BM25("german")
+
+
+@pytest.mark.parametrize(
+    ("language", "passages", "query"),
+    [
+        ("de", ["Der Vertrag ist kündbar und die Frist läuft.", "Das Haus ist alt und der Garten wild."], "Verträge"),
+        ("zh", ["糖尿病的治疗", "房屋保险合同"], "糖尿病如何治疗？"),
+        ("ja", ["保険の契約について", "糖尿病の治療について"], "契約する"),
+        ("th", ["โรคเบาหวาน", "สัญญาประกัน"], "เบาหวาน"),
+    ],
+)
+def test_what_fits_the_corpus_finds_what_english_does_not(language: str, passages: list[str], query: str) -> None:
+    corpus = table("corpus", {"doc_id": ["a", "b"], "text": passages})
+    fitting = BM25.fitting(corpus)
+    assert fitting == BM25(language)
+    run = fitting.search(fitting.index(corpus, Silent()), {"q": query}, 1, Silent())
+    assert pairs(run) == [("q", "a")]

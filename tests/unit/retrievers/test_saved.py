@@ -35,7 +35,9 @@ def test_a_hybrid_comes_back_and_its_model_stands_by_itself(
 ) -> None:
     assert json.loads((saved / "retriever.json").read_text()) == {
         "kind": "hybrid",
+        "fusion": "rrf",
         "constant": 7,
+        "weights": [1.0, 1.0],
         "parts": ["bm25", "model"],
     }
     encoding = Encoding(precision="fp32")
@@ -44,6 +46,24 @@ def test_a_hybrid_comes_back_and_its_model_stands_by_itself(
     load_encoder(saved / "model")
     assert find(str(saved)) == saved and find(str(saved / "model")) == saved / "model"
     assert load(saved / "model", encoding, encoders) == found.parts[1]
+
+
+def test_fusion_and_weights_come_back_and_without_them_it_is_by_rank(
+    saved: Path, encoders: Encoders, tmp_path: Path
+) -> None:
+    found = load(saved, Encoding(), encoders)
+    convex = Hybrid(found.parts, fusion="convex", weights=(0.3, 0.7))
+    convex.save(tmp_path / "convex")
+    assert load(tmp_path / "convex", Encoding(), encoders) == convex
+    (saved / "retriever.json").write_text('{"kind": "hybrid", "constant": 7, "parts": ["bm25", "model"]}')
+    assert load(saved, Encoding(), encoders) == found
+
+
+def test_the_language_of_bm25_comes_back_and_without_one_it_is_english(encoders: Encoders, tmp_path: Path) -> None:
+    BM25("de").save(tmp_path / "german")
+    assert load(tmp_path / "german", Encoding(), encoders) == BM25("de")
+    (tmp_path / "german/retriever.json").write_text('{"kind": "bm25", "parts": []}')
+    assert load(tmp_path / "german", Encoding(), encoders) == BM25("en")
 
 
 def test_parts_of_one_kind_have_folders_of_their_own(tiny_encoder: Path, encoders: Encoders, tmp_path: Path) -> None:
@@ -62,9 +82,9 @@ def test_what_needs_a_model_says_which_part_is_one(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("not JSON", "of the kind 'None'; there are bm25, hybrid"),
+        ("not JSON", "of the kind 'None'; there are bi-encoder, bm25, hybrid"),
         ("[]", "of the kind 'None'"),
-        ('{"kind": ["hybrid"]}', "there are bm25, hybrid"),
+        ('{"kind": ["hybrid"]}', "there are bi-encoder, bm25, hybrid"),
         ('{"kind": "router", "parts": []}', "of the kind 'router'"),
         ('{"kind": "hybrid", "parts": ["bm25"]}', "at least 2 parts"),
         ('{"kind": "hybrid", "parts": ["bm25", "model"], "constant": "60"}', "a whole number"),
@@ -74,6 +94,9 @@ def test_what_needs_a_model_says_which_part_is_one(saved: Path) -> None:
         ('{"kind": "hybrid", "parts": ["bm25", ""]}', "is no folder beside it"),
         ('{"kind": "hybrid", "parts": ["bm25", 7]}', "is no folder beside it"),
         ('{"kind": "hybrid", "parts": 7}', "is no folder beside it"),
+        ('{"kind": "hybrid", "parts": ["bm25", "model"], "fusion": ["rrf"]}', "no fusion"),
+        ('{"kind": "hybrid", "parts": ["bm25", "model"], "weights": {"bm25": 1}}', "cannot weigh them"),
+        ('{"kind": "bm25", "language": "german"}', "'german' is no code of two letters"),
     ],
 )
 def test_damaged_folders_are_refused(saved: Path, encoders: Encoders, content: str, message: str) -> None:

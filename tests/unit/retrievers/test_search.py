@@ -11,7 +11,7 @@ import pytest
 from denizen.data.tables import SCHEMAS, rows_table
 from denizen.engine.errors import InputError
 from denizen.retrievers import search as retrieval
-from denizen.retrievers.search import fuse, search
+from denizen.retrievers.search import fuse, fuse_scores, search
 
 
 def ids(count: int, letter: str = "d") -> list[str]:
@@ -198,3 +198,44 @@ def test_fusion_keeps_queries_that_one_run_alone_has():
     one = rows_table("run", [{"query_id": "q", "doc_id": "a", "score": 1.0}])
     other = rows_table("run", [{"query_id": "r", "doc_id": "b", "score": 1.0}])
     assert fuse([one, other], 5)["query_id"].to_pylist() == ["q", "r"]
+
+
+def one_query(**scores: float) -> pa.Table:
+    return rows_table("run", [{"query_id": "q", "doc_id": name, "score": value} for name, value in scores.items()])
+
+
+def found(run: pa.Table) -> dict[str, float]:
+    return dict(zip(run["doc_id"].to_pylist(), run["score"].to_pylist(), strict=True))
+
+
+def test_weighted_reciprocal_rank_fusion_by_hand() -> None:
+    one, other = one_query(a=9.0, b=8.0), one_query(b=1.0, c=0.5)
+    # constant 1: a 3/2, b 3/3 + 1/2, c 1/3
+    assert found(fuse([one, other], 3, 1, [3, 1])) == pytest.approx({"a": 1.5, "b": 1.5, "c": 1 / 3})
+    assert found(fuse([one, other], 3, 1, [1, 3])) == pytest.approx({"b": 1 / 3 + 3 / 2, "c": 1.0, "a": 0.5})
+    assert fuse([one, other], 3, 1, [1, 1]) == fuse([one, other], 3, 1)
+
+
+def test_the_convex_combination_by_hand() -> None:
+    """Keywords are at least 0 and best at 8; cosines at least -1 and best at .6, so that 1.6 becomes 1."""
+    keywords, cosines = one_query(a=8.0, b=4.0, c=2.0), one_query(b=0.6, d=0.2, a=-0.2)
+    # at depth 3 both are full: d counts as the last of the keywords, 1/4; c as the last cosine, .8 / 1.6
+    fused = found(fuse_scores([keywords, cosines], 3, [1, 3], [0.0, -1.0]))
+    assert fused == pytest.approx({"b": 0.5 / 4 + 3 / 4, "d": 0.25 / 4 + 0.75 * 3 / 4, "a": 1 / 4 + 0.5 * 3 / 4})
+    assert list(fused) == ["b", "a", "d"], "a and d have .625 each"
+    # at depth 4 there was no more to be found: d has no keyword, and the cosine of c is as low as can be
+    fused = found(fuse_scores([keywords, cosines], 4, [1, 3], [0.0, -1.0]))
+    assert fused["d"] == pytest.approx(0.75 * 3 / 4) and fused["c"] == pytest.approx(0.25 / 4)
+
+
+def test_without_a_known_least_score_the_last_passage_counts_nothing() -> None:
+    products, keywords = one_query(a=30.0, b=20.0, c=10.0), one_query(d=5.0)
+    fused = found(fuse_scores([products, keywords], 4, [1, 1], [None, 0.0]))
+    assert fused == pytest.approx({"a": 0.5, "d": 0.5, "b": 0.25, "c": 0.0})
+    assert list(fused) == ["a", "d", "b", "c"], "ties by doc_id"
+
+
+@pytest.mark.parametrize("least", [None, 0.0, 2.0])
+def test_scores_that_are_all_the_same_count_fully(least: float | None) -> None:
+    same, none = one_query(b=2.0, a=2.0), one_query()
+    assert found(fuse_scores([same, none], 2, [1, 1], [least, 0.0])) == {"a": 0.5, "b": 0.5}

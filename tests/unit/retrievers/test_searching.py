@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -14,7 +17,9 @@ import pytest
 from denizen.data.tables import rows_table, table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Advance, Progress, Silent
+from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.retriever import Fusion, Retriever
 from denizen.retrievers.search import fuse, in_order
@@ -113,15 +118,59 @@ def test_hybrids_are_equal_by_what_they_fuse_and_how() -> None:
         Hybrid((BM25(), Fixed("abc", digest="2" * 64))),
         Hybrid((Fixed("abc", digest="1" * 64), BM25())),
         Hybrid(one.parts, constant=61),
+        Hybrid(one.parts, fusion="convex"),
+        Hybrid(one.parts, weights=(1, 2)),
+        Hybrid((BM25("de"), one.parts[1])),
         BM25(),
     ]
-    assert len({one.digest, *(other.digest for other in others)}) == 5
+    assert len({one.digest, *(other.digest for other in others)}) == 8
+    assert one == Hybrid(one.parts, weights=(1, 1)) and one.digest == Hybrid(one.parts, weights=(1, 1)).digest
+
+
+@pytest.mark.parametrize("fusion", ["rrf", "convex"])
+def test_what_has_all_the_weight_is_the_whole(fusion: str) -> None:
+    """Also where scores are next to one another: made to lie from 0 to 1 they would be equal, and a before b."""
+    close = table("run", {"query_id": ["q", "q"], "doc_id": ["b", "a"], "score": [0.5 + 2**-24, 0.5]})
+    other = table("run", {"query_id": ["q", "q"], "doc_id": ["a", "c"], "score": [9.0, 8.0]})
+    parts = (Fixed("b", digest="1"), BM25())
+    assert Hybrid(parts, fusion=fusion, weights=(1, 0)).combine([close, other], {"q": ""}, 2) == close
+    assert Hybrid(parts, fusion=fusion, weights=(0, 0.1)).combine([close, other], {"q": ""}, 2) == other
+
+
+def test_a_convex_hybrid_knows_how_low_the_scores_of_its_parts_can_be(tiny_encoder: Path, tmp_path: Path) -> None:
+    model = BiEncoder(tiny_encoder, Encoding(), Encoders(tmp_path))
+    assert (model.lowest, BM25.lowest, Hybrid.lowest) == (-1.0, 0.0, 0.0)
+    dot = tmp_path / "dot"
+    shutil.copytree(tiny_encoder, dot)
+    settings = json.loads((dot / "config_sentence_transformers.json").read_text())
+    (dot / "config_sentence_transformers.json").write_text(json.dumps(settings | {"similarity_fn_name": "dot"}))
+    assert BiEncoder(dot, Encoding(), Encoders(tmp_path)).lowest is None
+    runs = [table("run", {"query_id": ["q", "q"], "doc_id": ["a", "b"], "score": [1.0, 0.5]})] * 2
+    # (1.5 / 2 + .5 / 1) / 2: a cosine from -1, keywords from 0
+    found = Hybrid((model, BM25()), fusion="convex").combine(runs, {"q": ""}, 2)
+    assert found["score"].to_pylist() == pytest.approx([1.0, 0.625])
+    # Fixed says nothing of its scores, so the last one counts nothing
+    found = Hybrid((Fixed("ab"), BM25()), fusion="convex").combine(runs, {"q": ""}, 2)
+    assert found["score"].to_pylist() == pytest.approx([1.0, 0.25])
 
 
 @pytest.mark.parametrize(("parts", "constant"), [((), 60), ((BM25(),), 60), ((BM25(), BM25()), -1)])
 def test_what_cannot_be_fused_is_refused(parts: tuple[Retriever, ...], constant: int) -> None:
     with pytest.raises(InputError, match="at least 2 parts"):
         Hybrid(parts, constant)
+
+
+@pytest.mark.parametrize(
+    "weights", [(1,), (1, 1, 1), (0, 0), (-1, 2), (math.nan, 1), (math.inf, 1), "ab", 1, (True, 1)]
+)
+def test_weights_that_weigh_nothing_are_refused(weights: Any) -> None:
+    with pytest.raises(InputError, match="one number of 0 or more for each"):
+        Hybrid((BM25(), BM25()), weights=weights)
+
+
+def test_a_fusion_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="no fusion 'sum'; there are rrf, convex"):
+        Hybrid((BM25(), BM25()), fusion="sum")
 
 
 def test_a_run_in_the_given_order_keeps_the_order_of_passages() -> None:

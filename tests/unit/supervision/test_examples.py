@@ -103,6 +103,25 @@ def test_without_hard_triplets_there_are_no_easy_ones() -> None:
     assert triplets(candidates_of({"e": ([1], [16])}), WINDOWS, 2.0, seed=0) == []
 
 
+def labelled(ranks: list[int | None]) -> pa.Table:
+    """Positives at ranks 2 and 7, negatives at 3 and 16, and passages labelled irrelevant at some ranks."""
+    candidates = candidates_of({"q": ([2, 7], [3, 16])})
+    rows = [{"query_id": "q", "doc_id": f"i{rank}", "rank": rank, "role": "irrelevant"} for rank in ranks]
+    return pa.concat_tables([candidates, rows_table("candidates", rows)])
+
+
+@pytest.mark.parametrize("rank", [1, 90, None])
+def test_what_is_labelled_irrelevant_goes_before_what_was_mined_from_any_rank(rank: int | None) -> None:
+    made = triplets(labelled([rank]), WINDOWS, 2.0, seed=0)
+    assert passages(made) == [("q", "hard", "p7", [f"i{rank}"]), ("q", "easy", "p2", [f"i{rank}"])]
+    for negatives, chosen in ((0, []), (1, [f"i{rank}"]), (2, [f"i{rank}", "n3"])):
+        (row,) = contrastive_rows(labelled([rank]), WINDOWS, negatives, 1)
+        assert row.negative_ids == chosen
+    # as many as the setting asks for, by rank
+    (row,) = contrastive_rows(labelled([1, 90, None]), WINDOWS, 2, 1)
+    assert row.negative_ids == ["i1", "i90"] and row.reason == "relevant at rank 2, negatives at ranks 1, 90"
+
+
 RANKS = st.lists(st.integers(1, 110), max_size=6, unique=True).map(sorted)
 
 
@@ -233,6 +252,24 @@ def test_a_query_on_which_writer_and_judge_disagree_is_left_out(grades: list[int
     assert disputed_queries(judged, {"q": own}) == ({"q"} if disputed else set())
     found = with_roles(judged, ranked(q=["other", "wrong"]), ["q"], 3, {"q": own}).to_pylist()
     assert bool(found) is not disputed
+
+
+doc_ids = st.sampled_from("abcdef")
+
+
+@given(st.lists(st.tuples(st.sampled_from("qr"), doc_ids, st.integers(1, 4)), max_size=20), st.booleans())
+def test_no_example_holds_a_passage_twice_however_often_it_was_judged(
+    graded: list[tuple[str, str, int]], triples: bool
+) -> None:
+    run, windows = ranked(q="abcdef", r="fedcba"), judged_windows((3, 100), 6)
+    roles = with_roles(judgments_of(*graded), run, ["q", "r"], 6)
+    pairs = [(row["query_id"], row["doc_id"]) for row in roles.to_pylist()]
+    assert len(pairs) == len(set(pairs))
+    made = triplets(roles, windows, 9.0, 0) if triples else contrastive_rows(roles, windows, 4, 0)
+    scored = [{"query_id": name, "doc_id": doc_id, "score": grade / 4} for name, doc_id, grade in graded]
+    made += scored_rows(rows_table("judgments", scored), run, ["q", "r"], 2)
+    for row in made:
+        assert len({row.positive_id, *row.negative_ids}) == 1 + len(row.negative_ids)
 
 
 def test_within_a_document_only_its_own_passages_are_negatives() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denizen.data.relatedness import related_passages
+from denizen.data.relatedness import not_negatives, related_passages
 from denizen.data.tables import SCHEMAS, table
 from denizen.supervision.mining import ceiling, mine
 
@@ -66,7 +66,7 @@ HOMES = st.lists(st.tuples(st.sampled_from("wxyz"), st.integers(0, 4)), min_size
 
 
 @given(HOMES, st.data())
-def test_no_relevant_passage_no_near_duplicate_and_no_sibling_is_ever_a_negative(homes, data) -> None:
+def test_no_relevant_passage_and_none_like_it_that_nobody_judged_is_ever_a_negative(homes, data) -> None:
     home = {f"d{at}": place for at, place in enumerate(homes)}
     doc_ids = list(home)
     link = st.tuples(st.sampled_from(["q1", "q2"]), st.sampled_from(doc_ids), st.integers(-1, 2))
@@ -88,10 +88,16 @@ def test_no_relevant_passage_no_near_duplicate_and_no_sibling_is_ever_a_negative
         positive_ceiling=share,
     )
     relevant = {query_id: {doc for query, doc, grade in links if query == query_id and grade > 0} for query_id in found}
+    judged = {query_id: {doc for query, doc, grade in links if query == query_id and grade <= 0} for query_id in found}
+    windowed = {(query_id, doc) for query_id, ranking in found.items() for doc, _ in ranking[:end]}
     negatives = 0
     for row in candidates.to_pylist():
         if row["rank"] is not None:
             assert found[row["query_id"]][row["rank"] - 1] == (row["doc_id"], row["score"])
+        if row["role"] == "irrelevant":
+            assert row["doc_id"] in judged[row["query_id"]]
+            negatives += (row["query_id"], row["doc_id"]) in windowed
+            continue
         if row["role"] == "positive":
             assert row["doc_id"] in relevant[row["query_id"]]
             continue
@@ -102,6 +108,7 @@ def test_no_relevant_passage_no_near_duplicate_and_no_sibling_is_ever_a_negative
             assert home[row["doc_id"]][1] != home[positive][1]
     for query_id, known in relevant.items():
         assert set(ids(candidates, "positive", query_id)) == known
+        assert set(ids(candidates, "irrelevant", query_id)) == judged[query_id]
     # everything in the windows is either kept or counted under one reason
     assert negatives + sum(counts.values()) == 2 * min(end, len(doc_ids))
 
@@ -152,6 +159,27 @@ def test_positives_come_first_by_rank_whatever_the_windows_and_those_beyond_the_
     assert candidates["score"].to_pylist() == [1 - 2 / 128, 1 - 7 / 128, None, 1 - 1 / 128, 1 - 3 / 128]
     assert set(candidates["retriever"].to_pylist()) == {"student-0"}
     assert candidates.schema == SCHEMAS["candidates"]
+
+
+def test_what_is_labelled_irrelevant_comes_first_wherever_it_stands_and_whatever_it_resembles() -> None:
+    """d2, above the ceiling, d4, a sibling of the positive d3, and d9, beyond the run, are labelled; d1 is not."""
+    home = {f"d{at}": (f"d{at}", at) for at in range(1, 10)} | {"d4": ("d3", 4)}
+    qrels = qrels_of([("q", "d9", 0), ("q", "d4", -1), ("q", "d3", 1), ("q", "d2", 0)])
+    candidates, counts = mine(
+        run_of({"q": [("d1", 0.99), ("d2", 0.98), ("d3", 0.97), ("d4", 0.96), ("d5", 0.1)]}),
+        qrels,
+        corpus_of(home),
+        ["q"],
+        [(1, 5)],
+        retriever="r",
+        positive_ceiling=0.95,
+    )
+    rows = [(row["doc_id"], row["rank"], row["role"]) for row in candidates.to_pylist()]
+    labelled = [("d2", 2, "irrelevant"), ("d4", 4, "irrelevant"), ("d9", None, "irrelevant")]
+    assert rows == [("d3", 3, "positive"), *labelled, ("d5", 5, "negative")]
+    assert counts == {"relevant": 1, "related": 0, "above_ceiling": 1}
+    # nor does the loss take the sibling out again
+    assert not_negatives(qrels, None, corpus_of(home), ["q"]) == {"q": {"d3"}}
 
 
 def test_only_the_queries_asked_for_are_mined_in_their_order() -> None:

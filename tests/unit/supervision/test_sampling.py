@@ -64,6 +64,28 @@ def test_within_documents_the_owners_of_the_best_passages_are_looked_into() -> N
     assert more["doc_id"].to_pylist()[-1] == "c0"
 
 
+# a document is the first letter of its passages
+PASSAGES = [f"{document}{at}" for document in "abc" for at in range(4)]
+rankings = st.dictionaries(st.sampled_from("qr"), st.permutations(PASSAGES).map(lambda ids: ids[:5]), min_size=1)
+written_for = st.dictionaries(st.sampled_from("qr"), st.lists(st.sampled_from(PASSAGES), max_size=4))
+
+
+@given(rankings, written_for, st.integers(1, 3))
+def test_a_passage_is_a_candidate_of_a_query_once_and_all_that_has_to_be_in_is(
+    ranked: dict[str, list[str]], own: dict[str, list[str]], found_by: int
+) -> None:
+    """Also where a query was written for several passages of one document, which none of the best stands in."""
+    corpus = table("corpus", {"doc_id": PASSAGES, "parent_id": [name[0] for name in PASSAGES]})
+    vectors = StoredVectors(np.linspace(0, 1, len(PASSAGES), dtype=np.float32)[:, None], np.arange(len(PASSAGES)))
+    queries = {name: np.ones(1, dtype=np.float32) for name in ranked}
+    few = Sampling(top=1, drawn=1, decay=0.05, seed=1, found_by=found_by)
+    run = run_of(**ranked)
+    for made in (from_corpus(run, few, own, "s"), from_documents(run, corpus, vectors, queries, few, own, "s")):
+        pairs = list(zip(made["query_id"].to_pylist(), made["doc_id"].to_pylist(), strict=True))
+        assert len(pairs) == len(set(pairs))
+        assert {(name, doc_id) for name in ranked for doc_id in own.get(name, ())} <= set(pairs)
+
+
 def test_documents_of_fifteen_passages_are_long() -> None:
     def corpus(documents: int, passages: int) -> object:
         parents = [f"d{at}" for at in range(documents) for _ in range(passages)]

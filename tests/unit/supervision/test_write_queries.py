@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
 from denizen.engine.step import Partial
 from denizen.retrievers.bi_encoder import Encoders
+from denizen.supervision import synthesis
 from denizen.supervision.write_queries import Synthesis, read_query_log, synthesize
+from denizen.supervision.written import Written
 from tests.llm_server import ScriptedServer
 
 from .asked_steps import client, context, stored
@@ -135,6 +138,23 @@ def test_without_probabilities_training_queries_have_to_lead_back(tiny_encoder: 
     assert kept == expected and facts["queries"]["dev"] == facts["queries"]["test"] == 2
     assert 2 <= facts["queries"]["train"] < 8
     assert {row["reason"] for row in _rows(tmp_path, "dropped_queries")} == {"round trip: not in the first 3"}
+
+
+def test_a_query_of_unknown_probability_has_to_lead_back_and_is_not_the_least_probable(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint may give log-probabilities with some replies alone; every passage is in the first 12 of 12."""
+    real, unknown = synthesis.written, {"d00", "d01", "d02", "d09"}
+
+    def some(*given: Any) -> list[Written]:
+        return [replace(row, logprob=None) if row.sources[0] in unknown else row for row in real(*given)]
+
+    monkeypatch.setattr(synthesis, "written", some)
+    with ScriptedServer(_ask) as server:
+        facts = _write(tmp_path, tiny_encoder, server.url, settings={"round_trip": 12, "keep_share": 0.6})
+    assert unknown <= {row["source_doc_id"] for row in _rows(tmp_path, "queries")}
+    # of the others 3 of 5, 1 of 1 and 2 of 2
+    assert facts["queries"] == {"train": 3 + 3, "dev": 1 + 1, "test": 2}
 
 
 def test_experts_ask_as_many_as_are_kept_for_training(tiny_encoder: Path, tmp_path: Path) -> None:

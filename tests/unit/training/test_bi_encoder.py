@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 from denizen.data.tables import rows_table, table
 from denizen.engine.errors import InputError
 from denizen.training import bi_encoder
-from denizen.training.bi_encoder import TrainingSet, train, training_set
+from denizen.training.bi_encoder import TrainingSet, token_limit, train, training_set
 from denizen.training.train import Training
 
 QUICK = Training(epochs=1.0, batch_size=2, precision="fp32", learning_rate=1e-3)
@@ -139,3 +140,21 @@ def test_a_loss_that_is_no_number_stops_the_training_with_the_remedy(tiny_encode
     broken.save_pretrained(str(tmp_path / "broken"), create_model_card=False)
     with pytest.raises(InputError, match=r"the loss became nan at step 1 of 2; lower learning_rate \(now 0\.001\)"):
         _trained(tmp_path, tmp_path / "broken", _data())
+
+
+def test_a_student_has_the_configuration_of_its_base(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Else the two cannot be merged: the trainer takes over the end of text that tokenizers of decoders have."""
+    base = SentenceTransformer(str(tiny_encoder), device="cpu")
+    base.tokenizer.eos_token = "[SEP]"
+    base.save_pretrained(str(tmp_path / "base"), create_model_card=False)
+    _trained(tmp_path, tmp_path / "base", _data())
+    own, student = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("base", "out"))
+    assert student == own
+
+
+@pytest.mark.parametrize(
+    ("own", "max_tokens", "limit"), [(64, 16, 16), (64, 64, 0), (64, 0, 0), (None, 16, 0), (float("inf"), 16, 0)]
+)
+def test_training_cuts_where_the_model_itself_sees_more(own: float | None, max_tokens: int, limit: int) -> None:
+    """A static embedding has no limit, and cuts nothing."""
+    assert token_limit(SimpleNamespace(max_seq_length=own), max_tokens) == limit  # type: ignore[arg-type]

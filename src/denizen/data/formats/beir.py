@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from denizen.data.formats.dates import date_in
-from denizen.data.formats.rows import BadRows, delimited, json_lines, require_content
+from denizen.data.formats.rows import BadRows, as_text, delimited, json_lines, require_content
 from denizen.data.formats.source import Source
 from denizen.data.tables import rows_table
 from denizen.engine.errors import InputError
@@ -44,7 +44,8 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
     grades = _read_qrels(paths, set(documents["doc_id"].to_pylist()), texts, bad)
     bad.check()
     if not grades:
-        raise InputError(f"{folder / 'qrels'} has no usable row; a query and a document must be linked")
+        read = ", ".join(path.name for path in paths)
+        raise InputError(f"{folder / 'qrels'} has no usable row in {read}; a query and a document must be linked")
     names = _names(((query_id, part) for query_id, part, _ in grades), texts)
     queries = [
         {"query_id": name, "text": texts[query_id], "split": part or None, "origin": "source"}
@@ -54,8 +55,14 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
     left_out = tuple(path.name for path in sorted((folder / "qrels").glob("*.tsv")) if path not in paths)
     tables = documents, rows_table("queries", queries), rows_table("qrels", links)
     dates = {name: asked[query_id] for (query_id, _), name in names.items() if query_id in asked}
-    said = {"document_dates": written, "query_dates": dates}
-    return Source(*tables, cut=False, bad_rows=bad.rows, parts_left_out=left_out, **said)
+    return Source(
+        *tables,
+        cut=False,
+        bad_rows=bad.rows,
+        parts_left_out=left_out,
+        document_dates=written,
+        query_dates=dates,
+    )
 
 
 def read_beir_corpus(folder: Path, bad: BadRows, dates: dict[str, str] | None = None) -> pa.Table:
@@ -69,9 +76,11 @@ def read_beir_corpus(folder: Path, bad: BadRows, dates: dict[str, str] | None = 
     path = _jsonl(folder, "corpus")
     found: dict[str, dict[str, Any]] = {}
     for place, row in json_lines(path, bad):
-        doc_id, title, text = str(row.get("_id")), str(row.get("title") or ""), row.get("text")
-        if not isinstance(row.get("_id"), str | int) or not doc_id.strip() or not isinstance(text, str):
+        doc_id, title, text = as_text(row.get("_id")), as_text(row.get("title")), row.get("text")
+        if doc_id is None or not doc_id.strip() or not isinstance(text, str):
             bad.add(place, f"needs '_id' and 'text'; it has {sorted(row)}", row)
+        elif title is None:
+            bad.add(place, f"the title of document {doc_id!r} is no text but a {type(row['title']).__name__}", row)
         elif doc_id in found:
             bad.add(place, f"duplicate id {doc_id!r}", row)
         elif not (text.strip() or title.strip()):
@@ -81,8 +90,9 @@ def read_beir_corpus(folder: Path, bad: BadRows, dates: dict[str, str] | None = 
             found[doc_id] = {"doc_id": doc_id, "title": title, "text": text, "source": folder.name, **home}
             if dates is not None and (date := date_in(row)):
                 dates[home.get("parent_id", doc_id)] = date
-    if not found and not bad.rows:
-        raise InputError(f"{path} holds no document")
+    if not found:
+        bad.check()
+        raise InputError(f"{path} holds no {'usable ' if bad.rows else ''}document")
     return rows_table("corpus", found.values())
 
 
@@ -106,15 +116,18 @@ def _jsonl(folder: Path, name: str) -> Path:
 def _read_queries(path: Path, bad: BadRows, dates: dict[str, str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for place, row in json_lines(path, bad):
-        query_id, text = row.get("_id"), row.get("text")
-        if not isinstance(query_id, str | int) or not isinstance(text, str) or not text.strip():
+        query_id, text = as_text(row.get("_id")), row.get("text")
+        if not query_id or not isinstance(text, str) or not text.strip():
             bad.add(place, f"needs '_id' and a 'text' that is not empty; it has {sorted(row)}", row)
-        elif str(query_id) in texts:
-            bad.add(place, f"duplicate id {str(query_id)!r}", row)
+        elif query_id in texts:
+            bad.add(place, f"duplicate id {query_id!r}", row)
         else:
-            texts[str(query_id)] = text
+            texts[query_id] = text
             if date := date_in(row):
-                dates[str(query_id)] = date
+                dates[query_id] = date
+    if not texts:
+        bad.check()
+        raise InputError(f"{path} holds no {'usable ' if bad.rows else ''}query")
     return texts
 
 

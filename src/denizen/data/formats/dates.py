@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from denizen.data.formats.rows import as_text
+
 # in the order in which they are looked for: when something was made known says more than when it was written
 COLUMNS = (
     *("filed", "filing_date", "date_filed", "filed_at", "published", "publication_date", "published_at"),
@@ -20,19 +22,23 @@ _MILLISECONDS = 10**11
 
 def date_in(row: Mapping[str, Any]) -> str:
     """What a row says of its date, in a column of its own or in its `metadata`; empty where it says nothing."""
+    return dated(row)[1]
+
+
+def dated(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The column that says a row's date (`metadata`, where that does), and what it says; empty where none does."""
     more = row.get("metadata")
     if isinstance(more, str):
         try:
             more = json.loads(more)
         except (ValueError, RecursionError):
             more = None
-    for values in (row, more if isinstance(more, dict) else {}):
-        named = {re.sub(r"\W+", "_", str(name).strip().lower()): value for name, value in values.items()}
-        for column in COLUMNS:
-            value = named.get(column)
-            if value is not None and not isinstance(value, dict | list) and str(value).strip():
-                return str(value).strip()
-    return ""
+    for home, values in (("", row), ("metadata", more if isinstance(more, dict) else {})):
+        named = {re.sub(r"\W+", "_", str(name).strip().lower()): name for name in values}
+        for name in (named[column] for column in COLUMNS if column in named):
+            if text := (as_text(values[name]) or "").strip():
+                return home or str(name), text
+    return "", ""
 
 
 def day_of(text: str) -> date | None:

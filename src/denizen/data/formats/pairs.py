@@ -1,21 +1,51 @@
-"""Question-answer pairs from files and from `datasets`: the answer is the document, relevant to the question."""
+"""Question-answer pairs from files and from `datasets`: the answer is the document, relevant to the question.
+
+Beside it there can be negatives: documents that are judged irrelevant to the question.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from denizen.data.formats.dates import date_in
-from denizen.data.formats.rows import BadRows, require_content, table_rows
+import pyarrow as pa
+
+from denizen.data.formats.dates import dated
+from denizen.data.formats.rows import BadRows, as_text, is_missing, require_content, table_rows
 from denizen.data.formats.source import SPLITS, Source
-from denizen.data.tables import rows_table
+from denizen.data.tables import folded, rows_table
 from denizen.engine.errors import InputError, reason
 
-# (query column, document column), in the order in which they are looked for
-COLUMNS = (("question", "answer"), ("query", "positive"), ("anchor", "positive"))
+# (query column, document column), in the order in which they are looked for: those of sentence-transformers and mteb,
+# BGE (pos, neg), Tevatron (passages) and DPR (ctxs)
+COLUMNS = (
+    ("question", "answer"),
+    ("query", "positive"),
+    ("anchor", "positive"),
+    ("query", "answer"),
+    ("query", "positives"),
+    ("anchor", "positives"),
+    ("query", "pos"),
+    ("query", "positive_passages"),
+    ("question", "positive_ctxs"),
+)
+# negative, negative_1, negatives, hard_negatives, neg, negative_passages, hard_negative_ctxs; not neg_scores
+_NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?(_?\d+|_passages|_ctxs)?")
+# columns that hold several documents, which a CSV file can only have as JSON
+_SEVERAL = re.compile(r"pos|neg|.*s")
+# columns that can say whether the answer is one, and whether other values than 0 and 1 say so, too
+_LABELS = {"relevance": True, "label": False, "score": False}
+
+# more is an id or a year
+_MOST_GRADE = 1000
 
 _WANTED = ", ".join("/".join(pair) for pair in COLUMNS)
+
+# title and text
+_Document = tuple[str, str]
 
 
 class _Row(NamedTuple):
@@ -26,12 +56,18 @@ class _Row(NamedTuple):
     prefix: str = ""
     split: str | None = None
 
+    def name(self, mark: str, count: int = 1) -> str:
+        """The id of what stands in the row, such as d17, or d17.2 for the second document."""
+        number = self.place.rpartition(" ")[2]
+        return f"{self.prefix}{mark}{number}" + (f".{count}" if count > 1 else "")
+
 
 def read_pairs(path: Path, skip_bad_rows: bool = False) -> Source:
     """Reads a file of pairs: .json (an array), .jsonl, .jsonl.gz, .csv, .tsv or .parquet.
 
     Each row keeps its own query: `q17` is the query of row 17, or of line 17 where places are lines. Equal answers
-    become one document: `d17` is the answer that stands in row 17 first.
+    become one document: `d17` is the answer that stands in row 17 first, `d17.2` a second one there, `n17` a negative.
+    A document is a text or an object with `text` and, if it has one, `title`; a column can hold a list of them.
 
     Raises:
         InputError: When the file is empty or of an unknown kind, its columns are missing, or a row is unusable
@@ -77,45 +113,133 @@ def read_dataset(name: str, skip_bad_rows: bool = False) -> Source:
     return _source(rows, path.name, BadRows(skip_bad_rows), left_out)
 
 
+class _Asked(NamedTuple):
+    row: _Row
+    question: str
+    positives: list[_Document]
+    negatives: list[_Document]
+
+
 def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, ...] = ()) -> Source:
     """A source from rows; the first one that has a known pair of columns decides which pair is read."""
     columns: tuple[str, str] | None = None
-    found: list[str] = []
-    documents: dict[str, str] = {}
-    queries: list[dict[str, Any]] = []
-    dates: dict[str, str] = {}
+    # a set that keeps their order
+    found: dict[str, None] = {}
+    asked: list[_Asked] = []
     for row in rows:
-        found = found or sorted(map(str, row.values))
+        found |= dict.fromkeys(map(str, row.values))
         columns = columns or next((pair for pair in COLUMNS if set(pair) <= set(row.values)), None)
-        problem = _pair_problem(row, columns)
-        if columns is None or problem:
-            bad.add(row.place, problem, row.values)
-            continue
-        question, answer = (row.values[column] for column in columns)
-        number = row.place.rpartition(" ")[2]
-        doc_id = documents.setdefault(answer.strip(), f"{row.prefix}d{number}")
-        asked = {"query_id": f"{row.prefix}q{number}", "text": " ".join(question.split())}
-        queries.append({**asked, "split": row.split, "source_doc_id": doc_id, "origin": "source"})
-        if date := date_in(row.values):
-            dates[asked["query_id"]] = date
+        try:
+            asked.append(_asked(row, columns))
+        except ValueError as error:
+            bad.add(row.place, str(error), row.values)
     if found and columns is None:
         raise InputError(
-            f"{name} has the columns {found}; pairs need {_WANTED}, and documents without questions a --teacher"
+            f"{name} has the columns {sorted(found)}; pairs need {_WANTED}, and documents without questions a --teacher"
         )
     bad.check()
-    if not documents:
+    if columns is None or not asked:
         raise InputError(f"{name} holds no usable row")
-    corpus = ({"doc_id": doc_id, "title": "", "text": text, "source": name} for text, doc_id in documents.items())
-    links = ((row["query_id"], row["source_doc_id"], 1) for row in queries)
-    tables = rows_table("corpus", corpus), rows_table("queries", queries), rows_table("qrels", links)
-    return Source(*tables, cut=True, bad_rows=bad.rows, parts_left_out=left_out, query_dates=dates)
+    label = _label_column(asked)
+    _, queries, _ = tables = _tables(asked, label, name)
+    # a query is called as the row that it comes from
+    made = set(queries["query_id"].to_pylist())
+    said = {of.row.name("q"): dated(of.row.values) for of in asked if of.row.name("q") in made}
+    dates = {query_id: date for query_id, (_, date) in said.items() if date}
+    read = {*columns, label, *(column for column, date in said.values() if date)}
+    unread = tuple(column for column in found if column not in read and not _NEGATIVE.fullmatch(column))
+    return Source(
+        *tables,
+        cut=True,
+        bad_rows=bad.rows,
+        parts_left_out=left_out,
+        columns_left_out=unread,
+        query_dates=dates,
+    )
 
 
-def _pair_problem(row: _Row, columns: tuple[str, str] | None) -> str:
+def _tables(asked: Sequence[_Asked], label: str | None, name: str) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Corpus, queries and qrels; of what is said twice of a document the best counts.
+
+    A row that only says what is no answer adds that to the first row that has an answer to the same question.
+    """
+    documents: dict[_Document, str] = {}
+    queries: dict[str, dict[str, Any]] = {}
+    links: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str | None, str], str] = {}
+    graded = [(1 if label is None else _grade(of.row.values[label]) or 0, of) for of in asked]
+    for grade, (row, question, positives, negatives) in sorted(graded, key=lambda pair: pair[0] <= 0):
+        key, query_id = (row.split, folded(question)), row.name("q")
+        if grade <= 0:
+            query_id = first.get(key, query_id)
+        first.setdefault(key, query_id)
+        for mark, texts, relevance in (("d", positives, grade), ("n", negatives, 0)):
+            for count, document in enumerate(texts, start=1):
+                doc_id = documents.setdefault(document, row.name(mark, count))
+                links[query_id, doc_id] = max(relevance, links.get((query_id, doc_id), relevance))
+        source_id = documents[positives[0]] if grade > 0 else None
+        told = {"query_id": query_id, "text": question, "split": row.split, "origin": "source"}
+        queries.setdefault(query_id, {**told, "source_doc_id": source_id})
+    corpus = [
+        {"doc_id": doc_id, "title": title, "text": text, "source": name} for (title, text), doc_id in documents.items()
+    ]
+    qrels = rows_table("qrels", ((*pair, relevance) for pair, relevance in links.items()))
+    return rows_table("corpus", corpus), rows_table("queries", queries.values()), qrels
+
+
+def _asked(row: _Row, columns: tuple[str, str] | None) -> _Asked:
+    """What a row says; ValueError says what is wrong with it."""
     if columns is None:
-        return f"has the columns {sorted(map(str, row.values))}; pairs need {_WANTED}"
-    for column in columns:
-        value = row.values.get(column)
-        if not isinstance(value, str) or not value.strip():
-            return f"{column!r} is empty or no text"
-    return ""
+        raise ValueError(f"has the columns {sorted(map(str, row.values))}; pairs need {_WANTED}")
+    question, positives = row.values.get(columns[0]), _documents(row.values, columns[1])
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError(f"{columns[0]!r} is empty or no text")
+    if not positives:
+        raise ValueError(f"{columns[1]!r} is empty or no text")
+    negatives = [
+        document
+        for name in map(str, row.values)
+        if _NEGATIVE.fullmatch(name)
+        for document in _documents(row.values, name)
+    ]
+    return _Asked(row, " ".join(question.split()), positives, negatives)
+
+
+def _documents(values: Mapping[str, Any], column: str) -> list[_Document]:
+    """The documents of a column; none where it is missing."""
+    value = values.get(column)
+    if isinstance(value, str) and _SEVERAL.fullmatch(column) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError(f"{column!r} is no list as JSON writes it") from None
+    found = []
+    for given in value if isinstance(value, list) else [value]:
+        whole = given if isinstance(given, Mapping) else {"text": given}
+        title, text = as_text(whole.get("title")), whole.get("text")
+        if is_missing(given):
+            continue
+        if title is None or not isinstance(text, str):
+            raise ValueError(f"{column!r} is empty or no text")
+        if text.strip():
+            found.append((title.strip(), text.strip()))
+    return found
+
+
+def _label_column(asked: Sequence[_Asked]) -> str | None:
+    """The column that says which answers are none: grades, or 0 and 1 alone, which neither classes nor margins are."""
+    for column, graded in _LABELS.items():
+        grades = [_grade(of.row.values.get(column)) for of in asked]
+        if all(grade is not None and (graded or grade in (0, 1)) for grade in grades):
+            return column
+    return None
+
+
+def _grade(value: Any) -> int | None:
+    """A whole number, a truth value, or either as text; None: no grade."""
+    text = {"true": "1", "false": "0"}.get(str(value).lower(), str(value))
+    try:
+        grade = float(text)
+    except ValueError:
+        return None
+    return int(grade) if grade.is_integer() and abs(grade) <= _MOST_GRADE else None

@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,28 @@ def table_rows(path: Path, bad: BadRows) -> Rows:
     if name.endswith(".parquet"):
         return parquet_rows(path)
     raise InputError(f"{path} is of an unknown kind; rows come as .json, .jsonl[.gz], .csv, .tsv or .parquet")
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value says that there is none: null, NaN (what a data frame writes), or no text.
+
+    The words "nan", "None" and "NA" are texts: a passage can be about them.
+    """
+    # of all values only NaN differs from itself
+    return value is None or value == "" or (isinstance(value, float | Decimal) and value != value)
+
+
+def as_text(value: Any) -> str | None:
+    """A value of a text column as text: "" where it is missing, 1984 and 1984.0 as "1984"; None where it is no text.
+
+    A data frame makes fractions of whole numbers as soon as one of them is missing, so both are written alike. Lists,
+    objects, truth values and bytes are no texts.
+    """
+    if is_missing(value):
+        return ""
+    if isinstance(value, bool | list | dict | tuple | bytes):
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def require_content(path: Path) -> None:

@@ -177,6 +177,37 @@ def test_an_empty_file_is_refused_naming_it_even_when_rows_may_be_skipped(tmp_pa
     assert refusal(folder, skip_bad_rows=True) == f"{folder / name} is empty"
 
 
+def test_a_missing_title_is_empty_and_numbers_are_ids_as_their_labels_write_them(tmp_path):
+    corpus = [
+        {"_id": 1.0, "title": float("nan"), "text": "one"},
+        {"_id": 2, "title": "NaN", "text": "two"},
+        {"_id": "3", "title": 1984, "text": "three"},
+    ]
+    queries = [{"_id": 4.0, "text": "which?"}]
+    source = read_beir(beir(tmp_path / "b", corpus, queries, {"test": [(4, 1, 1), (4, 2, 0)]}))
+    assert [(row["doc_id"], row["title"]) for row in source.documents.to_pylist()] == [
+        ("1", ""),
+        ("2", "NaN"),
+        ("3", "1984"),
+    ]
+    assert links(source) == [("4", "1", 1), ("4", "2", 0)]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), "", True, ["d9"]])
+def test_a_document_and_a_query_without_an_id_are_refused_with_their_lines(tmp_path, missing):
+    row = {"_id": missing, "text": "t"}
+    message = refusal(beir(tmp_path / "b", [*CORPUS, row], [*QUERIES, row]))
+    assert "corpus.jsonl, line 4: needs '_id'" in message and "queries.jsonl, line 4: needs '_id'" in message
+
+
+@pytest.mark.parametrize("lines_", ["\n\n", '{"_id": "q1"}\n'])
+def test_queries_without_any_usable_are_refused_naming_the_file(tmp_path, lines_):
+    folder = beir(tmp_path / "b")
+    (folder / "queries.jsonl").write_text(lines_)
+    usable = "" if lines_ == "\n\n" else "usable "
+    assert refusal(folder, skip_bad_rows=True) == f"{folder / 'queries.jsonl'} holds no {usable}query"
+
+
 def test_a_corpus_of_blank_lines_is_refused(tmp_path):
     folder = beir(tmp_path / "b")
     (folder / "corpus.jsonl").write_text("\n\n")
@@ -191,7 +222,7 @@ def test_a_missing_qrels_folder_is_refused_naming_it(tmp_path):
 
 def test_qrels_with_a_header_only_are_refused(tmp_path):
     folder = beir(tmp_path / "b", qrels={"test": []})
-    assert f"{folder / 'qrels'} has no usable row" in refusal(folder)
+    assert f"{folder / 'qrels'} has no usable row in test.tsv" in refusal(folder)
 
 
 def test_only_bad_rows_are_refused_even_when_they_may_be_skipped(tmp_path):
@@ -215,6 +246,7 @@ def test_a_broken_gzip_file_is_refused_naming_it(tmp_path, name):
         ({"_id": "d9", "contents": "t"}, "needs '_id' and 'text'; it has ['_id', 'contents']"),
         ({"_id": "d1", "text": "again"}, "duplicate id 'd1'"),
         ({"_id": "d9", "title": " ", "text": "\n"}, "document 'd9' has no text"),
+        ({"_id": "d9", "title": ["T"], "text": "t"}, "the title of document 'd9' is no text but a list"),
         ('["d9"]', "is a JSON list, not an object"),
     ],
 )

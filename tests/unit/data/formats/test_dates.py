@@ -55,3 +55,9 @@ def test_a_date_stands_in_a_column_or_in_the_metadata_whatever_its_spelling() ->
     assert date_in({"filed": " ", "date": "2024-04-01", "update": "x"}) == "2024-04-01"
     for row in ({}, {"metadata": "no JSON"}, {"metadata": "[1]"}, {"metadata": None, "date": None}, {"date": ["2024"]}):
         assert date_in(row) == ""
+
+
+def test_a_missing_date_is_none_and_a_year_that_a_data_frame_made_a_fraction_is_one() -> None:
+    for missing in (None, float("nan"), "", [], True):
+        assert date_in({"published": missing, "year": 2024.0}) == "2024"
+        assert date_in({"date": missing}) == ""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +32,51 @@ def test_a_table_needs_a_text_and_may_have_an_id_a_title_and_a_domain(suffix: st
         for row in read_documents(str(path)).documents.to_pylist()
     ]
     assert found == [("a", "T", "one", "x"), ("d2", "", "two", "")]
+
+
+def _as_json(frame: Any, path: Path) -> None:
+    path.write_text("\n".join(json.dumps(row) for row in frame.to_dict("records")))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("d.jsonl", _as_json),
+        ("d.json", lambda frame, path: frame.to_json(path, orient="records")),
+        ("d.csv", lambda frame, path: frame.to_csv(path, index=False)),
+        ("d.parquet", lambda frame, path: frame.to_parquet(path)),
+    ],
+)
+def test_what_a_data_frame_has_not_is_empty_and_the_word_nan_stays(
+    name: str, write: Callable[[Any, Path], None], tmp_path: Path
+) -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"title": ["nan", None, "NA"], "text": ["one", "two", "three"], "domain": [float("nan")] * 3})
+    write(frame, tmp_path / name)
+    rows = read_documents(str(tmp_path / name)).documents.to_pylist()
+    assert [(row["doc_id"], row["title"], row["domain"]) for row in rows] == [
+        ("d1", "nan", ""),
+        ("d2", "", ""),
+        ("d3", "NA", ""),
+    ]
+
+
+def test_numbers_are_texts_and_other_values_are_refused_by_the_name_of_their_column(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    # a column of whole numbers, one of which is missing, is written as fractions
+    rows = [{"id": 7.0, "title": 1984}, {"id": float("nan"), "_id": "x"}, {"id": 8, "domain": 0}, {"doc_id": 2.5}]
+    path.write_text("".join(json.dumps({**row, "text": "t"}) + "\n" for row in rows))
+    found = read_documents(str(path)).documents.to_pylist()
+    assert [(row["doc_id"], row["title"], row["domain"]) for row in found] == [
+        ("7", "1984", ""),
+        ("x", "", ""),
+        ("8", "", "0"),
+        ("2.5", "", ""),
+    ]
+    for column, value in (("id", [1]), ("id", True), ("title", ["T"]), ("domain", {"a": 1})):
+        path.write_text(json.dumps({"text": "t", column: value}) + "\n")
+        with pytest.raises(InputError, match=f"line 1: needs texts or numbers .*; its (doc_)?{column} is neither"):
+            read_documents(str(path))
 
 
 def test_a_beir_corpus_needs_no_queries_and_keeps_them_where_it_has_some(tmp_path: Path) -> None:

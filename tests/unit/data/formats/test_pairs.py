@@ -80,8 +80,117 @@ def test_pairs_are_read_from_every_kind_of_file_and_column_naming(tmp_path, file
     assert source.bad_rows == []
 
 
-def test_the_three_column_namings_are_the_documented_ones():
-    assert COLUMNS == (("question", "answer"), ("query", "positive"), ("anchor", "positive"))
+def judged(source):
+    """Query text, title and text of the document, and relevance of each label."""
+    documents = {row["doc_id"]: (row["title"], row["text"]) for row in source.documents.to_pylist()}
+    queries = dict(zip(*(source.queries[name].to_pylist() for name in ("query_id", "text")), strict=True))
+    return [(queries[row["query_id"]], *documents[row["doc_id"]], row["relevance"]) for row in source.qrels.to_pylist()]
+
+
+def passage(text, title=""):
+    return {"docid": text, "title": title, "text": text}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"anchor": "Q?", "positive": "A.", "negative": "B.", "negative_2": "C."},
+        {"query": "Q?", "positive": "A.", "negative_1": "B.", "negative_2": "C.", "negative_3": None},
+        {"query": "Q?", "positive": ["A."], "negative": ["B.", "C."]},
+        {"anchor": "Q?", "positives": ["A."], "negatives": ["B.", "", "C.", None]},
+        {"query": "Q?", "pos": ["A."], "neg": ["B.", "C."], "id": 7},
+        {"question": "Q?", "answer": "A.", "hard_negatives": ["B.", "C."]},
+        {
+            "query_id": "9",
+            "query": "Q?",
+            "positive_passages": [passage("A.")],
+            "negative_passages": [passage("B."), passage("C.")],
+        },
+        {"question": "Q?", "positive_ctxs": [passage("A.")], "negative_ctxs": ["B."], "hard_negative_ctxs": ["C."]},
+        {"query": "Q?", "positive": "A.", "negatives": '["B.", "C."]'},
+    ],
+    ids=lambda row: ", ".join(row),
+)
+@pytest.mark.parametrize("file", ["pairs.jsonl", "pairs.parquet"])
+def test_negatives_of_every_naming_are_documents_judged_irrelevant(tmp_path, file, row):
+    source = read_pairs(file_with(tmp_path, file, WRITERS[file]([row])))
+    assert judged(source) == [("Q?", "", "A.", 1), ("Q?", "", "B.", 0), ("Q?", "", "C.", 0)]
+    assert source.queries["source_doc_id"].to_pylist() == ["d1"]
+    assert source.columns_left_out == tuple(name for name in row if name in ("id", "query_id"))
+
+
+def test_documents_of_a_row_have_ids_and_titles_and_equal_ones_are_one(tmp_path):
+    rows = [
+        {"query": "One?", "pos": [passage("A.", "T"), "B."], "neg": ["C.", passage("A.", "Other"), "B."]},
+        {"query": "Two?", "pos": ["C."], "neg": ["B."]},
+    ]
+    source = read_pairs(file_with(tmp_path, "p.json", json.dumps(rows)))
+    assert source.documents["doc_id"].to_pylist() == ["d1", "d1.2", "n1", "n1.2"]
+    # what is an answer and none, in one row, is one
+    assert judged(source) == [
+        ("One?", "T", "A.", 1),
+        ("One?", "", "B.", 1),
+        ("One?", "", "C.", 0),
+        ("One?", "Other", "A.", 0),
+        ("Two?", "", "C.", 1),
+        ("Two?", "", "B.", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "more, problem",
+    [
+        ({"negative": 5}, "'negative' is empty or no text"),
+        ({"negatives": ["B.", 5]}, "'negatives' is empty or no text"),
+        ({"negatives": "['B.']"}, "'negatives' is no list as JSON writes it"),
+        ({"negative_passages": [{"docid": "1", "contents": "B."}]}, "'negative_passages' is empty or no text"),
+        ({"negative": {"text": "B.", "title": ["T"]}}, "'negative' is empty or no text"),
+        ({"positive": []}, "'positive' is empty or no text"),
+        ({"positive": float("nan")}, "'positive' is empty or no text"),
+        ({"query": float("nan")}, "'query' is empty or no text"),
+    ],
+)
+def test_what_is_no_document_is_refused_by_the_name_of_its_column(tmp_path, more, problem):
+    row = {"query": "Q?", "positive": "A.", **more}
+    assert f"p.json, row 1: {problem}\n" in refusal(file_with(tmp_path, "p.json", json.dumps([row])))
+
+
+@pytest.mark.parametrize("column, yes, no", [("label", 1, 0), ("score", 1.0, 0.0), ("label", True, False)])
+@pytest.mark.parametrize("file", ["pairs.jsonl", "pairs.csv", "pairs.parquet"])
+def test_rows_labelled_irrelevant_are_so_to_the_question_that_another_row_answers(tmp_path, file, column, yes, no):
+    rows = [("Q?", "B.", no), ("q?", "A.", yes), ("Q?", "C.", no), ("Alone?", "A.", no), ("R?", "B.", yes)]
+    named = [dict(zip(("question", "answer", column), row, strict=True)) for row in rows]
+    source = read_pairs(file_with(tmp_path, file, WRITERS[file](named)))
+    assert sorted(judged(source)) == [
+        ("Alone?", "", "A.", 0),
+        ("R?", "", "B.", 1),
+        ("q?", "", "A.", 1),
+        ("q?", "", "B.", 0),
+        ("q?", "", "C.", 0),
+    ]
+    assert source.columns_left_out == ()
+
+
+@pytest.mark.parametrize(
+    "column, values, relevance",
+    [
+        ("relevance", [0, 3], [3, 0]),
+        ("relevance", [0.5, 3], None),
+        ("label", [0, 3], None),
+        ("label", ["gout", "skin"], None),
+        ("label", [0, None], None),
+        ("score", [0.0, 0.7], None),
+    ],
+)
+def test_grades_are_read_and_classes_and_margins_are_left_out_by_name(tmp_path, column, values, relevance):
+    named = [{**row, column: value} for row, value in zip(rows_of(), values, strict=True)]
+    source = read_pairs(file_with(tmp_path, "p.json", json.dumps(named)))
+    assert source.qrels["relevance"].to_pylist() == (relevance or [1, 1])
+    assert source.columns_left_out == (() if relevance else (column,))
+
+
+def test_the_first_three_column_namings_are_the_documented_ones():
+    assert COLUMNS[:3] == (("question", "answer"), ("query", "positive"), ("anchor", "positive"))
 
 
 def test_question_and_answer_come_before_other_namings_and_more_columns_are_passed_over(tmp_path):
@@ -134,6 +243,7 @@ def test_missing_columns_are_refused_naming_those_found_and_those_needed(tmp_pat
     path = file_with(tmp_path, file, WRITERS[file](rows_of(("question", "reply"))))
     assert refusal(path) == (
         f"{file} has the columns ['question', 'reply']; pairs need question/answer, query/positive, anchor/positive, "
+        "query/answer, query/positives, anchor/positives, query/pos, query/positive_passages, question/positive_ctxs, "
         "and documents without questions a --teacher"
     )
 
@@ -158,7 +268,7 @@ def test_a_broken_gzip_file_is_refused_naming_it(tmp_path):
         ("p.jsonl", b'{"question": "caf\xe9", "answer": "A"}\n', "line 3", "not UTF-8 (byte 17)"),
         ("p.jsonl", b'"Q"\n', "line 3", "is a JSON str, not an object"),
         ("p.jsonl", b'{"question": null, "answer": "A"}\n', "line 3", "'question' is empty or no text"),
-        ("p.jsonl", b'{"question": "Q", "answer": ["A"]}\n', "line 3", "'answer' is empty or no text"),
+        ("p.jsonl", b'{"question": "Q", "answer": 5}\n', "line 3", "'answer' is empty or no text"),
         ("p.jsonl", b'{"question": "Q"}\n', "line 3", "'answer' is empty or no text"),
         ("p.csv", b"Q\r\n", "line 4", "has 1 fields, the header has 2"),
         ("p.csv", b"Q,A,more\r\n", "line 4", "has 3 fields, the header has 2"),
@@ -337,3 +447,22 @@ def test_the_date_of_a_pair_is_that_of_its_query(tmp_path):
         json_lines([{**row, "date": day} for row, day in zip(rows_of(), ("2026-01-02", None), strict=True)])
     )
     assert read_pairs(path).query_dates == {"q1": "2026-01-02"}
+
+
+def test_columns_that_are_read_as_dates_are_not_named_as_left_out(tmp_path):
+    days = [{"Filed": None, "date": "2026-01-02", "year": 2026}, {"Filed": "2026-03-04", "date": None, "year": 2026}]
+    rows = [{**row, **day, "id": 1} for row, day in zip(rows_of(), days, strict=True)]
+    source = read_pairs(file_with(tmp_path, "p.jsonl", json_lines(rows)))
+    assert source.query_dates == {"q1": "2026-01-02", "q2": "2026-03-04"}
+    # the year says nothing that a fuller date has not said
+    assert source.columns_left_out == ("year", "id")
+    rows = [{**row, "metadata": {"date": "2026-01-02"}} for row in rows_of()]
+    assert read_pairs(file_with(tmp_path, "m.jsonl", json_lines(rows))).columns_left_out == ()
+
+
+def test_a_query_has_the_date_of_the_row_that_it_comes_from_also_where_others_add_negatives(tmp_path):
+    told = [("Q?", "Wrong.", 0, "2026-01-01"), ("Q?", "Right.", 1, "2026-02-02"), ("Other?", "No.", 0, "2026-03-03")]
+    rows = [dict(zip(("query", "answer", "label", "date"), row, strict=True)) for row in told]
+    source = read_pairs(file_with(tmp_path, "p.jsonl", json_lines(rows)))
+    assert source.query_dates == {"q2": "2026-02-02", "q3": "2026-03-03"}
+    assert source.columns_left_out == ()

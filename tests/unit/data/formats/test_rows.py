@@ -1,4 +1,6 @@
 import gzip
+from datetime import date
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from denizen.data.formats.rows import (
     BadRow,
     BadRows,
+    as_text,
     delimited,
     json_array,
     json_lines,
@@ -22,6 +25,23 @@ def file_with(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        *((missing, "") for missing in (None, float("nan"), Decimal("nan"), "")),
+        *((word, word) for word in ("nan", "NaN", "None", "NA", "null", " ")),
+        (1984, "1984"),
+        (1984.0, "1984"),
+        (0, "0"),
+        (0.5, "0.5"),
+        (date(2024, 2, 29), "2024-02-29"),
+        *((no, None) for no in (True, False, ["a"], [], {"a": 1}, b"a")),
+    ],
+)
+def test_a_missing_value_is_empty_a_word_for_it_stays_and_numbers_are_written(value, text):
+    assert as_text(value) == text
 
 
 def test_bad_rows_stop_the_run_with_their_number_places_and_the_remedy():

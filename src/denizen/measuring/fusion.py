@@ -1,0 +1,130 @@
+"""The step that decides whether a model is shipped alone or fused with BM25, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from denizen.data.artifacts import Corpus, Folds, Judgments, Qrels, Queries, Run
+from denizen.data.tables import each
+from denizen.engine.artifact import Artifact
+from denizen.engine.files import read_json, write_json
+from denizen.engine.settings import Seeded
+from denizen.engine.step import Context, step
+from denizen.measuring import retrieval
+from denizen.measuring.crossfit import FOLDS
+from denizen.measuring.significance import Values
+from denizen.measuring.students import Choice, Deciding, answered, proven
+from denizen.retrievers.bi_encoder import Encoders
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.retriever import Retriever
+
+# tenths: between two of them the measure differs by less than its noise (Bruch et al., arXiv 2210.11934, fig. 3)
+_WEIGHTS = tuple(step / 10 for step in range(1, 10))
+# as deep as a hybrid is searched
+_DEPTH = 100
+
+
+class Fused(Artifact):
+    """How a model and BM25 are best fused, and whether that is better than the model alone."""
+
+    @property
+    def taken(self) -> bool:
+        """Whether the hybrid is shipped; in a plan: yes, which costs more."""
+        return bool(self.facts.get("taken", True))
+
+    def hybrid(self, bm25: Retriever, model: Retriever) -> Hybrid:
+        """Both, fused that way."""
+        found = read_json(self.path / "fusion.json") or {}
+        return Hybrid((bm25, model), fusion=found["fusion"], weights=tuple(found["weights"]))
+
+
+@step(version=1, makes=Fused, name="fusion")
+def fuse(  # noqa: PLR0913
+    out: Path,
+    params: Seeded,
+    ctx: Context,
+    *,
+    model: Choice,
+    keywords: Run,
+    queries: Queries,
+    qrels: Qrels,
+    corpus: Corpus,
+    judgments: Judgments | None = None,
+    folds: Folds | None = None,
+) -> dict[str, Any]:
+    """Chooses between the model alone, which is the default, and its fusion with BM25.
+
+    The convex combination of scores at nine weights and reciprocal rank fusion are measured by MRR@5 on the queries
+    that decide. The best is named; whether it is shipped is decided without having seen what it is measured on: for
+    each of five parts of the queries the way is chosen on the other four, and the 90 % interval of the gain over the
+    model alone must lie above zero.
+
+    Args:
+        out: Where the choice goes.
+        params: The seed of the parts.
+        ctx: The progress.
+        model: What is shipped otherwise, and what it has found for the queries that decide.
+        keywords: What BM25 has found for them.
+        queries: Those of dev count; with folds those of train, too.
+        qrels: What is an answer.
+        corpus: The passages.
+        judgments: What a teacher has graded; None: labels.
+        folds: Which queries were held out together; None: dev decides.
+    """
+    graded = retrieval.graded_by(judgments.table if judgments else None)
+    ids = answered(queries, qrels, crossfit=folds is not None)
+    deciding = Deciding(qrels.table, corpus.table, graded, ids)
+    runs, groups = (keywords.table, model.found.table), deciding.groups
+    ways: list[dict[str, Any]] = [{"fusion": "convex", "weights": [round(1 - of, 1), of]} for of in _WEIGHTS]
+    ways.append({"fusion": "rrf", "weights": [1.0, 1.0]})
+    parts = (BM25.fitting(corpus.table), model.index.retriever(model.model, ctx[Encoders]))
+    asked = dict.fromkeys((*keywords.table["query_id"].to_pylist(), *model.found.table["query_id"].to_pylist()), "")
+    alone, values = deciding.values(model.found.table), []
+    with ctx.progress.bar(len(ways), "ways of fusing") as advance:
+        for way in ways:
+            hybrid = Hybrid(parts, fusion=way["fusion"], weights=tuple(way["weights"]))
+            values.append(deciding.values(hybrid.combine(runs, asked, _DEPTH)))
+            advance(1)
+    _, (gain,) = proven([alone, unseen(values, _fifths(ids, groups, folds, params.seed))], groups)
+    best = max(range(len(ways)), key=lambda at: float(values[at].mean()))
+    taken = gain.low > 0
+    means = {"alone": float(alone.mean()), "fused": float(values[best].mean())}
+    tried = [{**way, "MRR@5": float(found.mean())} for way, found in zip(ways, values, strict=True)]
+    facts = {**ways[best], "taken": taken, "gain": asdict(gain), "MRR@5": means, "queries": len(ids)}
+    verdict = "the hybrid is shipped" if taken else "the model alone is shipped"
+    ctx.progress.say(
+        f"MRR@5 fused with BM25 {means['fused']:.3f}, alone {means['alone']:.3f} (gain {gain.value:+.3f}, "
+        f"90 % interval {gain.low:+.3f} to {gain.high:+.3f}): {verdict}"
+    )
+    write_json(out / "fusion.json", {**facts, "tried": tried})
+    return facts
+
+
+def unseen(values: Sequence[Values], parts: Sequence[int]) -> Values:
+    """For each query the value of the way that is the best on all parts but its own.
+
+    Args:
+        values: Of each way, by query.
+        parts: The part of each query.
+    """
+    table, numbers = np.array(values), np.array(parts)
+    found = np.zeros(table.shape[1])
+    for number in np.unique(numbers):
+        inside = numbers == number
+        others = table[:, ~inside] if (~inside).any() else table
+        found[inside] = table[int(others.mean(axis=1).argmax())][inside]
+    return found
+
+
+def _fifths(query_ids: Sequence[str], groups: Sequence[int], folds: Folds | None, seed: int) -> list[int]:
+    if folds is not None:
+        number_of = dict(each(folds.table, "query_id", "fold"))
+        return [number_of[query_id] for query_id in query_ids]
+    drawn = np.random.default_rng(seed).permutation(max(groups) + 1) % FOLDS
+    return [int(drawn[number]) for number in groups]

@@ -1,0 +1,69 @@
+"""What base, students and keywords find for the queries that decide in `adapt`: dev's, or all by cross-fitting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from denizen.data.artifacts import Folds, Model, Run
+from denizen.engine.artifact import Value
+from denizen.engine.pipeline import Pipeline
+from denizen.measuring.crossfit import FOLDS, folds, held_out, leave_out
+from denizen.measuring.keywords import keywords
+from denizen.measuring.students import ENOUGH
+from denizen.recipes.adapted import Brought
+from denizen.recipes.config import AdaptConfig
+from denizen.recipes.learn import teach
+from denizen.supervision.supervision import Seen, Texts
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was found for the queries that decide.
+
+    Attributes:
+        keywords: By BM25.
+        held_out: By the base and by the students of each round that had not seen them; None: dev decides.
+        folds: Which queries were held out together.
+        students: For each fold its student of each round.
+    """
+
+    keywords: Run
+    held_out: list[Run] | None = None
+    folds: Folds | None = None
+    students: list[list[Model]] = field(default_factory=list)
+
+
+def decide(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, rounds: Sequence[Seen]) -> Asked:
+    """Step keywords, and with few dev queries the rounds again for each fold, on the same examples without its own."""
+    shared = {"corpus": texts.corpus, "queries": texts.queries, "documents": texts.documents}
+    found = run(keywords, config.searching, **shared)
+    few = texts.queries.facts.get("queries", {}).get("dev", 0) < ENOUGH
+    if not (few and config.cross_fitting):
+        return Asked(found)
+    known = rounds[-1].known
+    with run.scope("crossfit"):
+        parts = run(folds, config.folding, queries=texts.queries, qrels=known.qrels, corpus=texts.corpus)
+        students: list[list[Model]] = [[] for _ in range(FOLDS)]
+        runs = [rounds[0].found]
+        looked = [found, *(seen.found for seen in rounds)]
+        for now in rounds[:-1]:
+            with run.scope("round", now.number):
+                for number, own in enumerate(students):
+                    with run.scope("fold", number):
+                        kept = run(leave_out, examples=now.examples, folds=parts, fold=Value(number))
+                        start = own[-1] if own else brought.base
+                        own.append(teach(run, config, brought, texts, now, start, kept, rounds[0].index))
+                runs.append(
+                    run(
+                        held_out,
+                        config.searching,
+                        models=[own[-1] for own in students],
+                        index=rounds[now.number + 1].index,
+                        folds=parts,
+                        qrels=known.qrels,
+                        runs=looked,
+                        **shared,
+                    )
+                )
+    return Asked(found, runs, parts, students)

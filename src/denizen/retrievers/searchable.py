@@ -1,0 +1,204 @@
+"""A retriever and the corpus that it searches as one folder, with what it takes to search at once.
+
+Beside what `save` writes there is `corpus/`: the passages (`corpus.parquet`), in `index/` what the retriever and its
+parts keep of them (embeddings, keyword index), and `index.json`, which says of which retriever and passages that is.
+What is missing of these, or is of others, is made anew from the passages.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import pyarrow as pa
+
+from denizen.data.tables import rankings, read_table, write_table
+from denizen.engine.errors import InputError
+from denizen.engine.files import file_digest, read_json, write_json
+from denizen.engine.progress import Progress, Silent
+from denizen.engine.versions import installed
+from denizen.retrievers.bi_encoder import Encoders
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.retriever import MANIFEST, Index, Keeping, Retriever, kept_index
+from denizen.retrievers.saved import load, save
+
+CORPUS = "corpus"
+_PASSAGES = "corpus.parquet"
+_INDEX = "index"
+_RECORD = "index.json"
+# to which a fusion was measured; of fewer it would rank otherwise
+_DEPTH = 100
+
+
+@dataclass(frozen=True)
+class FoundPassage:
+    """A passage that a query has found.
+
+    Attributes:
+        rank: From 1.
+        score: What the retriever gives it; comparable within a query.
+        doc_id: The passage.
+        title: Its title, "" without one.
+        text: The passage itself.
+        parent_id: The document that it was cut from; None where that is not known.
+        start: Where in that document it begins, in characters; or None.
+        end: Where it ends; or None.
+    """
+
+    rank: int
+    score: float
+    doc_id: str
+    title: str
+    text: str
+    parent_id: str | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SearchableCorpus:
+    """A retriever with an indexed corpus.
+
+    Attributes:
+        retriever: What searches.
+        corpus: The `corpus` table, ascending by doc_id.
+        index: What the retriever made of it.
+        store: Where embeddings of queries are kept as long as this lives; None: the retriever has a place of its own.
+    """
+
+    retriever: Retriever
+    corpus: pa.Table
+    index: Index
+    store: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    @overload
+    def search(self, query: str, top_k: int = 10) -> list[FoundPassage]: ...
+
+    @overload
+    def search(self, query: list[str], top_k: int = 10) -> list[list[FoundPassage]]: ...
+
+    def search(self, query: str | list[str], top_k: int = 10) -> list[FoundPassage] | list[list[FoundPassage]]:
+        """The best passages for a query, best first; for several queries, those of each.
+
+        Raises:
+            InputError: When a query is blank, or `top_k` is below 1.
+        """
+        asked = [query] if isinstance(query, str) else query
+        if top_k < 1:
+            raise InputError(f"top_k is {top_k}; it must be 1 or more")
+        if not all(text.strip() for text in asked):
+            raise InputError("a query is blank; give one with words")
+        # what a terminal hands on may be no text
+        texts = {str(at): text.encode("utf-8", "replace").decode() for at, text in enumerate(asked)}
+        run = self.retriever.search(self.index, texts, max(top_k, _DEPTH), Silent())
+        ranked = rankings(run)
+        found = [self._passages(ranked.get(name, [])[:top_k]) for name in texts]
+        return found[0] if isinstance(query, str) else found
+
+    def _passages(self, ranking: Sequence[tuple[str, float]]) -> list[FoundPassage]:
+        found = self.corpus.take([self._rows[doc_id] for doc_id, _ in ranking]).to_pylist() if ranking else []
+        return [
+            FoundPassage(
+                rank,
+                score,
+                doc_id,
+                row["title"] or "",
+                row["text"] or "",
+                row["parent_id"],
+                row["start"],
+                row["end"],
+            )
+            for rank, ((doc_id, score), row) in enumerate(zip(ranking, found, strict=True), start=1)
+        ]
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {doc_id: row for row, doc_id in enumerate(self.corpus["doc_id"].to_pylist())}
+
+
+def write_searchable(
+    folder: Path, retriever: Retriever, corpus: pa.Table, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Saves a retriever with a corpus, ready to be searched.
+
+    Args:
+        folder: Where to.
+        retriever: What is to search; embeddings that its store holds already are not computed again.
+        corpus: A `corpus` table, ascending by doc_id.
+        progress: Is shown bars of "texts".
+
+    Returns:
+        The contents of `index.json`.
+
+    Raises:
+        InputError: When doc_ids do not ascend.
+    """
+    index = retriever.index(corpus, progress or Silent())
+    own = folder / CORPUS
+    own.mkdir(parents=True, exist_ok=True)
+    # what lies there from before is of no use while it is replaced
+    (own / _RECORD).unlink(missing_ok=True)
+    save(folder, retriever)
+    write_table(own / _PASSAGES, corpus)
+    if isinstance(retriever, Keeping):
+        retriever.save_index(index, own / _INDEX)
+    record = {**_identity(retriever, own), **_told(retriever), "passages": len(corpus)}
+    write_json(own / _RECORD, record)
+    return record
+
+
+def is_searchable(folder: Path) -> bool:
+    """Whether a folder holds what `write_searchable` has written."""
+    # a run has a folder `corpus`, too
+    return (folder / MANIFEST).is_file() and (folder / CORPUS / _PASSAGES).is_file()
+
+
+def load_searchable(folder: Path, progress: Progress | None = None, corpus: pa.Table | None = None) -> SearchableCorpus:
+    """What `write_searchable` has saved; a model is loaded when the first query comes.
+
+    Args:
+        folder: The folder.
+        corpus: Other passages, ascending by doc_id, for any saved retriever; they are indexed anew.
+        progress: Is shown bars of "texts" where passages have to be indexed anew.
+
+    Raises:
+        InputError: When there is no retriever with a corpus, or a file is damaged.
+    """
+    own, progress = folder / CORPUS, progress or Silent()
+    store = tempfile.TemporaryDirectory(prefix="denizen-")
+    retriever = load(folder, Encoding(), Encoders(Path(store.name)))
+    if corpus is not None:
+        return SearchableCorpus(retriever, corpus, retriever.index(corpus, progress), store)
+    corpus, record = read_table(own / _PASSAGES, "corpus"), read_json(own / _RECORD)
+    if isinstance(record, dict) and {**record, **_identity(retriever, own)} == record:
+        index = kept_index(retriever, own / _INDEX, corpus, progress)
+    else:
+        index = retriever.index(corpus, progress)
+    return SearchableCorpus(retriever, corpus, index, store)
+
+
+def _identity(retriever: Retriever, own: Path) -> dict[str, str]:
+    return {"retriever": retriever.digest, "corpus": file_digest(own / _PASSAGES)}
+
+
+def _told(retriever: Retriever) -> dict[str, Any]:
+    """What a reader of the folder wants to know of it."""
+    found: dict[str, Any] = {"kind": retriever.kind}
+    if isinstance(retriever, Hybrid):
+        found |= {"fusion": retriever.fusion, "weights": list(retriever.weights)}
+    if analysers := sorted({part.analyser.name for part in _all_parts(retriever) if isinstance(part, BM25)}):
+        found["analyser"] = "; ".join(analysers)
+    packages = ("denizen", "bm25s", "PyStemmer", "sentence-transformers")
+    return {**found, "versions": {package: installed(package) for package in packages}}
+
+
+def _all_parts(retriever: Retriever) -> Iterator[Retriever]:
+    yield retriever
+    for part in retriever.parts:
+        yield from _all_parts(part)

@@ -1,0 +1,130 @@
+"""Which student is taken, by hand: what must prove itself, and what is not known."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from denizen.data.artifacts import Corpus, Judgments, Model, Qrels, Queries, Run
+from denizen.data.tables import rows_table, write_table
+from denizen.engine.settings import Params
+from denizen.engine.step import Context
+from denizen.measuring.students import choose, proven
+from denizen.retrievers.index import Index
+
+
+@pytest.fixture
+def world(tmp_path: Path):
+    return World(tmp_path)
+
+
+class World:
+    """A base and students as folders, each with a run; `choose` over them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.models: list[Model] = []
+        for number in range(3):
+            at = folder / f"model-{number}"
+            at.mkdir()
+            (at / "config.json").write_text(str(number))
+            (at / "encoder.json").write_text("{}")
+            self.models.append(Model.outside(at))
+
+    def table(self, kind, name: str, rows):
+        path = self.folder / f"{name}.parquet"
+        write_table(path, rows_table(kind.schema, rows))
+        return kind.outside(path)
+
+    def choose(self, runs, qrels, split="dev", judgments=None, held_out=None):
+        asked = sorted({name for name, *_ in qrels})
+        out = Path(tempfile.mkdtemp(dir=self.folder))
+        found = [self.table(Run, f"run-{number}", rows) for number, rows in enumerate(runs)]
+        held = [self.table(Run, f"held-{number}", rows) for number, rows in enumerate(held_out)] if held_out else None
+        splits = dict.fromkeys(asked, split) if isinstance(split, str) else split
+        return choose(
+            out,
+            Params(),
+            Context(),
+            students=self.models[: len(runs)],
+            indexes=[Index.outside(model.path) for model in self.models[: len(runs)]],
+            runs=found,
+            qrels=self.table(Qrels, "qrels", qrels),
+            queries=self.table(Queries, "queries", [(name, name, "", splits[name]) for name in asked]),
+            corpus=self.table(
+                Corpus, "corpus", [{"doc_id": f"{at}", "text": "x", "parent_id": f"{at}"} for at in range(60)]
+            ),
+            judgments=None if judgments is None else self.table(Judgments, "judgments", judgments),
+            held_out=held,
+        )
+
+
+def _ranked(query_id: str, *doc_ids: str):
+    return [(query_id, doc_id, 1.0 - at / 100) for at, doc_id in enumerate(doc_ids)]
+
+
+def test_what_nobody_has_graded_does_not_count_against_a_student(world: World) -> None:
+    """The second student finds the answer below two passages that a budget has left ungraded: 1.0 and not 1/3."""
+    runs = [[], [], []]
+    qrels, judgments = [], []
+    for number in range(30):
+        name, right, wrong, new, other = f"q{number:02}", "1", "2", "3", "4"
+        qrels.append((name, right, 1))
+        judgments += [(name, right, 4), (name, wrong, 1)]
+        runs[0] += _ranked(name, wrong, right)
+        runs[1] += _ranked(name, wrong, right)
+        runs[2] += _ranked(name, new, other, right, wrong)
+    found = world.choose(runs, qrels, judgments=judgments)
+    assert [of["MRR@5"] for of in found["dev"]] == pytest.approx([0.5, 0.5, 1.0])
+    assert found["best"] == 2
+    # by labels what is not named is wrong
+    assert [of["MRR@5"] for of in world.choose(runs, qrels)["dev"]] == pytest.approx([0.5, 0.5, 1 / 3])
+
+
+def _lifted(count: int, lifted: int):
+    """Runs of a base that has every answer second, and of a student that has the first few of them first."""
+    base, student, qrels = [], [], []
+    for number in range(count):
+        name = f"q{number:03}"
+        qrels.append((name, str(number % 60), 1))
+        base += _ranked(name, "none", str(number % 60))
+        student += _ranked(name, *((str(number % 60),) if number < lifted else ("none", str(number % 60))))
+    return base, student, qrels
+
+
+@pytest.mark.parametrize(("lifted", "best"), [(1, 0), (12, 1)])
+def test_with_few_queries_a_student_must_prove_itself(world: World, lifted: int, best: int) -> None:
+    base, student, qrels = _lifted(40, lifted)
+    found = world.choose([base, student], qrels)
+    assert found["best"] == best and found["decided"]["must_prove"] and found["decided"]["queries"] == 40
+    (gain,) = found["decided"]["gains"]
+    assert gain["value"] == pytest.approx(0.5 * lifted / 40) and (gain["low"] > 0) == bool(best)
+
+
+def test_with_five_hundred_dev_queries_the_best_is_taken(world: World) -> None:
+    base, student, qrels = _lifted(500, 1)
+    found = world.choose([base, student], qrels)
+    assert found["best"] == 1 and not found["decided"]["must_prove"]
+
+
+def test_cross_fitting_decides_by_what_was_held_out_and_dev_is_still_told(world: World) -> None:
+    base, student, qrels = _lifted(40, 20)
+    splits = {name: "dev" if number % 4 == 0 else "train" for number, (name, *_) in enumerate(qrels)}
+    # on dev the student looks the better one, on what was held out it is not
+    found = world.choose([base, student], qrels, split=splits, held_out=[base, base])
+    assert found["best"] == 0 and found["decided"]["queries"] == 40 and found["decided"]["by"] == "cross-fitting"
+    assert found["dev"][1]["MRR@5"] > found["dev"][0]["MRR@5"]
+
+
+def test_each_must_prove_itself_against_the_one_that_is_held() -> None:
+    groups = list(range(60))
+    base, first = np.zeros(60), np.full(60, 0.2)
+    # no better than the first, though far better than the base
+    second, third = np.full(60, 0.2), np.full(60, 0.5)
+    assert proven([base, first, second], groups)[0] == 1
+    assert proven([base, first, second, third], groups)[0] == 3
+    assert [round(gain.value, 6) for gain in proven([base, first, second, third], groups)[1]] == [0.2, 0.0, 0.3]
+    assert proven([base], groups) == (0, [])
