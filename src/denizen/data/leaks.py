@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -32,6 +32,28 @@ class Leak:
     what: str
     splits: tuple[str, ...]
     query_ids: tuple[str, ...]
+    text: str
+
+    @property
+    def near(self) -> bool:
+        """Whether nothing is the same, but only nearly."""
+        return self.what.startswith("near-duplicate")
+
+
+@dataclass(frozen=True)
+class DocumentLeak:
+    """Documents on several sides that are near-duplicates, or hold passages that are.
+
+    Attributes:
+        what: "near-duplicate document" or "near-duplicate passage".
+        splits: The sides they stand on, sorted.
+        parent_ids: The documents concerned, sorted.
+        text: The beginning of the first passage.
+    """
+
+    what: str
+    splits: tuple[str, ...]
+    parent_ids: tuple[str, ...]
     text: str
 
 
@@ -76,6 +98,21 @@ def without_leaks(
         dropped = {name for leak, side in kept.items() for name in leak.query_ids if split_of[name] != side}
         queries = only(queries, "query_id", split_of.keys() - dropped)
     return queries, found
+
+
+def find_document_leaks(corpus: pa.Table, side: Mapping[str, str]) -> list[DocumentLeak]:
+    """The documents that have a near-duplicate, as a whole or of a passage, on another of the three sides."""
+    members: defaultdict[tuple[str, int], dict[str, str]] = defaultdict(dict)
+    for parent, whole, cluster, text in each(corpus, "parent_id", "parent_cluster", "cluster", "text"):
+        if side[parent] in SIDES:
+            for key in (("near-duplicate document", whole), ("near-duplicate passage", cluster)):
+                members[key].setdefault(parent, text)
+    leaks: dict[tuple[str, ...], DocumentLeak] = {}
+    for (what, _), texts in sorted(members.items(), key=lambda item: item[0]):
+        told, splits = tuple(sorted(texts)), tuple(sorted({side[parent] for parent in texts}))
+        if len(splits) > 1:
+            leaks.setdefault(told, DocumentLeak(what, splits, told, texts[told[0]][:80]))
+    return list(leaks.values())
 
 
 def check_leaks(leaks: Sequence[Leak]) -> None:

@@ -58,14 +58,17 @@ def keep_whole(documents: pa.Table) -> pa.Table:
 
 def with_clusters(corpus: pa.Table, threshold: float) -> pa.Table:
     """Fills `cluster` and `parent_cluster`: near-duplicates, passages and whole documents, carry the same number."""
+    return with_parent_clusters(with_column(corpus, "cluster", clusters(texts(corpus), threshold)), threshold)
+
+
+def with_parent_clusters(corpus: pa.Table, threshold: float) -> pa.Table:
+    """Fills `parent_cluster` alone."""
     whole: dict[str, list[str]] = {}
     for parent, text in zip(corpus["parent_id"].to_pylist(), texts(corpus), strict=True):
         whole.setdefault(parent, []).append(text)
     alike = clusters([" ".join(parts) for parts in whole.values()], threshold)
     cluster_of = dict(zip(whole, alike, strict=True))
-    parents = [cluster_of[parent] for parent in corpus["parent_id"].to_pylist()]
-    corpus = with_column(corpus, "cluster", clusters(texts(corpus), threshold))
-    return with_column(corpus, "parent_cluster", parents)
+    return with_column(corpus, "parent_cluster", [cluster_of[parent] for parent in corpus["parent_id"].to_pylist()])
 
 
 def ordered(corpus: pa.Table) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +13,22 @@ import pyarrow.compute as pc
 
 from denizen.data import passages, splitting
 from denizen.data.artifacts import Corpus, Documents, Part, Qrels, Queries
+from denizen.data.dating import days_of_documents, days_of_queries
+from denizen.data.formats.rows import BadRow
 from denizen.data.formats.source import SPLITS, Source, source_files
-from denizen.data.leaks import check_leaks, find_leaks, leak_groups, without_leaks
+from denizen.data.leaks import (
+    DocumentLeak,
+    Leak,
+    check_leaks,
+    find_document_leaks,
+    find_leaks,
+    leak_groups,
+    without_leaks,
+)
+from denizen.data.sections import GUARD, Sectioned
+from denizen.data.sides import documents_with_sides, queries_with_sides
 from denizen.data.splitting import SIDES
-from denizen.data.tables import each, only, relevant, rows_table, write_table
+from denizen.data.tables import each, only, relevant, rows_table, with_column, write_table
 from denizen.engine.artifact import Artifact
 from denizen.engine.errors import InputError
 from denizen.engine.files import file_digest, json_digest, write_json
@@ -46,6 +58,11 @@ class Shares(Seeded):
                 "is left to train on"
             )
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """What is held out, by side."""
+        return {"test": self.test_share, "dev": self.dev_share}
+
 
 @dataclass(frozen=True)
 class NearDuplicates(Params):
@@ -67,16 +84,17 @@ class Dividing(Shares, NearDuplicates):
     # 500-1000 characters is what arXiv 2512.08088 (section III) uses for filings
     passage_chars: int = setting(1000, "Longest passage that an answer is cut into.", least=100, most=1_000_000)
     skip_bad_rows: bool = setting(False, "Skip and count unreadable rows instead of stopping.")
+    split: Literal["auto", "document", "random", "time"] = setting(
+        "auto",
+        "auto: the source's own, else document. document: by document and near-duplicate cluster. time: train is the "
+        "oldest, test the newest, by a column of dates. random: by row (labels only).",
+    )
 
 
 @dataclass(frozen=True)
 class Splitting(Dividing):
-    """How labelled queries are split besides, and what is done about leaks."""
+    """What is done about leaks of labelled queries besides."""
 
-    split: Literal["auto", "document", "random"] = setting(
-        "auto",
-        "auto: the source's own, else document. document: by document and near-duplicate cluster. random: by row.",
-    )
     drop_leaks: bool = setting(False, "Drop the queries that leak from the learning side instead of stopping.")
     allow_leak: bool = setting(False, "Run although the splits leak; every result says so.")
 
@@ -123,9 +141,30 @@ class Unlabelled(Artifact):
         return bool(self.facts.get("labelled_test_queries"))
 
 
-@step(version=4, makes=Labelled, name="corpus")
+@dataclass(frozen=True)
+class _Divided:
+    """How a source was divided.
+
+    Attributes:
+        rows: Queries or documents with their sides.
+        corpus: The passages; where documents were divided inside, by section.
+        how: For people.
+        facts: What is to be counted of it.
+        undated: Rows that a split by time had to leave out.
+    """
+
+    rows: pa.Table
+    corpus: pa.Table
+    how: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    undated: Sequence[BadRow] = ()
+
+
+@step(version=5, makes=Labelled, name="corpus")
 def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
     """Cuts, clusters, splits and guards a source.
+
+    Near-duplicates across the cuts of a split by time are named and stop nothing: what comes back is what time does.
 
     Raises:
         LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
@@ -134,11 +173,16 @@ def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, 
     found = ctx[Given].load()
     corpus, answered, qrels = _passages(found, params)
     _check_answered(found, answered, params)
-    asked, how = _split(answered, qrels, corpus, found, params)
+    count = len(corpus["parent_id"].unique())
+    divided = _split(answered, qrels, corpus, found, params)
+    asked, corpus = divided.rows, divided.corpus
+    near: list[Leak] = []
     if params.drop_leaks:
         queries, leaks = without_leaks(asked, qrels, corpus, params.near_duplicate)
     else:
         queries, leaks = asked, find_leaks(asked, qrels, corpus, params.near_duplicate)
+        if params.split == "time":
+            near, leaks = [leak for leak in leaks if leak.near], [leak for leak in leaks if not leak.near]
         if not params.allow_leak:
             check_leaks(leaks)
     dropped = len(asked) - len(queries)
@@ -149,20 +193,23 @@ def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, 
     empty = [split for split, count in counts.items() if count == 0]
     if empty:
         raise InputError(f"no query is in {', '.join(empty)} (found: {counts}); use --split document to split anew")
-    _write(out, found, {"corpus": corpus, "queries": queries, "qrels": qrels})
-    write_json(out / "leaks.json", [asdict(leak) for leak in leaks])
+    bad = [*found.bad_rows, *divided.undated]
+    _write(out, bad, {"corpus": corpus, "queries": queries, "qrels": qrels})
+    write_json(out / "leaks.json", [asdict(leak) for leak in (*leaks, *near)])
     left = {"queries_dropped_as_leaks": dropped, "leaks": 0 if params.drop_leaks else len(leaks)}
-    facts = {"documents": len(found.documents), **_facts(found, corpus, how, answered), "queries": counts, **left}
+    told = _facts(found, divided, answered, bad, len(near))
+    facts = {"documents": count, **told, "queries": counts, **left}
     _note(facts, ctx.progress)
     return facts
 
 
-@step(version=7, makes=Unlabelled, name="corpus")
+@step(version=8, makes=Unlabelled, name="corpus")
 def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
-    """Cuts and clusters a source without training labels and puts each document on a side.
+    """Cuts and clusters a source without training labels and puts each document, or section, on a side.
 
     A source with labelled test queries keeps them for the test; their documents, and what is nearly the same, stand on
-    the test side, those of its dev queries on the dev side. Its training labels are not used.
+    the test side, those of its dev queries on the dev side. Its training labels are not used. In a split by time the
+    time alone says where a document stands, and test queries about older documents are left out.
 
     Raises:
         InputError: When a side would be empty.
@@ -170,18 +217,26 @@ def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Ar
     given = ctx[Given]
     found = given.load()
     corpus, queries, qrels = _passages(found, params)
-    split_of = dict(each(queries, "query_id", "split"))
-    known = _known_sides(corpus, qrels, split_of) if "test" in split_of.values() else {}
-    documents = splitting.split_documents(corpus, known, params.dev_share, params.test_share, params.seed)
-    kept = only(queries, "split", ("test",))
+    count = len(corpus["parent_id"].unique())
+    kept, leaks = only(queries, "split", ("test",)), list[DocumentLeak]()
+    if params.split == "time":
+        divided = _documents_by_time(corpus, found, params)
+        side = dict(each(divided.rows, "parent_id", "split"))
+        leaks = find_document_leaks(corpus, side)
+        kept = _about_test(kept, qrels, corpus, side)
+    else:
+        divided = _documents_by_group(corpus, queries, qrels, params)
     labels = only(qrels, "query_id", kept["query_id"].to_pylist())
-    _write(out, found, {"corpus": corpus, "documents": documents, "test_queries": kept, "labels": labels})
-    ctx.progress.note(f"{len(corpus):,} passages of {len(documents):,} documents")
-    counts = {"documents": len(documents), "sides": _counts(documents), "labelled_test_queries": len(kept)}
-    none = {"queries_dropped_as_leaks": 0, "leaks": 0}
-    facts = {**counts, **_facts(found, corpus, _BY_GROUP, queries), **none, "read": dict(given.read)}
+    bad = [*found.bad_rows, *divided.undated]
+    tables = {"corpus": divided.corpus, "documents": divided.rows, "test_queries": kept, "labels": labels}
+    _write(out, bad, tables)
+    write_json(out / "leaks.json", [asdict(leak) for leak in leaks])
+    facts = _facts(found, divided, queries, bad, len(leaks))
+    ctx.progress.note(f"{len(corpus):,} passages of {count:,} documents; split: {facts['split']}")
     _note_left_out(facts, ctx.progress)
-    return facts
+    counts = {"documents": count, "sides": _counts(divided.rows), "labelled_test_queries": len(kept)}
+    none = {"queries_dropped_as_leaks": 0, "leaks": 0}
+    return {**counts, **facts, **none, "read": dict(given.read)}
 
 
 def _passages(found: Source, params: Dividing) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -209,14 +264,18 @@ def _check_answered(found: Source, answered: pa.Table, params: Splitting) -> Non
     )
 
 
-def _facts(found: Source, corpus: pa.Table, how: str, answered: pa.Table) -> dict[str, Any]:
+def _facts(found: Source, divided: _Divided, answered: pa.Table, bad: Sequence[BadRow], near: int) -> dict[str, Any]:
     left = {
         "parts_left_out": list(found.parts_left_out),
         "columns_left_out": list(found.columns_left_out),
-        "skipped_rows": len(found.bad_rows),
+        "skipped_rows": len(bad),
         "queries_without_relevant": _unanswered(found.queries, answered),
     }
-    return {"passages": len(corpus), "split": how, **left}
+    how, more = divided.how, dict(divided.facts)
+    if near:
+        more["near_duplicates_across_time"] = near
+        how += f"; {near:,} near-duplicate(s) stand on both sides of a cut, named in leaks.json"
+    return {"passages": len(divided.corpus), "split": how, **more, **left}
 
 
 def _unanswered(queries: pa.Table, answered: pa.Table) -> dict[str, int]:
@@ -234,10 +293,10 @@ def _counts(rows: pa.Table) -> dict[str, int]:
     return {split: splits.count(split) for split in SPLITS}
 
 
-def _write(out: Path, found: Source, tables: Mapping[str, pa.Table]) -> None:
+def _write(out: Path, bad: Sequence[BadRow], tables: Mapping[str, pa.Table]) -> None:
     for name, rows in tables.items():
         write_table(out / f"{name}.parquet", rows)
-    failures = rows_table("failures", (("corpus", row.place, row.problem, row.raw) for row in found.bad_rows))
+    failures = rows_table("failures", (("corpus", row.place, row.problem, row.raw) for row in bad))
     write_table(out / "failures.parquet", failures)
 
 
@@ -273,21 +332,79 @@ def _known_sides(corpus: pa.Table, qrels: pa.Table, split_of: Mapping[str, str])
     return known
 
 
-def _split(
-    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source, params: Splitting
-) -> tuple[pa.Table, str]:
+def _split(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source, params: Splitting) -> _Divided:
     if params.split == "random":
-        return splitting.split_by_row(queries, params.dev_share, params.test_share, params.seed), "random, by row"
+        divided = splitting.split_by_row(queries, params.dev_share, params.test_share, params.seed)
+        return _Divided(divided, corpus, "random, by row")
+    if params.split == "time":
+        days, undated = days_of_queries(queries, qrels, corpus, source, params.skip_bad_rows)
+        cut = splitting.split_by_time(days, dict.fromkeys(days, 1), params.shares, "queries")
+        dated = only(queries, "query_id", days)
+        sides = [cut.side[name] for name in dated["query_id"].to_pylist()]
+        return _Divided(with_column(dated, "split", sides), corpus, _told(cut), undated=undated)
     own = source.splits if params.split == "auto" else set()
     if not own:
-        groups = leak_groups(queries, qrels, corpus, params.near_duplicate)
-        return splitting.split_by_group(queries, groups, params.dev_share, params.test_share, params.seed), _BY_GROUP
+        sectioned, divided = queries_with_sides(
+            queries, qrels, corpus, params.shares, params.seed, params.near_duplicate
+        )
+        between = {"queries_between_sides": len(queries) - len(divided)}
+        return _Divided(divided, sectioned.corpus, *_inside(sectioned, between))
     inside = queries.filter(pc.field("split").is_valid())
     if own == {"train", "test"}:
         groups = leak_groups(inside, qrels, corpus, params.near_duplicate)
         inside = splitting.dev_from_train(inside, groups, params.dev_share, params.seed)
-        return inside, "the source's own, dev cut from train by document"
-    return inside, "the source's own"
+        return _Divided(inside, corpus, "the source's own, dev cut from train by document")
+    return _Divided(inside, corpus, "the source's own")
+
+
+def _documents_by_group(corpus: pa.Table, queries: pa.Table, qrels: pa.Table, params: Dividing) -> _Divided:
+    split_of = dict(each(queries, "query_id", "split"))
+
+    def known(passages: pa.Table) -> dict[str, str]:
+        return _known_sides(passages, qrels, split_of) if "test" in split_of.values() else {}
+
+    sectioned, documents = documents_with_sides(corpus, known, params.shares, params.seed, params.near_duplicate)
+    side = dict(each(documents, "parent_id", "split"))
+    between = sum(side[parent] == GUARD for parent in sectioned.corpus["parent_id"].to_pylist())
+    return _Divided(documents, sectioned.corpus, *_inside(sectioned, {"passages_between_sides": between}))
+
+
+def _documents_by_time(corpus: pa.Table, source: Source, params: Dividing) -> _Divided:
+    days, undated = days_of_documents(corpus, source, params.skip_bad_rows)
+    passages_of = Counter(corpus["parent_id"].to_pylist())
+    cut = splitting.split_by_time(days, passages_of, params.shares, "documents")
+    domain = dict(each(corpus, "parent_id", "domain"))
+    rows = ((name, domain[name], cut.side.get(name, GUARD)) for name in sorted(domain))
+    return _Divided(rows_table("documents", rows), corpus, _told(cut), undated=undated)
+
+
+def _about_test(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, side: Mapping[str, str]) -> pa.Table:
+    """The test queries of a source whose relevant documents are all on the test side."""
+    home, known = dict(each(corpus, "doc_id", "parent_id")), relevant(qrels)
+    ids = queries["query_id"].to_pylist()
+    kept = [name for name in ids if all(side[home[doc_id]] == "test" for doc_id in known[name])]
+    if ids and not kept:
+        raise InputError(
+            f"none of the {len(ids):,} labelled test queries is about the newest documents alone; raise --test-share, "
+            "or split by document (--split document)"
+        )
+    return only(queries, "query_id", kept)
+
+
+def _inside(sectioned: Sectioned, between: Mapping[str, int]) -> tuple[str, dict[str, Any]]:
+    """How a source was divided by documents or their sections, and the counts of that."""
+    if not sectioned.inside:
+        return _BY_GROUP, {}
+    names = sectioned.inside
+    where, whence = repr(names[0]), "one document"
+    if len(names) > 1:
+        where, whence = f"each of {len(names):,} documents", "the same documents"
+    how = f"by section inside {where}: training, dev and test come from {whence}, with passages between on no side"
+    return how, {"divided_inside": names, **between}
+
+
+def _told(cut: splitting.TimeSplit) -> str:
+    return f"by time: train before {cut.dev}, dev from then, test from {cut.test}"
 
 
 def given_by(load: Callable[[], Source], source: Source | str, out: Path | None = None) -> Given:
@@ -315,4 +432,8 @@ def source_digest(source: str, out: Path | None = None) -> dict[str, str]:
 def content_digest(source: Source) -> dict[str, str]:
     """Digest of a source that is in memory already."""
     tables = {"documents": source.documents, "queries": source.queries, "qrels": source.qrels}
-    return {name: json_digest(rows.to_pylist()) for name, rows in tables.items()}
+    dates = {"documents": source.document_dates, "queries": source.query_dates}
+    return {
+        **{name: json_digest(rows.to_pylist()) for name, rows in tables.items()},
+        **{f"dates of {name}": json_digest(dict(said)) for name, said in dates.items() if said},
+    }

@@ -47,7 +47,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     # call that it comes from, a key of the store of replies
     "judgments": _schema("query_id doc_id grade:int score:float teacher prompt_hash cost:double"),
     "examples": _schema("query_id positive_id negative_ids:texts teacher_scores:floats kind reason round:int"),
-    # on which side a whole document stands where there are no labels to split
+    # on which side a document, or a section of one, stands where there are no labels to split; guard: on none
     "documents": _schema("parent_id domain split"),
     # what was written as a query and is not used, and why
     "dropped_queries": _schema("text domain split source_doc_id origin reason"),

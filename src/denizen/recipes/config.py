@@ -234,6 +234,11 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise InputError("teacher cross-encoder needs cross_encoder: the folder of a sentence-transformers model")
     if teacher == "llm" and not values["llm"]:
         raise InputError("teacher llm needs llm: the name of the model at the endpoint")
+    if values["split"] == "random" and teacher != "gold":
+        raise InputError(
+            f"split is 'random', which goes by labelled rows; with teacher {teacher} documents are divided: auto, "
+            "document or time"
+        )
     if values["seeds"] > 1 and teacher != "gold":
         raise InputError(
             f"seeds is {values['seeds']}; only runs with labels are repeated, since each repetition would pay a "

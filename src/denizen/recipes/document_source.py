@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from denizen.data.formats.beir import is_beir_folder
+from denizen.data.formats.dates import date_in
 from denizen.data.formats.documents import read_documents
 from denizen.data.formats.rows import TABLES, BadRow
 from denizen.data.formats.source import Source
@@ -30,8 +33,9 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Given:
         InputError: When there is nothing to read, or files are given and what reads them is not installed.
     """
     path = Path(config.source).expanduser()
+    dated = config.split == "time"
     if config.source and (path / _PARTS).is_dir():
-        return _ingested(path)
+        return _ingested(path, dated)
     is_table = path.is_file() and path.name.lower().endswith(TABLES)
     if not config.source or not path.exists() or is_table or is_beir_folder(path):
 
@@ -54,10 +58,11 @@ def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Given:
         for line in ingest_lines(report, folder):
             progress.say(line)
         progress.say("other settings of reading: run `denizen ingest` first, and adapt to what it makes")
-    return _ingested(folder)
+    return _ingested(folder, dated)
 
 
-def _ingested(folder: Path) -> Given:
+def _ingested(folder: Path, dated: bool) -> Given:
+    """What `ingest` made; where that matters, with the dates in the metadata of its documents."""
     report = read_json(folder / _REPORT)
     if not isinstance(report, dict) or report.get("schema") != _SCHEMA:
         raise InputError(f"{folder} holds a corpus that is not whole; run `denizen ingest` again")
@@ -68,7 +73,16 @@ def _ingested(folder: Path) -> Given:
     def load() -> Source:
         tables = read_table(folder / "corpus.parquet", "corpus"), rows_table("queries", ()), rows_table("qrels", ())
         failed = each(read_table(folder / "failures.parquet", "failures"), "key", "error", "raw")
-        return Source(*tables, cut=False, bad_rows=[BadRow(*row) for row in failed])
+        bad = [BadRow(*row) for row in failed]
+        return Source(*tables, cut=False, bad_rows=bad, document_dates=_dates(folder) if dated else {})
 
-    digests = {name: report["digests"][name] for name in ("corpus.parquet", "failures.parquet")}
+    read = ("corpus.parquet", "failures.parquet", *(("texts.parquet",) if dated else ()))
+    digests = {name: report["digests"][name] for name in read}
     return Given(load, digests, {name: report[name] for name in _FACTS})
+
+
+def _dates(folder: Path) -> dict[str, str]:
+    # without the texts themselves, which may be large
+    said = each(pq.read_table(folder / "texts.parquet", columns=["doc_id", "metadata"]), "doc_id", "metadata")
+    dates = ((doc_id, date_in({"metadata": metadata})) for doc_id, metadata in said)
+    return {doc_id: date for doc_id, date in dates if date}

@@ -124,7 +124,7 @@ def _teacher_lines(config: AdaptConfig, taught: Taught, source: Unlabelled) -> l
     written = min(wanted, len(config.styles.split(",")) * len(corpus)) if config.llm else 0
     likely, most = (_asked(config, taught, corpus, labelled, written, keep) for keep in (config.keep_share, 1.0))
     return [
-        f"plan  {len(corpus):,} passages of {len(documents):,} documents in {domains} domain(s)",
+        f"plan  {len(corpus):,} passages of {source.facts['documents']:,} documents in {domains} domain(s)",
         f"      about {likely.writing:,}, at most {most.writing:,} calls write about {likely.queries:,} queries",
         f"      about {likely.grades:,}, at most {most.grades:,} grades in {config.rounds} round(s) and the test by "
         f"{config.teacher}, {likely.calls:,} to {most.calls:,} calls",

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from denizen.data.leaks import Leak, check_leaks, find_leaks, leak_groups, without_leaks
+from denizen.data.leaks import (
+    DocumentLeak,
+    Leak,
+    check_leaks,
+    find_document_leaks,
+    find_leaks,
+    leak_groups,
+    without_leaks,
+)
 from denizen.data.passages import cut, with_clusters
 from denizen.data.tables import table
 from denizen.engine.errors import LeakError
@@ -131,6 +139,19 @@ def test_only_what_leaks_is_dropped_and_dev_outranks_train() -> None:
     )
     kept, _ = without_leaks(queries, qrels_of([]), corpus_of([]), 0.9)
     assert split_of(kept) == {"q2": "test", "q3": "dev", "q5": "train"}
+
+
+def test_documents_on_two_sides_that_are_alike_are_named_once_and_what_is_on_no_side_counts_for_nothing() -> None:
+    """x and y are copies; z holds a passage of y and w one of z; what x shares with v is on no side."""
+    places = [("x", 0, 0), ("y", 1, 0), ("y", 2, 0), ("z", 2, 3), ("z", 3, 3), ("w", 3, 4), ("v", 0, 5), ("u", 9, 6)]
+    names = [f"d{at}" for at in range(len(places))]
+    columns = dict(zip(("parent_id", "cluster", "parent_cluster"), zip(*places, strict=True), strict=True))
+    corpus = table("corpus", {"doc_id": names, "text": names, **columns})
+    side = {"x": "train", "y": "test", "z": "dev", "w": "dev", "v": "guard", "u": "test"}
+    assert find_document_leaks(corpus, side) == [
+        DocumentLeak("near-duplicate document", ("test", "train"), ("x", "y"), "d0"),
+        DocumentLeak("near-duplicate passage", ("dev", "test"), ("y", "z"), "d2"),
+    ]
 
 
 def test_the_guard_lets_splits_without_leaks_pass() -> None:

@@ -18,6 +18,8 @@ from denizen.data.tables import read_table, rows_table, texts_by_id
 from denizen.engine.errors import InputError, LeakError
 from denizen.engine.progress import Silent
 from denizen.engine.step import Context
+from denizen.measuring.students import visible
+from denizen.supervision.synthesis import tasks
 
 TOPICS = [f"{one}{two}" for one in ("gout", "lupus", "fever", "pain") for two in ("adults", "children", "elderly")]
 
@@ -259,6 +261,129 @@ def test_a_document_of_test_and_dev_stands_on_the_test_side(test: int, dev: int,
     assert {row["parent_id"]: row["split"] for row in found}[f"d{test:02}"] == "test"
 
 
+def _manual(sections: int = 60) -> Source:
+    """One document of so many passages, each of a hundred characters or more."""
+    text = "\n\n".join(
+        " ".join(f"Rule {at} says {at * 7919 + part} of part {at * 104729 + part}." for part in range(4))
+        for at in range(sections)
+    )
+    documents = rows_table("corpus", [{"doc_id": "manual", "text": text, "domain": "law"}])
+    return Source(documents, rows_table("queries", []), rows_table("qrels", []), cut=True, bad_rows=[])
+
+
+def test_one_document_is_divided_inside_and_whatever_reads_its_sides_sees_sections(tmp_path: Path) -> None:
+    facts = _divide(tmp_path / "out", _manual(), passage_chars=180)
+    assert facts["documents"] == 1 and facts["divided_inside"] == ["manual"] and facts["passages_between_sides"] > 0
+    assert facts["split"].startswith("by section inside 'manual': training, dev and test come from one document")
+    corpus, documents = (read_table(tmp_path / f"out/{name}.parquet", name) for name in ("corpus", "documents"))
+    side = {row["parent_id"]: row["split"] for row in documents.to_pylist()}
+    part_of = {row["doc_id"]: side[row["parent_id"]] for row in corpus.to_pylist()}
+    shown = {"train": {"train"}, "dev": {"train", "dev"}}
+    for split, sides in shown.items():
+        ((seen, _),) = visible(corpus, [{"query_id": "q", "split": split, "domain": "law"}], documents)
+        assert {part_of[name] for name in corpus["doc_id"].take(seen).to_pylist()} == sides
+    wanted = tasks(corpus, documents, {"train": 30, "dev": 4, "test": 8}, ["multi-hop"], seed=1)
+    assert {task.split for task in wanted} == {"train", "dev", "test"}
+    for task in wanted:
+        assert {part_of[source] for source in task.sources} == {task.split}
+
+
+def test_documents_that_are_enough_stay_whole(tmp_path: Path) -> None:
+    facts = _divide(tmp_path / "out", source_of())
+    assert facts["split"] == "by document and near-duplicate cluster" and "divided_inside" not in facts
+
+
+def test_labels_about_one_document_are_split_inside_it(tmp_path: Path) -> None:
+    """Passages that know their document, as in a corpus of `ingest`, and a question about each."""
+    rows = [
+        {
+            "doc_id": f"p{at:02}",
+            "text": f"Rule {at} is {at * 7919}.",
+            "parent_id": "act",
+            "start": at * 50,
+            "end": at * 50 + 40,
+        }
+        for at in range(40)
+    ]
+    queries = [{"query_id": f"q{at:02}", "text": f"what is {at * 104729} of {at}"} for at in range(40)]
+    links = [(f"q{at:02}", f"p{at:02}", 1) for at in range(40)]
+    source = Source(rows_table("corpus", rows), rows_table("queries", queries), rows_table("qrels", links), False, [])
+    for split in ("auto", "document"):
+        facts = _prepare(tmp_path / split, source, split=split)
+        assert facts["split"].startswith("by section inside 'act'") and facts["leaks"] == 0 and facts["documents"] == 1
+        assert facts["queries_between_sides"] == 40 - sum(facts["queries"].values()) > 0
+        side = {int(name[1:]): part for name, part in _side(tmp_path / split).items()}
+        assert not [at for at in side if side[at] != side.get(at + 1, side[at])]
+
+
+def _dated(days: Sequence[str | None], of: str = "queries", **more: Any) -> Source:
+    said = {f"{of[0]}{at:02}": day for at, day in enumerate(days) if day is not None}
+    return source_of(**{"document_dates" if of == "documents" else "query_dates": said}, **more)
+
+
+MONTHS = tuple(f"2026-{month:02}-15" for month in range(1, 13))
+
+
+@pytest.mark.parametrize("of", ["queries", "documents"])
+def test_labels_are_split_by_the_dates_of_queries_or_else_of_documents(of: str, tmp_path: Path) -> None:
+    """Of twelve months .25 is three for the test, a sixth two for dev; the source's own split does not count."""
+    source = _dated(MONTHS[::-1], of, splits=["test"] * 12)
+    facts = _prepare(tmp_path / "out", source, split="time", dev_share=1 / 6, test_share=0.25)
+    assert facts["split"] == "by time: train before 2026-08-15, dev from then, test from 2026-10-15"
+    side = _side(tmp_path / "out")
+    assert [side[f"q{at:02}"] for at in range(12)] == ["test"] * 3 + ["dev"] * 2 + ["train"] * 7
+
+
+def test_near_duplicates_across_time_are_named_and_stop_nothing_but_the_same_question_does(tmp_path: Path) -> None:
+    texts = [f"{topic} is treated with {topic[::-1]} and rest." for topic in TOPICS]
+    texts[0] = texts[11]
+    facts = _prepare(tmp_path / "out", _dated(MONTHS, texts=texts), split="time")
+    assert facts["leaks"] == 0 and facts["near_duplicates_across_time"] == 1
+    assert facts["split"].endswith("; 1 near-duplicate(s) stand on both sides of a cut, named in leaks.json")
+    (leak,) = json.loads((tmp_path / "out/leaks.json").read_text())
+    assert (leak["what"], leak["query_ids"]) == ("near-duplicate passage", ["q00", "q11"])
+    dropped = _prepare(tmp_path / "dropped", _dated(MONTHS, texts=texts), split="time", drop_leaks=True)
+    assert dropped["queries_dropped_as_leaks"] == 1 and "near_duplicates_across_time" not in dropped
+    questions = [f"what helps against {topic}" for topic in TOPICS]
+    questions[0] = questions[11]
+    with pytest.raises(LeakError, match=r"query in test and train: q00, q11"):
+        _prepare(tmp_path / "same", _dated(MONTHS, questions=questions), split="time")
+
+
+def test_documents_are_divided_by_time_and_near_duplicates_are_named(tmp_path: Path) -> None:
+    texts = [f"{topic} is treated with {topic[::-1]} and rest." for topic in TOPICS]
+    texts[0] = texts[11]
+    source = _dated(MONTHS, "documents", texts=texts, splits=["test"] * 12)
+    facts = _divide(tmp_path / "out", source, split="time", dev_share=1 / 6, test_share=0.25)
+    assert facts["sides"] == {"train": 7, "dev": 2, "test": 3} and facts["near_duplicates_across_time"] == 1
+    rows = read_table(tmp_path / "out/documents.parquet", "documents").to_pylist()
+    assert [row["split"] for row in rows] == ["train"] * 7 + ["dev"] * 2 + ["test"] * 3
+    (leak,) = json.loads((tmp_path / "out/leaks.json").read_text())
+    assert (leak["what"], leak["parent_ids"]) == ("near-duplicate document", ["d00", "d11"])
+    # labelled test queries about what is older are none of the test
+    kept = read_table(tmp_path / "out/test_queries.parquet", "queries")["query_id"].to_pylist()
+    assert kept == ["q09", "q10", "q11"] and facts["labelled_test_queries"] == 3
+    old = _dated(MONTHS, "documents", splits=["test"] + ["train"] * 11)
+    with pytest.raises(InputError, match="none of the 1 labelled test queries is about the newest documents alone"):
+        _divide(tmp_path / "old", old, split="time")
+
+
+@pytest.mark.parametrize("of", ["queries", "documents"])
+def test_rows_without_a_readable_date_are_named_or_skipped_and_counted(of: str, tmp_path: Path) -> None:
+    """Days that may be either of two months are not guessed."""
+    what, act = {"queries": ("query q", _prepare), "documents": ("document d", _divide)}[of]
+    source = _dated(["01/02/2026", None, *MONTHS[2:]], of)
+    told = rf"2 unusable row\(s\):\n  {what}00: '01/02/2026' is no date; write it as .*\n  {what}01: has no date .*"
+    with pytest.raises(InputError, match=f"{told}\\n.*--skip-bad-rows"):
+        act(tmp_path / "stopped", source, split="time")
+    facts = act(tmp_path / "out", source, split="time", skip_bad_rows=True)
+    assert facts["skipped_rows"] == 2 and sum(facts["queries" if of == "queries" else "sides"].values()) == 10
+    failures = read_table(tmp_path / "out/failures.parquet", "failures")
+    assert failures["key"].to_pylist() == [f"{what}00", f"{what}01"]
+    with pytest.raises(InputError, match=rf"none of 12 {what[:-2]} row\(s\) says a date.* filed, .*--split document"):
+        act(tmp_path / "none", source_of(), split="time")
+
+
 def test_a_source_is_known_by_its_files_or_by_what_is_in_it(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     (folder / "run").mkdir(parents=True)
@@ -273,5 +398,6 @@ def test_a_source_is_known_by_its_files_or_by_what_is_in_it(tmp_path: Path) -> N
     one, other = (given_by(source_of, source_of(questions=[text, *TOPICS[1:]])) for text in ("a", "b"))
     assert one.digests == content_digest(source_of(questions=["a", *TOPICS[1:]]))
     assert {name for name in one.digests if one.digests[name] != other.digests[name]} == {"queries"}
+    assert content_digest(_dated(MONTHS)) != content_digest(_dated(MONTHS[::-1])) != content_digest(source_of())
     assert {name: made.digest for name, made in one.source.items()} == one.digests
     assert given_by(source_of, str(folder), folder / "run").digests == source_digest(str(folder), folder / "run")

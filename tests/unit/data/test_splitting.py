@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
 
 import pyarrow as pa
 import pytest
@@ -8,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denizen.data.leaks import find_leaks, leak_groups
-from denizen.data.splitting import dev_from_train, split_by_group, split_by_row, split_documents
+from denizen.data.splitting import (
+    check_sides,
+    dev_from_train,
+    split_by_group,
+    split_by_row,
+    split_by_time,
+    split_documents,
+)
 from denizen.data.tables import SCHEMAS, table
 from denizen.engine.errors import InputError
 from tests.unit.data.linked_queries import Tables, linked_queries, on_two_sides, queries_of, split_of
@@ -21,10 +29,7 @@ def test_splitting_by_group_never_leaks_and_meets_its_shares_as_far_as_groups_al
 ) -> None:
     queries, qrels, corpus = tables
     groups = leak_groups(queries, qrels, corpus, threshold)
-    try:
-        divided = split_by_group(queries, groups, 0.2, 0.3, seed)
-    except InputError:
-        return
+    divided = split_by_group(queries, groups, 0.2, 0.3, seed)
     assert find_leaks(divided, qrels, corpus, threshold) == []
     assert on_two_sides((divided, qrels, corpus)) == []
     counts = Counter(divided["split"].to_pylist())
@@ -59,9 +64,10 @@ def test_a_group_too_large_for_test_and_dev_is_trained_on(seed: int) -> None:
     assert {sides[f"q{at}"] for at in range(15)} == {"train"}
 
 
-def test_too_few_groups_are_refused_with_their_number_and_what_is_missing() -> None:
-    with pytest.raises(InputError, match=r"9 queries form 1 group\(s\).*dev, test"):
-        split_by_group(queries_of(["x"] * 9), dict.fromkeys([f"q{at}" for at in range(9)], 0), 0.1, 0.2, 42)
+def test_a_side_that_has_nothing_is_refused_with_what_is_known_and_the_remedy() -> None:
+    check_sides(["train", "dev", "test", "guard"], "all")
+    with pytest.raises(InputError, match=r"^one group; nothing is left for dev, test: add documents$"):
+        check_sides(["train", "train"], "one group")
 
 
 @settings(max_examples=40)
@@ -117,9 +123,8 @@ def passages_of(*rows: tuple[str, int, int]) -> pa.Table:
     )
 
 
-def sides(corpus: pa.Table, known: dict[str, str], shares: tuple[float, float] = (0.2, 0.2)) -> dict[str, str]:
-    rows = split_documents(corpus, known, *shares, seed=1).to_pylist()
-    return {row["parent_id"]: row["split"] for row in rows}
+def sides(corpus: pa.Table, known: dict[str, str], share: float = 0.2) -> dict[str, str]:
+    return split_documents(corpus, known, {"test": share, "dev": share}, seed=1)
 
 
 def test_documents_are_dealt_out_whole_by_passages() -> None:
@@ -144,6 +149,47 @@ def test_a_known_side_takes_its_whole_group_and_test_comes_before_dev() -> None:
     assert [found[f"d{at}"] for at in range(3, 10)] == ["train"] * 7
 
 
-def test_too_few_groups_of_documents_are_refused() -> None:
-    with pytest.raises(InputError, match=r"2 document\(s\) form 1 group\(s\).*nothing is left for"):
-        sides(passages_of(("a", 1, 1), ("b", 2, 1)), {})
+@pytest.mark.parametrize(("count", "expected"), [(8, ["dev", "test"]), (5, ["dev", "test"]), (4, ["test"]), (2, [])])
+def test_a_document_may_be_up_to_twice_a_share(count: int, expected: list[str]) -> None:
+    """Of eight documents each is .125, of five .2, of four .25: 1.25, 2 and 2.5 times the .1 of dev."""
+    corpus = passages_of(*((f"d{at // 10}", at, at // 10) for at in range(10 * count)))
+    found = split_documents(corpus, {}, {"test": 0.2, "dev": 0.1}, seed=1)
+    assert sorted(set(found.values()) - {"train"}) == expected
+
+
+def days_of(*months: int) -> dict[str, date]:
+    return {f"n{at:02}": date(2026, month, 1) for at, month in enumerate(months)}
+
+
+def test_the_oldest_are_trained_on_and_the_newest_are_the_test() -> None:
+    """Of ten, a fifth from the end is two, a tenth before them one; what the order of names is does not matter."""
+    days = days_of(10, 9, 8, 7, 6, 5, 4, 3, 2, 1)
+    cut = split_by_time(days, dict.fromkeys(days, 1), {"test": 0.2, "dev": 0.1}, "queries")
+    assert [cut.side[name] for name in sorted(days)] == ["test", "test", "dev", *["train"] * 7]
+    assert (cut.dev, cut.test) == (date(2026, 8, 1), date(2026, 9, 1))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.integers(1, 9)), min_size=3, max_size=30),
+    st.floats(0.01, 0.4),
+    st.floats(0.01, 0.4),
+)
+def test_no_day_is_parted_and_every_side_has_one(rows: list[tuple[int, int]], dev: float, test: float) -> None:
+    days = days_of(*(month for month, _ in rows))
+    weights = {name: weight for name, (_, weight) in zip(days, rows, strict=True)}
+    shares = {"test": test, "dev": dev}
+    if len(set(days.values())) < 3:
+        with pytest.raises(
+            InputError, match=r"the \d+ filings are of [12] day\(s\); .* at least 3: .*--split document"
+        ):
+            split_by_time(days, weights, shares, "filings")
+        return
+    cut = split_by_time(days, weights, shares, "filings")
+    of_side = {part: {days[name] for name in days if cut.side[name] == part} for part in ("train", "dev", "test")}
+    assert max(of_side["train"]) < cut.dev == min(of_side["dev"]) <= max(of_side["dev"]) < cut.test
+    assert cut.test == min(of_side["test"])
+    # another cut of the test comes no nearer to its share
+    held = [sum(weights[name] for name in days if days[name] >= first) for first in sorted(set(days.values()))[2:]]
+    own = sum(weights[name] for name in days if cut.side[name] == "test")
+    wanted = test * sum(weights.values())
+    assert abs(own - wanted) <= min(abs(count - wanted) for count in held) + 1e-9

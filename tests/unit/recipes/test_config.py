@@ -325,8 +325,15 @@ def _another(name: str) -> Any:
 def test_all_that_does_nothing_is_named_at_once() -> None:
     with pytest.raises(InputError, match=r"^budget_calls, decay, llm do nothing with teacher gold; .* teacher llm or "):
         AdaptConfig("data", llm="x", decay=1.0, budget_calls=3)
-    with pytest.raises(InputError, match=r"^same_document, split do nothing with teacher cross-enc.* gold or llm"):
-        config("cross-encoder", split="random", same_document=True)
+    with pytest.raises(InputError, match=r"^drop_leaks, same_document do nothing with teacher cross-enc.* gold or llm"):
+        config("cross-encoder", drop_leaks=True, same_document=True)
+
+
+@pytest.mark.parametrize("teacher", ["llm", "cross-encoder"])
+def test_documents_are_split_by_time_with_any_teacher_and_by_row_with_none(teacher: str) -> None:
+    assert config(teacher, split="time").supervision.data.split == "time"
+    with pytest.raises(InputError, match=f"split is 'random', which goes by labelled rows; with teacher {teacher}"):
+        config(teacher, split="random")
 
 
 def test_what_only_an_llm_does_is_refused_beside_a_cross_encoder_without_one() -> None:

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def of(source: Path | str, out: Path, **settings: int) -> Given:
+def of(source: Path | str, out: Path, **settings: int | str) -> Given:
     return documents_of(AdaptConfig(str(source), teacher="llm", llm="x", **settings), out, Silent())
 
 
@@ -110,3 +110,14 @@ def test_a_corpus_that_somebody_changed_is_refused(folder: Path, tmp_path: Path)
 def test_what_is_not_there_is_refused(source: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         of(source, tmp_path / "run")
+
+
+def test_the_dates_of_files_are_read_where_a_split_goes_by_time(tmp_path: Path) -> None:
+    (tmp_path / "acts").mkdir()
+    for at in range(2):
+        head = f"---\ndate: 2026-0{at + 1}-05\n---\n" if at else ""
+        (tmp_path / f"acts/{at}.md").write_text(f"{head}# Act {at}\n\n{SENTENCES[at]} {SENTENCES[at + 2]}")
+    plain = of(tmp_path / "acts", tmp_path / "run")
+    dated = of(tmp_path / "acts", tmp_path / "run", split="time")
+    assert dated.load().document_dates == {"acts/1.md": "2026-02-05"} and plain.load().document_dates == {}
+    assert set(dated.digests) - set(plain.digests) == {"texts.parquet"}

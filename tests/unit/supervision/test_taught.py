@@ -15,7 +15,6 @@ from denizen.supervision.taught import TaughtByCrossEncoder, TaughtByLLM, locate
 LLM: dict[str, Any] = {"teacher": "llm", "llm": "tiny", "prices": "0/0"}
 # settings of labels, each with a value that is not the default
 OF_LABELS = {
-    "split": "random",
     "drop_leaks": True,
     "allow_leak": True,
     "hard_negative_ranks": "2-15",
@@ -44,8 +43,12 @@ def test_a_setting_of_labels_is_refused_by_name_with_an_llm(name: str, value: An
 
 
 def test_several_are_refused_together() -> None:
-    with pytest.raises(InputError, match=r"^allow_leak, positive_ceiling, split do nothing with teacher llm; leave it"):
-        AdaptConfig("documents", **LLM, split="random", positive_ceiling=0.5, allow_leak=True, drop_leaks=False)
+    with pytest.raises(
+        InputError, match=r"^allow_leak, easy_negative_ranks, positive_ceiling do nothing with teacher llm; leave it"
+    ):
+        AdaptConfig(
+            "documents", **LLM, easy_negative_ranks="16-90", positive_ceiling=0.5, allow_leak=True, drop_leaks=False
+        )
 
 
 @pytest.mark.parametrize(("name", "value"), {**OF_LABELS, **OF_GRADES}.items())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from denizen.data.formats.dates import date_in
 from denizen.data.formats.rows import BadRows, as_text, delimited, json_lines, require_content
 from denizen.data.formats.source import Source
 from denizen.data.tables import rows_table
@@ -34,8 +36,10 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
         InputError: When a file is missing or empty, or a row is unusable and may not be skipped.
     """
     bad = BadRows(skip_bad_rows)
-    documents = read_beir_corpus(folder, bad)
-    texts = _read_queries(_jsonl(folder, "queries"), bad)
+    written: dict[str, str] = {}
+    asked: dict[str, str] = {}
+    documents = read_beir_corpus(folder, bad, written)
+    texts = _read_queries(_jsonl(folder, "queries"), bad, asked)
     paths = _qrels_paths(folder / "qrels", split)
     grades = _read_qrels(paths, set(documents["doc_id"].to_pylist()), texts, bad)
     bad.check()
@@ -50,17 +54,27 @@ def read_beir(folder: Path, skip_bad_rows: bool = False, split: str | None = Non
     links = [(names[query_id, part], doc_id, grade) for (query_id, part, doc_id), grade in grades.items()]
     left_out = tuple(path.name for path in sorted((folder / "qrels").glob("*.tsv")) if path not in paths)
     tables = documents, rows_table("queries", queries), rows_table("qrels", links)
-    return Source(*tables, cut=False, bad_rows=bad.rows, parts_left_out=left_out)
+    dates = {name: asked[query_id] for (query_id, _), name in names.items() if query_id in asked}
+    return Source(
+        *tables,
+        cut=False,
+        bad_rows=bad.rows,
+        parts_left_out=left_out,
+        document_dates=written,
+        query_dates=dates,
+    )
 
 
-def read_beir_corpus(folder: Path, bad: BadRows) -> pa.Table:
-    """The documents of a BEIR folder, as a `corpus` table.
+def read_beir_corpus(folder: Path, bad: BadRows, dates: dict[str, str] | None = None) -> pa.Table:
+    """The documents of a BEIR folder, as a `corpus` table; their dates are added to `dates`.
+
+    Passages whose metadata names the document that they were cut from (`parent_id`) keep it.
 
     Raises:
         InputError: When the corpus is missing or empty.
     """
     path = _jsonl(folder, "corpus")
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for place, row in json_lines(path, bad):
         doc_id, title, text = as_text(row.get("_id")), as_text(row.get("title")), row.get("text")
         if doc_id is None or not doc_id.strip() or not isinstance(text, str):
@@ -72,11 +86,23 @@ def read_beir_corpus(folder: Path, bad: BadRows) -> pa.Table:
         elif not (text.strip() or title.strip()):
             bad.add(place, f"document {doc_id!r} has no text", row)
         else:
-            found[doc_id] = {"doc_id": doc_id, "title": title, "text": text, "source": folder.name}
+            home = _home(row.get("metadata"))
+            found[doc_id] = {"doc_id": doc_id, "title": title, "text": text, "source": folder.name, **home}
+            if dates is not None and (date := date_in(row)):
+                dates[home.get("parent_id", doc_id)] = date
     if not found:
         bad.check()
         raise InputError(f"{path} holds no {'usable ' if bad.rows else ''}document")
     return rows_table("corpus", found.values())
+
+
+def _home(metadata: Any) -> dict[str, Any]:
+    """The document that a passage was cut from and its characters there, where `ingest` has written them."""
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("parent_id"), str) or not metadata["parent_id"]:
+        return {}
+    ends = [metadata.get(name) for name in ("start", "end")]
+    known = all(isinstance(end, int) and not isinstance(end, bool) and 0 <= end <= _MOST for end in ends)
+    return {"parent_id": metadata["parent_id"], **(dict(zip(("start", "end"), ends, strict=True)) if known else {})}
 
 
 def _jsonl(folder: Path, name: str) -> Path:
@@ -87,7 +113,7 @@ def _jsonl(folder: Path, name: str) -> Path:
     return path
 
 
-def _read_queries(path: Path, bad: BadRows) -> dict[str, str]:
+def _read_queries(path: Path, bad: BadRows, dates: dict[str, str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for place, row in json_lines(path, bad):
         query_id, text = as_text(row.get("_id")), row.get("text")
@@ -97,6 +123,8 @@ def _read_queries(path: Path, bad: BadRows) -> dict[str, str]:
             bad.add(place, f"duplicate id {query_id!r}", row)
         else:
             texts[query_id] = text
+            if date := date_in(row):
+                dates[query_id] = date
     if not texts:
         bad.check()
         raise InputError(f"{path} holds no {'usable ' if bad.rows else ''}query")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from denizen.data.formats.beir import is_beir_folder, read_beir, read_beir_corpus
+from denizen.data.formats.dates import date_in
 from denizen.data.formats.rows import TABLES, BadRows, as_text, is_missing, table_rows
 from denizen.data.formats.source import Source
 from denizen.data.tables import rows_table
@@ -28,20 +29,23 @@ def read_documents(source: str, skip_bad_rows: bool = False) -> Source:
     path = Path(source).expanduser()
     if not source or not path.exists():
         raise InputError(f"{source!r} does not exist; give files or folders of documents, a table, or BEIR")
-    bad = BadRows(skip_bad_rows)
+    bad, dates = BadRows(skip_bad_rows), dict[str, str]()
     if is_beir_folder(path):
         if any(path.glob("queries.jsonl*")) and any(path.glob("qrels/*.tsv")):
             return read_beir(path, skip_bad_rows)
-        documents = read_beir_corpus(path, bad)
+        documents = read_beir_corpus(path, bad, dates)
     else:
-        documents = rows_table("corpus", _documents(path, bad))
+        documents = rows_table("corpus", _documents(path, bad, dates))
     bad.check()
     if not len(documents):
         raise InputError(f"{path} holds no document with text")
-    return Source(documents, rows_table("queries", []), rows_table("qrels", []), cut=True, bad_rows=bad.rows)
+    none = rows_table("queries", []), rows_table("qrels", [])
+    # what says which document it is of has been cut already
+    whole = documents["parent_id"].null_count == len(documents)
+    return Source(documents, *none, cut=whole, bad_rows=bad.rows, document_dates=dates)
 
 
-def _documents(path: Path, bad: BadRows) -> Iterator[dict[str, str | None]]:
+def _documents(path: Path, bad: BadRows, dates: dict[str, str]) -> Iterator[dict[str, str | None]]:
     if not path.name.lower().endswith(TABLES):
         raise InputError(f"{path} is of an unknown kind; give one of {', '.join(TABLES)} or a folder of documents")
     source = path.name.partition(".")[0]
@@ -57,5 +61,8 @@ def _documents(path: Path, bad: BadRows) -> Iterator[dict[str, str | None]]:
         elif made["doc_id"] in seen:
             bad.add(place, f"duplicate id {made['doc_id']!r}", row)
         else:
-            seen.add(str(made["doc_id"]))
+            doc_id = str(made["doc_id"])
+            seen.add(doc_id)
+            if date := date_in(row):
+                dates[doc_id] = date
             yield {**made, "text": text, "source": source}

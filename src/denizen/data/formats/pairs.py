@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from denizen.data.formats.dates import dated
 from denizen.data.formats.rows import BadRows, as_text, is_missing, require_content, table_rows
 from denizen.data.formats.source import SPLITS, Source
 from denizen.data.tables import folded, rows_table
@@ -140,9 +141,21 @@ def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, 
     if columns is None or not asked:
         raise InputError(f"{name} holds no usable row")
     label = _label_column(asked)
-    unread = tuple(column for column in found if column not in (*columns, label) and not _NEGATIVE.fullmatch(column))
-    tables = _tables(asked, label, name)
-    return Source(*tables, cut=True, bad_rows=bad.rows, parts_left_out=left_out, columns_left_out=unread)
+    _, queries, _ = tables = _tables(asked, label, name)
+    # a query is called as the row that it comes from
+    made = set(queries["query_id"].to_pylist())
+    said = {of.row.name("q"): dated(of.row.values) for of in asked if of.row.name("q") in made}
+    dates = {query_id: date for query_id, (_, date) in said.items() if date}
+    read = {*columns, label, *(column for column, date in said.values() if date)}
+    unread = tuple(column for column in found if column not in read and not _NEGATIVE.fullmatch(column))
+    return Source(
+        *tables,
+        cut=True,
+        bad_rows=bad.rows,
+        parts_left_out=left_out,
+        columns_left_out=unread,
+        query_dates=dates,
+    )
 
 
 def _tables(asked: Sequence[_Asked], label: str | None, name: str) -> tuple[pa.Table, pa.Table, pa.Table]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,13 +30,15 @@ class Source:
     """A source as read, before passages are cut and splits are made.
 
     Attributes:
-        documents: A `corpus` table; the documents are whole, `parent_id` is null.
+        documents: A `corpus` table; of a whole document `parent_id` is null, a passage of one has its own.
         queries: A `queries` table; `split` is null where the source brings no splits.
         qrels: A `qrels` table over whole documents; relevance 0 or less is judged irrelevant.
         cut: Whether documents are to be cut into passages (answers) or stand as they are (a BEIR corpus).
         bad_rows: Rows that were skipped, each with its place and the problem.
         parts_left_out: Names of the source's parts that are none of train, dev and test, where it has such.
         columns_left_out: Names of columns that were not read.
+        document_dates: Document to what it says of its date, as it is written there; without those that say nothing.
+        query_dates: The same of queries.
     """
 
     documents: pa.Table
@@ -45,6 +48,8 @@ class Source:
     bad_rows: list[BadRow]
     parts_left_out: tuple[str, ...] = ()
     columns_left_out: tuple[str, ...] = ()
+    document_dates: Mapping[str, str] = field(default_factory=dict)
+    query_dates: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def splits(self) -> set[str]:

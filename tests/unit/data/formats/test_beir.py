@@ -358,3 +358,28 @@ def test_a_repeated_label_is_kept_once_with_the_highest_relevance(tmp_path):
 def test_a_document_with_half_an_emoji_is_refused_with_its_line(tmp_path):
     folder = beir(tmp_path / "b", [*CORPUS, '{"_id": "d9", "text": "cut \\ud83d"}'])
     assert "corpus.jsonl, line 4" in refusal(folder)
+
+
+def test_passages_that_know_their_document_keep_it_with_their_place(tmp_path):
+    """As `ingest` writes them; what is no place is none."""
+    homes = [
+        {"parent_id": "act", "start": 0, "end": 11},
+        {"parent_id": "act", "start": -1, "end": "x"},
+        {"parent_id": ["act"], "url": "u"},
+    ]
+    corpus = [{**row, "metadata": home} for row, home in zip(CORPUS, homes, strict=True)]
+    rows = read_beir(beir(tmp_path / "data", corpus)).documents.to_pylist()
+    assert [(row["parent_id"], row["start"], row["end"]) for row in rows] == [
+        ("act", 0, 11),
+        ("act", None, None),
+        (None, None, None),
+    ]
+
+
+def test_dates_of_documents_and_queries_are_those_of_their_rows(tmp_path):
+    corpus = [{**CORPUS[0], "metadata": {"date": "2026-01-01", "parent_id": "act"}}, *CORPUS[1:]]
+    queries = [{**QUERIES[0], "timestamp": 1714521600}, *QUERIES[1:]]
+    # what stands in two splits has a second id there
+    source = read_beir(beir(tmp_path / "data", corpus, queries, {**QRELS, "dev": [("q1", "d1", 1)]}))
+    assert source.document_dates == {"act": "2026-01-01"}
+    assert source.query_dates == {"q1": "1714521600", "q1@train": "1714521600"}

@@ -108,3 +108,21 @@ def test_what_is_not_there_or_of_an_unknown_kind_is_refused(name: str, tmp_path:
     (tmp_path / "picture.png").write_bytes(b"x")
     with pytest.raises(InputError, match=r"does not exist|unknown kind"):
         read_documents(str(tmp_path / name) if name == "picture.png" else name)
+
+
+def test_the_dates_of_documents_are_those_of_their_rows(tmp_path: Path) -> None:
+    path = tmp_path / "documents.csv"
+    path.write_text("id,text,Filing Date\na,one,2026-01-02\n,two,2026-01-03\nc,three,\n")
+    assert read_documents(str(path)).document_dates == {"a": "2026-01-02", "d2": "2026-01-03"}
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "one", "metadata": {"filed": "2026-01-04"}}\n')
+    assert read_documents(str(tmp_path)).document_dates == {"d1": "2026-01-04"}
+
+
+def test_a_beir_corpus_of_passages_that_know_their_document_is_not_cut_again(tmp_path: Path) -> None:
+    rows = [
+        {"_id": f"act-{at}", "text": "one", "metadata": {"parent_id": "act", "start": 4 * at, "end": 4 * at + 3}}
+        for at in range(2)
+    ]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = read_documents(str(tmp_path))
+    assert not found.cut and found.documents["parent_id"].to_pylist() == ["act", "act"]

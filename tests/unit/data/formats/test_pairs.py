@@ -439,3 +439,30 @@ def test_the_ids_of_a_dataset_with_splits_begin_with_the_split(tmp_path, own_cac
 def test_the_ids_of_a_dataset_of_one_part_are_those_of_a_file(tmp_path, own_cache):
     own_cache.DatasetDict({"train": own_cache.Dataset.from_list(rows_of())}).save_to_disk(tmp_path / "saved")
     assert read_dataset(str(tmp_path / "saved")).queries["query_id"].to_pylist() == ["q1", "q2"]
+
+
+def test_the_date_of_a_pair_is_that_of_its_query(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_bytes(
+        json_lines([{**row, "date": day} for row, day in zip(rows_of(), ("2026-01-02", None), strict=True)])
+    )
+    assert read_pairs(path).query_dates == {"q1": "2026-01-02"}
+
+
+def test_columns_that_are_read_as_dates_are_not_named_as_left_out(tmp_path):
+    days = [{"Filed": None, "date": "2026-01-02", "year": 2026}, {"Filed": "2026-03-04", "date": None, "year": 2026}]
+    rows = [{**row, **day, "id": 1} for row, day in zip(rows_of(), days, strict=True)]
+    source = read_pairs(file_with(tmp_path, "p.jsonl", json_lines(rows)))
+    assert source.query_dates == {"q1": "2026-01-02", "q2": "2026-03-04"}
+    # the year says nothing that a fuller date has not said
+    assert source.columns_left_out == ("year", "id")
+    rows = [{**row, "metadata": {"date": "2026-01-02"}} for row in rows_of()]
+    assert read_pairs(file_with(tmp_path, "m.jsonl", json_lines(rows))).columns_left_out == ()
+
+
+def test_a_query_has_the_date_of_the_row_that_it_comes_from_also_where_others_add_negatives(tmp_path):
+    told = [("Q?", "Wrong.", 0, "2026-01-01"), ("Q?", "Right.", 1, "2026-02-02"), ("Other?", "No.", 0, "2026-03-03")]
+    rows = [dict(zip(("query", "answer", "label", "date"), row, strict=True)) for row in told]
+    source = read_pairs(file_with(tmp_path, "p.jsonl", json_lines(rows)))
+    assert source.query_dates == {"q2": "2026-02-02", "q3": "2026-03-03"}
+    assert source.columns_left_out == ()
