@@ -10,7 +10,8 @@ demo: .venv/demo
 	$(BIN)/denizen demo --out runs/demo
 
 test: .venv/test
-	$(BIN)/python -m pytest
+	# a process a core, each file in one of them
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/test
 	$(BIN)/ruff check src tests bench

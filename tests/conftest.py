@@ -13,6 +13,9 @@ from hypothesis import settings
 
 # before any library of the hub is imported
 os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # each of several processes has a core for itself, and so have those that it starts
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("denizen", derandomize=True, deadline=None, database=None)
 settings.load_profile("denizen")

@@ -58,11 +58,15 @@ def first_relevant(ranked: Rankings, known: Known) -> dict[str, int | None]:
 
 
 def by_group(
-    names: Mapping[str, str], base: Mapping[str, float], adapted: Mapping[str, float]
+    names: Mapping[str, str],
+    base: Mapping[str, float],
+    adapted: Mapping[str, float],
+    together: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[Difference, int]]:
     """Mean gain and number of queries of each group, in the order in which the groups first appear.
 
-    All three are by query id: its group, and the two models' values.
+    All are by query id: its group, the two models' values, and the number of what it depends on (None: all are
+    independent).
     """
     counts = Counter(names.values())
     kept = {name for name, count in counts.most_common(_MOST_GROUPS) if count >= LEAST}
@@ -70,7 +74,8 @@ def by_group(
     for name in (name for name in counts if name in kept):
         ids = [query_id for query_id, of in names.items() if of == name]
         after, before = (np.array([of[query_id] for query_id in ids]) for of in (adapted, base))
-        found[name] = paired_difference(after, before), len(ids)
+        drawn = None if together is None else [together[query_id] for query_id in ids]
+        found[name] = paired_difference(after, before, groups=drawn), len(ids)
     return found
 
 

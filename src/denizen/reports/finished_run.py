@@ -18,6 +18,7 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import read_json
 from denizen.engine.pipeline import records
 from denizen.llm.replies import Replies, StoredReply
+from denizen.measuring.dependence import groups
 from denizen.recipes.run_folder import check_version
 
 _Row = dict[str, Any]
@@ -68,6 +69,12 @@ class FinishedRun:
     def known(self) -> dict[str, dict[str, int]]:
         """Test query id to its relevant passages with their grades: what the test was measured by."""
         return relevant(read_trec_qrels(self.folder / "test/qrels.trec", own=True))
+
+    @cached_property
+    def together(self) -> dict[str, int]:
+        """Test query id to the number of what it depends on."""
+        qrels = read_trec_qrels(self.folder / "test/qrels.trec", own=True)
+        return dict(groups(list(self.known), qrels, self.corpus).of)
 
     @cached_property
     def ranked(self) -> dict[str, dict[str, list[tuple[str, float]]]]:

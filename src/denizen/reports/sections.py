@@ -57,13 +57,16 @@ def _gain(run: FinishedRun) -> Blocks:
     for measure in metrics["difference"]:
         bars = []
         for name, of_system in values.items():
-            mean = paired_difference(np.array(list(of_system[measure].values())), np.zeros(1))
+            of_query = of_system[measure]
+            together = [run.together[query_id] for query_id in of_query]
+            mean = paired_difference(np.array([*of_query.values()]), np.zeros(len(together)), groups=together)
             bars.append(charts.Bar(SYSTEMS[name], mean, name if name in ("base", "bm25", "adapted") else "other"))
         figures.append((measure, charts.bars(bars, f"{measure} of each system with its 95 % interval")))
-    asked = f"On {metrics['queries']:,} test queries, read once, at the end."
+    asked, by = f"On {metrics['queries']:,} test queries, read once, at the end.", metrics["grouped"]["by"]
+    drawn = "queries" if by == "query" else f"{by}s, since questions about one depend on each other"
     return [
         ("table", result_lines(metrics)),
-        ("faint", f"{asked} Intervals: bootstrap over queries, 95 %. p: paired randomisation test."),
+        ("faint", f"{asked} Intervals: bootstrap over {drawn}, 95 %. p: paired randomisation test."),
         *(("faint", line) for line in analyser_lines(metrics)),
         ("charts", figures),
         *_titled("Beside it, on the same queries", baseline_lines(metrics)),
@@ -166,7 +169,7 @@ def _where(run: FinishedRun) -> Blocks:
     }
     figures = []
     for name, names in groups.items():
-        found = gains.by_group(names, base, adapted).items()
+        found = gains.by_group(names, base, adapted, run.together).items()
         if bars := [charts.Bar(group, change, note=f"{count:,}") for group, (change, count) in found]:
             figures.append((name, charts.bars(bars, f"Gain in {measure}, {name.lower()}", signed=True)))
     text = f"Gain in {measure} with its 95 % interval, and how many queries. "

@@ -69,13 +69,14 @@ def test_what_training_keeps_is_asked_for_by_no_query_that_decides_or_measures()
     assert kept["document"] == [f"passage d{int(name[1:]):05}" for name in parts.kept if name != "q0"]
 
 
-def test_a_large_corpus_keeps_what_is_relevant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval_sets, "_PASSAGES", 50)
-    parts = parts_of(_source(["train"] * 30 + ["test"] * 30, passages=1000), "nq", "general", 42)
-    for part in (parts.search, parts.test):
-        kept = part.corpus["doc_id"].to_pylist()
-        assert len(kept) == 50 and kept == sorted(kept)
-        assert {f"d{int(name[1:]):05}" for name in part.queries} <= set(kept)
+def test_of_a_large_corpus_what_is_relevant_and_what_looks_so_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval_sets, "_PASSAGES", 70)
+    source = _source(["train"] * 30 + ["test"] * 30, [f"passage d{at:05} one" for at in range(60)], passages=1000)
+    parts = parts_of(source, "nq", "general", 42)
+    kept = parts.search.corpus["doc_id"].to_pylist()
+    assert len(kept) == 70 and kept == sorted(kept) and kept == parts.test.corpus["doc_id"].to_pylist()
+    asked = (*parts.search.queries, *parts.test.queries, *parts.kept)
+    assert len(asked) == 60 and {f"d{int(name[1:]):05}" for name in asked} <= set(kept)
 
 
 def test_narrowed_to_what_is_relevant_and_what_is_ranked_first() -> None:
