@@ -24,7 +24,7 @@ Short = tuple[Path, AdaptConfig]
 MINED = ("embeddings", "run", "candidates", "examples", "student")
 # all steps of a run with labels and two rounds, in order
 STEPS = ["corpus", *(f"round-{number}/{name}" for number in (0, 1) for name in MINED)]
-STEPS += ["round-2/embeddings", "round-2/run", "choice", "test", "model"]
+STEPS += ["round-2/embeddings", "round-2/run", "keywords", "choice", "fusion", "test", "model", "retriever"]
 
 
 @pytest.fixture
@@ -71,7 +71,8 @@ def test_what_decides_nothing_may_change_and_more_seeds_are_done_beside_what_is_
     assert worked(config.changed(memory_mb=64), copy) == []
     done = worked(config.changed(seeds=2), copy)
     # the corpus and what the base finds in it are shared, and the card tells of both
-    beside = [place for place in STEPS if place not in ("corpus", "model") and not place.startswith("round-0/")]
+    shared = ("corpus", "keywords", "model", "retriever")
+    beside = [place for place in STEPS if place not in shared and not place.startswith("round-0/")]
     assert [*(f"seed-43/{place}" for place in ("round-0/examples", "round-0/student", *beside)), "model"] == done
 
 
@@ -99,7 +100,7 @@ def test_a_step_is_redone_by_place_by_name_and_by_round_with_all_that_was_made_f
 ) -> None:
     run, config = short
     # a run with the same labels, which the redoing must make anew and not take from elsewhere
-    assert worked(config, copy, redo=asked) == STEPS[STEPS.index(first) :]
+    assert worked(config, copy, redo=asked) == [place for place in STEPS[STEPS.index(first) :] if place != "keywords"]
     assert_same(run, copy)
     assert worked(config, copy) == []
 
@@ -152,7 +153,7 @@ def test_a_gate_to_redo_that_there_is_not_is_refused_saying_why(
         return known(out, params, ctx, **{**inputs, "runs": inputs["runs"][:1] * len(inputs["runs"])})
 
     monkeypatch.setattr(choose, "function", the_base)
-    why = r"no step 'gate' to redo \(the base is the best on dev, and no student is taken\); there are corpus, .*model"
+    why = r"no step 'gate' to redo \(the base is the best on dev, and no student is taken\); there are .*retriever"
     with pytest.raises(InputError, match=f"{why}. All else is done, and the results are in {copy}$"):
         adapt(gated, copy, redo="gate")
     assert chosen.is_dir() and not (copy / "redo.json").exists()

@@ -39,6 +39,9 @@ def within(place: str, draw: random.Random) -> list[str]:
         "test": [f"write:{draw.randint(1, 3)}", "open:1"],
         "forgetting": [f"write:{draw.randint(1, 2)}"],
         "model": [f"open:{draw.randint(1, 8)}"],
+        "keywords": ["write:1"],
+        "fusion": ["open:1"],
+        "retriever": ["write:1", f"open:{draw.randint(1, 8)}"],
     }
     return found[place.rpartition("/")[2]]
 

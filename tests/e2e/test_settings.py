@@ -37,7 +37,7 @@ def test_a_file_of_settings_makes_the_run_that_options_make(
     file.write_text(
         f"# quick\nsource: {pairs}\nmodel: {tiny_encoder}\nrounds: 1\nepochs: 0.2\nbatch-size: 8\nprecision: fp32\n"
         "learning-rate: 1e-3\nbackend: torch\nbaselines: false\neasy_negative_ranks: 16-20\n"
-        "hard-positive-ranks: 6-20\n"
+        "hard-positive-ranks: 6-20\ncross_fitting: false\n"
     )
     ended = command("adapt", "--config", file, "--rounds", 2, "--out", tmp_path / "run", "--json")
     assert ended.code == 0 and json.loads(ended.out)["config"] == config.as_dict()
@@ -99,8 +99,8 @@ def test_a_file_of_settings_that_cannot_be_used_is_refused(
         ),
         (["--query-log", "log.txt"], "query_log does nothing with teacher gold;", "llm or cross-encoder"),
         (
-            ["--teacher", "llm", "--llm", "judge", "--split", "random", "--drop-leaks"],
-            "drop_leaks, split do nothing with teacher llm;",
+            ["--teacher", "llm", "--llm", "judge", "--allow-leak", "--drop-leaks"],
+            "allow_leak, drop_leaks do nothing with teacher llm;",
             "gold",
         ),
         (

@@ -18,7 +18,8 @@ def closing_lines(report: dict[str, Any]) -> list[str]:
     tables = (of.spending_lines(report), of.coverage_lines(report), of.gate_lines(report["gate"]))
     lines += [*of.teacher_lines(report), *(line for table in tables for line in in_columns(table))]
     lines += filter(None, (of.gate_sentence(report), report["warning"], of.unchanged(report)))
-    lines.append(f"report: {Path(report['model']).parent.as_posix()}/report.html")
+    run = Path(report["model"]).parent.as_posix()
+    lines += [f"report: {run}/report.html", f'retriever: {run}/retriever (denizen search {run} "a question")']
     return [*lines, f"{'adapted ' if report['chosen'] != 'base' else ''}model: {report['model']}"]
 
 

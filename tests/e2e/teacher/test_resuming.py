@@ -87,7 +87,7 @@ def test_a_gate_and_neighbours_go_with_a_teacher_s_run(gated_run: Path) -> None:
     assert taken["name"] == report["chosen"] and taken["inside"] and taken["merge"]
     assert set(found["sets"]) == {"forgettable", "neighbour"} and set(found["change"]) == {"general", "neighbour"}
     for each in found["sets"].values():
-        assert set(each["means"]) == {"base", "ungated", "adapted"}
+        assert set(each["means"]) == {"base", "adapted"}
     assert report["judged_by"] == "tiny, the teacher itself" and set(report["difference"]) == {"MRR@5", "DCG@5"}
 
 

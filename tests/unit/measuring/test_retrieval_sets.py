@@ -71,7 +71,8 @@ def test_what_training_keeps_is_asked_for_by_no_query_that_decides_or_measures()
 
 def test_of_a_large_corpus_what_is_relevant_and_what_looks_so_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrieval_sets, "_PASSAGES", 70)
-    source = _source(["train"] * 30 + ["test"] * 30, [f"passage d{at:05} one" for at in range(60)], passages=1000)
+    # each asks for one of the passages that answer nothing, too
+    source = _source(["train"] * 30 + ["test"] * 30, [f"d{at + 500:05}" for at in range(60)], passages=1000)
     parts = parts_of(source, "nq", "general", 42)
     kept = parts.search.corpus["doc_id"].to_pylist()
     assert len(kept) == 70 and kept == sorted(kept) and kept == parts.test.corpus["doc_id"].to_pylist()

@@ -113,7 +113,8 @@ def test_the_trade_off_shows_the_worse_of_the_roles_and_what_was_taken(run: Path
     assert '<g class="student hollow">' in text and '<g class="chosen">' in text
     assert "The gate is not met: the model has forgotten more" in text
     assert (
-        "<td>round 1</td><td>0.500</td><td>-0.5000</td><td>+0.2500</td><td>+0.1250</td><td>no</td><td>no</td>" in text
+        "<td>round 1</td><td>0.500</td><td>-0.5000</td><td>+0.2500</td><td>+0.1250</td><td>9</td><td>no</td><td>no</td>"
+        in text
     )
 
 
