@@ -8,10 +8,10 @@ one run gives both figures, its last student and what dev and the gate make of i
     python bench/proof.py job
     python bench/proof.py draw
 
-Where the run of bench/domains.py is not there, default takes the ungated figures of the result that is, and says so. The
-second is what the proof costs on a small job: a few hundred queries, 5,000 passages, one general set; without plain
-fine-tuning and cross-fitting, as a multiple of embedding the corpus once and training, and whether the full search on all
-passages of the general set says the same of what was measured. The third draws docs/tradeoff.svg (needs matplotlib).
+Where the run of bench/domains.py is not there, default takes the ungated figures of the result that is, and says so.
+The second is what the proof costs on a small job: a few hundred queries, 5,000 passages, one general set; without plain
+fine-tuning and cross-fitting, as a multiple of embedding the corpus once and training, and whether the full search on
+all passages of the general set says the same of the student. The third draws docs/tradeoff.svg (needs matplotlib).
 """
 
 from __future__ import annotations
