@@ -148,7 +148,9 @@ def held_out(  # noqa: PLR0913
 
 
 def in_folds(queries: Queries, folds: Folds) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """The number of each fold and the rows of its queries."""
+    """The number of each fold that has queries, and the rows of these."""
     number_of = dict(each(folds.table, "query_id", "fold"))
     for number in range(FOLDS):
-        yield number, [row for row in queries.of("train", "dev") if number_of.get(row["query_id"]) == number]
+        rows = [row for row in queries.of("train", "dev") if number_of.get(row["query_id"]) == number]
+        if rows:
+            yield number, rows

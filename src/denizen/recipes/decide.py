@@ -44,6 +44,9 @@ def decide(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, r
     known = rounds[-1].known
     with run.scope("crossfit"):
         parts = run(folds, config.folding, queries=texts.queries, qrels=known.qrels, corpus=texts.corpus)
+        if parts.facts.get("groups", FOLDS) < FOLDS:
+            # what cannot be parted cannot be held out
+            return Asked(found)
         students: list[list[Model]] = [[] for _ in range(FOLDS)]
         runs = [rounds[0].found]
         looked = [found, *(seen.found for seen in rounds)]
