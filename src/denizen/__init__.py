@@ -9,21 +9,23 @@ if TYPE_CHECKING:
     from denizen.api import adapt
     from denizen.recipes.config import AdaptConfig
     from denizen.recipes.evaluate import evaluate
-    from denizen.recipes.search import load_retriever
+    from denizen.retrievers.searchable import SearchableCorpus as Retriever
 
 __version__ = "0.1.0"
-__all__ = ["AdaptConfig", "adapt", "evaluate", "load_retriever"]
+__all__ = ["AdaptConfig", "Retriever", "adapt", "evaluate"]
 
 _HOMES = {
-    "AdaptConfig": "denizen.recipes.config",
-    "adapt": "denizen.api",
-    "evaluate": "denizen.recipes.evaluate",
-    "load_retriever": "denizen.recipes.search",
+    "AdaptConfig": ("denizen.recipes.config", "AdaptConfig"),
+    "adapt": ("denizen.api", "adapt"),
+    "evaluate": ("denizen.recipes.evaluate", "evaluate"),
+    # who only wants to search meets no other retriever than one with its corpus
+    "Retriever": ("denizen.retrievers.searchable", "SearchableCorpus"),
 }
 
 
 def __getattr__(name: str) -> object:
     """Imports a public name when it is first used, so that importing denizen costs nothing."""
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        module, attribute = _HOMES[name]
+        return getattr(importlib.import_module(module), attribute)
     raise AttributeError(f"module 'denizen' has no attribute {name!r}")

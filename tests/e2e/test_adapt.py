@@ -24,7 +24,7 @@ from .conftest import SETTINGS, flags, write_beir
 
 MEASURES = ["MRR@5", "Recall@5", "DCG@5", "nDCG@10", "Recall@100"]
 Finished = tuple[Path, dict[str, Any]]
-BASE_STAYS = "No round beat the base on dev: this is the unchanged base model."
+BASE_STAYS = "No round beat the base: this is the unchanged base model."
 
 
 def test_metrics_json_has_the_documented_keys(finished: Finished) -> None:

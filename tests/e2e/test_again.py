@@ -153,7 +153,7 @@ def test_a_gate_to_redo_that_there_is_not_is_refused_saying_why(
         return known(out, params, ctx, **{**inputs, "runs": inputs["runs"][:1] * len(inputs["runs"])})
 
     monkeypatch.setattr(choose, "function", the_base)
-    why = r"no step 'gate' to redo \(the base is the best on dev, and no student is taken\); there are .*retriever"
+    why = r"no step 'gate' to redo \(the base was chosen, and no student is taken\); there are .*retriever"
     with pytest.raises(InputError, match=f"{why}. All else is done, and the results are in {copy}$"):
         adapt(gated, copy, redo="gate")
     assert chosen.is_dir() and not (copy / "redo.json").exists()

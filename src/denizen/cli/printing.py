@@ -13,8 +13,8 @@ def closing_lines(report: dict[str, Any]) -> list[str]:
     gained = (of.result_lines, of.baseline_lines, of.seed_lines)
     lines = [of.headline(report), *(line for table in gained for line in in_columns(table(report)))]
     lines += of.analyser_lines(report)
-    lines.append(f"{report['queries']:,} test queries; intervals by bootstrap, p by paired randomisation")
-    lines.append(of.decided_by(report))
+    drawn = f"bootstrap, p by paired randomisation, over {of.drawn_by(report)}"
+    lines += [f"{report['queries']:,} test queries; intervals by {drawn}", of.decided_by(report)]
     tables = (of.spending_lines(report), of.coverage_lines(report), of.gate_lines(report["gate"]))
     lines += [*of.teacher_lines(report), *(line for table in tables for line in in_columns(table))]
     lines += filter(None, (of.gate_sentence(report), report["warning"], of.unchanged(report)))

@@ -26,9 +26,9 @@ def search(
     **settings: Any,
 ) -> Told:
     """Search a run's corpus with the retriever that it has made."""
-    from denizen.recipes.search import load_retriever
+    from denizen.retrievers.searchable import SearchableCorpus
 
-    found = load_retriever(run, settings["progress"]).search(query, top_k)
+    found = SearchableCorpus.load(run, settings["progress"]).search(query, top_k)
     return Told({"query": query, "passages": [asdict(passage) for passage in found]}, _lines(found))
 
 

@@ -8,7 +8,7 @@ that they have not seen is one run over all of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ import pyarrow as pa
 
 from denizen.data.artifacts import Corpus, Documents, Examples, Folds, Model, Qrels, Queries, Run
 from denizen.data.leaks import leak_groups
+from denizen.data.near_duplicates import clusters, tied
 from denizen.data.prepare import NearDuplicates
-from denizen.data.tables import each, only, relevant, rows_table, write_table
+from denizen.data.tables import each, folded, only, relevant, rows_table, write_table
 from denizen.engine.artifact import Value
-from denizen.engine.settings import Params, Seeded, setting
+from denizen.engine.settings import Params, Seeded
 from denizen.engine.step import Context, step
-from denizen.measuring.dependence import groups
 from denizen.measuring.students import NARROWED, Pool, Searching
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.index import Index
@@ -31,20 +31,6 @@ from denizen.retrievers.index import Index
 FOLDS = 5
 # a part that is larger than this would leave one fold with most of the queries
 _LARGEST = 1 / 3
-
-
-@dataclass(frozen=True)
-class CrossFitting(Params):
-    """Whether training queries decide, too."""
-
-    panel = "Proof"
-
-    # thirty dev queries chose a student that was worse than its base (docs/LOG.md); a few hundred do not
-    cross_fitting: bool = setting(
-        True,
-        "With fewer than 500 dev queries: decide by five-fold cross-fitting over train and dev together, and take "
-        "what proves itself there; else the best on dev is taken.",
-    )
 
 
 @dataclass(frozen=True)
@@ -58,7 +44,8 @@ def folds(
 ) -> dict[str, Any]:
     """Puts the queries of train and dev into five folds of about one size; what would leak stays together.
 
-    Where one group holds more than a third of them, as with one long document, only what shares a passage does.
+    Where one group holds more than a third of them, as with one long document, only what asks for one passage, or asks
+    nearly the same, stays together in it.
     """
     known = relevant(qrels.table)
     asked = only(queries.table, "query_id", list(queries.texts("train", "dev")))
@@ -66,8 +53,8 @@ def folds(
     ids = asked["query_id"].to_pylist()
     of = leak_groups(asked, qrels.table, corpus.table, params.near_duplicate)
     sizes = Counter(of.values())
-    if sizes and max(sizes.values()) > _LARGEST * len(ids):
-        of = dict(groups(ids, qrels.table, corpus.table).of)
+    if len(sizes) < FOLDS or max(sizes.values()) > _LARGEST * len(ids):
+        of = _finer(asked, of, qrels.table, corpus.table, params.near_duplicate)
         sizes = Counter(of.values())
     numbers = np.random.default_rng(params.seed).permutation(sorted(sizes)).tolist()
     # the largest first, each into the fold that has the fewest
@@ -79,6 +66,24 @@ def folds(
     write_table(out / "folds.parquet", rows_table("folds", ((name, fold_of[of[name]]) for name in ids)))
     ctx.progress.note(f"{len(ids):,} queries of {len(sizes):,} groups in {FOLDS} folds")
     return {"queries": len(ids), "groups": len(sizes)}
+
+
+def _finer(
+    asked: pa.Table, of: Mapping[str, int], qrels: pa.Table, corpus: pa.Table, near_duplicate: float
+) -> dict[str, int]:
+    """Parts groups that are too large for folds of about one size; all others stay as they are."""
+    sizes, ids, texts = Counter(of.values()), asked["query_id"].to_pylist(), asked["text"].to_pylist()
+    known, alike = relevant(qrels), clusters(texts, near_duplicate)
+    # a table that was never clustered has no numbers
+    home = {doc_id: doc_id if number is None else number for doc_id, number in each(corpus, "doc_id", "cluster")}
+    large = {number for number, size in sizes.items() if size > _LARGEST * len(ids) or len(sizes) < FOLDS}
+    keys: list[list[Hashable]] = [
+        [("words", folded(text)), ("text", cluster), *(("passage", home[doc_id]) for doc_id in known[name])]
+        if of[name] in large
+        else [of[name]]
+        for name, text, cluster in zip(ids, texts, alike, strict=True)
+    ]
+    return dict(zip(ids, tied(keys), strict=True))
 
 
 def _planned_rest(params: Params, *, examples: Examples, **inputs: Any) -> dict[str, Any]:

@@ -21,13 +21,11 @@ from denizen.measuring.significance import Values
 from denizen.measuring.students import Choice, Deciding, answered, proven
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
-from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.hybrid import FUSED_DEPTH, Hybrid
 from denizen.retrievers.retriever import Retriever
 
 # tenths: between two of them the measure differs by less than its noise (Bruch et al., arXiv 2210.11934, fig. 3)
 _WEIGHTS = tuple(step / 10 for step in range(1, 10))
-# as deep as a hybrid is searched
-_DEPTH = 100
 
 
 class Fused(Artifact):
@@ -62,8 +60,9 @@ def fuse(  # noqa: PLR0913
 
     The convex combination of scores at nine weights and reciprocal rank fusion are measured by MRR@5 on the queries
     that decide. The best is named; whether it is shipped is decided without having seen what it is measured on: for
-    each of five parts of the queries the way is chosen on the other four, and the 90 % interval of the gain over the
-    model alone must lie above zero.
+    each of five parts of the queries the way is chosen on the other four, and the gain over the model alone must be
+    `proven`. Where a teacher grades, nobody has graded for BM25: a query counts as no gain unless the first five of
+    the hybrid are all graded.
 
     Args:
         out: Where the choice goes.
@@ -83,20 +82,20 @@ def fuse(  # noqa: PLR0913
     runs, groups = (keywords.table, model.found.table), deciding.groups
     ways: list[dict[str, Any]] = [{"fusion": "convex", "weights": [round(1 - of, 1), of]} for of in _WEIGHTS]
     ways.append({"fusion": "rrf", "weights": [1.0, 1.0]})
-    parts = (BM25.fitting(corpus.table), model.index.retriever(model.model, ctx[Encoders]))
+    # what they score by; what they have found is there
+    parts = (BM25(), model.index.retriever(model.model, ctx[Encoders]))
     asked = dict.fromkeys((*keywords.table["query_id"].to_pylist(), *model.found.table["query_id"].to_pylist()), "")
     alone, values = deciding.values(model.found.table), []
     with ctx.progress.bar(len(ways), "ways of fusing") as advance:
         for way in ways:
             hybrid = Hybrid(parts, fusion=way["fusion"], weights=tuple(way["weights"]))
-            values.append(deciding.values(hybrid.combine(runs, asked, _DEPTH)))
+            values.append(deciding.sure(hybrid.combine(runs, asked, FUSED_DEPTH), alone))
             advance(1)
-    _, (gain,) = proven([alone, unseen(values, _fifths(ids, groups, folds, params.seed))], groups)
+    taken, (gain,) = proven([alone, unseen(values, alone, _fifths(ids, groups, folds, params.seed))], groups)
     best = max(range(len(ways)), key=lambda at: float(values[at].mean()))
-    taken = gain.low > 0
     means = {"alone": float(alone.mean()), "fused": float(values[best].mean())}
     tried = [{**way, "MRR@5": float(found.mean())} for way, found in zip(ways, values, strict=True)]
-    facts = {**ways[best], "taken": taken, "gain": asdict(gain), "MRR@5": means, "queries": len(ids)}
+    facts = {**ways[best], "taken": bool(taken), "gain": asdict(gain), "MRR@5": means, "queries": len(ids)}
     verdict = "the hybrid is shipped" if taken else "the model alone is shipped"
     ctx.progress.say(
         f"MRR@5 fused with BM25 {means['fused']:.3f}, alone {means['alone']:.3f} (gain {gain.value:+.3f}, "
@@ -106,19 +105,20 @@ def fuse(  # noqa: PLR0913
     return facts
 
 
-def unseen(values: Sequence[Values], parts: Sequence[int]) -> Values:
+def unseen(values: Sequence[Values], alone: Values, parts: Sequence[int]) -> Values:
     """For each query the value of the way that is the best on all parts but its own.
 
     Args:
         values: Of each way, by query.
+        alone: Those of no way at all, which count where there is but one part.
         parts: The part of each query.
     """
     table, numbers = np.array(values), np.array(parts)
     found = np.zeros(table.shape[1])
     for number in np.unique(numbers):
         inside = numbers == number
-        others = table[:, ~inside] if (~inside).any() else table
-        found[inside] = table[int(others.mean(axis=1).argmax())][inside]
+        best = table[int(table[:, ~inside].mean(axis=1).argmax())] if (~inside).any() else alone
+        found[inside] = best[inside]
     return found
 
 

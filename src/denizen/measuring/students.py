@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from denizen.data.artifacts import Corpus, Documents, Judgments, Model, Part, Qrels, Queries, Run
@@ -28,10 +29,24 @@ from denizen.retrievers.retriever import Retriever
 
 # from so many dev queries on dev decides by itself: the standard error of a difference is then about a point
 ENOUGH = 500
-# MRR@5 sees five ranks, and a merge, or a student of less, brings up little that no other one had near the top
-NARROWED = 10
+# MRR@5 sees five ranks; a merge, or a student of less, may bring up what stands a little below
+NARROWED = 20
 # of the interval that must lie above zero before a choice leaves its default
 LEVEL = 0.9
+
+
+@dataclass(frozen=True)
+class CrossFitting(Params):
+    """Whether training queries decide, too."""
+
+    panel = "Proof"
+
+    # thirty dev queries chose a student that was worse than its base (docs/LOG.md); a few hundred do not
+    cross_fitting: bool = setting(
+        True,
+        "With fewer than 500 dev queries: decide by five-fold cross-fitting over train and dev together, and take "
+        "what proves itself there; else the best on dev is taken.",
+    )
 
 
 @dataclass(frozen=True)
@@ -126,7 +141,7 @@ class Choice(Artifact):
 @step(version=2, makes=Choice, name="choice")
 def choose(  # noqa: PLR0913
     out: Path,
-    params: Params,
+    params: CrossFitting,
     ctx: Context,
     *,
     students: Sequence[Model],
@@ -140,12 +155,13 @@ def choose(  # noqa: PLR0913
 ) -> dict[str, Any]:
     """Takes the base or one of its students, by MRR@5; what a teacher has not graded counts for none of them.
 
-    Where dev decides, the best is taken. By cross-fitting each round has to prove itself against what is held before
-    it, the base at first: the 90 % interval of its gain must lie above zero.
+    With 500 dev queries or more the best is taken. With fewer each round has to prove itself against what is held
+    before it, the base at first (`proven`). Where a teacher grades, nobody has graded for students of folds: what such
+    a student finds for a query counts as no gain unless its first five are all graded.
 
     Args:
         out: Where model, run and reasons go.
-        params: None.
+        params: Whether anything has to be proven.
         ctx: The progress.
         students: The base and the student of each round.
         indexes: What has embedded the corpus with each.
@@ -161,14 +177,16 @@ def choose(  # noqa: PLR0913
     """
     graded = retrieval.graded_by(judgments.table if judgments else None)
     deciding = Deciding(qrels.table, corpus.table, graded, answered(queries, qrels, crossfit=held_out is not None))
-    on_dev = answered(queries, qrels)
-    dev = [retrieval.means(deciding.measured(run.table, on_dev)) for run in runs]
+    on_dev = with_answer(queries.texts("dev"), qrels)
+    dev = [retrieval.means(deciding.measured(run.table, on_dev)) for run in runs] if on_dev else []
     values = [deciding.values(run.table) for run in held_out or runs]
-    must_prove = held_out is not None
+    if held_out is not None:
+        values = [values[0], *(deciding.sure(run.table, values[0]) for run in held_out[1:])]
+    must_prove = params.cross_fitting and (held_out is not None or len(deciding.query_ids) < ENOUGH)
     best, gains = (proven if must_prove else _highest)(values, deciding.groups)
     means = [float(found.mean()) for found in values]
     how = "cross-fitting" if held_out is not None else "dev"
-    names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
+    names = ["base", *(f"round {number}" for number in range(1, len(means)))]
     shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, means, strict=True))
     taken = "the base stays" if best == 0 else f"round {best} is taken"
     ctx.progress.say(f"MRR@5 of {len(deciding.query_ids):,} queries ({how}): {shown}; {taken}")
@@ -219,6 +237,15 @@ class Deciding:
         """MRR@5 of each query, in their order."""
         return retrieval.per_query(self.measured(run, self.query_ids))["MRR@5"]
 
+    def sure(self, run: pa.Table, otherwise: Values) -> Values:
+        """`values`, and another value where one of the first five was not graded: what is not known is no gain."""
+        found = self.values(run)
+        if self.graded is None:
+            return found
+        ranked = rankings(run)
+        known = [all((name, doc) in self.graded for doc, _ in ranked.get(name, [])[:5]) for name in self.query_ids]
+        return np.where(known, found, otherwise)
+
 
 def proven(values: Sequence[Values], groups: Sequence[int]) -> tuple[int, list[Difference]]:
     """The last that has proven itself against the one that was held before it, from the first on.
@@ -228,12 +255,14 @@ def proven(values: Sequence[Values], groups: Sequence[int]) -> tuple[int, list[D
         groups: The group of each query.
 
     Returns:
-        Its place, and the gain of each after the first over what was held then, with its 90 % interval.
+        Its place, and the gain of each after the first over what was held then, with its 90 % interval, which must lie
+        above zero. So must p below .1: where three queries of hundreds differ, no resample is without a gain, and yet
+        chance gives all three to one side once in four times.
     """
     held, gains = 0, []
     for place in range(1, len(values)):
         gains.append(paired_difference(values[place], values[held], groups=groups, level=LEVEL))
-        held = place if gains[-1].low > 0 else held
+        held = place if gains[-1].low > 0 and gains[-1].p < 1 - LEVEL else held
     return held, gains
 
 
@@ -248,14 +277,21 @@ def answered(queries: Queries, qrels: Qrels, *, crossfit: bool = False) -> list[
     Raises:
         InputError: When there are none.
     """
-    known, asked = relevant(qrels.table), list(queries.texts(*(("train", "dev") if crossfit else ("dev",))))
-    ids = [query_id for query_id in asked if query_id in known]
+    splits = ("train", "dev") if crossfit else ("dev",)
+    asked = list(queries.texts(*splits))
+    ids = with_answer(asked, qrels)
     if not ids:
         raise InputError(
-            f"none of {len(asked)} dev queries has an answer among what was graded, so no student can be "
-            "chosen: raise --passages or the budget, or look at the judge with denizen audit"
+            f"none of {len(asked)} {' and '.join(splits)} queries has an answer among what was graded, so no "
+            "student can be chosen: raise --passages or the budget, or look at the judge with denizen audit"
         )
     return ids
+
+
+def with_answer(query_ids: Iterable[str], qrels: Qrels) -> list[str]:
+    """The queries that have an answer."""
+    known = relevant(qrels.table)
+    return [query_id for query_id in query_ids if query_id in known]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ inside the limit: the student is taken; outside: merges of base and students are
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,11 +30,9 @@ from denizen.measuring.students import Choice, Deciding, Pool, answered, proven,
 from denizen.merging.methods import merge
 from denizen.merging.search import Candidate, Point, recommended, search
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
+from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.index import Index
 from denizen.retrievers.retriever import Retriever
-
-# as deep as a hybrid is fused
-_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def gate(  # noqa: PLR0913
     graded = retrieval.graded_by(judgments.table if judgments else None)
     deciding = Deciding(qrels.table, corpus.table, graded, answered(queries, qrels, crossfit=held_out is not None))
     looked = [run.table for run in runs]
-    pool = Pool(corpus.table, documents.table if documents else None, qrels.table, looked, _DEPTH)
+    pool = Pool(corpus.table, documents.table if documents else None, qrels.table, looked, FUSED_DEPTH)
     parts = [*in_folds(queries, folds)] if folds else [(0, queries.of("dev"))]
     tested = [run.table for run in held_out or runs]
     domain = _Domain(deciding, pool, parts, fold_students or [students[1:]])
@@ -166,10 +165,15 @@ class _Search:
     def _probes(self) -> Sequence[Probe]:
         return self.ctx[Probes].search
 
+    def _before(self, probe: Probe) -> dict[str, float]:
+        """The base's values on a probe."""
+        if probe.name not in self._measured_base:
+            self._measured_base[probe.name] = probe.values(self._base)
+        return self._measured_base[probe.name]
+
     @cached_property
-    def _before(self) -> dict[str, dict[str, float]]:
-        """Name of a probe to the base's values."""
-        return {probe.name: probe.values(self._base) for probe in self._probes}
+    def _measured_base(self) -> dict[str, dict[str, float]]:
+        return {}
 
     @cached_property
     def _screens(self) -> dict[str, tuple[RetrievalProbe, dict[str, float]]]:
@@ -192,13 +196,14 @@ class _Search:
                 items += len(before)
         # of a role all sets must have been asked before it can have failed
         whole = {probe.role for probe in self._probes if probe.name not in screened}
-        if forgetting.clearly_outside([each for each in screened.values() if each.role not in whole], limit):
-            return screened, items
-        found = {}
+        falls = forgetting.clearly_outside([each for each in screened.values() if each.role not in whole], limit)
+        found = dict(screened) if falls else {}
         for probe in self._probes:
-            before = self._before[probe.name]
-            found[probe.name] = forgetting.change(probe.role, before, probe.values(model))
-        return found, sum(map(len, self._before.values()))
+            if probe.name not in found:
+                before = self._before(probe)
+                found[probe.name] = forgetting.change(probe.role, before, probe.values(model))
+                items += len(before) if falls else 0
+        return found, items if falls else sum(len(self._before(probe)) for probe in self._probes)
 
     def _measure(self, candidate: Candidate) -> Point:
         folder = self._folder(candidate)
@@ -231,7 +236,8 @@ class _Search:
                 self._merge(candidate, self.students[0], domain.students[number], part)
                 model = BiEncoder(part, whole.encoding, Encoders(folder / "folds"))
             found.append(domain.pool.search(model, rows, self.ctx.progress))
-        shutil.rmtree(folder / "folds", ignore_errors=True)
+            for used in ("folds", f"fold-{number}"):
+                shutil.rmtree(folder / used, ignore_errors=True)
         return pa.concat_tables(found)
 
     def _folder(self, candidate: Candidate) -> Path:
@@ -248,9 +254,13 @@ class _Search:
         shutil.copytree(folder / "model", self.ctx.scratch / "taken")
         shutil.copyfile(folder / "run.parquet", self.ctx.scratch / "taken.parquet")
         for embedded in (folder / "store").glob("*"):
-            if not (store / embedded.name).exists():
-                store.mkdir(parents=True, exist_ok=True)
-                embedded.replace(store / embedded.name)
+            # under a name of its own first: another run may put the same there, on another file system
+            partial = store / f".{embedded.name}.{self.ctx.scratch.name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(embedded, partial)
+            with contextlib.suppress(OSError):
+                partial.rename(store / embedded.name)
+            shutil.rmtree(partial, ignore_errors=True)
 
     def _point(
         self,

@@ -16,8 +16,8 @@ import yaml
 
 from denizen.engine.errors import InputError, reason
 from denizen.engine.settings import Params, Setting, check_names, setting, settings_of
-from denizen.measuring.crossfit import CrossFitting, Folding
-from denizen.measuring.students import Searching
+from denizen.measuring.crossfit import Folding
+from denizen.measuring.students import CrossFitting, Searching
 from denizen.merging.gate import Gating
 from denizen.retrievers.encoding import Encoding
 from denizen.supervision.gold import Labels

@@ -10,11 +10,11 @@ from denizen.engine.artifact import Value
 from denizen.engine.pipeline import Pipeline
 from denizen.measuring.crossfit import FOLDS, folds, held_out, leave_out
 from denizen.measuring.keywords import keywords
-from denizen.measuring.students import ENOUGH
+from denizen.measuring.students import ENOUGH, with_answer
 from denizen.recipes.adapted import Brought
 from denizen.recipes.config import AdaptConfig
 from denizen.recipes.learn import teach
-from denizen.supervision.supervision import Seen, Texts
+from denizen.supervision.supervision import Known, Seen, Texts
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,9 @@ def decide(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, r
     """Step keywords, and with few dev queries the rounds again for each fold, on the same examples without its own."""
     shared = {"corpus": texts.corpus, "queries": texts.queries, "documents": texts.documents}
     found = run(keywords, config.searching, **shared)
-    few = texts.queries.facts.get("queries", {}).get("dev", 0) < ENOUGH
-    if not (few and config.cross_fitting):
-        return Asked(found)
     known = rounds[-1].known
+    if not config.cross_fitting or _deciding(texts, known) >= ENOUGH:
+        return Asked(found)
     with run.scope("crossfit"):
         parts = run(folds, config.folding, queries=texts.queries, qrels=known.qrels, corpus=texts.corpus)
         if parts.facts.get("groups", FOLDS) < FOLDS:
@@ -56,7 +55,10 @@ def decide(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, r
                     with run.scope("fold", number):
                         kept = run(leave_out, examples=now.examples, folds=parts, fold=Value(number))
                         start = own[-1] if own else brought.base
-                        own.append(teach(run, config, brought, texts, now, start, kept, rounds[0].index))
+                        if kept.facts.get("examples", 2) > 1:
+                            start = teach(run, config, brought, texts, now, start, kept, rounds[0].index)
+                        # else the rest is too little to learn from
+                        own.append(start)
                 runs.append(
                     run(
                         held_out,
@@ -70,3 +72,10 @@ def decide(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, r
                     )
                 )
     return Asked(found, runs, parts, students)
+
+
+def _deciding(texts: Texts, known: Known) -> int:
+    """How many dev queries have an answer; in a plan: how many there are."""
+    if texts.queries.pending or known.qrels.pending:
+        return int(texts.queries.facts.get("queries", {}).get("dev", 0))
+    return len(with_answer(texts.queries.texts("dev"), known.qrels))

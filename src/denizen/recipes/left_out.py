@@ -10,7 +10,7 @@ from denizen.recipes.adapted import Brought
 from denizen.recipes.config import AdaptConfig
 
 _NO_SETS = "no --general or --neighbour set is given"
-_BASE = "the base is the best on dev, and no student is taken"
+_BASE = "the base was chosen, and no student is taken"
 _BASELINES = tuple(f"baselines/{name}" for name in ("pairs", "plain", "average"))
 
 

@@ -7,7 +7,7 @@ from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Seeded
 from denizen.engine.versions import installed
 from denizen.measuring.fusion import fuse
-from denizen.measuring.students import choose
+from denizen.measuring.students import CrossFitting, choose
 from denizen.measuring.testing import measure_forgetting, test
 from denizen.merging.gate import gate
 from denizen.recipes.adapted import Adapted, Brought
@@ -28,7 +28,7 @@ def prove(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, ro
         "runs": [each.found for each in rounds],
         "held_out": asked.held_out,
     }
-    choice = final = run(choose, **seen, **about)
+    choice = final = run(choose, CrossFitting(config.cross_fitting), **seen, **about)
     if brought.sets and choice.best:
         final = run(
             gate,

@@ -80,14 +80,20 @@ def _shipped(found: Adapted) -> dict[str, Any]:
     name = "hybrid" if found.fused.taken else model
     # the model alone is measured as "adapted", also where that is the base
     row = "hybrid" if found.fused.taken else "adapted"
-    means = fused["MRR@5"]
-    how = f"on {fused['queries']:,} queries that decide ({_WORDS[decided['by']]})"
+    alone, gain = fused["MRR@5"]["alone"], fused["gain"]
+    how = f"on {fused['queries']:,} queries that decided ({_WORDS[decided['by']]})"
     if name == "hybrid":
-        why = f"{how} {model} and BM25 together reach MRR@5 {means['fused']:.3f}, {model} alone {means['alone']:.3f}"
+        why = (
+            f"{how} BM25 adds {gain['value']:+.3f} to the MRR@5 of {alone:.3f} that the {model} model has alone "
+            f"(90 % interval {gain['low']:+.3f} to {gain['high']:+.3f}, by ways chosen on other queries)"
+        )
     elif name == "adapted":
-        why = f"{how} it reaches MRR@5 {means['alone']:.3f}, the base {decided['MRR@5'][0]:.3f}; BM25 adds nothing sure"
+        before = decided["MRR@5"][0]
+        why = f"{how} it has an MRR@5 of {alone:.3f}, the base {before:.3f}; that BM25 adds to it is not proven"
+    elif found.choice.best:
+        why = "the student forgot more than the limit allows, and no merge of it kept the limit and gained"
     else:
-        why = f"{how} no student is better than the base by more than chance, or none keeps the limit on forgetting"
+        why = f"{how} no student proved better than it"
     return {
         "name": name,
         "model": model,

@@ -165,7 +165,7 @@ def unchanged(report: dict[str, Any]) -> str:
     if report["best_round"]:
         merges = "no merge that was tried kept it and gained"
         return f"The student broke the limit on forgetting, and {merges}: this is the base."
-    return "No round beat the base on dev: this is the unchanged base model."
+    return "No round beat the base: this is the unchanged base model."
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -192,11 +192,16 @@ def headline(report: dict[str, Any]) -> str:
 
 def decided_by(report: dict[str, Any]) -> str:
     """By how many queries round and fusion were decided, in a sentence."""
-    found, grouped = report["decided"]["round"], report["grouped"]
+    found = report["decided"]["round"]
     how = "dev" if found["by"] == "dev" else "train and dev, by five-fold cross-fitting,"
     rule = "each round had to prove a gain (90 % interval above zero)" if found["must_prove"] else "the best was taken"
-    by = "" if grouped["by"] == "query" else f"; intervals and p take queries of one {grouped['by']} together"
-    return f"{found['queries']:,} queries of {how} decided, and {rule}{by}"
+    return f"{found['queries']:,} queries of {how} decided, and {rule}"
+
+
+def drawn_by(report: dict[str, Any]) -> str:
+    """What intervals and p values draw."""
+    by = report["grouped"]["by"]
+    return "queries" if by == "query" else f"{by}s, since questions about one depend on each other"
 
 
 def change(found: dict[str, float]) -> str:

@@ -29,6 +29,7 @@ from denizen.reports.results import (
     baseline_lines,
     coverage_lines,
     decided_by,
+    drawn_by,
     gate_lines,
     gate_sentence,
     result_lines,
@@ -62,11 +63,10 @@ def _gain(run: FinishedRun) -> Blocks:
             mean = paired_difference(np.array([*of_query.values()]), np.zeros(len(together)), groups=together)
             bars.append(charts.Bar(SYSTEMS[name], mean, name if name in ("base", "bm25", "adapted") else "other"))
         figures.append((measure, charts.bars(bars, f"{measure} of each system with its 95 % interval")))
-    asked, by = f"On {metrics['queries']:,} test queries, read once, at the end.", metrics["grouped"]["by"]
-    drawn = "queries" if by == "query" else f"{by}s, since questions about one depend on each other"
+    asked = f"On {metrics['queries']:,} test queries, read once, at the end."
     return [
         ("table", result_lines(metrics)),
-        ("faint", f"{asked} Intervals: bootstrap over {drawn}, 95 %. p: paired randomisation test."),
+        ("faint", f"{asked} Intervals: bootstrap over {drawn_by(metrics)}, 95 %. p: paired randomisation test."),
         *(("faint", line) for line in analyser_lines(metrics)),
         ("charts", figures),
         *_titled("Beside it, on the same queries", baseline_lines(metrics)),
@@ -78,7 +78,7 @@ def _rounds(run: FinishedRun) -> Blocks:
     dev, best = run.metrics["dev"], run.metrics["best_round"]
     names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
     kinds = {"MRR@5": "adapted", "nDCG@10": "other"}
-    series = [(name, kind, [found[name] for found in dev]) for name, kind in kinds.items() if name in dev[0]]
+    series = [(name, kind, [found[name] for found in dev]) for name, kind in kinds.items() if dev and name in dev[0]]
     chosen = "the base stays" if best == 0 else f"round {best} is taken"
     decided = run.metrics["decided"]
     table = [["decided", "queries", "before", "after", "gain", "90 % interval"]]
@@ -89,8 +89,9 @@ def _rounds(run: FinishedRun) -> Blocks:
         )
     fused = decided["fusion"]
     table.append(["with BM25", *_decision(fused, fused["MRR@5"]["alone"], fused["MRR@5"]["fused"], fused["gain"])])
+    curve = [("charts", [("Dev", charts.lines(series, names, "Measures on dev after each round"))])] if dev else []
     return [
-        ("charts", [("Dev", charts.lines(series, names, "Measures on dev after each round"))]),
+        *curve,
         ("p", f"{sentence(decided_by(run.metrics))} {sentence(chosen)} Test queries had no part in it."),
         ("table", table),
         ("faint", f"MRR@5. With BM25: {_way(fused)}; its gain is that of ways chosen on other queries."),

@@ -14,9 +14,11 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import json_digest
 from denizen.engine.progress import Progress
 from denizen.retrievers.retriever import Bounded, Keeping, Retriever, kept_index, part_names, save_composite
-from denizen.retrievers.search import fuse, fuse_scores, in_order
+from denizen.retrievers.search import first, fuse, fuse_scores, in_order
 
 FUSIONS = ("rrf", "convex")
+# of each part: what stands deeper counts as not found, so that a fusion ranks alike however deep it is searched
+FUSED_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class Hybrid:
         return self.combine([part.search(own, queries, depth, progress) for part, own in searched], queries, depth)
 
     def combine(self, runs: Sequence[pa.Table], queries: Mapping[str, str], depth: int) -> pa.Table:
-        """A `run` from one of each part, all of this depth."""
+        """A `run` from one of each part, all of this depth, of which the first 100 passages of a query count."""
+        runs = [first(run, FUSED_DEPTH) for run in runs]
         counting = [(run, part, w) for run, part, w in zip(runs, self.parts, self.weights, strict=True) if w]
         if len(counting) == 1:
             # as it is: normalised, what was apart by a last digit may be equal

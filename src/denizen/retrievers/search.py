@@ -205,6 +205,16 @@ def _block_shape(queries: int, passages: int, dim: int, depth: int, memory_mb: i
     return max(1, min(queries, 1024, memory // 2 // (17 * corpus_rows))), corpus_rows
 
 
+def first(run: pa.Table, depth: int) -> pa.Table:
+    """The first passages of each query of a `run`."""
+    seen: dict[str, int] = {}
+    kept = []
+    for query_id in run["query_id"].to_pylist():
+        seen[query_id] = seen.get(query_id, 0) + 1
+        kept.append(seen[query_id] <= depth)
+    return run.filter(pa.array(kept, pa.bool_()))
+
+
 def in_order(run: pa.Table, query_ids: Iterable[str]) -> pa.Table:
     """A `run` with its queries in the given order, and the passages of each as they were."""
     places = {query_id: at for at, query_id in enumerate(query_ids)}

@@ -24,16 +24,16 @@ from denizen.engine.versions import installed
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
-from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.hybrid import FUSED_DEPTH, Hybrid
 from denizen.retrievers.retriever import MANIFEST, Index, Keeping, Retriever, kept_index
 from denizen.retrievers.saved import load, save
 
+# where a run keeps what is shipped
+RETRIEVER = "retriever"
 CORPUS = "corpus"
 _PASSAGES = "corpus.parquet"
 _INDEX = "index"
 _RECORD = "index.json"
-# to which a fusion was measured; of fewer it would rank otherwise
-_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,30 @@ class SearchableCorpus:
     index: Index
     store: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
+    @classmethod
+    def load(cls, folder: str | Path, progress: Progress | None = None) -> SearchableCorpus:
+        """The retriever of a run with its corpus: `Retriever.load("runs/mine").search("how is gout treated")`.
+
+        Args:
+            folder: A run's folder, or one that `write_searchable` has written.
+            progress: Receives what a person should see, should passages have to be indexed anew.
+
+        Raises:
+            InputError: When there is none, or it is damaged.
+        """
+        path = Path(folder).expanduser()
+        for place in (path / RETRIEVER, path):
+            if is_searchable(place):
+                return load_searchable(place, progress)
+        if not path.exists():
+            raise InputError(
+                f"{folder} does not exist; give the folder of a run, or one with a retriever and its corpus"
+            )
+        raise InputError(
+            f"{folder} holds no retriever with its corpus (retriever.json and corpus/corpus.parquet, there or in "
+            f"{folder}/{RETRIEVER}); give the folder of a finished run"
+        )
+
     @overload
     def search(self, query: str, top_k: int = 10) -> list[FoundPassage]: ...
 
@@ -96,7 +120,7 @@ class SearchableCorpus:
             raise InputError("a query is blank; give one with words")
         # what a terminal hands on may be no text
         texts = {str(at): text.encode("utf-8", "replace").decode() for at, text in enumerate(asked)}
-        run = self.retriever.search(self.index, texts, max(top_k, _DEPTH), Silent())
+        run = self.retriever.search(self.index, texts, max(top_k, FUSED_DEPTH), Silent())
         ranked = rankings(run)
         found = [self._passages(ranked.get(name, [])[:top_k]) for name in texts]
         return found[0] if isinstance(query, str) else found

@@ -20,8 +20,10 @@ from denizen.measuring.fusion import Fused
 from denizen.measuring.testing import provenance, retrievers_of
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.index import Index
 from denizen.retrievers.retriever import Retriever
+from denizen.retrievers.search import first
 from denizen.retrievers.searching import search_each
 from denizen.supervision import judging
 from denizen.supervision.asking import Asking, check_coverage, whole_or_partial
@@ -29,7 +31,6 @@ from denizen.supervision.grading import teacher_of, written_for
 from denizen.supervision.judging import Pair
 
 _DEPTH = 5
-_FUSED = 100
 # what the best five of each system, all graded, can be measured by
 _MEASURES = ("MRR@5", "DCG@5")
 
@@ -79,9 +80,8 @@ def graded_test(  # noqa: PLR0913
     measured: dict[str, Retriever] = {"base": models["base"], "bm25": bm25, "adapted": models["adapted"]}
     if fused.taken:
         measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
-    # as deep as a hybrid is fused
-    found = search_each(measured, asked, corpus.table, _FUSED, ctx.progress)
-    runs = {name: _first(run) for name, run in found.items()}
+    found = search_each(measured, asked, corpus.table, FUSED_DEPTH, ctx.progress)
+    runs = {name: first(run, _DEPTH) for name, run in found.items()}
     pool = _pool(runs.values(), list(asked))
     listed = [
         Pair(query_id, doc_id, asked[query_id], text_of[doc_id]) for query_id, found in pool.items() for doc_id in found
@@ -106,11 +106,6 @@ def graded_test(  # noqa: PLR0913
     left_out = {"not_wholly_graded": len(asked) - len(whole), "without_an_answer": len(whole) - len(ids)}
     told = {"judged_by": f"{teacher.name}, the teacher itself", "queries_left_out": left_out}
     return whole_or_partial({**result, **facts, **provenance(base_index, index, bm25), **told})
-
-
-def _first(run: pa.Table) -> pa.Table:
-    ranks = run_ranks(run)
-    return run.filter(pa.array([ranks[pair] <= _DEPTH for pair in each(run, "query_id", "doc_id")], pa.bool_()))
 
 
 def _pool(runs: Iterable[pa.Table], query_ids: Sequence[str]) -> dict[str, list[str]]:

@@ -27,7 +27,7 @@ COUNT = 60
 def test_each_part_is_measured_with_the_way_that_was_best_on_the_others() -> None:
     # the first way is right on part 0 alone, the second on all others
     first, second = np.array([1.0, 1, 0, 0, 0, 0, 0, 0]), np.array([0.0, 0, 1, 1, 1, 1, 1, 1])
-    assert unseen([first, second], [0, 0, 1, 1, 2, 2, 3, 3]).tolist() == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert unseen([first, second], np.zeros(8), [0, 0, 1, 1, 2, 2, 3, 3]).tolist() == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -36,9 +36,11 @@ def test_of_ways_that_are_all_noise_the_best_gains_nothing_unseen(seed: int) -> 
     values = list(random.normal(size=(10, 600)))
     parts = (np.arange(600) % 5).tolist()
     # the best of ten looks better than it is by about .06; unseen its mean is that of any of them
-    assert abs(float(unseen(values, parts).mean())) < 0.2
-    alone = unseen([values[0]], parts)
-    assert alone.tolist() == values[0].tolist()
+    nothing = np.zeros(600)
+    assert abs(float(unseen(values, nothing, parts).mean())) < 0.2
+    assert unseen([values[0]], nothing, parts).tolist() == values[0].tolist()
+    # with one part there is nothing else to choose by
+    assert unseen(values, nothing, [0] * 600).tolist() == nothing.tolist()
 
 
 class World:

@@ -58,4 +58,4 @@ def test_what_is_only_planned_says_nothing(brought: Brought) -> None:
     others = [choice("gate", 0), Artifact(Path(), "digest", place="round-0/choice")]
     assert left_out(config, brought, others) == {}
     (told,) = set(left_out(config, brought, [choice("choice", 0)]).values())
-    assert told == "the base is the best on dev, and no student is taken"
+    assert told == "the base was chosen, and no student is taken"

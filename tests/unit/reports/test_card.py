@@ -74,7 +74,7 @@ scores = model.similarity(queries, documents)
     )
 
 
-@pytest.mark.parametrize(("best_round", "why"), [(0, "No round beat the base on dev"), (1, "The student broke the")])
+@pytest.mark.parametrize(("best_round", "why"), [(0, "No round beat the base"), (1, "The student broke the")])
 def test_an_unchanged_base_is_called_so_and_why(best_round: int, why: str) -> None:
     text = _card(chosen="base", best_round=best_round)
     assert f"\n{why}" in text and "(Denizen 1.2.3, 1 rounds)" in text and "adapted with Denizen" not in text

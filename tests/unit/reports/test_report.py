@@ -82,7 +82,7 @@ def test_without_a_teacher_there_is_no_section_of_it(run: Path) -> None:
     ("changed", "said"),
     [
         ({"warning": "The splits leak."}, "The splits leak."),
-        ({"chosen": "base", "best_round": 0}, "No round beat the base on dev"),
+        ({"chosen": "base", "best_round": 0}, "No round beat the base"),
         ({"chosen": "base"}, "The student broke the limit on forgetting"),
         ({"seeds": [{"met": True}, {"met": False, "seed": 43}]}, "With another seed the gate is not met: 43."),
     ],

@@ -15,14 +15,13 @@ import pytest
 from denizen.data.tables import table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Silent
-from denizen.recipes.search import load_retriever
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.saved import load
-from denizen.retrievers.searchable import FoundPassage, load_searchable, write_searchable
+from denizen.retrievers.searchable import FoundPassage, SearchableCorpus, load_searchable, write_searchable
 
 CORPUS = table(
     "corpus",
@@ -66,7 +65,7 @@ def test_it_comes_back_and_finds_the_same_without_indexing(
     wanted = searched(one, CORPUS, "lupus pain")
     monkeypatch.setattr(BM25, "index", never)
     monkeypatch.setattr(BiEncoder, "index", never)
-    found = load_retriever(tmp_path / "run")
+    found = SearchableCorpus.load(tmp_path / "run")
     assert found.retriever == one and load(tmp_path / "run/retriever", Encoding(), Encoders(tmp_path)) == one
     passages = found.search("lupus pain")
     assert [each.doc_id for each in passages] == [doc_id for doc_id, _ in wanted]
@@ -135,7 +134,7 @@ def test_what_cannot_be_searched(query: str, top_k: int, message: str, tmp_path:
 
 def test_a_query_that_is_no_text_is_searched_all_the_same(tiny_encoder: Path, tmp_path: Path) -> None:
     write_searchable(tmp_path / "run", retriever("hybrid", tiny_encoder, tmp_path), CORPUS)
-    assert len(load_retriever(tmp_path / "run").search("gout \udcff")) == 3
+    assert len(SearchableCorpus.load(tmp_path / "run").search("gout \udcff")) == 3
 
 
 @pytest.mark.parametrize(
@@ -164,18 +163,18 @@ def test_embeddings_of_another_number_of_passages_are_refused(tiny_encoder: Path
 
 def test_a_folder_without_one_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        load_retriever(tmp_path / "none")
+        SearchableCorpus.load(tmp_path / "none")
     # a run's own corpus is none
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus/corpus.parquet").write_bytes(b"")
     with pytest.raises(InputError, match="holds no retriever with its corpus"):
-        load_retriever(tmp_path)
+        SearchableCorpus.load(tmp_path)
 
 
 def test_keyword_search_loads_no_model_libraries(tmp_path: Path) -> None:
     write_searchable(tmp_path, BM25(), CORPUS)
     code = (
-        f"import sys, denizen; print(denizen.load_retriever({str(tmp_path)!r}).search('gout')[0].doc_id, *sys.modules)"
+        f"import sys, denizen; print(denizen.Retriever.load({str(tmp_path)!r}).search('gout')[0].doc_id, *sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert said[0] == "a" and not {"torch", "transformers", "sentence_transformers", "datasets"} & set(said)
