@@ -45,7 +45,7 @@ class CrossFitting(Params):
     cross_fitting: bool = setting(
         True,
         "With fewer than 500 dev queries: decide by five-fold cross-fitting over train and dev together, and take "
-        "what proves itself there; else the best on dev is taken.",
+        "what proves itself there. Off: the best on dev is taken, however few decide.",
     )
 
 
