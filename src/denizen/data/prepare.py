@@ -160,7 +160,7 @@ class _Divided:
     undated: Sequence[BadRow] = ()
 
 
-@step(version=5, makes=Labelled, name="corpus")
+@step(version=6, makes=Labelled, name="corpus")
 def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
     """Cuts, clusters, splits and guards a source.
 
@@ -203,7 +203,7 @@ def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, 
     return facts
 
 
-@step(version=8, makes=Unlabelled, name="corpus")
+@step(version=9, makes=Unlabelled, name="corpus")
 def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
     """Cuts and clusters a source without training labels and puts each document, or section, on a side.
 

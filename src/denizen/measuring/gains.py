@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +14,8 @@ from denizen.measuring.significance import Difference, paired_difference
 # A percentile bootstrap over fewer queries covers less than it says (90 % at 24, 70 % at 10, 93 % at 50), and
 # more than ten groups nobody reads.
 LEAST = 50
+# and over fewer documents, whose queries are drawn together, it says nothing: of one document it has no width
+LEAST_TOGETHER = 10
 _MOST_GROUPS = 10
 # the last rank of each part but the deepest
 _RANKS = (1, 5, 20, 100)
@@ -65,17 +66,25 @@ def by_group(
 ) -> dict[str, tuple[Difference, int]]:
     """Mean gain and number of queries of each group, in the order in which the groups first appear.
 
+    Of the groups of at least `LEAST` queries that depend on at least `LEAST_TOGETHER` things, the ten largest.
     All are by query id: its group, the two models' values, and the number of what it depends on (None: all are
     independent).
     """
-    counts = Counter(names.values())
-    kept = {name for name, count in counts.most_common(_MOST_GROUPS) if count >= LEAST}
+    inside: dict[str, list[str]] = {}
+    for query_id, name in names.items():
+        inside.setdefault(name, []).append(query_id)
+    trusted = {
+        name: ids
+        for name, ids in inside.items()
+        if len(ids) >= LEAST and (together is None or len({together[name] for name in ids}) >= LEAST_TOGETHER)
+    }
+    kept = sorted(trusted, key=lambda name: -len(trusted[name]))[:_MOST_GROUPS]
     found = {}
-    for name in (name for name in counts if name in kept):
-        ids = [query_id for query_id, of in names.items() if of == name]
-        after, before = (np.array([of[query_id] for query_id in ids]) for of in (adapted, base))
-        drawn = None if together is None else [together[query_id] for query_id in ids]
-        found[name] = paired_difference(after, before, groups=drawn), len(ids)
+    for name, ids in trusted.items():
+        if name in kept:
+            after, before = (np.array([values[query_id] for query_id in ids]) for values in (adapted, base))
+            drawn = None if together is None else [together[query_id] for query_id in ids]
+            found[name] = paired_difference(after, before, groups=drawn), len(ids)
     return found
 
 

@@ -23,6 +23,9 @@ from denizen.recipes.run_folder import check_version
 
 _Row = dict[str, Any]
 
+# what a page cannot be written without, and earlier versions did not say
+_NEWEST = {"shipped", "decided", "grouped"}
+
 
 class FinishedRun:
     """The files of a run.
@@ -42,6 +45,10 @@ class FinishedRun:
         self.metrics: _Row = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         if "chosen" not in self.metrics:
             raise InputError(f"{folder} is an evaluation; a report needs a run of adapt")
+        if not self.metrics.keys() >= _NEWEST:
+            replies = folder / "replies.sqlite"
+            paid = f", and --replies {replies} so that no reply is paid twice" if replies.is_file() else ""
+            raise InputError(f"{folder} was made by an older version; run adapt again with a new --out{paid}")
 
     @cached_property
     def corpus(self) -> pa.Table:

@@ -65,7 +65,10 @@ def metrics_of_seed(seed: int, found: Adapted, limit: float) -> dict[str, Any]:
     """What of a repetition goes into the report of the run."""
     gate, test = _gate(found, limit) or {"change": {}, "met": True}, found.test.facts
     means = {"adapted": test["means"]["adapted"], "difference": test["differences"]["adapted"]}
-    return {"seed": seed, "chosen": _chosen(found), **means, "change": gate["change"], "met": gate["met"]}
+    given = _shipped(found)
+    shipped = {name: given[name] for name in ("name", "means", "difference")}
+    judged = {"change": gate["change"], "met": gate["met"]}
+    return {"seed": seed, "chosen": _chosen(found), "shipped": shipped, **means, **judged}
 
 
 def _chosen(found: Adapted) -> str:

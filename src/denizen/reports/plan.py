@@ -20,12 +20,13 @@ from denizen.llm.budget import Prices
 from denizen.llm.prompts import prompt_text
 from denizen.measuring.crossfit import FOLDS
 from denizen.measuring.probes import Probes, RetrievalProbe
+from denizen.measuring.students import ENOUGH
 from denizen.recipes.config import AdaptConfig
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.encoder import encode
 from denizen.supervision import synthesis
 from denizen.supervision.asking import GRADE_TOKENS, QUESTION_TOKENS, TOKEN_CHARS
-from denizen.supervision.grading import DEV_TOP, Sampling
+from denizen.supervision.grading import DEV_TOP, TEST_TOP, Sampling
 from denizen.supervision.taught import Taught
 from denizen.supervision.write_queries import read_query_log
 
@@ -123,7 +124,7 @@ def _teacher_lines(config: AdaptConfig, taught: Taught, source: Unlabelled) -> l
     wanted = sum(taught.synthesis.counts(labelled).values()) * domains
     written = min(wanted, len(config.styles.split(",")) * len(corpus)) if config.llm else 0
     likely, most = (_asked(config, taught, corpus, labelled, written, keep) for keep in (config.keep_share, 1.0))
-    return [
+    lines = [
         f"plan  {len(corpus):,} passages of {source.facts['documents']:,} documents in {domains} domain(s)",
         f"      about {likely.writing:,}, at most {most.writing:,} calls write about {likely.queries:,} queries",
         f"      about {likely.grades:,}, at most {most.grades:,} grades in {config.rounds} round(s) and the test by "
@@ -131,13 +132,20 @@ def _teacher_lines(config: AdaptConfig, taught: Taught, source: Unlabelled) -> l
         f"      about {likely.into / 1e6:.2f} million tokens in, {likely.out / 1e6:.2f} million out"
         f"{_price(config, likely, most)}",
     ]
+    if config.cross_fitting and likely.dev < ENOUGH:
+        lines.append(
+            f"      about {likely.dev:,} dev queries are few, so train decides, too: the rounds are trained "
+            f"{FOLDS} times more, each on {FOLDS - 1} of {FOLDS} parts of the queries; that asks for no grades"
+        )
+    return lines
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a run asks for: queries and grades, calls that write and that grade, tokens in and out."""
+    """What a run asks for: queries, of which dev's, and grades, calls that write and that grade, tokens in and out."""
 
     queries: int
+    dev: int
     grades: int
     writing: int
     calls: int
@@ -155,7 +163,7 @@ def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool
     # an expert that repeats itself is asked again a few times
     writing = written + synthesis.expert_calls(math.ceil(expert)) * (3 if keep == 1 else 1)
     grades = (kept["train"] + expert) * _graded_of_query(taught.sampling, corpus) * config.rounds
-    grades += kept["dev"] * DEV_TOP * (config.rounds + 1) + kept.get("test", 0) * 3 * DEV_TOP
+    grades += kept["dev"] * DEV_TOP * (config.rounds + 1) + kept.get("test", 0) * TEST_TOP
     shown = math.ceil(grades) if config.teacher == "llm" else 0
     together = config.grades_per_call if config.teacher == "llm" else 1
     calls = math.ceil(shown / together)
@@ -167,7 +175,8 @@ def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool
     words = {name: len(prompt_text(name)) / TOKEN_CHARS for name in ("question", "grade")}
     into = writing * (words["question"] + passage) + calls * words["grade"] + shown * passage
     out = writing * QUESTION_TOKENS + shown * GRADE_TOKENS
-    return _Asked(math.ceil(sum(kept.values()) + expert), math.ceil(grades), writing, calls, into, out)
+    queries = math.ceil(sum(kept.values()) + expert)
+    return _Asked(queries, round(kept["dev"]), math.ceil(grades), writing, calls, into, out)
 
 
 def _graded_of_query(config: Sampling, corpus: pa.Table) -> int:

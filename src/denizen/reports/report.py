@@ -40,10 +40,13 @@ def report(run: Path, out: Path | None = None) -> Path:
 
 def _warnings(metrics: dict[str, Any]) -> list[str]:
     found = [metrics["warning"]] if metrics["warning"] else []
-    if metrics["queries"] < gains.LEAST:
+    grouped = metrics["grouped"]
+    if grouped["groups"] < gains.LEAST:
+        things = "" if grouped["by"] == "query" else f" {grouped['by']}s"
+        about = things and f" about {grouped['groups']}{things}"
         found.append(
-            f"{metrics['queries']} test questions are few: the intervals are narrower than they should be below "
-            f"{gains.LEAST}."
+            f"{metrics['queries']} test questions{about} are few: the intervals are narrower than they should be below "
+            f"{gains.LEAST}{things}."
         )
     decided = metrics["decided"]["round"]
     if decided["by"] == "dev" and decided["queries"] < ENOUGH:

@@ -174,7 +174,9 @@ def _where(run: FinishedRun) -> Blocks:
         if bars := [charts.Bar(group, change, note=f"{count:,}") for group, (change, count) in found]:
             figures.append((name, charts.bars(bars, f"Gain in {measure}, {name.lower()}", signed=True)))
     text = f"Gain in {measure} with its 95 % interval, and how many queries. "
-    text += f"Groups of fewer than {gains.LEAST} are left out: their intervals could not be trusted. "
+    by = run.metrics["grouped"]["by"]
+    few = "" if by == "query" else f", or about fewer than {gains.LEAST_TOGETHER} {by}s,"
+    text += f"Groups of fewer than {gains.LEAST} queries{few} are left out: their intervals could not be trusted. "
     text += "Where the answer was first before it can only fall, and where it was far down it can only rise."
     return [("charts", figures), ("faint", text)]
 

@@ -26,6 +26,8 @@ from denizen.supervision.write_queries import LLMChoice
 
 # what is measured on dev needs the best five of each student graded
 DEV_TOP = 5
+# so does the test, of base, BM25 and adapted, and of the hybrid where it is shipped: at most all different
+TEST_TOP = 4 * DEV_TOP
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def sample(  # noqa: PLR0913
     return {"candidates": len(candidates), "within": within}
 
 
-@step(version=2, makes=Judgments, name="judgments")
+@step(version=3, makes=Judgments, name="judgments")
 def judge(  # noqa: PLR0913
     out: Path,
     params: Params,
@@ -328,8 +330,8 @@ def _shares(
     rounds, together = ctx[Allotment].rounds, _together(params)
     now = teacher_of(params, ctx, stage, None).calls(of_dev)
     later = rounds * -(-DEV_TOP // together) * len(queries.texts("dev"))
-    # three systems, at most all different; a labelled test has no written queries
-    wanted = now + later + -(-3 * DEV_TOP // together) * len(queries.texts("test"))
+    # a labelled test has no written queries
+    wanted = now + later + -(-TEST_TOP // together) * len(queries.texts("test"))
     set_aside = min(wanted, left // 2 if rounds else left)
     train = (left - set_aside) // max(1, rounds)
     dev = now if set_aside == wanted else now * set_aside // wanted

@@ -71,6 +71,20 @@ def test_only_the_ten_largest_groups_are_kept() -> None:
     assert list(gains.by_group(names, values, values)) == [str(at) for at in range(2, 12)]
 
 
+def test_groups_about_few_documents_are_left_out_before_the_largest_are_taken() -> None:
+    sizes = {**{f"large {at}": 70 for at in range(10)}, "of nine": 60, "of ten": 60}
+    names = {f"{name}-{at}": name for name, size in sizes.items() for at in range(size)}
+    parts = {**dict.fromkeys(sizes, 1), "of nine": 9, "of ten": 10}
+    together = {query_id: int(query_id.rpartition("-")[2]) % parts[name] for query_id, name in names.items()}
+    base = dict.fromkeys(names, 0.0)
+    # 0 and 1 for the same number of documents, so that the mean is one half and its interval has a width
+    adapted = {query_id: float(together[query_id] % 2) for query_id in names}
+    ((name, (found, count)),) = gains.by_group(names, base, adapted, together).items()
+    assert (name, count, found.value) == ("of ten", 60, 0.5) and found.low < 0.5 < found.high
+    # where all are independent it is the number of queries alone that counts
+    assert len(gains.by_group(names, base, adapted)) == 10
+
+
 def test_thirds_by_length_and_parts_by_base_rank() -> None:
     lengths = gains.by_length({f"q{at}": "word " * at for at in range(1, 10)})
     assert list(lengths.values()) == ["up to 3 words"] * 3 + ["4 to 6 words"] * 3 + ["more than 6 words"] * 3

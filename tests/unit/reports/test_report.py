@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from denizen.engine.errors import InputError
 from denizen.reports.report import report
 from tests.html_page import Page
 
@@ -52,7 +53,7 @@ def test_what_the_sections_say(run: Path) -> None:
     assert "1 examples of 1 queries; 1 of them with all that they come from." in text
     assert "grade 4 by judge in round-0/judgments" in text
     assert '<dt class="faint">time in all</dt><dd>0.1 minutes</dd>' in text
-    assert "not measured: denizen audit RUN" in text and "2 test questions are few" in text
+    assert "not measured: denizen audit RUN" in text and "2 test questions about 2 documents are few" in text
     assert "<td>endpoint</td><td>http://secret.example</td>" in text
     assert '<p class="faint">BM25: German, stemmed</p>' in text
 
@@ -93,6 +94,42 @@ def test_warnings(changed: dict[str, Any], said: str, run: Path) -> None:
         for of in changed.pop("seeds", [])
     ]
     assert f'<p class="warning">{said}' in _text(run, **changed, seeds=seeds)
+
+
+@pytest.mark.parametrize(
+    ("by", "groups", "said"),
+    [
+        (
+            "document",
+            12,
+            "400 test questions about 12 documents are few: the intervals are narrower than they should be ",
+        ),
+        ("passage", 49, "400 test questions about 49 passages are few: "),
+        ("query", 49, "49 test questions are few: the intervals are narrower than they should be below 50."),
+        ("document", 50, ""),
+    ],
+)
+def test_few_test_questions_are_counted_by_what_is_independent(by: str, groups: int, said: str, run: Path) -> None:
+    text = _text(run, queries=49 if by == "query" else 400, grouped={"by": by, "groups": groups})
+    assert (f'<p class="warning">{said}' in text) if said else ("are few" not in text)
+
+
+@pytest.mark.parametrize(("by", "said"), [("document", ", or about fewer than 10 documents,"), ("query", "")])
+def test_what_gains_are_left_out_is_said(by: str, said: str, run: Path) -> None:
+    text = _text(run, grouped={"by": by, "groups": 2})
+    assert f"Groups of fewer than 50 queries{said} are left out: " in text
+
+
+@pytest.mark.parametrize("key", ["shipped", "decided", "grouped"])
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_run_of_an_earlier_version_is_refused_in_a_sentence(key: str, paid: bool, run: Path) -> None:
+    (run / "metrics.json").write_text(json.dumps({name: value for name, value in METRICS.items() if name != key}))
+    if not paid:
+        (run / "replies.sqlite").unlink()
+    with pytest.raises(InputError) as refused:
+        report(run)
+    again = f", and --replies {run / 'replies.sqlite'} so that no reply is paid twice" if paid else ""
+    assert str(refused.value) == f"{run} was made by an older version; run adapt again with a new --out{again}"
 
 
 def test_the_trade_off_shows_the_worse_of_the_roles_and_what_was_taken(run: Path) -> None:

@@ -132,18 +132,18 @@ def test_what_earlier_rounds_have_judged_is_not_judged_again(tmp_path: Path) -> 
 
 
 def test_a_budget_sets_aside_what_dev_and_the_test_need_and_deals_out_the_rest(tmp_path: Path) -> None:
-    # dev now 3 calls; dev after the next training 5 for each of 2, test 15 for its one query: 28 in all
+    # dev now 3 calls; dev after the next training 5 for each of 2, test 5 of each of 4 systems for its query: 33 in all
     ranks = {"t1": ["p0", "p1", "p2", "p3"], "t2": ["p0", "p1", "p2"], "v1": ["p3", "p2"], "v2": ["p3"]}
     candidates = _candidates(tmp_path, ranks)
     with ScriptedServer(_grade) as server:
-        told = _judge(tmp_path, server.url, candidates, limits={"calls": 60})
-        # 32 are left for train, which has 8
+        told = _judge(tmp_path, server.url, candidates, limits={"calls": 66})
+        # 33 are left for train, which has 8
         assert isinstance(told, dict) and len(server.requests) == 3 + 8
     (tmp_path / "replies.sqlite").unlink()
     with ScriptedServer(_grade) as server:
         told = _judge(tmp_path, server.url, candidates, limits={"calls": 12})
         asked = _asked(server)
-    # at most half is set aside: 6, of which dev gets 3 * 6 // 28 = 0; train the other 6
+    # at most half is set aside: 6, of which dev gets 3 * 6 // 33 = 0; train the other 6
     assert Counter(name[0] for name, _ in asked) == {"t": 6}
     assert isinstance(told, Partial) and told.lacks == {"cut_off_by_budget": 5}
     failures = read_table(tmp_path / "out/failures.parquet", "failures").to_pylist()
@@ -153,6 +153,17 @@ def test_a_budget_sets_aside_what_dev_and_the_test_need_and_deals_out_the_rest(t
     with ScriptedServer(_grade) as server:
         _judge(tmp_path, server.url, candidates, limits={"calls": 12}, rounds=2)
         assert Counter(name[0] for name, _ in _asked(server)) == {"t": 3}
+
+
+@pytest.mark.parametrize(("calls", "of_dev"), [(23, 3), (22, 2)])
+def test_after_the_last_training_dev_leaves_the_test_what_four_systems_need(
+    calls: int, of_dev: int, tmp_path: Path
+) -> None:
+    # dev 3 calls and test 20; of one less dev gets 3 * 22 // 23 = 2
+    candidates = _candidates(tmp_path, {"v1": ["p3", "p2"], "v2": ["p3"]})
+    with ScriptedServer(_grade) as server:
+        _judge(tmp_path, server.url, candidates, limits={"calls": calls}, rounds=0)
+        assert len(server.requests) == of_dev
 
 
 def test_entered_again_a_step_has_the_budget_that_it_had_and_asks_for_what_is_missing(tmp_path: Path) -> None:

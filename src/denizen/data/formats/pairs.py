@@ -6,8 +6,9 @@ Beside it there can be negatives: documents that are judged irrelevant to the qu
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,8 @@ COLUMNS = (
 _NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?(_?\d+|_passages|_ctxs)?")
 # columns that hold several documents, which a CSV file can only have as JSON
 _SEVERAL = re.compile(r"pos|neg|.*s")
-# columns that can say whether the answer is one, and whether other values than 0 and 1 say so, too
+# columns that can say whether the answer is one, and whether they are grades: other values than 0 and 1 say so, too,
+# and a row without one is unusable
 _LABELS = {"relevance": True, "label": False, "score": False}
 
 # more is an id or a year
@@ -61,6 +63,11 @@ class _Row(NamedTuple):
         number = self.place.rpartition(" ")[2]
         return f"{self.prefix}{mark}{number}" + (f".{count}" if count > 1 else "")
 
+    def bare(self, column: str) -> Any:
+        """What stands in a column, without blanks around it."""
+        value = self.values.get(column)
+        return value.strip() if isinstance(value, str) else value
+
 
 def read_pairs(path: Path, skip_bad_rows: bool = False) -> Source:
     """Reads a file of pairs: .json (an array), .jsonl, .jsonl.gz, .csv, .tsv or .parquet.
@@ -68,6 +75,7 @@ def read_pairs(path: Path, skip_bad_rows: bool = False) -> Source:
     Each row keeps its own query: `q17` is the query of row 17, or of line 17 where places are lines. Equal answers
     become one document: `d17` is the answer that stands in row 17 first, `d17.2` a second one there, `n17` a negative.
     A document is a text or an object with `text` and, if it has one, `title`; a column can hold a list of them.
+    A column of numbers alone holds no negatives, whatever its name.
 
     Raises:
         InputError: When the file is empty or of an unknown kind, its columns are missing, or a row is unusable
@@ -122,17 +130,21 @@ class _Asked(NamedTuple):
 
 def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, ...] = ()) -> Source:
     """A source from rows; the first one that has a known pair of columns decides which pair is read."""
-    columns: tuple[str, str] | None = None
+    # what is in a column is known only from all of its rows
+    rows = list(rows)
     # a set that keeps their order
-    found: dict[str, None] = {}
+    found = dict.fromkeys(str(column) for row in rows for column in row.values)
+    negatives = {column for column in found if _NEGATIVE.fullmatch(column) and not _holds_numbers(rows, column)}
+    columns: tuple[str, str] | None = None
     asked: list[_Asked] = []
     for row in rows:
-        found |= dict.fromkeys(map(str, row.values))
         columns = columns or next((pair for pair in COLUMNS if set(pair) <= set(row.values)), None)
         try:
-            asked.append(_asked(row, columns))
+            asked.append(_asked(row, columns, negatives))
         except ValueError as error:
             bad.add(row.place, str(error), row.values)
+    label = _label_column([of.row for of in asked])
+    asked = _labelled(asked, label, bad)
     if found and columns is None:
         raise InputError(
             f"{name} has the columns {sorted(found)}; pairs need {_WANTED}, and documents without questions a --teacher"
@@ -140,14 +152,13 @@ def _source(rows: Iterable[_Row], name: str, bad: BadRows, left_out: tuple[str, 
     bad.check()
     if columns is None or not asked:
         raise InputError(f"{name} holds no usable row")
-    label = _label_column(asked)
     _, queries, _ = tables = _tables(asked, label, name)
     # a query is called as the row that it comes from
     made = set(queries["query_id"].to_pylist())
     said = {of.row.name("q"): dated(of.row.values) for of in asked if of.row.name("q") in made}
     dates = {query_id: date for query_id, (_, date) in said.items() if date}
     read = {*columns, label, *(column for column, date in said.values() if date)}
-    unread = tuple(column for column in found if column not in read and not _NEGATIVE.fullmatch(column))
+    unread = tuple(column for column in found if column not in read | negatives)
     return Source(
         *tables,
         cut=True,
@@ -167,7 +178,7 @@ def _tables(asked: Sequence[_Asked], label: str | None, name: str) -> tuple[pa.T
     queries: dict[str, dict[str, Any]] = {}
     links: dict[tuple[str, str], int] = {}
     first: dict[tuple[str | None, str], str] = {}
-    graded = [(1 if label is None else _grade(of.row.values[label]) or 0, of) for of in asked]
+    graded = [(1 if label is None else _grade(of.row.bare(label)) or 0, of) for of in asked]
     for grade, (row, question, positives, negatives) in sorted(graded, key=lambda pair: pair[0] <= 0):
         key, query_id = (row.split, folded(question)), row.name("q")
         if grade <= 0:
@@ -187,7 +198,7 @@ def _tables(asked: Sequence[_Asked], label: str | None, name: str) -> tuple[pa.T
     return rows_table("corpus", corpus), rows_table("queries", queries.values()), qrels
 
 
-def _asked(row: _Row, columns: tuple[str, str] | None) -> _Asked:
+def _asked(row: _Row, columns: tuple[str, str] | None, negative: Collection[str]) -> _Asked:
     """What a row says; ValueError says what is wrong with it."""
     if columns is None:
         raise ValueError(f"has the columns {sorted(map(str, row.values))}; pairs need {_WANTED}")
@@ -197,10 +208,7 @@ def _asked(row: _Row, columns: tuple[str, str] | None) -> _Asked:
     if not positives:
         raise ValueError(f"{columns[1]!r} is empty or no text")
     negatives = [
-        document
-        for name in map(str, row.values)
-        if _NEGATIVE.fullmatch(name)
-        for document in _documents(row.values, name)
+        document for name in map(str, row.values) if name in negative for document in _documents(row.values, name)
     ]
     return _Asked(row, " ".join(question.split()), positives, negatives)
 
@@ -226,20 +234,50 @@ def _documents(values: Mapping[str, Any], column: str) -> list[_Document]:
     return found
 
 
-def _label_column(asked: Sequence[_Asked]) -> str | None:
-    """The column that says which answers are none: grades, or 0 and 1 alone, which neither classes nor margins are."""
+def _holds_numbers(rows: Sequence[_Row], column: str) -> bool:
+    """Whether there is nothing but numbers in a column, such as classes; in a CSV file they are texts."""
+    values = [value for row in rows if not is_missing(value := row.bare(column))]
+    return bool(values) and all(_number(value) is not None for value in values)
+
+
+def _label_column(rows: Sequence[_Row]) -> str | None:
+    """The column that says which answers are none: grades, or 0 and 1 alone, which neither classes nor margins are.
+
+    Grades can be missing in some rows; one row without a class or a margin does not make a label of the others.
+    """
     for column, graded in _LABELS.items():
-        grades = [_grade(of.row.values.get(column)) for of in asked]
-        if all(grade is not None and (graded or grade in (0, 1)) for grade in grades):
+        values = [row.bare(column) for row in rows]
+        grades = [_grade(value) for value in values if not (graded and is_missing(value))]
+        if grades and all(grade is not None and (graded or grade in (0, 1)) for grade in grades):
             return column
     return None
 
 
+def _labelled(asked: list[_Asked], label: str | None, bad: BadRows) -> list[_Asked]:
+    """The rows that have a label, where there is one; of the others nobody knows whether theirs is an answer."""
+    if label is None:
+        return asked
+    kept = []
+    for of in asked:
+        if is_missing(of.row.bare(label)):
+            bad.add(of.row.place, f"{label!r} is empty, and other rows have one", of.row.values)
+        else:
+            kept.append(of)
+    return kept
+
+
 def _grade(value: Any) -> int | None:
     """A whole number, a truth value, or either as text; None: no grade."""
+    grade = _number(value)
+    return int(grade) if grade is not None and grade.is_integer() and abs(grade) <= _MOST_GRADE else None
+
+
+def _number(value: Any) -> float | None:
+    """A number or a truth value, also as text; None: it is none."""
     text = {"true": "1", "false": "0"}.get(str(value).lower(), str(value))
     try:
-        grade = float(text)
+        number = float(text)
     except ValueError:
         return None
-    return int(grade) if grade.is_integer() and abs(grade) <= _MOST_GRADE else None
+    # "nan" and "infinity" are words
+    return number if math.isfinite(number) else None

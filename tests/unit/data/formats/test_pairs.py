@@ -140,7 +140,6 @@ def test_documents_of_a_row_have_ids_and_titles_and_equal_ones_are_one(tmp_path)
 @pytest.mark.parametrize(
     "more, problem",
     [
-        ({"negative": 5}, "'negative' is empty or no text"),
         ({"negatives": ["B.", 5]}, "'negatives' is empty or no text"),
         ({"negatives": "['B.']"}, "'negatives' is no list as JSON writes it"),
         ({"negative_passages": [{"docid": "1", "contents": "B."}]}, "'negative_passages' is empty or no text"),
@@ -187,6 +186,45 @@ def test_grades_are_read_and_classes_and_margins_are_left_out_by_name(tmp_path, 
     source = read_pairs(file_with(tmp_path, "p.json", json.dumps(named)))
     assert source.qrels["relevance"].to_pylist() == (relevance or [1, 1])
     assert source.columns_left_out == (() if relevance else (column,))
+
+
+@pytest.mark.parametrize("missing", [None, "", " ", float("nan")])
+@pytest.mark.parametrize("file", ["pairs.jsonl", "pairs.csv"])
+def test_a_row_without_the_grade_that_others_have_is_unusable_and_makes_no_answer_of_grade_zero(
+    tmp_path, file, missing
+):
+    rows = [("Q?", "A.", 1), ("Q?", "B.", 0), ("Q?", "C.", missing)]
+    named = [dict(zip(("query", "positive", "relevance"), row, strict=True)) for row in rows]
+    # a data frame writes a fraction that is missing as nothing
+    named[2]["relevance"] = "" if file.endswith("csv") and missing != " " else missing
+    path = file_with(tmp_path, file, WRITERS[file](named))
+    assert f"{'line 4' if file.endswith('csv') else 'line 3'}: 'relevance' is empty, and other" in refusal(path)
+    source = read_pairs(path, skip_bad_rows=True)
+    assert judged(source) == [("Q?", "", "A.", 1), ("Q?", "", "B.", 0)]
+    assert len(source.bad_rows) == 1 and source.columns_left_out == ()
+
+
+def test_a_relevance_that_no_row_has_says_nothing_and_is_left_out_by_name(tmp_path):
+    named = [{**row, "relevance": None} for row in rows_of()]
+    source = read_pairs(file_with(tmp_path, "p.json", json.dumps(named)))
+    assert source.qrels["relevance"].to_pylist() == [1, 1] and source.columns_left_out == ("relevance",)
+
+
+@pytest.mark.parametrize("values", [[0, 1], [0.25, None], ["0", " "], [True, False], ["0", "-0.5"]])
+@pytest.mark.parametrize("file", ["pairs.jsonl", "pairs.csv", "pairs.parquet"])
+@pytest.mark.parametrize("column", ["negative", "neg", "hard_negatives"])
+def test_a_column_of_numbers_holds_no_negatives_and_is_left_out_by_name(tmp_path, file, values, column):
+    named = [{**row, column: value} for row, value in zip(rows_of(), values, strict=True)]
+    source = read_pairs(file_with(tmp_path, file, WRITERS[file](named)))
+    assert questions_and_answers(source) == PAIRS and len(source.documents) == 2
+    assert source.columns_left_out == (column,)
+
+
+def test_one_number_among_negatives_is_a_bad_row(tmp_path):
+    named = [{**row, "negative": value} for row, value in zip(rows_of(), ["nan", 5], strict=True)]
+    path = file_with(tmp_path, "p.json", json.dumps(named))
+    assert "1 unusable row(s):\n  p.json, row 2: 'negative' is empty or no text" in refusal(path)
+    assert judged(read_pairs(path, skip_bad_rows=True))[1][2:] == ("nan", 0)
 
 
 def test_the_first_three_column_namings_are_the_documented_ones():

@@ -1,0 +1,52 @@
+"""The plan of a run with a teacher, of a corpus made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from denizen.data.artifacts import Model
+from denizen.data.prepare import Unlabelled
+from denizen.data.tables import rows_table, write_table
+from denizen.engine.progress import Silent
+from denizen.engine.step import Context
+from denizen.recipes.config import AdaptConfig
+from denizen.reports.plan import plan_lines
+
+# 80 queries for train, 10 each for dev and test, all kept; a train query has 3 passages graded in a round
+SETTINGS: dict[str, Any] = {"passages": 80, "dev_share": 0.1, "test_share": 0.1, "keep_share": 1.0, "round_trip": 0}
+SETTINGS |= {"expert_queries": 0.0, "styles": "question", "graded_top": 1, "mine_within": "corpus", "rounds": 1}
+
+
+def _plan(folder: Path, count: int = 100, **changed: Any) -> str:
+    settings = {"teacher": "llm", "llm": "tiny", "prices": "0/0", **SETTINGS, **changed}
+    rows = [{"doc_id": str(at), "text": "a text", "parent_id": str(at), "domain": ""} for at in range(count)]
+    write_table(folder / "corpus.parquet", rows_table("corpus", rows))
+    sides = [{"parent_id": row["parent_id"], "domain": "", "split": "train"} for row in rows]
+    write_table(folder / "documents.parquet", rows_table("documents", sides))
+    source = replace(Unlabelled.outside(folder), facts={"documents": count})
+    return "\n".join(plan_lines(AdaptConfig("documents", **settings), source, Model(folder, ""), [], Context(Silent())))
+
+
+def test_the_test_has_four_systems_graded(tmp_path: Path) -> None:
+    # train 80 * 3, dev 10 * 5 before the round and after it, test 10 * 20
+    assert "at most 540 grades in 1 round(s) and the test by llm, 540 to 540 calls" in _plan(tmp_path)
+
+
+def test_that_few_dev_queries_are_cross_fitted_is_said_and_that_it_asks_for_no_grades(tmp_path: Path) -> None:
+    said = (
+        "about 10 dev queries are few, so train decides, too: the rounds are trained 5 times more, each on 4 of 5 parts"
+    )
+    text = _plan(tmp_path)
+    assert said in text and "asks for no grades" in text.splitlines()[-1]
+    assert text.splitlines()[:-1] == _plan(tmp_path, cross_fitting=False).splitlines()
+
+
+@pytest.mark.parametrize(("dev", "few"), [(499, True), (500, False)])
+def test_from_five_hundred_dev_queries_on_nothing_is_cross_fitted(dev: int, few: bool, tmp_path: Path) -> None:
+    # dev in proportion to train: .3 of the documents to .4
+    text = _plan(tmp_path, 2000, passages=round(dev * 0.4 / 0.3), dev_share=0.3, test_share=0.3)
+    assert (f"about {dev} dev queries are few" in text) is few and ("are few" in text) is few
