@@ -12,7 +12,7 @@ import pytest
 
 from denizen import cli
 from denizen.api import adapt
-from denizen.data.tables import read_table
+from denizen.data.tables import each, read_table, relevant
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Terminal
 from denizen.recipes.config import AdaptConfig
@@ -267,3 +267,21 @@ def test_explain_and_the_report_lead_to_the_judge_s_reply_and_its_price(taught: 
     page = report(taught, taught / "page.html").read_text(encoding="utf-8")
     for text in ("Teacher", "spent by stage", "not measured: denizen audit RUN", "written for", "its reply ("):
         assert text in page
+
+
+def test_train_decides_too_without_a_grade_more(
+    documents: Path, tiny_encoder: Path, answer: Answer, tmp_path: Path
+) -> None:
+    with ScriptedServer(answer) as server:
+        settings = {"rounds": 1, "epochs": 0.5, "passages": 20}
+        alone = adapt(config(documents, tiny_encoder, server.url, **settings), tmp_path / "alone")
+        report = adapt(config(documents, tiny_encoder, server.url, **settings, cross_fitting=True), tmp_path / "run")
+    decided = report["decided"]["round"]
+    assert decided["by"] == "cross-fitting" and decided["must_prove"]
+    known = relevant(read_table(tmp_path / "run/round-1/answers/qrels.parquet", "qrels"))
+    split_of = dict(each(read_table(tmp_path / "run/synthesis/queries.parquet", "queries"), "query_id", "split"))
+    assert decided["queries"] == sum(split_of[name] in ("train", "dev") for name in known)
+    asked = [{place: of["calls"] for place, of in each["spending"]["by_stage"].items()} for each in (alone, report)]
+    for place in set(asked[0]) - {"test"}:
+        assert asked[0][place] == asked[1][place], place
+    assert set(asked[0]) == set(asked[1])

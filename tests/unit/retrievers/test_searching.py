@@ -22,7 +22,7 @@ from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.retriever import Fusion, Retriever
-from denizen.retrievers.search import fuse, in_order
+from denizen.retrievers.search import first, fuse, in_order
 from denizen.retrievers.searching import CorpusSearch, search_each
 
 CORPUS = table("corpus", {"doc_id": ["a", "b", "c"], "text": ["gout", "lupus", "gout fever"]})
@@ -178,3 +178,15 @@ def test_a_run_in_the_given_order_keeps_the_order_of_passages() -> None:
     found = in_order(rows_table("run", rows), ["a", "none", "b", "c"])
     assert found["query_id"].to_pylist() == list("aaabbbccc")
     assert found["doc_id"].to_pylist() == list("yxz") * 3
+
+
+def test_a_hybrid_ranks_alike_however_deep_its_parts_are_searched() -> None:
+    """What stands below the first hundred of a part counts as not found there."""
+    ids = [f"d{at:03}" for at in range(300)]
+    deep = [rows_table("run", [("q", name, 300.0 - at) for at, name in enumerate(order)]) for order in (ids, ids[::-1])]
+    shallow = [first(run, 100) for run in deep]
+    assert [len(run) for run in shallow] == [100, 100]
+    for fusion in ("rrf", "convex"):
+        hybrid = Hybrid((BM25(), BM25("de")), fusion=fusion, weights=(0.7, 0.3))
+        assert hybrid.combine(deep, {"q": ""}, 300).equals(hybrid.combine(shallow, {"q": ""}, 300))
+        assert len(hybrid.combine(deep, {"q": ""}, 300)) == 200
