@@ -20,7 +20,7 @@ _PARTS = 16
 # the guess is from a curve that need not be exact, and is nearly always met twice
 _LINEAR = 4
 # of the limit, which a guess keeps to spare
-_SPARE = 0.2
+_SPARE = 0.1
 
 
 @dataclass(frozen=True)

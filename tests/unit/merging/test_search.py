@@ -42,10 +42,10 @@ def as_good_as(student: Point):
 
 
 def test_the_next_weight_is_guessed_and_the_search_ends_where_the_student_is_no_better() -> None:
-    # .8 of the limit is kept at 1/sqrt(2) of .064: the largest sixteenth below is 11/16, where the gain is whole
+    # .9 of the limit is kept up to the square root of .036 / .064, which is .75
     line = Square(0.064, top=0.5)
     (point,) = line.search()
-    assert point.name == "linear 0.6875 of round 2" and point.inside
+    assert point.name == "linear 0.75 of round 2" and point.inside
     assert recommended([point], None) is point
 
 
@@ -53,15 +53,15 @@ def test_where_the_student_is_better_than_the_merge_other_methods_are_tried_at_i
     line = Square(0.064)
     points = line.search()
     assert line.seen == [
-        "linear 0.6875 of round 2",
+        "linear 0.75 of round 2",
         "model_stock of rounds 1, 2",
-        "linear 0.6875 of rounds 1, 2",
-        "slerp 0.6875 of round 2",
-        "ties 0.6875 of rounds 1, 2",
-        "dare_ties 0.6875 of rounds 1, 2",
+        "linear 0.75 of rounds 1, 2",
+        "slerp 0.75 of round 2",
+        "ties 0.75 of rounds 1, 2",
+        "dare_ties 0.75 of rounds 1, 2",
     ]
     best = recommended(points, None)
-    assert best is not None and best.name == "slerp 0.6875 of round 2"
+    assert best is not None and best.name == "slerp 0.75 of round 2"
 
 
 def test_a_guess_that_was_too_bold_is_taken_back() -> None:
@@ -70,8 +70,8 @@ def test_a_guess_that_was_too_bold_is_taken_back() -> None:
     student = _point("round 1", 0.9, -0.041)
     points = search(line.measure, student, 1, 1, 9, 1, as_good_as(student))
     weights = [point.candidate.recipe.weights[0] for point in points if point.candidate]
-    # sqrt(.032 / .41) is .279
-    assert weights[:2] == [0.875, 0.25] and points[1].inside
+    # sqrt(.036 / .041) is .937, and sqrt(.036 / .41) is .296
+    assert weights[:2] == [0.9375, 0.25] and points[1].inside
 
 
 def test_a_student_inside_the_limits_needs_no_merge() -> None:
