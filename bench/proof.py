@@ -60,15 +60,31 @@ def with_default(name: str) -> dict[str, Any]:
     result = timed_adapt(f"proof-{name}", data(name), drop_leaks=True, baselines=name != "medquad", **sets)
     if not there:
         before = json.loads(earlier.read_text(encoding="utf-8"))
-        seconds = before.get("seconds_before", before["seconds"])
-        found = compared(result, before["ungated"])
-        return {**found, "ungated_from": "the result that was there", "seconds_before": seconds}
+        return {
+            **compared(result, before["ungated"]),
+            "ungated_from": "the result that was there",
+            **_times(result, before),
+        }
     check_same(json.loads((reference / "config.json").read_text(encoding="utf-8")), result["settings"])
     before = json.loads((reference / "metrics.json").read_text(encoding="utf-8"))
     store = str(RUNS / f"proof-{name}/embeddings")
     lost = gate(str(reference / "model"), _BASE, **sets, store=store, progress=Terminal())
     ungated = {"domain": before["difference"][_DOMAIN], **elsewhere(lost["sets"], "adapted")}
     return compared(result, ungated)
+
+
+def _times(result: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """The seconds of an earlier version, and what is left of them at the speed that this machine had then.
+
+    Embedding in the rounds and training are the same work in both, and say how fast the machine was.
+    """
+    now, then = result["seconds_by_stage"], before["seconds_by_stage"]
+    same = [name for name in now if name in then and name.endswith(("/embeddings", "/student", "/plain"))]
+    slower = sum(now[name] for name in same) / sum(then[name] for name in same)
+    left = result["seconds"] / slower / before["seconds"]
+    then_all, now_all = before["seconds"], result["seconds"]
+    print(f"{then_all:.0f} s before, {now_all:.0f} s now on a machine {slower:.2f} times as slow: {left:.2f}")
+    return {"seconds_before": before["seconds"], "machine_slower": slower, "of_the_time_before": left}
 
 
 def small_job() -> None:
