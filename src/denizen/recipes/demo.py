@@ -26,7 +26,8 @@ _PAIRS_BESIDE = 400
 def demo_task(full: bool = False) -> tuple[AdaptConfig, Source, list[Parts]]:
     """The settings, the source, and the general and the neighbour set; `full` takes all docstrings."""
     # packages copy docstrings from one another (numpy.ma from numpy, scipy.fftpack from scipy.fft): those leave train
-    config = AdaptConfig("docstrings, all" if full else "docstrings", drop_leaks=True)
+    # cross-fitting would train five times more, which is nothing to wait for at a first look
+    config = AdaptConfig("docstrings, all" if full else "docstrings", drop_leaks=True, cross_fitting=False)
     source = docstring_source(PACKAGES, None if full else PAIRS)
     return config, source, [_beside(role, packages, config.seed) for role, packages in BESIDE.items()]
 

@@ -147,7 +147,7 @@ def test_a_run_killed_while_it_asks_again_goes_on_without_paying_twice(
     out = tmp_path / "run"
     with ScriptedServer(answer) as server:
         given = _settings(config(documents, tiny_encoder, server.url, rounds=1))
-        adapt(given.changed(budget_calls=200), out)
+        adapt(given.changed(budget_calls=170), out)
         killer.run(given, out, *points)
         asked = Counter(json.dumps(body, sort_keys=True) for body in server.requests)
     assert contents(out) == contents(finished_run)

@@ -23,6 +23,7 @@ def _found(best: int, taken: bool) -> Adapted:
     differences = {system: {"MRR@5": f"difference of {system}"} for system in systems}
     choice: dict[str, Any] = {"best": best, "decided": {"by": "dev", "MRR@5": [0.25, 0.5]}}
     fused = {"taken": taken, "queries": 9, "MRR@5": {"alone": 0.5, "fused": 0.75}}
+    fused["gain"] = {"value": 0.25, "low": 0.125, "high": 0.375, "p": 0.01}
     here, final = Path(), Choice(Path(), "", choice)
     test = Evaluation(here, "", {**figures, "differences": differences})
     return Adapted(cast("Texts", None), [], final, final, Fused(here, "", fused), test, None)
