@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import pyarrow as pa
 
-from denizen.data.tables import read_table
+from denizen.data.tables import each, read_table
 from denizen.engine.artifact import Artifact
 
 A = TypeVar("A", bound=Artifact)
@@ -82,6 +82,11 @@ class Examples(Table, schema="examples"):
 
 class Folds(Table, schema="folds"):
     """What each query is held out with."""
+
+    @cached_property
+    def number_of(self) -> dict[str, int]:
+        """Query id to the number of its fold."""
+        return dict(each(self.table, "query_id", "fold"))
 
 
 class Model(Artifact):

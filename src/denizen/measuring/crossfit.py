@@ -24,7 +24,8 @@ from denizen.data.tables import each, folded, only, relevant, rows_table, write_
 from denizen.engine.artifact import Value
 from denizen.engine.settings import Params, Seeded
 from denizen.engine.step import Context, step
-from denizen.measuring.students import NARROWED, Pool, Searching
+from denizen.measuring.retrieval import NARROWED
+from denizen.measuring.students import Pool, Searching
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.index import Index
 
@@ -95,7 +96,7 @@ def leave_out(
     out: Path, params: Params, ctx: Context, *, examples: Examples, folds: Folds, fold: Value
 ) -> dict[str, Any]:
     """The examples of all queries that are not in a fold."""
-    held = {name for name, number in each(folds.table, "query_id", "fold") if number == fold.content}
+    held = {name for name, number in folds.number_of.items() if number == fold.content}
     kept = only(examples.table, "query_id", set(examples.table["query_id"].to_pylist()) - held)
     write_table(out / "examples.parquet", kept)
     return {**examples.facts, "examples": len(kept)}
@@ -154,8 +155,8 @@ def held_out(  # noqa: PLR0913
 
 def in_folds(queries: Queries, folds: Folds) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """The number of each fold that has queries, and the rows of these."""
-    number_of = dict(each(folds.table, "query_id", "fold"))
-    for number in range(FOLDS):
-        rows = [row for row in queries.of("train", "dev") if number_of.get(row["query_id"]) == number]
-        if rows:
-            yield number, rows
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for row in queries.of("train", "dev"):
+        if row["query_id"] in folds.number_of:
+            rows.setdefault(folds.number_of[row["query_id"]], []).append(row)
+    yield from sorted(rows.items())

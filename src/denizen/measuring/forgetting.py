@@ -6,7 +6,7 @@ All arithmetic is over values per item, whatever an item is: a query, or a text.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ def change(role: str, before: Mapping[str, float], after: Mapping[str, float]) -
 
 def by_role(changes: Iterable[Change]) -> dict[str, float]:
     """Role to the mean change over its probes."""
-    return {role: sum(found.value for found in of) / len(of) for role, of in _roles(changes).items()}
+    return {found.role: found.value for found in _of_roles(changes)}
 
 
 def reported(probes: Mapping[str, Any], system: str = "adapted") -> dict[str, float]:
@@ -69,22 +69,13 @@ def slack(changes: Iterable[Change], limit: float) -> float:
     but half of it may always be used: where a probe cannot tell the limit from nothing, no fall at all would refuse
     every second model that has lost nothing. The limit is on the mean over the probes of a role.
     """
-    room = math.inf
-    for of in _roles(changes).values():
-        mean = sum(found.value for found in of) / len(of)
-        error = math.sqrt(sum(found.error**2 for found in of)) / len(of)
-        room = min(room, mean + max(limit / 2, limit - error))
-    return room
+    room = (found.value + max(limit / 2, limit - found.error) for found in _of_roles(changes))
+    return min(room, default=math.inf)
 
 
 def clearly_outside(changes: Iterable[Change], limit: float) -> bool:
     """Whether the mean of a role falls by more than the limit, by more than chance (one-sided, 5 %)."""
-    for of in _roles(changes).values():
-        mean = sum(found.value for found in of) / len(of)
-        error = math.sqrt(sum(found.error**2 for found in of)) / len(of)
-        if mean + _ONE_SIDED * error < -limit:
-            return True
-    return False
+    return any(found.value + _ONE_SIDED * found.error < -limit for found in _of_roles(changes))
 
 
 def met(means: Mapping[str, float], limit: float) -> bool:
@@ -92,8 +83,11 @@ def met(means: Mapping[str, float], limit: float) -> bool:
     return all(mean >= -limit for mean in means.values())
 
 
-def _roles(changes: Iterable[Change]) -> dict[str, list[Change]]:
-    found: dict[str, list[Change]] = {}
+def _of_roles(changes: Iterable[Change]) -> Iterator[Change]:
+    """The mean change over the probes of each role."""
+    roles: dict[str, list[Change]] = {}
     for each in changes:
-        found.setdefault(each.role, []).append(each)
-    return found
+        roles.setdefault(each.role, []).append(each)
+    for role, of in roles.items():
+        mean = sum(found.value for found in of) / len(of)
+        yield Change(role, mean, math.sqrt(sum(found.error**2 for found in of)) / len(of))

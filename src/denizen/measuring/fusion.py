@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 
 from denizen.data.artifacts import Corpus, Folds, Judgments, Qrels, Queries, Run
-from denizen.data.tables import each
 from denizen.engine.artifact import Artifact
 from denizen.engine.files import read_json, write_json
 from denizen.engine.settings import Seeded
 from denizen.engine.step import Context, step
-from denizen.measuring import retrieval
 from denizen.measuring.crossfit import FOLDS
 from denizen.measuring.significance import Values
-from denizen.measuring.students import Choice, Deciding, answered, proven
+from denizen.measuring.students import Choice, Deciding, proven
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.hybrid import FUSED_DEPTH, Hybrid
@@ -76,9 +74,8 @@ def fuse(  # noqa: PLR0913
         judgments: What a teacher has graded; None: labels.
         folds: Which queries were held out together; None: dev decides.
     """
-    graded = retrieval.graded_by(judgments.table if judgments else None)
-    ids = answered(queries, qrels, crossfit=folds is not None)
-    deciding = Deciding(qrels.table, corpus.table, graded, ids)
+    deciding = Deciding.of(queries, qrels, corpus, judgments, crossfit=folds is not None)
+    ids = deciding.query_ids
     runs, groups = (keywords.table, model.found.table), deciding.groups
     ways: list[dict[str, Any]] = [{"fusion": "convex", "weights": [round(1 - of, 1), of]} for of in _WEIGHTS]
     ways.append({"fusion": "rrf", "weights": [1.0, 1.0]})
@@ -124,7 +121,6 @@ def unseen(values: Sequence[Values], alone: Values, parts: Sequence[int]) -> Val
 
 def _fifths(query_ids: Sequence[str], groups: Sequence[int], folds: Folds | None, seed: int) -> list[int]:
     if folds is not None:
-        number_of = dict(each(folds.table, "query_id", "fold"))
-        return [number_of[query_id] for query_id in query_ids]
+        return [folds.number_of[query_id] for query_id in query_ids]
     drawn = np.random.default_rng(seed).permutation(max(groups) + 1) % FOLDS
     return [int(drawn[number]) for number in groups]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from denizen.data.artifacts import Corpus, Documents, Queries, Run
 from denizen.data.tables import SCHEMAS, write_table
 from denizen.engine.step import Context, step
-from denizen.measuring.students import Searching, visible
+from denizen.measuring.students import Searching, shown_to
 from denizen.retrievers.bm25 import BM25
 
 
@@ -27,9 +27,7 @@ def keywords(
     """What BM25 finds for train and dev; a query is shown what it is shown of a student's finds."""
     rows, bm25 = queries.of("train", "dev"), BM25.fitting(corpus.table)
     parts = [SCHEMAS["run"].empty_table()]
-    for seen, group in visible(corpus.table, rows, documents.table if documents else None):
-        shown = corpus.table if seen is None else corpus.table.take(pa.array(seen))
-        asked = {row["query_id"]: row["text"] for row in group}
+    for shown, asked in shown_to(corpus.table, rows, documents.table if documents else None):
         parts.append(bm25.search(bm25.index(shown, ctx.progress), asked, params.depth, ctx.progress))
     write_table(out / "run.parquet", pa.concat_tables(parts))
     return {"queries": len(rows)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ _Values = np.ndarray[Any, np.dtype[np.float64]]
 
 # Names as people write them, and the measure of ir_measures behind each. DCG@5 is ours: ir_measures has none.
 _IR_MEASURES = {"MRR@5": RR @ 5, "Recall@5": R @ 5, "nDCG@10": nDCG @ 10, "Recall@100": R @ 100}
+# MRR@5 sees five ranks and nDCG@10 ten; what is compared may bring up what stands a little below
+NARROWED = 20
 MEASURES = ("MRR@5", "Recall@5", "DCG@5", "nDCG@10", "Recall@100")
 
 
@@ -72,6 +74,19 @@ def of_graded(run: pa.Table, graded: Collection[tuple[str, str]] | None) -> pa.T
 def graded_by(judgments: pa.Table | None) -> frozenset[tuple[str, str]] | None:
     """Query and passage of all that a `judgments` table holds a judgment of; None without one."""
     return None if judgments is None else frozenset(each(judgments, "query_id", "doc_id"))
+
+
+def firsts(runs: Iterable[pa.Table], qrels: pa.Table, query_ids: Collection[str]) -> set[str]:
+    """What can change a rank near the top: what is relevant to some queries, and what runs rank first for them.
+
+    The rest of a corpus need not be embedded with a model that only has to be compared.
+    """
+    known = relevant(qrels)
+    found = {doc_id for query_id in query_ids for doc_id in known.get(query_id, ())}
+    for run in runs:
+        for ranking in rankings(only(run, "query_id", query_ids)).values():
+            found.update(doc_id for doc_id, _ in ranking[:NARROWED])
+    return found
 
 
 def dcg(ranked: Sequence[str], judged: Mapping[str, int], depth: int) -> float:

@@ -14,10 +14,11 @@ from denizen.data import passages
 from denizen.data.formats.beir import is_beir_folder, read_beir
 from denizen.data.formats.source import Source
 from denizen.data.prepare import content_digest, source_digest
-from denizen.data.tables import each, only, rankings, relevant, run_ranks, texts_by_id
+from denizen.data.tables import each, only, relevant, run_ranks, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.engine.files import json_digest
 from denizen.engine.progress import Silent
+from denizen.measuring.retrieval import firsts
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.loading import Kind
 
@@ -34,8 +35,6 @@ _PASSAGES = 5_000
 _DRAWN = 20_000
 # nobody looks further down than that for what is hard
 _HARD = 50
-# nDCG@10 sees ten ranks; a merge may bring up what stands a little below
-_NARROWED = 20
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,7 @@ class RetrievalSet:
 
     def narrowed(self, runs: Sequence[pa.Table]) -> RetrievalSet:
         """The same queries on a smaller corpus: what is relevant, and what the runs rank first."""
-        ranked = (ranking[:_NARROWED] for run in runs for ranking in rankings(run).values())
-        return self._within(self._relevant() | {doc_id for first in ranked for doc_id, _ in first})
+        return self._within(firsts(runs, self.qrels, self.queries))
 
     def limited(self, seed: int) -> RetrievalSet:
         """The same queries on at most 5,000 passages: what is relevant, and what BM25 ranks first for them."""

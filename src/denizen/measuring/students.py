@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from denizen.engine.settings import Params, setting
 from denizen.engine.step import Context, step
 from denizen.measuring import retrieval
 from denizen.measuring.dependence import Groups, groups
+from denizen.measuring.retrieval import firsts
 from denizen.measuring.significance import Difference, Values, paired_difference
 from denizen.retrievers.index import Index
 from denizen.retrievers.model_ref import NOT_THE_MODEL
@@ -29,8 +30,6 @@ from denizen.retrievers.retriever import Retriever
 
 # from so many dev queries on dev decides by itself: the standard error of a difference is then about a point
 ENOUGH = 500
-# MRR@5 sees five ranks; a merge, or a student of less, may bring up what stands a little below
-NARROWED = 20
 # of the interval that must lie above zero before a choice leaves its default
 LEVEL = 0.9
 
@@ -125,6 +124,15 @@ def visible(
     return [(seen(*key), group) for key, group in sorted(groups.items())]
 
 
+def shown_to(
+    corpus: pa.Table, queries: Sequence[dict[str, Any]], documents: pa.Table | None
+) -> Iterator[tuple[pa.Table, dict[str, str]]]:
+    """The passages that queries may be shown, and those queries by id, as of `visible`."""
+    for seen, group in visible(corpus, queries, documents):
+        shown = corpus if seen is None else corpus.take(pa.array(seen))
+        yield shown, {row["query_id"]: row["text"] for row in group}
+
+
 class Choice(Artifact):
     """A model that was chosen, with what has embedded the corpus with it, and what decides found by its like."""
 
@@ -175,13 +183,14 @@ def choose(  # noqa: PLR0913
     Raises:
         InputError: When no query that decides has an answer.
     """
-    graded = retrieval.graded_by(judgments.table if judgments else None)
-    deciding = Deciding(qrels.table, corpus.table, graded, answered(queries, qrels, crossfit=held_out is not None))
+    deciding = Deciding.of(queries, qrels, corpus, judgments, crossfit=held_out is not None)
     on_dev = with_answer(queries.texts("dev"), qrels)
     dev = [retrieval.means(deciding.measured(run.table, on_dev)) for run in runs] if on_dev else []
-    values = [deciding.values(run.table) for run in held_out or runs]
-    if held_out is not None:
-        values = [values[0], *(deciding.sure(run.table, values[0]) for run in held_out[1:])]
+    if held_out is None:
+        values = [deciding.values(run.table) for run in runs]
+    else:
+        base = deciding.values(held_out[0].table)
+        values = [base, *(deciding.sure(run.table, base) for run in held_out[1:])]
     must_prove = params.cross_fitting and (held_out is not None or len(deciding.query_ids) < ENOUGH)
     best, gains = (proven if must_prove else _highest)(values, deciding.groups)
     means = [float(found.mean()) for found in values]
@@ -214,6 +223,18 @@ class Deciding:
     corpus: pa.Table
     graded: frozenset[tuple[str, str]] | None
     query_ids: list[str]
+
+    @classmethod
+    def of(
+        cls, queries: Queries, qrels: Qrels, corpus: Corpus, judgments: Judgments | None, *, crossfit: bool
+    ) -> Deciding:
+        """Those that have an answer among the artifacts of a run: of dev, with cross-fitting of train, too.
+
+        Raises:
+            InputError: When there are none.
+        """
+        graded = retrieval.graded_by(judgments.table if judgments else None)
+        return cls(qrels.table, corpus.table, graded, answered(queries, qrels, crossfit=crossfit))
 
     @cached_property
     def _grouped(self) -> Groups:
@@ -296,9 +317,7 @@ def with_answer(query_ids: Iterable[str], qrels: Qrels) -> list[str]:
 
 @dataclass(frozen=True)
 class Pool:
-    """What can change a rank near the top: what is relevant to a query, and what some runs rank first for it.
-
-    The rest of the corpus need not be embedded with a model that only has to be compared.
+    """What models are compared on that need not embed the whole corpus: the `firsts` of some runs.
 
     Attributes:
         corpus: The passages.
@@ -317,20 +336,10 @@ class Pool:
     def search(self, retriever: Retriever, rows: Sequence[dict[str, Any]], progress: Progress) -> pa.Table:
         """What a retriever finds for some queries, each in what it may be shown of their pool."""
         found = [SCHEMAS["run"].empty_table()]
-        for seen, group in visible(self.corpus, rows, self.documents):
-            asked = {row["query_id"]: row["text"] for row in group}
-            shown = self.corpus if seen is None else self.corpus.take(pa.array(seen))
-            inside = only(shown, "doc_id", self._firsts(asked))
+        for shown, asked in shown_to(self.corpus, rows, self.documents):
+            inside = only(shown, "doc_id", firsts(self.runs, self.qrels, asked))
             found.append(retriever.search(retriever.index(inside, progress), asked, self.depth, progress))
         return pa.concat_tables(found)
-
-    def _firsts(self, query_ids: Collection[str]) -> set[str]:
-        known = relevant(self.qrels)
-        found = {doc_id for query_id in query_ids for doc_id in known.get(query_id, ())}
-        for run in self.runs:
-            for ranking in rankings(only(run, "query_id", query_ids)).values():
-                found.update(doc_id for doc_id, _ in ranking[:NARROWED])
-        return found
 
 
 def put_model(model: Model, out: Path) -> None:

@@ -22,11 +22,11 @@ from denizen.engine.artifact import Value
 from denizen.engine.files import json_digest, read_json, write_json
 from denizen.engine.settings import Seeded, setting
 from denizen.engine.step import Context, step
-from denizen.measuring import forgetting, retrieval
+from denizen.measuring import forgetting
 from denizen.measuring.crossfit import in_folds
 from denizen.measuring.forgetting import Change
 from denizen.measuring.probes import Probe, Probes, RetrievalProbe
-from denizen.measuring.students import Choice, Deciding, Pool, answered, proven, put_model
+from denizen.measuring.students import Choice, Deciding, Pool, proven, put_model
 from denizen.merging.methods import merge
 from denizen.merging.search import Candidate, Point, recommended, search
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
@@ -83,8 +83,7 @@ def gate(  # noqa: PLR0913
     which the students of each fold are merged alike. The model goes to `model`, what was measured to points.json; the
     scratch folder holds what a stopped search has measured.
     """
-    graded = retrieval.graded_by(judgments.table if judgments else None)
-    deciding = Deciding(qrels.table, corpus.table, graded, answered(queries, qrels, crossfit=held_out is not None))
+    deciding = Deciding.of(queries, qrels, corpus, judgments, crossfit=held_out is not None)
     looked = [run.table for run in runs]
     pool = Pool(corpus.table, documents.table if documents else None, qrels.table, looked, FUSED_DEPTH)
     parts = [*in_folds(queries, folds)] if folds else [(0, queries.of("dev"))]
