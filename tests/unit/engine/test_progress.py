@@ -373,7 +373,10 @@ print("done")
 
 @pytest.mark.parametrize("ending, status", [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)])
 def test_a_run_that_is_stopped_ends_at_once_and_its_log_with_whole_lines(tmp_path, ending, status):
+    # as from a terminal: a shell without job control lets what it puts into the background ignore SIGINT
     code = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with terminal.working("gate"):
         time.sleep(60)
