@@ -60,6 +60,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "dropped_texts": _schema("doc_id text source reason"),
     # which part of the labelled queries a query is held out with, where all of them decide
     "folds": _schema("query_id fold:int"),
+    # the rows of a retriever that reads by windows: whose each is, and where in title and text, in characters
+    "windows": _schema("doc_id start:long end:long"),
     "metrics": _schema("measure query_id value:double"),
     "failures": _schema("stage key error raw"),
 }

@@ -23,7 +23,7 @@ from denizen.retrievers.hybrid import FUSED_DEPTH, Hybrid
 from denizen.retrievers.retriever import Retriever
 
 # tenths: between two of them the measure differs by less than its noise (Bruch et al., arXiv 2210.11934, fig. 3)
-_WEIGHTS = tuple(step / 10 for step in range(1, 10))
+WEIGHTS = tuple(step / 10 for step in range(1, 10))
 
 
 class Fused(Artifact):
@@ -77,7 +77,7 @@ def fuse(  # noqa: PLR0913
     deciding = Deciding.of(queries, qrels, corpus, judgments, crossfit=folds is not None)
     ids = deciding.query_ids
     runs, groups = (keywords.table, model.found.table), deciding.groups
-    ways: list[dict[str, Any]] = [{"fusion": "convex", "weights": [round(1 - of, 1), of]} for of in _WEIGHTS]
+    ways: list[dict[str, Any]] = [{"fusion": "convex", "weights": [round(1 - of, 1), of]} for of in WEIGHTS]
     ways.append({"fusion": "rrf", "weights": [1.0, 1.0]})
     # what they score by; what they have found is there
     parts = (BM25(), model.index.retriever(model.model, ctx[Encoders]))

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from denizen.data.artifacts import Corpus, Documents, Judgments, Model, Part, Qrels, Queries, Run
-from denizen.data.tables import SCHEMAS, each, only, rankings, relevant, texts, write_table
+from denizen.data.tables import SCHEMAS, each, only, rankings, relevant, write_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
 from denizen.engine.files import link_tree, write_json
@@ -78,22 +78,12 @@ def look(  # noqa: PLR0913
     only those of their domain; else every query is shown everything.
     """
     from denizen.retrievers.bi_encoder import Encoders
-    from denizen.retrievers.search import search as exact_search
 
-    encoders = ctx[Encoders]
-    encoder = index.encoder(model, encoders)
-    rows, doc_ids = queries.of(*splits.content), corpus.table["doc_id"].to_pylist()
-    with ctx.progress.bar(len(corpus.table) + len(rows), "texts") as advance:
-        vectors = encoder.encode(texts(corpus.table), "document", advance)
-        asked = encoder.encode([row["text"] for row in rows], "query", advance)
-    places = {row["query_id"]: at for at, row in enumerate(rows)}
-    parts, memory = [], encoders.memory_mb
-    with ctx.progress.bar(len(rows), "queries") as advance:
-        for seen, group in visible(corpus.table, rows, documents.table if documents else None):
-            ids = [row["query_id"] for row in group]
-            own = asked.take([places[query_id] for query_id in ids])[:]
-            names, shown = (doc_ids, vectors) if seen is None else ([doc_ids[at] for at in seen], vectors.take(seen))
-            parts.append(exact_search(ids, own, names, shown, params.depth, memory_mb=memory, progress=advance))
+    retriever: Retriever = index.retriever(model, ctx[Encoders])
+    rows = queries.of(*splits.content)
+    parts = [SCHEMAS["run"].empty_table()]
+    for shown, asked in shown_to(corpus.table, rows, documents.table if documents else None):
+        parts.append(retriever.search(retriever.index(shown, ctx.progress), asked, params.depth, ctx.progress))
     run = pa.concat_tables(parts)
     write_table(out / "run.parquet", run)
     if qrels is None:

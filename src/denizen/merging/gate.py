@@ -33,6 +33,7 @@ from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.index import Index
 from denizen.retrievers.retriever import Retriever
+from denizen.retrievers.windows import reader
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class _Search:
         """All that was measured, the base first, with the one that is taken marked; a merge lies in `taken`."""
         params, best, rounds = self.params, self.choice.best, len(self.students) - 1
         start = self._point("base", {probe.name: Change(probe.role, 0.0) for probe in self._probes}, self.tested[0])
-        changes, items = self._changes(self.indexes[best].retriever(self.students[best], self.ctx[Encoders]))
+        changes, items = self._changes(self.indexes[best].model(self.students[best], self.ctx[Encoders]))
         student = self._point(f"round {best}", changes, self.tested[best], items)
         self._note(student)
         must_prove = bool(self.choice.facts["decided"]["must_prove"])
@@ -182,7 +183,7 @@ class _Search:
 
     @property
     def _base(self) -> BiEncoder:
-        return self.indexes[0].retriever(self.students[0], self.ctx[Encoders])
+        return self.indexes[0].model(self.students[0], self.ctx[Encoders])
 
     def _changes(self, model: Retriever) -> tuple[dict[str, Change], int]:
         """What a model loses on each probe, and on how many items that was measured."""
@@ -234,7 +235,8 @@ class _Search:
                 part = folder / f"fold-{number}"
                 self._merge(candidate, self.students[0], domain.students[number], part)
                 model = BiEncoder(part, whole.encoding, Encoders(folder / "folds"))
-            found.append(domain.pool.search(model, rows, self.ctx.progress))
+            read = reader(model, self.indexes[candidate.rounds[0]].reading)
+            found.append(domain.pool.search(read, rows, self.ctx.progress))
             for used in ("folds", f"fold-{number}"):
                 shutil.rmtree(folder / used, ignore_errors=True)
         return pa.concat_tables(found)

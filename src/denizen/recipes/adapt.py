@@ -9,16 +9,17 @@ from __future__ import annotations
 from denizen.engine.pipeline import Pipeline
 from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.config import AdaptConfig
-from denizen.recipes.learn import learn
+from denizen.recipes.learn import decide_reading, learn
 from denizen.recipes.prove import prove
 
 
 def adapt(run: Pipeline, config: AdaptConfig, brought: Brought) -> list[Adapted]:
     """All steps, for each seed; the corpus is theirs together."""
     texts = config.supervision.prepare(run, brought.source, brought.base)
-    found = [prove(run, config, brought, texts, learn(run, config, brought, texts))]
+    reading = decide_reading(run, config, brought, texts)
+    found = [prove(run, config, brought, texts, learn(run, config, brought, texts, reading))]
     for seed in range(config.seed + 1, config.seed + config.seeds):
         again = config.changed(seed=seed, baselines=False)
         with run.scope("seed", seed):
-            found.append(prove(run, again, brought, texts, learn(run, again, brought, texts)))
+            found.append(prove(run, again, brought, texts, learn(run, again, brought, texts, reading)))
     return found

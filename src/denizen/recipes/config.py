@@ -17,6 +17,7 @@ import yaml
 from denizen.engine.errors import InputError, reason
 from denizen.engine.settings import Params, Setting, check_names, setting, settings_of
 from denizen.measuring.crossfit import Folding
+from denizen.measuring.reading import ReadingChoice
 from denizen.measuring.students import CrossFitting, Searching
 from denizen.merging.gate import Gating
 from denizen.retrievers.encoding import Encoding
@@ -104,7 +105,20 @@ SUPERVISIONS: dict[str, type[Labels] | type[TaughtByLLM] | type[TaughtByCrossEnc
     "llm": TaughtByLLM,
     "cross-encoder": TaughtByCrossEncoder,
 }
-_COMMON = (Start, Loop, Training, Guide, TeacherChoice, Searching, Gating, CrossFitting, Proof, Encoding, Machine)
+_COMMON = (
+    Start,
+    Loop,
+    Training,
+    Guide,
+    TeacherChoice,
+    Searching,
+    ReadingChoice,
+    Gating,
+    CrossFitting,
+    Proof,
+    Encoding,
+    Machine,
+)
 SETTINGS: dict[str, Setting] = settings_of(*_COMMON, *SUPERVISIONS.values())
 # may differ when a run is continued: they change where and how it works, not what comes out
 WITHOUT_EFFECT = tuple(name for name, each in SETTINGS.items() if not each.owner.effect)
@@ -123,6 +137,7 @@ class AdaptConfig:
     Attributes:
         training: Of the step that trains.
         searching: Of those that search.
+        reading: Of how passages are read.
         encoding: Of what embeds.
         gating: Of the forgetting gate.
         folding: Of what is held out in cross-fitting.
@@ -145,6 +160,7 @@ class AdaptConfig:
         values = {**usual, **given, "source": source, "preset": preset}
         self.training = Training.of(values)
         self.searching = Searching.of(values)
+        self.reading = ReadingChoice.of(values)
         self.encoding = Encoding.of(values)
         self.gating = Gating.of(values)
         self.folding = Folding.of(values)

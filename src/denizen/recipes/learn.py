@@ -7,22 +7,37 @@ from dataclasses import replace
 from denizen.data.artifacts import Examples, Model
 from denizen.engine.artifact import Value
 from denizen.engine.pipeline import Pipeline
+from denizen.measuring.keywords import keywords
+from denizen.measuring.reading import read
 from denizen.measuring.students import look
 from denizen.recipes.adapted import Brought
 from denizen.recipes.config import AdaptConfig
-from denizen.retrievers.index import Index, embed
+from denizen.retrievers.index import Index, Read, embed
 from denizen.supervision.supervision import Round, Seen, Texts
 from denizen.training.train import train
 
 
-def learn(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts) -> list[Seen]:
+def decide_reading(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts) -> Read:
+    """Step reading, after what the base finds by whole passages, and BM25, where that has to be asked."""
+    about = {"corpus": texts.corpus, "queries": texts.queries}
+    with run.scope("reading"):
+        index = run(embed, config.encoding, model=brought.base, **about)
+        asked = {**about, "documents": texts.documents}
+        found = run(look, config.searching, model=brought.base, index=index, splits=Value(["train", "dev"]), **asked)
+        shared = {"found": found, "keywords": run(keywords, config.searching, **asked), "qrels": texts.pairs}
+        return run(read, config.reading, model=brought.base, index=index, **shared, **asked)
+
+
+def learn(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, reading: Read) -> list[Seen]:
     """Steps of all rounds; whoever supervises says what is searched for, what is known, and what is trained on."""
     rounds: list[Seen] = []
     model, supervision = brought.base, config.supervision
     for number in range(config.rounds + 1):
         left = config.rounds - number
         with run.scope("round", number):
-            index = run(embed, config.encoding, model=model, corpus=texts.corpus, queries=texts.queries)
+            index = run(
+                embed, config.encoding, model=model, corpus=texts.corpus, queries=texts.queries, reading=reading
+            )
             found = run(
                 look,
                 config.searching,

@@ -158,13 +158,7 @@ class BiEncoder:
 
     def save_index(self, index: _Embedded, folder: Path) -> None:
         """Writes the embeddings as one array of 32-bit floats."""
-        import numpy as np
-
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = np.lib.format.open_memmap(folder / _VECTORS, "w+", np.dtype(np.float32), index.vectors.shape)
-        for begin in range(0, len(index.doc_ids), _ROWS):
-            kept[begin : begin + _ROWS] = index.vectors[begin : begin + _ROWS]
-        kept.flush()
+        save_vectors(folder, index.vectors)
 
     def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> _Embedded:
         """What was kept, read where it is needed; queries are embedded in this machine's own arithmetic.
@@ -172,24 +166,46 @@ class BiEncoder:
         Raises:
             InputError: When the file is damaged.
         """
-        import numpy as np
-
-        path, doc_ids = folder / _VECTORS, corpus["doc_id"].to_pylist()
-        if not path.exists():
+        doc_ids = corpus["doc_id"].to_pylist()
+        if not (folder / _VECTORS).exists():
             return self.index(corpus, progress)
-        try:
-            # an array of no rows cannot be mapped
-            vectors = np.load(path, mmap_mode="r" if doc_ids else None, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path} is damaged ({reason(error)}); delete it, and it is made anew") from error
-        if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != len(doc_ids):
-            raise InputError(
-                f"{path} holds {vectors.dtype} of the shape {vectors.shape}, and there are {len(doc_ids)} passages; "
-                "delete it, and it is made anew"
-            )
-        return _Embedded(self.encoder, doc_ids, vectors)
+        return _Embedded(self.encoder, doc_ids, load_vectors(folder, len(doc_ids)))
 
     def save(self, folder: Path) -> None:
         """Copies the model."""
         ours = shutil.ignore_patterns(*NOT_THE_MODEL - {"README.md"})
         shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=ours)
+
+
+def save_vectors(folder: Path, vectors: Rows) -> None:
+    """Writes vectors as one array of 32-bit floats, `embeddings.npy` in a folder."""
+    import numpy as np
+
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = np.lib.format.open_memmap(folder / _VECTORS, "w+", np.dtype(np.float32), vectors.shape)
+    for begin in range(0, vectors.shape[0], _ROWS):
+        kept[begin : begin + _ROWS] = vectors[begin : begin + _ROWS]
+    kept.flush()
+
+
+def load_vectors(folder: Path, rows: int) -> Rows:
+    """The vectors that `save_vectors` has written, read where they are needed.
+
+    Raises:
+        InputError: When the file is missing or damaged, or holds another number of them.
+    """
+    import numpy as np
+
+    path = folder / _VECTORS
+    try:
+        # an array of no rows cannot be mapped
+        vectors = np.load(path, mmap_mode="r" if rows else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} is damaged ({reason(error)}); delete it, and it is made anew") from error
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != rows:
+        raise InputError(
+            f"{path} holds {vectors.dtype} of the shape {vectors.shape}, and there are {rows} passages; "
+            "delete it, and it is made anew"
+        )
+    found: Rows = vectors
+    return found

@@ -151,6 +151,11 @@ class Encoder:
         return self._binding or _are_few(texts, *self._wanted)
 
     @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self._loaded_model().tokenizer
+
+    @property
     def backend(self) -> str | None:
         """The name of the chosen backend, as torch-bf16; None before the first texts."""
         return str(self._chosen["backend"]) if self._chosen else None

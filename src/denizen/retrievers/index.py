@@ -17,8 +17,20 @@ from denizen.retrievers.encoding import Encoding
 if TYPE_CHECKING:
     from denizen.retrievers.bi_encoder import BiEncoder, Encoders
     from denizen.retrievers.encoder import Encoder
+    from denizen.retrievers.windows import Reading, Windowed
 
 _RECORD = "encoder.json"
+
+
+class Read(Artifact):
+    """How passages are to be read."""
+
+    @property
+    def reading(self) -> Reading:
+        """That; in a plan: whole."""
+        from denizen.retrievers.windows import Reading
+
+        return Reading(**self.facts.get("reading", {}))
 
 
 @dataclass(frozen=True)
@@ -31,35 +43,68 @@ class Index(Artifact):
         found = read_json(self.path / _RECORD if self.path.is_dir() else self.path)
         return Encoding(precision=found["precision"]).pinned(found["backend"])
 
-    def retriever(self, model: Model, encoders: Encoders) -> BiEncoder:
+    @cached_property
+    def reading(self) -> Reading:
+        """How it reads passages."""
+        from denizen.retrievers.windows import Reading
+
+        found = read_json(self.path / _RECORD if self.path.is_dir() else self.path)
+        return Reading(**found.get("reading", {}))
+
+    def retriever(self, model: Model, encoders: Encoders) -> BiEncoder | Windowed:
         """A model that goes on with it."""
+        from denizen.retrievers.windows import reader
+
+        return reader(self.model(model, encoders), self.reading)
+
+    def model(self, model: Model, encoders: Encoders) -> BiEncoder:
+        """The same, reading passages whole."""
         from denizen.retrievers.bi_encoder import BiEncoder
 
         return BiEncoder(model.path, self.encoding, encoders, model.digest)
 
     def encoder(self, model: Model, encoders: Encoders) -> Encoder:
         """What embeds texts with it."""
-        return self.retriever(model, encoders).encoder
+        return self.model(model, encoders).encoder
 
 
-def _planned_index(params: Encoding, *, corpus: Corpus, **inputs: Any) -> dict[str, Any]:
-    return {"encoded_texts": corpus.facts.get("passages", 0)}
+def _planned_index(params: Encoding, *, corpus: Corpus, reading: Read | None = None, **inputs: Any) -> dict[str, Any]:
+    # windows that overlap by half are twice the tokens, and whole passages are embedded, too
+    return {"encoded_texts": corpus.facts.get("passages", 0) * (1 if reading is None or reading.reading.whole else 3)}
 
 
-@step(version=3, makes=Index, name="embeddings", plan=_planned_index, local=True)
+@step(version=4, makes=Index, name="embeddings", plan=_planned_index, local=True)
 def embed(
-    out: Path, params: Encoding, ctx: Context, *, model: Model, corpus: Corpus, queries: Queries
+    out: Path,
+    params: Encoding,
+    ctx: Context,
+    *,
+    model: Model,
+    corpus: Corpus,
+    queries: Queries,
+    reading: Read | None = None,
 ) -> dict[str, Any]:
-    """Embeds a corpus and its train and dev queries into the store, by the best backend that passes the parity gate."""
-    from denizen.retrievers.bi_encoder import Encoders
+    """Embeds a corpus and its train and dev queries into the store, by the best backend that passes the parity gate.
 
-    passages, asked = texts(corpus.table), list(queries.texts("train", "dev").values())
-    encoder = ctx[Encoders].of(model.path, params, model.digest, passages)
-    with ctx.progress.bar(len(passages) + len(asked), "texts") as advance:
-        # the corpus first: the backend is chosen on the first texts
-        encoder.encode(passages, "document", advance)
+    Args:
+        out: Where is recorded what embedded them.
+        params: What may.
+        ctx: The encoders.
+        model: A bi-encoder.
+        corpus: The passages.
+        queries: The queries.
+        reading: How passages are read; None: whole.
+    """
+    from denizen.retrievers.bi_encoder import BiEncoder, Encoders
+    from denizen.retrievers.windows import WHOLE, reader
+
+    how = reading.reading if reading else WHOLE
+    encoders, asked = ctx[Encoders], list(queries.texts("train", "dev").values())
+    # the corpus first: the backend is chosen on the first texts
+    encoder = encoders.of(model.path, params, model.digest, texts(corpus.table))
+    reader(BiEncoder(model.path, params, encoders, model.digest), how).index(corpus.table, ctx.progress)
+    with ctx.progress.bar(len(asked), "texts") as advance:
         encoder.encode(asked, "query", advance)
-    for note in (*encoder.notes, f"by {encoder.backend}"):
-        ctx.progress.note(note)
-    write_json(out / _RECORD, {"model": encoder.digest, "backend": encoder.backend, "precision": params.precision})
+    record = {"model": encoder.digest, "backend": encoder.backend, "precision": params.precision}
+    write_json(out / _RECORD, record | ({} if how.whole else {"reading": how.as_dict()}))
     return {"gate": encoder.gate, "backend": encoder.backend}

@@ -15,12 +15,16 @@ from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.loading import locate
 from denizen.retrievers.retriever import MANIFEST, Retriever
+from denizen.retrievers.windows import Reading, Windowed
 
 Loader = Callable[[Path, Mapping[str, Any], tuple[Retriever, ...]], Retriever]
 
 # kind to what makes a retriever from its folder, the contents of retriever.json and its parts; add your own
 KINDS: dict[str, Loader] = {
     "bi-encoder": lambda folder, saved, parts: _only(parts, folder),
+    "windows": lambda folder, saved, parts: Windowed(
+        (_bi_encoder(parts, folder),), Reading(saved.get("window", 0), saved.get("stride", 0))
+    ),
     # without a language: saved when all were English
     "bm25": lambda folder, saved, parts: BM25(saved.get("language", "en")),
     # without fusion and weights: saved when there was but the one
@@ -69,6 +73,13 @@ def _only(parts: Sequence[Retriever], folder: Path) -> Retriever:
     if len(parts) != 1:
         raise InputError(f"{folder / MANIFEST} names {len(parts)} parts of a bi-encoder, which is one; save it anew")
     return parts[0]
+
+
+def _bi_encoder(parts: Sequence[Retriever], folder: Path) -> BiEncoder:
+    part = _only(parts, folder)
+    if not isinstance(part, BiEncoder):
+        raise InputError(f"{folder / MANIFEST} has windows of a {part.kind}; only bi-encoders read by windows")
+    return part
 
 
 def find(name: str) -> Path:

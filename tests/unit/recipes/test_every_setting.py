@@ -163,6 +163,7 @@ def other_value(name: str, value: Any) -> Any:
         "test_share": 0.25,
         # it shows in nothing but what is trained on, and must leave the gist loss its 0 or 1
         "negatives": 0 if value else 1,
+        "windows": "whole",
     }
     if name in chosen:
         return chosen[name]

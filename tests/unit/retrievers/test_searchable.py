@@ -22,6 +22,7 @@ from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.saved import load
 from denizen.retrievers.searchable import FoundPassage, SearchableCorpus, load_searchable, write_searchable
+from denizen.retrievers.windows import Reading, Windowed
 
 CORPUS = table(
     "corpus",
@@ -42,6 +43,8 @@ def retriever(name: str, tiny_encoder: Path, tmp_path: Path) -> Retriever:
         "bm25": BM25(),
         "model": model,
         "hybrid": Hybrid((BM25(), model), fusion="convex", weights=(1, 3)),
+        "windows": Windowed((model,), Reading(2, 1)),
+        "hybrid of windows": Hybrid((BM25(), Windowed((model,), Reading(2, 1))), fusion="convex", weights=(1, 3)),
         "nested": Hybrid((model, Hybrid((BM25(), model)), BM25("de"))),
     }
     return found[name]
@@ -56,7 +59,7 @@ def searched(one: Retriever, corpus: pa.Table, query: str) -> list[tuple[str, fl
     return list(zip(run["doc_id"].to_pylist(), run["score"].to_pylist(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["bm25", "model", "hybrid", "nested"])
+@pytest.mark.parametrize("name", ["bm25", "model", "hybrid", "windows", "hybrid of windows", "nested"])
 def test_it_comes_back_and_finds_the_same_without_indexing(
     name: str, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +68,7 @@ def test_it_comes_back_and_finds_the_same_without_indexing(
     wanted = searched(one, CORPUS, "lupus pain")
     monkeypatch.setattr(BM25, "index", never)
     monkeypatch.setattr(BiEncoder, "index", never)
+    monkeypatch.setattr(Windowed, "index", never)
     found = SearchableCorpus.load(tmp_path / "run")
     assert found.retriever == one and load(tmp_path / "run/retriever", Encoding(), Encoders(tmp_path)) == one
     passages = found.search("lupus pain")

@@ -1,0 +1,191 @@
+"""The step that decides how passages are read: whole, or by windows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from denizen.data.artifacts import Corpus, Documents, Model, Qrels, Queries, Run
+from denizen.data.tables import only
+from denizen.engine.errors import InputError
+from denizen.engine.files import write_json
+from denizen.engine.settings import Seeded, setting
+from denizen.engine.step import Context, step
+from denizen.measuring.dependence import groups
+from denizen.measuring.fusion import WEIGHTS, unseen
+from denizen.measuring.retrieval import firsts, measure, per_query
+from denizen.measuring.significance import Values
+from denizen.measuring.students import LEVEL, Pool, proven, with_answer
+from denizen.retrievers.bi_encoder import Encoders
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.hybrid import FUSED_DEPTH, Hybrid
+from denizen.retrievers.index import Index, Read
+from denizen.retrievers.windows import WHOLE, Reading, reader, windows_of
+
+# on dev of TAT-QA, PolicyQA and ObliQA 32 by 16 was the best of seven and 64 by 32 close behind at half the rows;
+# above 96 nothing was left of the gain (docs/LOG.md)
+_TRIED = (Reading(64, 32), Reading(32, 16))
+# what embeds a few thousand passages thrice must take minutes; on so many queries a gain of .03 shows
+_QUERIES = 300
+_PARTS = 5
+_WINDOWS = re.compile(r"(\d{1,6})/(\d{1,6})")
+
+
+@dataclass(frozen=True)
+class ReadingChoice(Seeded):
+    """How passages are read."""
+
+    panel = "Reading"
+
+    windows: str = setting(
+        "auto",
+        "whole: a passage is one vector. 64/32: windows of 64 tokens by 32, the best counts. auto: what the queries of "
+        "train and dev say.",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks the value.
+
+        Raises:
+            InputError: When it is none of these.
+        """
+        super().__post_init__()
+        self.given()
+
+    def given(self) -> Reading | None:
+        """The reading that was asked for; None: it is to be chosen.
+
+        Raises:
+            InputError: When there is no such reading.
+        """
+        if self.windows in ("auto", "whole"):
+            return WHOLE if self.windows == "whole" else None
+        found = _WINDOWS.fullmatch(self.windows)
+        if not found:
+            raise InputError(f"windows is {self.windows!r}; it must be auto, whole, or TOKENS/STRIDE such as 64/32")
+        return Reading(int(found[1]), int(found[2]))
+
+
+def _planned(params: ReadingChoice, *, corpus: Corpus, **inputs: Any) -> dict[str, Any]:
+    if params.given() is not None:
+        return {}
+    # as many tokens again for each that is tried, and windows that overlap by half are twice the tokens
+    return {"encoded_texts": min(2 * 10 * _QUERIES, corpus.facts.get("passages", 0)) * 2 * len(_TRIED)}
+
+
+@step(version=1, makes=Read, name="reading", plan=_planned)
+def read(  # noqa: PLR0913
+    out: Path,
+    params: ReadingChoice,
+    ctx: Context,
+    *,
+    model: Model,
+    index: Index,
+    found: Run,
+    keywords: Run,
+    corpus: Corpus,
+    queries: Queries,
+    qrels: Qrels,
+    documents: Documents | None = None,
+) -> dict[str, Any]:
+    """Chooses between whole passages, which are the default, and windows, together with how they are fused with BM25.
+
+    The base is asked: it has seen none of the queries of train and dev, so that all of them decide. What is measured is
+    MRR@5 over what BM25 and whole-passage search rank first. For each of five parts of the queries reading and fusion
+    are chosen on the other four; windows are taken where their gain over whole passages, which are fused as is best for
+    them, is `proven`.
+
+    Args:
+        out: Where the choice goes.
+        params: What is asked for.
+        ctx: The encoders.
+        model: The base.
+        index: What has embedded the corpus with it, by whole passages.
+        found: What it has found.
+        keywords: What BM25 has found.
+        corpus: The passages.
+        queries: Those of train and dev count.
+        qrels: What is an answer.
+        documents: The sides of documents, where they have any.
+    """
+    facts: dict[str, Any]
+    if (given := params.given()) is not None:
+        facts = {"reading": given.as_dict(), "by": "setting"}
+        write_json(out / "reading.json", facts)
+        return facts
+    base = index.model(model, ctx[Encoders])
+    ids = with_answer(queries.texts("train", "dev"), qrels)
+    ids = [ids[at] for at in sorted(np.random.default_rng(params.seed).permutation(len(ids))[:_QUERIES].tolist())]
+    runs = [found.table, keywords.table]
+    pool = only(corpus.table, "doc_id", firsts(runs, qrels.table, ids))
+    tokenizer = base.encoder.tokenizer
+    # where windows are the passages themselves there is nothing to choose
+    rows = {reading: len(windows_of(pool, tokenizer, reading).texts) for reading in _TRIED}
+    tried = [reading for reading, count in rows.items() if count > len(pool)] if len(ids) >= _PARTS else []
+    asked = [row for row in queries.of("train", "dev") if row["query_id"] in set(ids)]
+    sides = documents.table if documents else None
+    ways: list[tuple[Reading, float]] = []
+    values: list[Values] = []
+    of = groups(ids, qrels.table, corpus.table).numbers(ids)
+    for reading in (WHOLE, *tried):
+        retriever = reader(base, reading)
+        searched = Pool(corpus.table, sides, qrels.table, runs, FUSED_DEPTH).search(retriever, asked, ctx.progress)
+        for weight, run in _fusions(searched, keywords.table, retriever, ids).items():
+            ways.append((reading, weight))
+            values.append(per_query(measure(run, qrels.table, ids))["MRR@5"])
+    facts = _chosen(ways, values, of, params.seed) if tried else {"reading": WHOLE.as_dict()}
+    share = {reading.name: count / max(1, len(pool)) for reading, count in rows.items()}
+    facts |= {"by": "queries", "queries": len(ids), "rows_a_passage": share}
+    write_json(out / "reading.json", facts)
+    ctx.progress.say(_told(facts))
+    return facts
+
+
+def _fusions(run: pa.Table, keywords: pa.Table, retriever: Any, ids: Sequence[str]) -> dict[float, pa.Table]:
+    """A retriever's run alone, and fused with BM25's at each weight."""
+    asked = dict.fromkeys(dict.fromkeys((*keywords["query_id"].to_pylist(), *run["query_id"].to_pylist())), "")
+    parts = (BM25(), retriever)
+    fused = {
+        weight: Hybrid(parts, fusion="convex", weights=(round(1 - weight, 1), weight)).combine(
+            (keywords, run), asked, FUSED_DEPTH
+        )
+        for weight in WEIGHTS
+    }
+    return {1.0: run, **fused}
+
+
+def _chosen(
+    ways: Sequence[tuple[Reading, float]], values: Sequence[Values], of: Sequence[int], seed: int
+) -> dict[str, Any]:
+    parts = np.random.default_rng(seed).permutation(max(of) + 1)[np.array(of)] % _PARTS
+    whole = [found for (reading, _), found in zip(ways, values, strict=True) if reading.whole]
+    before = unseen(whole, whole[0], parts.tolist())
+    after = unseen(values, before, parts.tolist())
+    taken, (gain,) = proven([before, after], of)
+    means = [float(found.mean()) for found in values]
+    best = max(range(len(ways)), key=means.__getitem__)
+    tried: dict[str, dict[str, float]] = {}
+    for (reading, weight), mean in zip(ways, means, strict=True):
+        known = tried.setdefault(reading.name, {"alone": mean, "fused": mean})
+        known["alone"] = mean if weight == 1 else known["alone"]
+        known["fused"] = max(mean, known["fused"])
+    reading = ways[best][0] if taken else WHOLE
+    return {"reading": reading.as_dict(), "gain": asdict(gain), "MRR@5": tried}
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    name = Reading(**facts["reading"]).name
+    if "gain" not in facts:
+        return "passages are read whole: hardly one is longer than a window"
+    gain, measured = facts["gain"], facts["MRR@5"]
+    shown = ", ".join(f"{of} {found['alone']:.3f} (with BM25 {found['fused']:.3f})" for of, found in measured.items())
+    return (
+        f"base's MRR@5 of {facts['queries']:,} queries: {shown}; gain of windows {gain['value']:+.3f} "
+        f"({LEVEL:.0%} interval {gain['low']:+.3f} to {gain['high']:+.3f}): read by {name}"
+    )
