@@ -19,8 +19,10 @@ from denizen.engine.errors import InputError, LeakError
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.recipes.evaluate import evaluate
 from denizen.reports.card import model_card
+from denizen.retrievers.searchable import SearchableCorpus as Retriever
+from denizen.retrievers.windows import Reading, Windowed
 
-from .conftest import SETTINGS, flags, write_beir
+from .conftest import SETTINGS, Heard, flags, write_beir
 
 MEASURES = ["MRR@5", "Recall@5", "DCG@5", "nDCG@10", "Recall@100"]
 Finished = tuple[Path, dict[str, Any]]
@@ -136,9 +138,9 @@ def test_every_table_of_the_run_has_its_schema(finished: Finished) -> None:
         name = path.stem.split("_")[-1].split(".")[-1]
         assert read_table(path, name).num_rows >= 0
         seen.add(name)
-    # the others belong to runs without labels, and to cross-fitting
+    # the others belong to runs without labels, to cross-fitting, and to reading by windows
     unlabelled = {"judgments", "documents", "dropped_queries", "files", "texts", "dropped_texts"}
-    unlabelled |= {"folds"}
+    unlabelled |= {"folds", "windows"}
     assert set(SCHEMAS) - seen == unlabelled
 
 
@@ -290,3 +292,24 @@ def test_evaluate_on_a_full_disk_says_so(tiny_encoder: Path, tmp_path: Path, sma
     (small_disk / "filler").write_bytes(bytes((1 << 20) - 16384))
     with pytest.raises(InputError, match="no space is left"):
         evaluate([str(tiny_encoder)], beir, out=small_disk / "results")
+
+
+def test_what_is_read_by_windows_is_trained_measured_shipped_and_searched_so(
+    pairs: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    heard = Heard()
+    config = AdaptConfig(str(pairs), model=str(tiny_encoder), windows="4/2", **{**SETTINGS, "rounds": 1})
+    report = adapt(config, tmp_path / "run", progress=heard)
+    assert report["reading"] == {"reading": {"window": 4, "stride": 2}, "by": "setting"}
+    assert report["shipped"]["reading"] == "windows of 4 tokens by 2"
+    # the base as people use it, and as it is read here
+    assert report["base"] != report["base-windows"] and set(report["base-hybrid"]) == set(MEASURES)
+    found = Retriever.load(tmp_path / "run")
+    rows = next((tmp_path / "run/retriever/corpus").rglob("windows.parquet"))
+    assert read_table(rows, "windows").num_rows > len(found.corpus)
+    model = found.retriever if found.retriever.kind == "windows" else found.retriever.parts[1]
+    assert isinstance(model, Windowed) and model.reading == Reading(4, 2)
+    assert len(found.search("gout", top_k=3)) == 3
+    # another reading is another run
+    with pytest.raises(InputError, match="windows"):
+        adapt(AdaptConfig(str(pairs), model=str(tiny_encoder), **{**SETTINGS, "rounds": 1}), tmp_path / "run")

@@ -93,9 +93,9 @@ def fuse(  # noqa: PLR0913
     means = {"alone": float(alone.mean()), "fused": float(values[best].mean())}
     tried = [{**way, "MRR@5": float(found.mean())} for way, found in zip(ways, values, strict=True)]
     facts = {**ways[best], "taken": bool(taken), "gain": asdict(gain), "MRR@5": means, "queries": len(ids)}
-    verdict = "the hybrid is shipped" if taken else "the model alone is shipped"
+    of, verdict = "model" if model.best else "base", "better" if taken else "not proven to be better"
     ctx.progress.say(
-        f"MRR@5 fused with BM25 {means['fused']:.3f}, alone {means['alone']:.3f} (gain {gain.value:+.3f}, "
+        f"MRR@5 of the {of} fused with BM25 {means['fused']:.3f}, alone {means['alone']:.3f} (gain {gain.value:+.3f}, "
         f"90 % interval {gain.low:+.3f} to {gain.high:+.3f}): {verdict}"
     )
     write_json(out / "fusion.json", {**facts, "tried": tried})

@@ -145,7 +145,7 @@ def write_evaluation(
 
     Returns:
         Means, differences of each system to the first, advantages of `adapted` (if there is one) over each and of each
-        over BM25, how many queries each run does not have, and how they were grouped.
+        over BM25 and over `base-hybrid`, how many queries each run does not have, and how they were grouped.
     """
     metrics = {}
     for name, run in runs.items():
@@ -169,7 +169,10 @@ def write_evaluation(
         "means": {name: means(values) for name, values in metrics.items()},
         "differences": {name: differences(name, first) for name in others},
         "advantages": {name: differences("adapted", name) for name in beaten},
-        "over_bm25": {name: differences(name, "bm25") for name in runs if name != "bm25"} if "bm25" in runs else {},
+        **{
+            key: {name: differences(name, other) for name in runs if name != other} if other in runs else {}
+            for key, other in (("over_bm25", "bm25"), ("over_base_hybrid", "base-hybrid"))
+        },
         "missing_queries": {name: len(missing_queries(run, query_ids)) for name, run in runs.items()},
         "queries": len(query_ids),
         "grouped": {"by": grouped.by, "groups": grouped.count},

@@ -188,7 +188,8 @@ def choose(  # noqa: PLR0913
     names = ["base", *(f"round {number}" for number in range(1, len(means)))]
     shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, means, strict=True))
     taken = "the base stays" if best == 0 else f"round {best} is taken"
-    ctx.progress.say(f"MRR@5 of {len(deciding.query_ids):,} queries ({how}): {shown}; {taken}")
+    if len(students) > 1:
+        ctx.progress.say(f"MRR@5 of {len(deciding.query_ids):,} queries ({how}): {shown}; {taken}")
     put_model(students[best], out)
     shutil.copyfile(indexes[best].path / "encoder.json", out / "encoder.json")
     write_table(out / "run.parquet", (held_out or runs)[best].table)

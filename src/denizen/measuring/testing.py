@@ -25,10 +25,11 @@ from denizen.retrievers.searching import search_each
 def retrievers_of(
     systems: Mapping[str, Model], base_index: Index, index: Index, encoders: Encoders
 ) -> dict[str, Retriever]:
-    """Models as retrievers; the first is the base, which goes on with its own index, and all others with the other."""
+    """Models as retrievers; the first is the base, which reads passages whole, and all others as the other index."""
     first = next(iter(systems))
     return {
-        name: (base_index if name == first else index).retriever(model, encoders) for name, model in systems.items()
+        name: base_index.model(model, encoders) if name == first else index.retriever(model, encoders)
+        for name, model in systems.items()
     }
 
 
@@ -37,7 +38,7 @@ def _planned(params: Params, *, systems: Mapping[str, Model], corpus: Corpus, **
     return {"encoded_texts": max(0, len(systems) - 2) * corpus.facts.get("passages", 0)}
 
 
-@step(version=5, makes=Evaluation, plan=_planned)
+@step(version=6, makes=Evaluation, plan=_planned)
 def test(  # noqa: PLR0913
     out: Path,
     params: Searching,
@@ -47,18 +48,27 @@ def test(  # noqa: PLR0913
     base_index: Index,
     index: Index,
     fused: Fused,
+    base_fused: Fused,
     corpus: Corpus,
     queries: Queries,
     qrels: Qrels,
 ) -> dict[str, Any]:
     """The only place where labelled test queries are read: models, "base" first and "adapted" last, BM25, and both.
 
-    The hybrid is fused as was best on the queries that decide, whether it is shipped or not.
+    The base is measured as people use it, by whole passages, and where windows were chosen by these, too. Hybrids of
+    base and adapted are fused as was best for each on the queries that decide, whether that is shipped or not; that of
+    plain fine-tuning as adapted's.
     """
     encoders = ctx[Encoders]
-    first, *others = retrievers_of(systems, base_index, index, encoders).items()
-    bm25 = BM25.fitting(corpus.table)
-    measured: dict[str, Retriever] = dict([first, ("bm25", bm25), *others])
+    models = retrievers_of(systems, base_index, index, encoders)
+    bm25, base = BM25.fitting(corpus.table), base_index.retriever(systems["base"], encoders)
+    measured: dict[str, Retriever] = {"base": models.pop("base"), "bm25": bm25}
+    if not base_index.reading.whole:
+        measured["base-windows"] = base
+    measured["base-hybrid"] = base_fused.hybrid(bm25, base)
+    measured |= models
+    if "plain" in measured:
+        measured["plain-hybrid"] = fused.hybrid(bm25, measured["plain"])
     measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
     asked = queries.texts("test")
     runs = search_each(measured, asked, corpus.table, params.depth, ctx.progress)
@@ -88,7 +98,9 @@ def measure_forgetting(
     sets: Mapping[str, Value],
 ) -> dict[str, Any]:
     """What systems, the base first, get on the items of probes that decided nothing; `sets` is what those come from."""
-    models = retrievers_of(systems, base_index, index, ctx[Encoders])
+    # what is asked is what the model has forgotten, and these passages are of other kinds than those that windows suit
+    first, encoders = next(iter(systems)), ctx[Encoders]
+    models = {name: (base_index if name == first else index).model(model, encoders) for name, model in systems.items()}
     found = {}
     for probe in ctx[Probes].test:
         found[probe.name] = probe.report(models, out / probe.name)

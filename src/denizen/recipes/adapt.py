@@ -17,9 +17,9 @@ def adapt(run: Pipeline, config: AdaptConfig, brought: Brought) -> list[Adapted]
     """All steps, for each seed; the corpus is theirs together."""
     texts = config.supervision.prepare(run, brought.source, brought.base)
     reading = decide_reading(run, config, brought, texts)
-    found = [prove(run, config, brought, texts, learn(run, config, brought, texts, reading))]
+    found = [prove(run, config, brought, texts, reading, learn(run, config, brought, texts, reading))]
     for seed in range(config.seed + 1, config.seed + config.seeds):
         again = config.changed(seed=seed, baselines=False)
         with run.scope("seed", seed):
-            found.append(prove(run, again, brought, texts, learn(run, again, brought, texts, reading)))
+            found.append(prove(run, again, brought, texts, reading, learn(run, again, brought, texts, reading)))
     return found

@@ -10,6 +10,7 @@ from denizen.data.prepare import Given
 from denizen.engine.artifact import Value
 from denizen.measuring.fusion import Fused
 from denizen.measuring.students import Choice
+from denizen.retrievers.index import Read
 from denizen.supervision.supervision import Seen, Texts
 
 
@@ -34,9 +35,10 @@ class Brought:
 
 @dataclass(frozen=True)
 class Adapted:
-    """What a run has come to: for one seed the rounds, what was chosen, fused and measured."""
+    """What a run has come to: how passages are read, for one seed the rounds, what was chosen, fused and measured."""
 
     texts: Texts
+    reading: Read
     rounds: list[Seen]
     choice: Choice
     final: Choice

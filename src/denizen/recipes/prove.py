@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from denizen.engine.artifact import Value
 from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Seeded
@@ -14,15 +16,18 @@ from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.baselines import baselines
 from denizen.recipes.config import AdaptConfig
 from denizen.recipes.decide import decide
+from denizen.retrievers.index import Read
 from denizen.supervision.supervision import Seen, Texts
 
 
-def prove(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, rounds: list[Seen]) -> Adapted:
+def prove(
+    run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, reading: Read, rounds: list[Seen]
+) -> Adapted:
     """Steps of `decide`, choice, gate, fusion, baselines, test and forgetting."""
     base, known = brought.base, rounds[-1].known
     asked = decide(run, config, brought, texts, rounds)
     about = {"corpus": texts.corpus, "queries": texts.queries, "qrels": known.qrels, "judgments": known.judgments}
-    seen = {
+    seen: dict[str, Any] = {
         "students": [each.model for each in rounds],
         "indexes": [each.index for each in rounds],
         "runs": [each.found for each in rounds],
@@ -42,13 +47,17 @@ def prove(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, ro
             sets=brought.sets,
             merging=Value(installed("mergekit")),
         )
-    fused = run(fuse, Seeded(config.seed), model=final, keywords=asked.keywords, folds=asked.folds, **about)
+    shared = {"keywords": asked.keywords, "folds": asked.folds, **about}
+    fused = run(fuse, Seeded(config.seed), model=final, **shared)
     ungated = {} if final.model.digest == choice.model.digest else {"ungated": choice.model}
     goes_on = {"base_index": rounds[0].index, "index": choice.index, "fused": fused}
     if texts.labels is None:
         two = {"base": base, "adapted": final.model}
         tested = config.supervision.test(run, texts, systems=two, **goes_on)
     else:
+        as_it_was = {name: found[:1] if found else None for name, found in seen.items()}
+        untaught = run(choose.named("base"), CrossFitting(config.cross_fitting), **as_it_was, **about)
+        base_fused = run(fuse.named("base-fusion"), Seeded(config.seed), model=untaught, **shared)
         besides = baselines(run, config, base, texts, choice) if config.baselines else {}
         tested = run(
             test,
@@ -57,6 +66,7 @@ def prove(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, ro
             corpus=texts.corpus,
             queries=texts.test_queries,
             qrels=texts.labels,
+            base_fused=base_fused,
             **goes_on,
         )
     lost = None
@@ -64,4 +74,4 @@ def prove(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, ro
         two = {"base": base, "adapted": final.model}
         goes_on = {"base_index": rounds[0].index, "index": choice.index}
         lost = run(measure_forgetting, config.searching, systems=two, sets=brought.sets, **goes_on)
-    return Adapted(texts, rounds, choice, final, fused, tested, lost)
+    return Adapted(texts, reading, rounds, choice, final, fused, tested, lost)

@@ -46,6 +46,7 @@ def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: fl
         **test["means"],
         "difference": test["differences"]["adapted"],
         "difference_bm25": test["differences"]["bm25"],
+        "reading": dict(found.reading.facts),
         "best_round": found.choice.best,
         "dev": found.choice.facts["dev"],
         "decided": {"round": dict(found.choice.facts["decided"]), "fusion": dict(found.fused.facts)},
@@ -104,6 +105,8 @@ def _shipped(found: Adapted) -> dict[str, Any]:
         "means": test["means"][row],
         "difference": test["differences"][row],
         "difference_bm25": test["over_bm25"][row],
+        "difference_base_hybrid": test["over_base_hybrid"].get(row, {}),
+        "reading": found.reading.reading.name,
     }
 
 

@@ -9,8 +9,11 @@ _SIGNIFICANT = 0.05
 # what people call the systems of a test
 SYSTEMS = {
     "base": "base",
+    "base-windows": "base by windows",
+    "base-hybrid": "base + BM25",
     "bm25": "BM25",
     "plain": "plain fine-tuning",
+    "plain-hybrid": "plain fine-tuning + BM25",
     "average": "average with the base",
     "ungated": "before the gate",
     "adapted": "adapted",

@@ -227,6 +227,29 @@ class Windowed:
             advance(len(queries))
         return found
 
+    def best(self, corpus: pa.Table, asked: Sequence[tuple[str, str]], progress: Progress) -> list[str]:
+        """What of passages speaks to queries.
+
+        Args:
+            corpus: A `corpus` table.
+            asked: Texts of queries, each with the id of a passage.
+            progress: Is shown bars of "texts".
+
+        Returns:
+            For each of them the text of the passage's best window.
+        """
+        place = {doc_id: at for at, doc_id in enumerate(corpus["doc_id"].to_pylist())}
+        index = self.index(corpus, progress)
+        windows = windows_of(corpus, index.encoder.tokenizer, self.reading)
+        bounds = np.searchsorted(index.owners, np.arange(len(place) + 1))
+        queries = list(dict.fromkeys(query for query, _ in asked))
+        vectors = dict(zip(queries, index.encoder.encode(queries, "query")[:], strict=True))
+        found = []
+        for query, doc_id in asked:
+            begin, end = bounds[place[doc_id]], bounds[place[doc_id] + 1]
+            found.append(windows.texts[int(begin + np.argmax(index.rows[begin:end] @ vectors[query]))])
+        return found
+
     def save_index(self, index: _Read, folder: Path) -> None:
         """Writes the rows as one array, and whose window each is: what a database of vectors takes as it is."""
         save_vectors(folder, index.rows)

@@ -71,11 +71,13 @@ def training_set(
     related: Mapping[str, frozenset[str]],
     *,
     fill: bool,
+    said: Mapping[tuple[str, str], str] | None = None,
 ) -> TrainingSet:
     """Looks up the texts and numbers the ids; `related` are the passages that must not be a query's negatives.
 
     Rows of one batch have equally many columns. With `fill`, for a loss that masks by relevance, a row that lacks
-    negatives repeats its own positive there, which the mask takes out again; without, it is dropped.
+    negatives repeats its own positive there, which the mask takes out again; without, it is dropped. `said`, by query
+    and passage, is what of a passage is trained on; without, all of it.
     """
     width = max((len(ids) for ids in examples["negative_ids"].to_pylist()), default=0)
     text_of = texts_by_id(corpus)
@@ -87,7 +89,10 @@ def training_set(
     query_number = {query_id: at for at, query_id in enumerate(dict.fromkeys(row["query_id"] for row in kept))}
     columns: dict[str, list[Any]] = {"anchor": [question[row["query_id"]] for row in kept]}
     for at, name in enumerate(["positive", *(f"negative_{place}" for place in range(1, width + 1))]):
-        columns[name] = [text_of[ids[at]] for ids in rows]
+        columns[name] = [
+            text_of[ids[at]] if said is None else said[row["query_id"], ids[at]]
+            for row, ids in zip(kept, rows, strict=True)
+        ]
     columns["label"] = list(range(len(kept)))
     relevance = Relevance(
         documents=np.array([[number[doc_id] for doc_id in ids] for ids in rows], dtype=np.int64),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from denizen.data.artifacts import Corpus, Examples, Judgments, Model, Qrels, Queries
 from denizen.data.relatedness import not_negatives
+from denizen.data.tables import each, only
 from denizen.engine.artifact import Value
 from denizen.engine.settings import Params, Seeded, setting
 from denizen.engine.step import Context, step
@@ -17,8 +18,11 @@ from denizen.retrievers.encoding import Arithmetic
 from denizen.retrievers.index import Index
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from denizen.retrievers.bi_encoder import Encoders
     from denizen.retrievers.loading import Kind
+    from denizen.retrievers.windows import Windowed
     from denizen.training.near_base import Kept
 
 
@@ -92,7 +96,7 @@ def planned_training(params: Training, *, examples: Examples, **inputs: Any) -> 
     return {"steps": params.steps(rows), "trained_texts": rows * params.epochs * examples.facts.get("texts_a_row", 1)}
 
 
-@step(version=3, makes=Model, name="student", plan=planned_training)
+@step(version=4, makes=Model, name="student", plan=planned_training)
 def train(  # noqa: PLR0913
     out: Path,
     params: Training,
@@ -122,13 +126,15 @@ def train(  # noqa: PLR0913
         queries: The texts of queries.
         qrels: What is relevant, which must not be a negative, and what is irrelevant, which may be one.
         judgments: What a teacher has said of others.
-        index: What the student to start from has embedded the corpus with; None: batches by length.
+        index: What the student to start from has embedded the corpus with, which says of passages that are read by
+            windows which is the best for a query: that one is trained on. None: whole passages, batches by length.
         guide: The guide of the gist loss.
         base: The model that `kept` texts stay near to.
         base_index: What it has embedded the corpus with.
         kept: By kind of text ("query", "document"), texts whose embeddings should stay near the base's.
     """
     from denizen.retrievers.bi_encoder import Encoders
+    from denizen.retrievers.windows import Windowed
     from denizen.training import bi_encoder
     from denizen.training.losses import LOSSES
 
@@ -136,7 +142,10 @@ def train(  # noqa: PLR0913
     known = None if judgments is None else judgments.table
     near = not_negatives(qrels.table, known, corpus.table, rows["query_id"].unique().to_pylist())
     masks = LOSSES[params.loss].masks
-    training = bi_encoder.training_set(rows, corpus.table, queries.table, near, fill=masks)
+    said = None
+    if index is not None and isinstance(reader := index.retriever(start, encoders), Windowed):
+        said = _best_windows(reader, rows, corpus.table, queries.table, ctx)
+    training = bi_encoder.training_set(rows, corpus.table, queries.table, near, fill=masks, said=said)
     if training.dropped:
         ctx.progress.note(f"{training.dropped:,} examples without enough negatives left out")
     anchors = training.columns["anchor"]
@@ -150,6 +159,23 @@ def train(  # noqa: PLR0913
         return bi_encoder.train(
             out, start.path, training, params, guide.path if guide else None, vectors, ctx.scratch, advance
         )
+
+
+def _best_windows(
+    reader: Windowed, examples: pa.Table, corpus: pa.Table, queries: pa.Table, ctx: Context
+) -> dict[tuple[str, str], str]:
+    """By query and passage of some examples, the window that is the best for it."""
+    pairs = sorted(
+        {
+            (query, doc_id)
+            for query, positive, negatives in each(examples, "query_id", "positive_id", "negative_ids")
+            for doc_id in (positive, *negatives)
+        }
+    )
+    question = dict(each(queries, "query_id", "text"))
+    shown = only(corpus, "doc_id", {doc_id for _, doc_id in pairs})
+    best = reader.best(shown, [(question[query], doc_id) for query, doc_id in pairs], ctx.progress)
+    return dict(zip(pairs, best, strict=True))
 
 
 def _kept(

@@ -443,6 +443,7 @@ def test_more_seeds_are_done_beside_what_is_there(world: World) -> None:
     own = [place for place in now if place.startswith("seed-44/")]
     assert {place for place in own if now[place] == now[place.removeprefix("seed-44/")]} == {
         "seed-44/keywords",
+        "seed-44/base",
         *(f"seed-44/round-0/{name}" for name in ("embeddings", "run", "candidates")),
     }
     assert not any("baselines" in place for place in own)

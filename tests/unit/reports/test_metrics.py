@@ -12,6 +12,7 @@ from denizen.measuring.fusion import Fused
 from denizen.measuring.students import Choice
 from denizen.recipes.adapted import Adapted
 from denizen.reports.metrics import metrics_of_seed
+from denizen.retrievers.index import Read
 from denizen.supervision.supervision import Texts
 
 
@@ -26,7 +27,7 @@ def _found(best: int, taken: bool) -> Adapted:
     fused["gain"] = {"value": 0.25, "low": 0.125, "high": 0.375, "p": 0.01}
     here, final = Path(), Choice(Path(), "", choice)
     test = Evaluation(here, "", {**figures, "differences": differences})
-    return Adapted(cast("Texts", None), [], final, final, Fused(here, "", fused), test, None)
+    return Adapted(cast("Texts", None), Read(here, "", {}), [], final, final, Fused(here, "", fused), test, None)
 
 
 @pytest.mark.parametrize(
