@@ -6,6 +6,8 @@ import statistics
 from typing import Any
 
 _SIGNIFICANT = 0.05
+# how passages are read where nothing else was chosen
+WHOLE = "whole passages"
 # what people call the systems of a test
 SYSTEMS = {
     "base": "base",
@@ -20,7 +22,7 @@ SYSTEMS = {
     "hybrid": "adapted + BM25",
 }
 # what people call what is shipped; {} is the model of a hybrid
-_SHIPPED = {"hybrid": "The hybrid of {} model and BM25", "adapted": "The adapted model"}
+_SHIPPED = {"hybrid": "The hybrid of {} model and BM25", "adapted": "The adapted model", "base": "The base"}
 # a header and rows; nothing where there is nothing to say
 Table = list[list[str]]
 
@@ -176,9 +178,10 @@ def headline(report: dict[str, Any]) -> str:
     shipped = report["shipped"]
     found, mean = shipped["difference"]["MRR@5"], f"{shipped['means']['MRR@5']:.3f}"
     asked = f"on {report['queries']:,} held-out questions"
-    if shipped["name"] == "base":
+    read = "" if _read_whole(report) else f", which reads by {shipped['reading']},"
+    if shipped["name"] == "base" and not read:
         return f"The base is shipped as it was, with an MRR@5 of {mean} {asked}: {shipped['why']}."
-    what = f"{_SHIPPED[shipped['name']].format(shipped['model'])} is shipped"
+    what = f"{_SHIPPED[shipped['name']].format(shipped['model'])}{read} is shipped"
     sure = "that is more than chance" if found["p"] < _SIGNIFICANT else "that may be chance"
     verb = "rises" if found["value"] >= 0 else "falls"
     bm25, better = f"{report['bm25']['MRR@5']:.3f}", shipped["difference_bm25"]["MRR@5"]
@@ -191,6 +194,37 @@ def headline(report: dict[str, Any]) -> str:
         f"interval {found['low']:+.3f} to {found['high']:+.3f}; {sure} (p {_p(found['p'])}). Plain keyword search "
         f"(BM25) {beside}. Why: {shipped['why']}."
     )
+
+
+def reading_lines(report: dict[str, Any]) -> Table:
+    """How the base fared by each way of reading passages, a row each; nothing where it was not asked."""
+    measured = report.get("reading", {}).get("MRR@5", {})
+    rows = [["the base reads", "alone", "with BM25", "rows a passage"]]
+    shares = {WHOLE: 1.0, **report.get("reading", {}).get("rows_a_passage", {})}
+    for name, found in measured.items():
+        rows.append([name, f"{found['alone']:.3f}", f"{found['fused']:.3f}", f"{shares[name]:.1f}"])
+    return rows if measured else []
+
+
+def reading_sentence(report: dict[str, Any]) -> str:
+    """How passages are read, and why; empty for a result of a version that only knew whole ones."""
+    if "reading" not in report:
+        return ""
+    found, name = report["reading"], report["shipped"]["reading"]
+    if found["by"] == "setting":
+        return f"passages are read by {name}, as was asked for" if not _read_whole(report) else ""
+    if "gain" not in found:
+        return "passages are read whole: hardly one is longer than a window"
+    gain = found["gain"]
+    return (
+        f"passages are read by {name}: on {found['queries']:,} queries of train and dev, which the base has not seen, "
+        f"windows gain {gain['value']:+.3f} (90 % interval {gain['low']:+.3f} to {gain['high']:+.3f}), chosen on other "
+        "queries"
+    )
+
+
+def _read_whole(report: dict[str, Any]) -> bool:
+    return bool(report["shipped"].get("reading", WHOLE) == WHOLE)
 
 
 def decided_by(report: dict[str, Any]) -> str:

@@ -32,6 +32,8 @@ from denizen.reports.results import (
     drawn_by,
     gate_lines,
     gate_sentence,
+    reading_lines,
+    reading_sentence,
     result_lines,
     seed_lines,
     spending_lines,
@@ -95,7 +97,12 @@ def _rounds(run: FinishedRun) -> Blocks:
         ("p", f"{sentence(decided_by(run.metrics))} {sentence(chosen)} Test queries had no part in it."),
         ("table", table),
         ("faint", f"MRR@5. With BM25: {_way(fused)}; its gain is that of ways chosen on other queries."),
+        *([("p", f"{sentence(read)} {_FOLDER}")] if (read := reading_sentence(run.metrics)) else []),
+        *([("table", rows)] if (rows := reading_lines(run.metrics)) else []),
     ]
+
+
+_FOLDER = "The folder retriever/ reads so; the folder model/ alone is a model, and whoever loads it reads whole texts."
 
 
 def _decision(decided: Mapping[str, Any], before: float, after: float, gain: Mapping[str, float]) -> list[str]:

@@ -19,7 +19,8 @@ from denizen.supervision.supervision import Texts
 def _found(best: int, taken: bool) -> Adapted:
     systems = ("adapted", "hybrid") if taken else ("adapted",)
     figures = {
-        name: {system: {"MRR@5": f"{name} of {system}"} for system in systems} for name in ("means", "over_bm25")
+        name: {system: {"MRR@5": f"{name} of {system}"} for system in systems}
+        for name in ("means", "over_bm25", "over_base_hybrid")
     }
     differences = {system: {"MRR@5": f"difference of {system}"} for system in systems}
     choice: dict[str, Any] = {"best": best, "decided": {"by": "dev", "MRR@5": [0.25, 0.5]}}
