@@ -67,7 +67,7 @@ def show_comparison(name: str, result: dict[str, Any]) -> None:
 
 def keep(name: str, result: dict[str, Any]) -> None:
     """Writes bench/results/NAME.json."""
-    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / name).parent.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n", encoding="utf-8")
     print(f"written: {path.relative_to(ROOT)}")
