@@ -41,6 +41,9 @@ def within(place: str, draw: random.Random) -> list[str]:
         "model": [f"open:{draw.randint(1, 8)}"],
         "keywords": ["write:1"],
         "fusion": ["open:1"],
+        "reading": ["open:1"],
+        "base": [f"open:{draw.randint(1, 2)}"],
+        "base-fusion": ["open:1"],
         "retriever": ["write:1", f"open:{draw.randint(1, 8)}"],
     }
     return found[place.rpartition("/")[2]]

@@ -187,5 +187,5 @@ def _told(facts: Mapping[str, Any]) -> str:
     shown = ", ".join(f"{of} {found['alone']:.3f} (with BM25 {found['fused']:.3f})" for of, found in measured.items())
     return (
         f"base's MRR@5 of {facts['queries']:,} queries: {shown}; gain of windows {gain['value']:+.3f} "
-        f"({LEVEL:.0%} interval {gain['low']:+.3f} to {gain['high']:+.3f}): read by {name}"
+        f"({100 * LEVEL:.0f} % interval {gain['low']:+.3f} to {gain['high']:+.3f}): read by {name}"
     )

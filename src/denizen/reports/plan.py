@@ -32,6 +32,8 @@ from denizen.supervision.write_queries import read_query_log
 
 _SAMPLE = 48
 _STEP_TEXTS = 64
+# passages whose length is counted
+_LENGTHS = 2000
 
 
 def plan_lines(
@@ -52,6 +54,7 @@ def _training_lines(
     """
     passages, counts = texts(source.corpus.table), source.facts["queries"]
     seconds, training_seconds, backend = _speed(config, passages, base, ctx)
+    cut = _cut(config, passages, base, ctx)
 
     def total(name: str, part: str) -> float:
         return float(sum(each.facts.get(name, 0) for each in planned if _part(each.place) == part))
@@ -75,6 +78,7 @@ def _training_lines(
     lines = [
         f"plan  {len(passages):,} passages of {source.facts['documents']:,} documents",
         f"      queries: {counts['train']:,} train, {counts['dev']:,} dev, {counts['test']:,} test",
+        *cut,
         f"      {config.rounds} round(s) of {config.loss}, batch {config.batch_size}, negatives a query: "
         f"{'1 mined' if config.training.triplets else mined}",
         f"      at most {' + '.join(f'{count:,}' for count in steps) or 'no'} steps, encoding by {backend}",
@@ -91,6 +95,27 @@ def _training_lines(
             f"      some {merging / 60:.0f} more where a merge has to be found that keeps the limit on forgetting"
         )
     return lines
+
+
+def _cut(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Context) -> list[str]:
+    """Which share of passages is longer than what is read of them; nothing where nobody can say or none is."""
+    from denizen.retrievers.loading import prompts_of
+    from denizen.training.bi_encoder import tokens_seen
+
+    model, _ = BiEncoder(base.path, config.encoding, ctx[Encoders], base.digest).encoder.loaded(passages)
+    prompt = prompts_of(model)["document"]
+    whole, trained = (tokens_seen(model, limit, prompt) for limit in (0, config.max_tokens))
+    if not whole:
+        return []
+    some = list(passages[:: max(1, len(passages) // _LENGTHS)])
+    lengths = [len(tokens) for tokens in model.tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]]
+    shares = {limit: sum(length > limit for length in lengths) / len(lengths) for limit in (whole, trained)}
+    if not any(shares.values()):
+        return []
+    return [
+        f"      passages longer than the {whole} tokens that the model reads at once: {shares[whole]:.0%}; "
+        f"than the {trained} of training, which sees the best window: {shares[trained]:.0%}"
+    ]
 
 
 def _part(place: str) -> str:

@@ -193,6 +193,14 @@ def token_limit(model: SentenceTransformer, max_tokens: int) -> int:
     return max_tokens if 0 < max_tokens < (model.max_seq_length or 0) < math.inf else 0
 
 
+def tokens_seen(model: SentenceTransformer, max_tokens: int, prompt: str) -> int:
+    """How many tokens of a text training sees beside its prompt; 0: all, or nobody knows."""
+    limit, tokenizer = token_limit(model, max_tokens) or model.max_seq_length, model.tokenizer
+    if not getattr(tokenizer, "is_fast", False) or not limit or math.isinf(limit):
+        return 0
+    return max(1, int(limit) - len(tokenizer(prompt)["input_ids"]))
+
+
 def _make_ready(model: SentenceTransformer, config: Training) -> dict[str, Any]:
     """Sets what training changes of a model, and returns what to put back into its configuration before saving."""
     if limit := token_limit(model, config.max_tokens):

@@ -20,9 +20,8 @@ from denizen.retrievers.index import Index
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from denizen.retrievers.bi_encoder import Encoders
+    from denizen.retrievers.bi_encoder import BiEncoder, Encoders
     from denizen.retrievers.loading import Kind
-    from denizen.retrievers.windows import Windowed
     from denizen.training.near_base import Kept
 
 
@@ -73,9 +72,12 @@ class Training(LossChoice, Arithmetic, Seeded):
         most=1000,
     )
     dropout: bool = setting(False, "Keep the model's dropout during training.")
-    # half the cost of 256; what a passage is about stands in its first sentences (mining and search see all of it)
+    # half the cost of 256, and of a longer passage it is the best window; see docs/LOG.md
     max_tokens: int = setting(
-        128, "Cut training texts to this many tokens; 0: the model's own limit.", least=0, most=1 << 20
+        128,
+        "Train on this many tokens of a text, of a longer passage on its best window; 0: the model's own limit.",
+        least=0,
+        most=1 << 20,
     )
 
     def on_this_machine(self) -> Training:
@@ -126,15 +128,14 @@ def train(  # noqa: PLR0913
         queries: The texts of queries.
         qrels: What is relevant, which must not be a negative, and what is irrelevant, which may be one.
         judgments: What a teacher has said of others.
-        index: What the student to start from has embedded the corpus with, which says of passages that are read by
-            windows which is the best for a query: that one is trained on. None: whole passages, batches by length.
+        index: What the student to start from has embedded the corpus with, which says of a passage that is longer than
+            training reads which part is the best for a query. None: the beginning, and batches by length.
         guide: The guide of the gist loss.
         base: The model that `kept` texts stay near to.
         base_index: What it has embedded the corpus with.
         kept: By kind of text ("query", "document"), texts whose embeddings should stay near the base's.
     """
     from denizen.retrievers.bi_encoder import Encoders
-    from denizen.retrievers.windows import Windowed
     from denizen.training import bi_encoder
     from denizen.training.losses import LOSSES
 
@@ -143,8 +144,8 @@ def train(  # noqa: PLR0913
     near = not_negatives(qrels.table, known, corpus.table, rows["query_id"].unique().to_pylist())
     masks = LOSSES[params.loss].masks
     said = None
-    if index is not None and isinstance(reader := index.retriever(start, encoders), Windowed):
-        said = _best_windows(reader, rows, corpus.table, queries.table, ctx)
+    if index is not None:
+        said = _best_windows(index.model(start, encoders), params.max_tokens, rows, corpus.table, queries.table, ctx)
     training = bi_encoder.training_set(rows, corpus.table, queries.table, near, fill=masks, said=said)
     if training.dropped:
         ctx.progress.note(f"{training.dropped:,} examples without enough negatives left out")
@@ -162,9 +163,17 @@ def train(  # noqa: PLR0913
 
 
 def _best_windows(
-    reader: Windowed, examples: pa.Table, corpus: pa.Table, queries: pa.Table, ctx: Context
-) -> dict[tuple[str, str], str]:
-    """By query and passage of some examples, the window that is the best for it."""
+    model: BiEncoder, max_tokens: int, examples: pa.Table, corpus: pa.Table, queries: pa.Table, ctx: Context
+) -> dict[tuple[str, str], str] | None:
+    """By query and passage of some examples, what is trained on of a passage that is longer than training reads.
+
+    That is the window of so many tokens that the student finds nearest to the query, and not the beginning: the answer
+    may stand anywhere. None where no passage is longer.
+    """
+    from denizen.retrievers.loading import prompts_of
+    from denizen.retrievers.windows import Reading, Windowed, windows_of
+    from denizen.training.bi_encoder import tokens_seen
+
     pairs = sorted(
         {
             (query, doc_id)
@@ -174,7 +183,17 @@ def _best_windows(
     )
     question = dict(each(queries, "query_id", "text"))
     shown = only(corpus, "doc_id", {doc_id for _, doc_id in pairs})
-    best = reader.best(shown, [(question[query], doc_id) for query, doc_id in pairs], ctx.progress)
+    loaded, _ = model.encoder.loaded(list(question.values()))
+    room = tokens_seen(loaded, max_tokens, prompts_of(loaded)["document"])
+    if not room:
+        return None
+    reading = Reading(room, max(1, room // 2))
+    cut = windows_of(shown, loaded.tokenizer, reading)
+    if len(cut.texts) == len(shown):
+        return None
+    longer = len(set(cut.owners[1:][cut.owners[1:] == cut.owners[:-1]].tolist()))
+    ctx.progress.note(f"{longer:,} of {len(shown):,} passages are longer than {room} tokens: their best window is seen")
+    best = Windowed((model,), reading).best(shown, [(question[query], doc_id) for query, doc_id in pairs], ctx.progress)
     return dict(zip(pairs, best, strict=True))
 
 
