@@ -23,8 +23,10 @@ from .conftest import SETTINGS, Command, Heard, Killer, assert_same, resumptions
 Short = tuple[Path, AdaptConfig]
 MINED = ("embeddings", "run", "candidates", "examples", "student")
 # all steps of a run with labels and two rounds, in order
-STEPS = ["corpus", *(f"round-{number}/{name}" for number in (0, 1) for name in MINED)]
-STEPS += ["round-2/embeddings", "round-2/run", "keywords", "choice", "fusion", "test", "model", "retriever"]
+STEPS = ["corpus", *(f"reading/{name}" for name in ("embeddings", "run", "keywords", "reading"))]
+STEPS += [f"round-{number}/{name}" for number in (0, 1) for name in MINED]
+STEPS += ["round-2/embeddings", "round-2/run", "keywords", "choice", "fusion", "base", "base-fusion"]
+STEPS += ["test", "model", "retriever"]
 
 
 @pytest.fixture
@@ -71,8 +73,8 @@ def test_what_decides_nothing_may_change_and_more_seeds_are_done_beside_what_is_
     assert worked(config.changed(memory_mb=64), copy) == []
     done = worked(config.changed(seeds=2), copy)
     # the corpus and what the base finds in it are shared, and the card tells of both
-    shared = ("corpus", "keywords", "model", "retriever")
-    beside = [place for place in STEPS if place not in shared and not place.startswith("round-0/")]
+    shared = ("corpus", "keywords", "base", "model", "retriever")
+    beside = [place for place in STEPS if place not in shared and not place.startswith(("reading/", "round-0/"))]
     assert [*(f"seed-43/{place}" for place in ("round-0/examples", "round-0/student", *beside)), "model"] == done
 
 
@@ -87,7 +89,7 @@ def test_other_weights_under_the_same_name_are_refused(pairs: Path, tiny_encoder
     with torch.no_grad():
         next(iter(other.parameters())).add_(0.01)
     other.save_pretrained(str(model), create_model_card=False)
-    with pytest.raises(ChangedError, match=r"round-0/embeddings.*inputs\.model"):
+    with pytest.raises(ChangedError, match=r"reading/embeddings.*inputs\.model"):
         adapt(config, tmp_path / "run")
 
 
@@ -100,7 +102,8 @@ def test_a_step_is_redone_by_place_by_name_and_by_round_with_all_that_was_made_f
 ) -> None:
     run, config = short
     # a run with the same labels, which the redoing must make anew and not take from elsewhere
-    assert worked(config, copy, redo=asked) == [place for place in STEPS[STEPS.index(first) :] if place != "keywords"]
+    kept = ("keywords", "base", "base-fusion")
+    assert worked(config, copy, redo=asked) == [place for place in STEPS[STEPS.index(first) :] if place not in kept]
     assert_same(run, copy)
     assert worked(config, copy) == []
 

@@ -52,7 +52,12 @@ def test_runs_that_share_a_store_embed_and_train_once_and_each_stands_on_its_own
     heard = Heard()
     adapt(config, two, progress=heard)
     # another machine may embed by something else, so that is asked anew, of the store; what is delivered is its own
-    assert heard.worked == [*(f"round-{number}/embeddings" for number in range(3)), "model", "retriever"]
+    assert heard.worked == [
+        "reading/embeddings",
+        *(f"round-{number}/embeddings" for number in range(3)),
+        "model",
+        "retriever",
+    ]
     assert first > 200 and len(counted) == first
     assert [record["fingerprint"] for record in records(two).values()] == [
         record["fingerprint"] for record in records(one).values()

@@ -132,14 +132,15 @@ def read(  # noqa: PLR0913
     sides = documents.table if documents else None
     ways: list[tuple[Reading, float]] = []
     values: list[Values] = []
-    of = groups(ids, qrels.table, corpus.table).numbers(ids)
-    for reading in (WHOLE, *tried):
+    for reading in (WHOLE, *tried) if tried else ():
         retriever = reader(base, reading)
         searched = Pool(corpus.table, sides, qrels.table, runs, FUSED_DEPTH).search(retriever, asked, ctx.progress)
         for weight, run in _fusions(searched, keywords.table, retriever, ids).items():
             ways.append((reading, weight))
             values.append(per_query(measure(run, qrels.table, ids))["MRR@5"])
-    facts = _chosen(ways, values, of, params.seed) if tried else {"reading": WHOLE.as_dict()}
+    facts = {"reading": WHOLE.as_dict()}
+    if tried:
+        facts = _chosen(ways, values, groups(ids, qrels.table, corpus.table).numbers(ids), params.seed)
     share = {reading.name: count / max(1, len(pool)) for reading, count in rows.items()}
     facts |= {"by": "queries", "queries": len(ids), "rows_a_passage": share}
     write_json(out / "reading.json", facts)
@@ -182,7 +183,8 @@ def _chosen(
 def _told(facts: Mapping[str, Any]) -> str:
     name = Reading(**facts["reading"]).name
     if "gain" not in facts:
-        return "passages are read whole: hardly one is longer than a window"
+        few = facts["queries"] < _PARTS
+        return f"passages are read whole: {'too few queries can tell' if few else 'none is longer than a window'}"
     gain, measured = facts["gain"], facts["MRR@5"]
     shown = ", ".join(f"{of} {found['alone']:.3f} (with BM25 {found['fused']:.3f})" for of, found in measured.items())
     return (

@@ -214,7 +214,7 @@ def reading_sentence(report: dict[str, Any]) -> str:
     if found["by"] == "setting":
         return f"passages are read by {name}, as was asked for" if not _read_whole(report) else ""
     if "gain" not in found:
-        return "passages are read whole: hardly one is longer than a window"
+        return "passages are read whole: none is longer than a window, or too few queries can tell"
     gain = found["gain"]
     return (
         f"passages are read by {name}: on {found['queries']:,} queries of train and dev, which the base has not seen, "
