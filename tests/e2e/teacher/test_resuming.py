@@ -38,7 +38,9 @@ def _points(places: list[str], every: bool, asking: tuple[str, ...] = ASKING) ->
         replies = 2 if place == "round-1/judgments" else draw.randint(2, 12)
         own = [f"{place}@reply:{replies}"] * (name in asking)
         own += [f"{place}@write:1"] * (name in TABLES) + [f"{place}@open:1"] * (name in MODELS)
-        own += [f"{place}@store:1"] * (name == "embeddings") + [f"{place}@step:3"] * (name == "student")
+        # the base has embedded all when it was asked how passages are to be read
+        embeds = name == "embeddings" and place != "round-0/embeddings"
+        own += [f"{place}@store:1"] * embeds + [f"{place}@step:3"] * (name == "student")
         own += [f"{place}@record", f"{place}@rename"]
         # a training that goes on after its last step is one more case
         points += own if every else [own[0], *([f"{place}@record"] if name == "student" else [])]
