@@ -37,7 +37,13 @@ def _points(places: list[str], every: bool, asking: tuple[str, ...] = ASKING) ->
         # after the last training few calls are left
         replies = 2 if place == "round-1/judgments" else draw.randint(2, 12)
         own = [f"{place}@reply:{replies}"] * (name in asking)
-        own += [f"{place}@write:1"] * (name in TABLES) + [f"{place}@open:1"] * (name in MODELS)
+        # reading has made the same run, which is linked
+        linked = place == "round-0/run"
+        own += (
+            [f"{place}@link:1"] * linked
+            + [f"{place}@write:1"] * (name in TABLES and not linked)
+            + [f"{place}@open:1"] * (name in MODELS)
+        )
         # the base has embedded all when it was asked how passages are to be read
         embeds = name == "embeddings" and place != "round-0/embeddings"
         own += [f"{place}@store:1"] * embeds + [f"{place}@step:3"] * (name == "student")
