@@ -91,7 +91,6 @@ class Cell:
 
 
 def main(cells: Sequence[Cell]) -> None:
-    (RESULTS / _FOLDER).mkdir(parents=True, exist_ok=True)
     for cell in cells:
         result = measured(cell)
         show(result)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from denizen.data.artifacts import Corpus, Folds, Judgments, Qrels, Queries, Run
 from denizen.engine.artifact import Artifact
@@ -24,6 +25,8 @@ from denizen.retrievers.retriever import Retriever
 
 # tenths: between two of them the measure differs by less than its noise (Bruch et al., arXiv 2210.11934, fig. 3)
 WEIGHTS = tuple(step / 10 for step in range(1, 10))
+# the convex combination at each of them, by weights of BM25 and the model
+CONVEX: tuple[dict[str, Any], ...] = tuple({"fusion": "convex", "weights": [round(1 - of, 1), of]} for of in WEIGHTS)
 
 
 class Fused(Artifact):
@@ -76,17 +79,13 @@ def fuse(  # noqa: PLR0913
     """
     deciding = Deciding.of(queries, qrels, corpus, judgments, crossfit=folds is not None)
     ids = deciding.query_ids
-    runs, groups = (keywords.table, model.found.table), deciding.groups
-    ways: list[dict[str, Any]] = [{"fusion": "convex", "weights": [round(1 - of, 1), of]} for of in WEIGHTS]
-    ways.append({"fusion": "rrf", "weights": [1.0, 1.0]})
-    # what they score by; what they have found is there
-    parts = (BM25(), model.index.retriever(model.model, ctx[Encoders]))
-    asked = dict.fromkeys((*keywords.table["query_id"].to_pylist(), *model.found.table["query_id"].to_pylist()), "")
+    groups = deciding.groups
+    ways = [*CONVEX, {"fusion": "rrf", "weights": [1.0, 1.0]}]
+    retriever = model.index.retriever(model.model, ctx[Encoders])
     alone, values = deciding.values(model.found.table), []
     with ctx.progress.bar(len(ways), "ways of fusing") as advance:
-        for way in ways:
-            hybrid = Hybrid(parts, fusion=way["fusion"], weights=tuple(way["weights"]))
-            values.append(deciding.sure(hybrid.combine(runs, asked, FUSED_DEPTH), alone))
+        for run in fused_runs(ways, retriever, keywords.table, model.found.table):
+            values.append(deciding.sure(run, alone))
             advance(1)
     taken, (gain,) = proven([alone, unseen(values, alone, _fifths(ids, groups, folds, params.seed))], groups)
     best = max(range(len(ways)), key=lambda at: float(values[at].mean()))
@@ -100,6 +99,18 @@ def fuse(  # noqa: PLR0913
     )
     write_json(out / "fusion.json", {**facts, "tried": tried})
     return facts
+
+
+def fused_runs(
+    ways: Sequence[dict[str, Any]], retriever: Retriever, keywords: pa.Table, run: pa.Table
+) -> Iterator[pa.Table]:
+    """What BM25 and a retriever have found for the same queries, fused in each way: its fusion, and weights of both."""
+    # what they score by; what they have found is there
+    parts = (BM25(), retriever)
+    asked = dict.fromkeys((*keywords["query_id"].to_pylist(), *run["query_id"].to_pylist()), "")
+    for way in ways:
+        hybrid = Hybrid(parts, fusion=way["fusion"], weights=tuple(way["weights"]))
+        yield hybrid.combine((keywords, run), asked, FUSED_DEPTH)
 
 
 def unseen(values: Sequence[Values], alone: Values, parts: Sequence[int]) -> Values:
@@ -122,5 +133,10 @@ def unseen(values: Sequence[Values], alone: Values, parts: Sequence[int]) -> Val
 def _fifths(query_ids: Sequence[str], groups: Sequence[int], folds: Folds | None, seed: int) -> list[int]:
     if folds is not None:
         return [folds.number_of[query_id] for query_id in query_ids]
+    return drawn_fifths(groups, seed)
+
+
+def drawn_fifths(groups: Sequence[int], seed: int) -> list[int]:
+    """The part of each query, of five; those of one group are in one."""
     drawn = np.random.default_rng(seed).permutation(max(groups) + 1) % FOLDS
     return [int(drawn[number]) for number in groups]

@@ -9,31 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from denizen.data.artifacts import Corpus, Documents, Model, Qrels, Queries, Run
-from denizen.data.tables import only
+from denizen.data.tables import only, texts
 from denizen.engine.errors import InputError
 from denizen.engine.files import write_json
 from denizen.engine.settings import Seeded, setting
 from denizen.engine.step import Context, step
-from denizen.measuring.dependence import groups
-from denizen.measuring.fusion import WEIGHTS, unseen
-from denizen.measuring.retrieval import firsts, measure, per_query
+from denizen.measuring.crossfit import FOLDS
+from denizen.measuring.fusion import CONVEX, WEIGHTS, drawn_fifths, fused_runs, unseen
+from denizen.measuring.retrieval import firsts
 from denizen.measuring.significance import Values
-from denizen.measuring.students import LEVEL, Pool, proven, with_answer
+from denizen.measuring.students import LEVEL, Deciding, Pool, proven, with_answer
 from denizen.retrievers.bi_encoder import Encoders
-from denizen.retrievers.bm25 import BM25
-from denizen.retrievers.hybrid import FUSED_DEPTH, Hybrid
+from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.index import Index, Read
-from denizen.retrievers.windows import WHOLE, Reading, reader, windows_of
+from denizen.retrievers.windows import WHOLE, Reading, reader, token_counts
 
 # on dev of TAT-QA, PolicyQA and ObliQA 32 by 16 was the best of seven and 64 by 32 close behind at half the rows;
 # above 96 nothing was left of the gain (docs/LOG.md)
 _TRIED = (Reading(64, 32), Reading(32, 16))
 # what embeds a few thousand passages thrice must take minutes; on so many queries a gain of .03 shows
 _QUERIES = 300
-_PARTS = 5
 _WINDOWS = re.compile(r"(\d{1,6})/(\d{1,6})")
 
 
@@ -123,51 +120,40 @@ def read(  # noqa: PLR0913
     ids = with_answer(queries.texts("train", "dev"), qrels)
     ids = [ids[at] for at in sorted(np.random.default_rng(params.seed).permutation(len(ids))[:_QUERIES].tolist())]
     runs = [found.table, keywords.table]
-    pool = only(corpus.table, "doc_id", firsts(runs, qrels.table, ids))
-    tokenizer = base.encoder.tokenizer
+    shown = only(corpus.table, "doc_id", firsts(runs, qrels.table, ids))
+    counts = token_counts(base.encoder.model.tokenizer, texts(shown))
+    rows = {reading: sum(len(reading.spans(count)) for count in counts) for reading in _TRIED}
     # where windows are the passages themselves there is nothing to choose
-    rows = {reading: len(windows_of(pool, tokenizer, reading).texts) for reading in _TRIED}
-    tried = [reading for reading, count in rows.items() if count > len(pool)] if len(ids) >= _PARTS else []
-    asked = [row for row in queries.of("train", "dev") if row["query_id"] in set(ids)]
-    sides = documents.table if documents else None
-    ways: list[tuple[Reading, float]] = []
-    values: list[Values] = []
-    for reading in (WHOLE, *tried) if tried else ():
-        retriever = reader(base, reading)
-        searched = Pool(corpus.table, sides, qrels.table, runs, FUSED_DEPTH).search(retriever, asked, ctx.progress)
-        for weight, run in _fusions(searched, keywords.table, retriever, ids).items():
-            ways.append((reading, weight))
-            values.append(per_query(measure(run, qrels.table, ids))["MRR@5"])
+    tried = [reading for reading, count in rows.items() if count > len(shown)] if len(ids) >= FOLDS else []
     facts = {"reading": WHOLE.as_dict()}
     if tried:
-        facts = _chosen(ways, values, groups(ids, qrels.table, corpus.table).numbers(ids), params.seed)
-    share = {reading.name: count / max(1, len(pool)) for reading, count in rows.items()}
+        asked = only(queries.table, "query_id", ids).to_pylist()
+        pool = Pool(corpus.table, documents.table if documents else None, qrels.table, runs, FUSED_DEPTH)
+        deciding = Deciding(qrels.table, corpus.table, None, ids)
+        ways: list[tuple[Reading, float]] = []
+        values: list[Values] = []
+        for reading in (WHOLE, *tried):
+            retriever = reader(base, reading)
+            searched = pool.search(retriever, asked, ctx.progress)
+            fused = fused_runs(CONVEX, retriever, keywords.table, searched)
+            for weight, run in zip((1.0, *WEIGHTS), (searched, *fused), strict=True):
+                ways.append((reading, weight))
+                values.append(deciding.values(run))
+        facts = _chosen(ways, values, deciding.groups, params.seed)
+    share = {reading.name: count / max(1, len(shown)) for reading, count in rows.items()}
     facts |= {"by": "queries", "queries": len(ids), "rows_a_passage": share}
     write_json(out / "reading.json", facts)
     ctx.progress.say(_told(facts))
     return facts
 
 
-def _fusions(run: pa.Table, keywords: pa.Table, retriever: Any, ids: Sequence[str]) -> dict[float, pa.Table]:
-    """A retriever's run alone, and fused with BM25's at each weight."""
-    asked = dict.fromkeys(dict.fromkeys((*keywords["query_id"].to_pylist(), *run["query_id"].to_pylist())), "")
-    parts = (BM25(), retriever)
-    fused = {
-        weight: Hybrid(parts, fusion="convex", weights=(round(1 - weight, 1), weight)).combine(
-            (keywords, run), asked, FUSED_DEPTH
-        )
-        for weight in WEIGHTS
-    }
-    return {1.0: run, **fused}
-
-
 def _chosen(
     ways: Sequence[tuple[Reading, float]], values: Sequence[Values], of: Sequence[int], seed: int
 ) -> dict[str, Any]:
-    parts = np.random.default_rng(seed).permutation(max(of) + 1)[np.array(of)] % _PARTS
+    parts = drawn_fifths(of, seed)
     whole = [found for (reading, _), found in zip(ways, values, strict=True) if reading.whole]
-    before = unseen(whole, whole[0], parts.tolist())
-    after = unseen(values, before, parts.tolist())
+    before = unseen(whole, whole[0], parts)
+    after = unseen(values, before, parts)
     taken, (gain,) = proven([before, after], of)
     means = [float(found.mean()) for found in values]
     best = max(range(len(ways)), key=means.__getitem__)
@@ -183,7 +169,7 @@ def _chosen(
 def _told(facts: Mapping[str, Any]) -> str:
     name = Reading(**facts["reading"]).name
     if "gain" not in facts:
-        few = facts["queries"] < _PARTS
+        few = facts["queries"] < FOLDS
         return f"passages are read whole: {'too few queries can tell' if few else 'none is longer than a window'}"
     gain, measured = facts["gain"], facts["MRR@5"]
     shown = ", ".join(f"{of} {found['alone']:.3f} (with BM25 {found['fused']:.3f})" for of, found in measured.items())

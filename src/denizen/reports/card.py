@@ -8,7 +8,15 @@ from typing import Any
 
 from denizen.merging.merge_card import front_matter, name_on_card
 from denizen.reports.rendering import render
-from denizen.reports.results import WHOLE, baseline_lines, gate_lines, gate_sentence, records, result_lines, unchanged
+from denizen.reports.results import (
+    baseline_lines,
+    gate_lines,
+    gate_sentence,
+    read_whole,
+    records,
+    result_lines,
+    unchanged,
+)
 
 # paths of the user's machine
 _PATHS = {"source", "model", "guide", "cross_encoder", "query_log", "general", "neighbour"}
@@ -33,8 +41,8 @@ def model_card(report: dict[str, Any], without_effect: Collection[str]) -> str:
     how, rounds = f"Denizen {report['versions']['denizen']}", f"{config['rounds']} rounds"
     adapted = f"adapted with {how} by iterative mining ({report['chosen']} was taken, of {rounds})."
     why = unchanged(report)
-    read = report["shipped"].get("reading", WHOLE)
-    if read != WHOLE:
+    if not read_whole(report):
+        read = report["shipped"]["reading"]
         adapted += f" Its figures are of a retriever that reads passages by {read}; by itself it reads whole texts."
     return render(
         "card.md.jinja",

@@ -100,15 +100,15 @@ def _training_lines(
 def _cut(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Context) -> list[str]:
     """Which share of passages is longer than what is read of them; nothing where nobody can say or none is."""
     from denizen.retrievers.loading import prompts_of
+    from denizen.retrievers.windows import token_counts
     from denizen.training.bi_encoder import tokens_seen
 
-    model, _ = BiEncoder(base.path, config.encoding, ctx[Encoders], base.digest).encoder.loaded(passages)
+    model = BiEncoder(base.path, config.encoding, ctx[Encoders], base.digest).encoder.model
     prompt = prompts_of(model)["document"]
     whole, trained = (tokens_seen(model, limit, prompt) for limit in (0, config.max_tokens))
     if not whole:
         return []
-    some = list(passages[:: max(1, len(passages) // _LENGTHS)])
-    lengths = [len(tokens) for tokens in model.tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]]
+    lengths = token_counts(model.tokenizer, passages[:: max(1, len(passages) // _LENGTHS)])
     shares = {limit: sum(length > limit for length in lengths) / len(lengths) for limit in (whole, trained)}
     if not any(shares.values()):
         return []

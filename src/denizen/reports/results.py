@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from denizen.retrievers.windows import WHOLE
+
 _SIGNIFICANT = 0.05
-# how passages are read where nothing else was chosen
-WHOLE = "whole passages"
 # what people call the systems of a test
 SYSTEMS = {
     "base": "base",
@@ -178,7 +178,7 @@ def headline(report: dict[str, Any]) -> str:
     shipped = report["shipped"]
     found, mean = shipped["difference"]["MRR@5"], f"{shipped['means']['MRR@5']:.3f}"
     asked = f"on {report['queries']:,} held-out questions"
-    read = "" if _read_whole(report) else f", which reads by {shipped['reading']},"
+    read = "" if read_whole(report) else f", which reads by {shipped['reading']},"
     if shipped["name"] == "base" and not read:
         return f"The base is shipped as it was, with an MRR@5 of {mean} {asked}: {shipped['why']}."
     what = f"{_SHIPPED[shipped['name']].format(shipped['model'])}{read} is shipped"
@@ -200,7 +200,7 @@ def reading_lines(report: dict[str, Any]) -> Table:
     """How the base fared by each way of reading passages, a row each; nothing where it was not asked."""
     measured = report.get("reading", {}).get("MRR@5", {})
     rows = [["the base reads", "alone", "with BM25", "rows a passage"]]
-    shares = {WHOLE: 1.0, **report.get("reading", {}).get("rows_a_passage", {})}
+    shares = {WHOLE.name: 1.0, **report.get("reading", {}).get("rows_a_passage", {})}
     for name, found in measured.items():
         rows.append([name, f"{found['alone']:.3f}", f"{found['fused']:.3f}", f"{shares[name]:.1f}"])
     return rows if measured else []
@@ -212,7 +212,7 @@ def reading_sentence(report: dict[str, Any]) -> str:
         return ""
     found, name = report["reading"], report["shipped"]["reading"]
     if found["by"] == "setting":
-        return f"passages are read by {name}, as was asked for" if not _read_whole(report) else ""
+        return f"passages are read by {name}, as was asked for" if not read_whole(report) else ""
     if "gain" not in found:
         return "passages are read whole: none is longer than a window, or too few queries can tell"
     gain = found["gain"]
@@ -223,8 +223,9 @@ def reading_sentence(report: dict[str, Any]) -> str:
     )
 
 
-def _read_whole(report: dict[str, Any]) -> bool:
-    return bool(report["shipped"].get("reading", WHOLE) == WHOLE)
+def read_whole(report: dict[str, Any]) -> bool:
+    """Whether passages are read whole, as all versions did that do not say."""
+    return bool(report["shipped"].get("reading", WHOLE.name) == WHOLE.name)
 
 
 def decided_by(report: dict[str, Any]) -> str:

@@ -41,6 +41,9 @@ from denizen.reports.results import (
 
 Blocks = list[tuple[str, Any]]
 
+_WHO_READS = (
+    "The folder retriever/ reads so; the folder model/ alone is a model, and whoever loads it reads whole texts."
+)
 _MOVED = 8
 _TRAINED = 6
 _MOST_ROWS = 50
@@ -97,12 +100,9 @@ def _rounds(run: FinishedRun) -> Blocks:
         ("p", f"{sentence(decided_by(run.metrics))} {sentence(chosen)} Test queries had no part in it."),
         ("table", table),
         ("faint", f"MRR@5. With BM25: {_way(fused)}; its gain is that of ways chosen on other queries."),
-        *([("p", f"{sentence(read)} {_FOLDER}")] if (read := reading_sentence(run.metrics)) else []),
+        *([("p", f"{sentence(read)} {_WHO_READS}")] if (read := reading_sentence(run.metrics)) else []),
         *([("table", rows)] if (rows := reading_lines(run.metrics)) else []),
     ]
-
-
-_FOLDER = "The folder retriever/ reads so; the folder model/ alone is a model, and whoever loads it reads whole texts."
 
 
 def _decision(decided: Mapping[str, Any], before: float, after: float, gain: Mapping[str, float]) -> list[str]:

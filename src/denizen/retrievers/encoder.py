@@ -151,9 +151,9 @@ class Encoder:
         return self._binding or _are_few(texts, *self._wanted)
 
     @property
-    def tokenizer(self) -> Any:
-        """The model's tokenizer."""
-        return self._loaded_model().tokenizer
+    def model(self) -> SentenceTransformer:
+        """The model, loaded; no backend is chosen for it."""
+        return self._loaded_model()
 
     @property
     def backend(self) -> str | None:

@@ -40,16 +40,18 @@ class Index(Artifact):
     @cached_property
     def encoding(self) -> Encoding:
         """What goes on with the backend that was chosen."""
-        found = read_json(self.path / _RECORD if self.path.is_dir() else self.path)
-        return Encoding(precision=found["precision"]).pinned(found["backend"])
+        return Encoding(precision=self._record["precision"]).pinned(self._record["backend"])
 
     @cached_property
     def reading(self) -> Reading:
         """How it reads passages."""
         from denizen.retrievers.windows import Reading
 
-        found = read_json(self.path / _RECORD if self.path.is_dir() else self.path)
-        return Reading(**found.get("reading", {}))
+        return Reading(**self._record.get("reading", {}))
+
+    @cached_property
+    def _record(self) -> dict[str, Any]:
+        return dict(read_json(self.path / _RECORD if self.path.is_dir() else self.path))
 
     def retriever(self, model: Model, encoders: Encoders) -> BiEncoder | Windowed:
         """A model that goes on with it."""

@@ -131,6 +131,15 @@ def windows_of(corpus: pa.Table, tokenizer: Any, reading: Reading) -> Windows:
     return Windows(numbers[0], numbers[1], numbers[2], said)
 
 
+def token_counts(tokenizer: Any, passages: Sequence[str]) -> list[int]:
+    """How many tokens each passage has, counted as for windows."""
+    return [
+        len(places)
+        for begin in range(0, len(passages), _BATCH)
+        for places in _tokens(tokenizer, list(passages[begin : begin + _BATCH]))
+    ]
+
+
 def _tokens(tokenizer: Any, passages: list[str]) -> list[list[tuple[int, int]]]:
     """Where each token of each passage begins and ends."""
     if not getattr(tokenizer, "is_fast", False):
@@ -210,12 +219,18 @@ class Windowed:
 
     def index(self, corpus: pa.Table, progress: Progress) -> _Read:
         """Embeds passages and windows, or finds them in the store."""
+        found, _ = self._index(corpus, progress)
+        return found
+
+    def _index(self, corpus: pa.Table, progress: Progress) -> tuple[_Read, list[str]]:
+        """The index, and the text of each of its rows."""
         whole = self.model.index(corpus, progress)
-        windows = windows_of(corpus, whole.encoder.tokenizer, self.reading)
+        windows = windows_of(corpus, whole.encoder.model.tokenizer, self.reading)
         with progress.bar(len(windows.texts), "windows") as advance:
             vectors = whole.encoder.encode(windows.texts, "document", advance)
         rows = _InTheLight(vectors, whole.vectors, windows.owners, self.lowest is not None)
-        return _Read(whole.encoder, whole.doc_ids, windows.owners, windows.starts, windows.ends, rows)
+        index = _Read(whole.encoder, whole.doc_ids, windows.owners, windows.starts, windows.ends, rows)
+        return index, windows.texts
 
     def search(self, index: _Read, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`; a passage scores as its best row."""
@@ -239,15 +254,14 @@ class Windowed:
             For each of them the text of the passage's best window.
         """
         place = {doc_id: at for at, doc_id in enumerate(corpus["doc_id"].to_pylist())}
-        index = self.index(corpus, progress)
-        windows = windows_of(corpus, index.encoder.tokenizer, self.reading)
+        index, said = self._index(corpus, progress)
         bounds = np.searchsorted(index.owners, np.arange(len(place) + 1))
         queries = list(dict.fromkeys(query for query, _ in asked))
         vectors = dict(zip(queries, index.encoder.encode(queries, "query")[:], strict=True))
         found = []
         for query, doc_id in asked:
             begin, end = bounds[place[doc_id]], bounds[place[doc_id] + 1]
-            found.append(windows.texts[int(begin + np.argmax(index.rows[begin:end] @ vectors[query]))])
+            found.append(said[int(begin + np.argmax(index.rows[begin:end] @ vectors[query]))])
         return found
 
     def save_index(self, index: _Read, folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from denizen.data.artifacts import Corpus, Examples, Judgments, Model, Qrels, Queries
 from denizen.data.relatedness import not_negatives
-from denizen.data.tables import each, only
+from denizen.data.tables import each, only, texts
 from denizen.engine.artifact import Value
 from denizen.engine.settings import Params, Seeded, setting
 from denizen.engine.step import Context, step
@@ -171,7 +171,7 @@ def _best_windows(
     may stand anywhere. None where no passage is longer.
     """
     from denizen.retrievers.loading import prompts_of
-    from denizen.retrievers.windows import Reading, Windowed, windows_of
+    from denizen.retrievers.windows import Reading, Windowed, token_counts
     from denizen.training.bi_encoder import tokens_seen
 
     pairs = sorted(
@@ -183,17 +183,16 @@ def _best_windows(
     )
     question = dict(each(queries, "query_id", "text"))
     shown = only(corpus, "doc_id", {doc_id for _, doc_id in pairs})
-    loaded, _ = model.encoder.loaded(list(question.values()))
+    loaded = model.encoder.model
     room = tokens_seen(loaded, max_tokens, prompts_of(loaded)["document"])
     if not room:
         return None
-    reading = Reading(room, max(1, room // 2))
-    cut = windows_of(shown, loaded.tokenizer, reading)
-    if len(cut.texts) == len(shown):
+    longer = sum(count > room for count in token_counts(loaded.tokenizer, texts(shown)))
+    if not longer:
         return None
-    longer = len(set(cut.owners[1:][cut.owners[1:] == cut.owners[:-1]].tolist()))
     ctx.progress.note(f"{longer:,} of {len(shown):,} passages are longer than {room} tokens: their best window is seen")
-    best = Windowed((model,), reading).best(shown, [(question[query], doc_id) for query, doc_id in pairs], ctx.progress)
+    reader = Windowed((model,), Reading(room, max(1, room // 2)))
+    best = reader.best(shown, [(question[query], doc_id) for query, doc_id in pairs], ctx.progress)
     return dict(zip(pairs, best, strict=True))
 
 
