@@ -14,7 +14,7 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import read_json
 from denizen.engine.step import Context
 from denizen.measuring.keywords import keywords
-from denizen.measuring.reading import ReadingChoice, _chosen, read
+from denizen.measuring.reading import ReadingChoice, _chosen, _gains, read
 from denizen.measuring.students import Searching, look
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.encoding import Encoding
@@ -53,6 +53,13 @@ def test_the_gain_is_that_over_the_best_fusion_of_whole_passages() -> None:
     alone, fused = np.full(40, 0.2), np.full(40, 0.9)
     found = _chosen(ways, [alone, fused, fused, fused], list(range(40)), 42)
     assert found["reading"] == {"window": 0, "stride": 0} and found["gain"]["value"] == 0.0
+
+
+def test_windows_that_gain_nothing_fused_are_asked_no_further() -> None:
+    ways = [(WHOLE, 1.0), (WHOLE, 0.5), (SOME, 1.0), (SOME, 0.5)]
+    for fused, gains in ((0.9, False), (0.95, True)):
+        values = [np.full(10, value) for value in (0.2, 0.9, 0.5, fused)]
+        assert _gains(_chosen(ways, values, list(range(10)), 42), SOME) is gains
 
 
 @pytest.mark.parametrize("value", ["", "64", "64/0", "32/64", "64/32/16", "none", "-1/-1", "64 / 32"])
