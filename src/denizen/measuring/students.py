@@ -259,22 +259,23 @@ class Deciding:
         return np.where(known, found, otherwise)
 
 
-def proven(values: Sequence[Values], groups: Sequence[int]) -> tuple[int, list[Difference]]:
+def proven(values: Sequence[Values], groups: Sequence[int], level: float = LEVEL) -> tuple[int, list[Difference]]:
     """The last that has proven itself against the one that was held before it, from the first on.
 
     Args:
         values: Of each candidate, by query; the first is the default.
         groups: The group of each query.
+        level: Of the interval that must lie above zero.
 
     Returns:
-        Its place, and the gain of each after the first over what was held then, with its 90 % interval, which must lie
-        above zero. So must p below .1: where three queries of hundreds differ, no resample is without a gain, and yet
+        Its place, and the gain of each after the first over what was held then, with that interval. p must lie below
+        what the level leaves, too: where three queries of hundreds differ, no resample is without a gain, and yet
         chance gives all three to one side once in four times.
     """
     held, gains = 0, []
     for place in range(1, len(values)):
-        gains.append(paired_difference(values[place], values[held], groups=groups, level=LEVEL))
-        held = place if gains[-1].low > 0 and gains[-1].p < 1 - LEVEL else held
+        gains.append(paired_difference(values[place], values[held], groups=groups, level=level))
+        held = place if gains[-1].low > 0 and gains[-1].p < 1 - level else held
     return held, gains
 
 

@@ -154,3 +154,12 @@ def test_each_must_prove_itself_against_the_one_that_is_held() -> None:
     assert proven([base, first, second, third], groups)[0] == 3
     assert [round(gain.value, 6) for gain in proven([base, first, second, third], groups)[1]] == [0.2, 0.0, 0.3]
     assert proven([base], groups) == (0, [])
+
+
+def test_what_is_likely_is_less_than_what_is_proven() -> None:
+    # seven queries of forty gain, three lose: chance does as well or better once in three times
+    held, gained = np.full(40, 0.5), np.full(40, 0.5)
+    gained[:7], gained[7:10] = 1.0, 0.0
+    assert proven([held, gained], range(40))[0] == 0
+    assert proven([held, gained], range(40), 0.5)[0] == 1
+    assert proven([gained, held], range(40), 0.5)[0] == 0
