@@ -24,8 +24,7 @@ from denizen.data.tables import each, folded, only, relevant, rows_table, write_
 from denizen.engine.artifact import Value
 from denizen.engine.settings import Params, Seeded
 from denizen.engine.step import Context, step
-from denizen.measuring.retrieval import NARROWED
-from denizen.measuring.students import Pool, Searching
+from denizen.measuring.students import POOLED, Pool, Searching
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.index import Index
 
@@ -107,10 +106,10 @@ def _planned_search(
 ) -> dict[str, Any]:
     counts = queries.facts.get("queries", {})
     passages, asked = corpus.facts.get("passages", 0), counts.get("train", 0) + counts.get("dev", 0)
-    return {"encoded_texts": min(2 * NARROWED * asked, len(models) * passages)}
+    return {"encoded_texts": min(3 * POOLED * asked, len(models) * passages)}
 
 
-@step(version=1, makes=Run, plan=_planned_search)
+@step(version=2, makes=Run, plan=_planned_search)
 def held_out(  # noqa: PLR0913
     out: Path,
     params: Searching,

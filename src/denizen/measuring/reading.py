@@ -20,7 +20,7 @@ from denizen.measuring.crossfit import FOLDS
 from denizen.measuring.fusion import CONVEX, WEIGHTS, drawn_fifths, fused_runs, unseen
 from denizen.measuring.retrieval import firsts
 from denizen.measuring.significance import Values
-from denizen.measuring.students import LEVEL, Deciding, Pool, proven, with_answer
+from denizen.measuring.students import LEVEL, POOLED, Deciding, Pool, proven, with_answer
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.index import Index, Read
@@ -75,7 +75,7 @@ def _planned(params: ReadingChoice, *, corpus: Corpus, **inputs: Any) -> dict[st
     if params.given() is not None:
         return {}
     # as many tokens again for each that is tried, and windows that overlap by half are twice the tokens
-    return {"encoded_texts": min(2 * 10 * _QUERIES, corpus.facts.get("passages", 0)) * 2 * len(_TRIED)}
+    return {"encoded_texts": min(2 * POOLED * _QUERIES, corpus.facts.get("passages", 0)) * 2 * len(_TRIED)}
 
 
 @step(version=2, makes=Read, name="reading", plan=_planned)
@@ -122,7 +122,7 @@ def read(  # noqa: PLR0913
     ids = with_answer(queries.texts("train", "dev"), qrels)
     ids = [ids[at] for at in sorted(np.random.default_rng(params.seed).permutation(len(ids))[:_QUERIES].tolist())]
     runs = [found.table, keywords.table]
-    shown = only(corpus.table, "doc_id", firsts(runs, qrels.table, ids))
+    shown = only(corpus.table, "doc_id", firsts(runs, qrels.table, ids, POOLED))
     counts = token_counts(base.encoder.model.tokenizer, texts(shown))
     rows = {reading: sum(len(reading.spans(count)) for count in counts) for reading in _TRIED}
     # where windows are the passages themselves there is nothing to choose

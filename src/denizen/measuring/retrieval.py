@@ -24,8 +24,6 @@ _Values = np.ndarray[Any, np.dtype[np.float64]]
 
 # Names as people write them, and the measure of ir_measures behind each. DCG@5 is ours: ir_measures has none.
 _IR_MEASURES = {"MRR@5": RR @ 5, "Recall@5": R @ 5, "nDCG@10": nDCG @ 10, "Recall@100": R @ 100}
-# MRR@5 sees five ranks and nDCG@10 ten; what is compared may bring up what stands a little below
-NARROWED = 20
 MEASURES = ("MRR@5", "Recall@5", "DCG@5", "nDCG@10", "Recall@100")
 
 
@@ -76,8 +74,9 @@ def graded_by(judgments: pa.Table | None) -> frozenset[tuple[str, str]] | None:
     return None if judgments is None else frozenset(each(judgments, "query_id", "doc_id"))
 
 
-def firsts(runs: Iterable[pa.Table], qrels: pa.Table, query_ids: Collection[str]) -> set[str]:
-    """What can change a rank near the top: what is relevant to some queries, and what runs rank first for them.
+def firsts(runs: Iterable[pa.Table], qrels: pa.Table, query_ids: Collection[str], depth: int) -> set[str]:
+    """What can change a rank near the top: what is relevant to some queries, and what runs rank first for them, `depth`
+    passages each.
 
     The rest of a corpus need not be embedded with a model that only has to be compared.
     """
@@ -85,7 +84,7 @@ def firsts(runs: Iterable[pa.Table], qrels: pa.Table, query_ids: Collection[str]
     found = {doc_id for query_id in query_ids for doc_id in known.get(query_id, ())}
     for run in runs:
         for ranking in rankings(only(run, "query_id", query_ids)).values():
-            found.update(doc_id for doc_id, _ in ranking[:NARROWED])
+            found.update(doc_id for doc_id, _ in ranking[:depth])
     return found
 
 

@@ -31,6 +31,8 @@ _KEPT = 2000
 # beyond it, the relevant passages and what BM25 takes for relevant are searched: on nq_general changes of nDCG@10 are
 # then within .001 of those on all passages, less than their standard error, and cost half as much (docs/LOG.md)
 _PASSAGES = 5_000
+# nDCG@10 sees ten ranks; a student may bring up what stands a little below
+_NARROWED = 20
 # of which that is drawn: a larger corpus would take minutes to be read
 _DRAWN = 20_000
 # nobody looks further down than that for what is hard
@@ -57,7 +59,7 @@ class RetrievalSet:
 
     def narrowed(self, runs: Sequence[pa.Table]) -> RetrievalSet:
         """The same queries on a smaller corpus: what is relevant, and what the runs rank first."""
-        return self._within(firsts(runs, self.qrels, self.queries))
+        return self._within(firsts(runs, self.qrels, self.queries, _NARROWED))
 
     def limited(self, seed: int) -> RetrievalSet:
         """The same queries on at most 5,000 passages: what is relevant, and what BM25 ranks first for them."""

@@ -30,6 +30,8 @@ from denizen.retrievers.retriever import Retriever
 
 # from so many dev queries on dev decides by itself: the standard error of a difference is then about a point
 ENOUGH = 500
+# MRR@5 sees five ranks; what is compared may bring up what stands a little below
+POOLED = 10
 # of the interval that must lie above zero before a choice leaves its default
 LEVEL = 0.9
 
@@ -329,7 +331,7 @@ class Pool:
         """What a retriever finds for some queries, each in what it may be shown of their pool."""
         found = [SCHEMAS["run"].empty_table()]
         for shown, asked in shown_to(self.corpus, rows, self.documents):
-            inside = only(shown, "doc_id", firsts(self.runs, self.qrels, asked))
+            inside = only(shown, "doc_id", firsts(self.runs, self.qrels, asked, POOLED))
             found.append(retriever.search(retriever.index(inside, progress), asked, self.depth, progress))
         return pa.concat_tables(found)
 

@@ -56,7 +56,7 @@ def _planned(params: Gating, *, sets: Mapping[str, Value], **inputs: Any) -> dic
     return {"merges": params.merge_evaluations if sets else 0}
 
 
-@step(version=4, makes=Choice, name="gate", plan=_planned)
+@step(version=5, makes=Choice, name="gate", plan=_planned)
 def gate(  # noqa: PLR0913
     out: Path,
     params: Gating,

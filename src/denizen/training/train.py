@@ -98,7 +98,7 @@ def planned_training(params: Training, *, examples: Examples, **inputs: Any) -> 
     return {"steps": params.steps(rows), "trained_texts": rows * params.epochs * examples.facts.get("texts_a_row", 1)}
 
 
-@step(version=4, makes=Model, name="student", plan=planned_training)
+@step(version=5, makes=Model, name="student", plan=planned_training)
 def train(  # noqa: PLR0913
     out: Path,
     params: Training,
@@ -191,7 +191,8 @@ def _best_windows(
     if not longer:
         return None
     ctx.progress.note(f"{longer:,} of {len(shown):,} passages are longer than {room} tokens: their best window is seen")
-    reader = Windowed((model,), Reading(room, max(1, room // 2)))
+    # side by side: what overlaps would be embedded twice
+    reader = Windowed((model,), Reading(room, room))
     best = reader.best(shown, [(question[query], doc_id) for query, doc_id in pairs], ctx.progress)
     return dict(zip(pairs, best, strict=True))
 
