@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from denizen.data.artifacts import Candidates, Corpus, Examples, Judgments, Model, Qrels, Queries
-from denizen.data.relatedness import NEGATIVE
+from denizen.data.relatedness import NEGATIVE, not_negatives
 from denizen.data.tables import each, irrelevant, rows_table, texts_by_id
 from denizen.engine.step import Context, step
 from denizen.retrievers.index import Index
@@ -69,7 +69,9 @@ def train_reranker(  # noqa: PLR0913
 
     known = None if judgments is None else judgments.table
     more = None if candidates is None else candidates.table
-    rows = lists(examples.table, qrels.table, known, more, params.seed)
+    asked = examples.table["query_id"].unique().to_pylist()
+    related = not_negatives(qrels.table, known, corpus.table, asked)
+    rows = lists(examples.table, judged_or_mined(qrels.table, known, more), related, params.seed)
     model = index.model(student, ctx[Encoders])
     rooms = (seen_at_once(model, params.max_tokens), passage_room(start_cross_encoder(start.path, params.seed)))
     room = min(room for room in rooms if room)
@@ -87,19 +89,21 @@ def train_reranker(  # noqa: PLR0913
 
 
 def lists(
-    examples: pa.Table, qrels: pa.Table, judgments: pa.Table | None, candidates: pa.Table | None, seed: int
+    examples: pa.Table,
+    beside: Mapping[str, Sequence[str]],
+    related: Mapping[str, frozenset[str]],
+    seed: int,
 ) -> pa.Table:
     """Each answer of a query with four passages that are none, as `examples`; where there is none, there is no list.
 
     First come the negatives that the student was trained with, those of the last round before; then a draw of what was
-    judged irrelevant or mined beside.
+    judged irrelevant or mined beside; then, as in a batch of the student, what answers other queries.
 
     Args:
         examples: Those of the student.
-        qrels: What labels call irrelevant.
-        judgments: What a teacher has graded; what is below a part of an answer is irrelevant.
-        candidates: What was mined, with roles.
-        seed: Of the draw.
+        beside: By query what was judged irrelevant or mined (`judged_or_mined`).
+        related: By query what must not be one of its negatives (`not_negatives`).
+        seed: Of the draws.
     """
     answers: dict[str, dict[str, None]] = {}
     trained: dict[str, dict[str, None]] = {}
@@ -107,21 +111,32 @@ def lists(
     for row in sorted(examples.to_pylist(), key=lambda row: -row["round"]):
         answers.setdefault(row["query_id"], {})[row["positive_id"]] = None
         trained.setdefault(row["query_id"], {}).update(dict.fromkeys(row["negative_ids"]))
-    beside = _beside(qrels, judgments, candidates)
+    elsewhere = sorted({doc_id for of_query in answers.values() for doc_id in of_query})
     random, rows = np.random.default_rng(seed), []
     for query_id in dict.fromkeys(examples["query_id"].to_pylist()):
-        wrong = [doc_id for doc_id in trained[query_id] if doc_id not in answers[query_id]]
-        others = sorted({*beside.get(query_id, ())}.difference(wrong, answers[query_id]))
-        drawn = [others[at] for at in random.permutation(len(others))]
-        if negatives := [*wrong, *drawn][:NEGATIVES]:
-            rows += [
-                {"query_id": query_id, "positive_id": doc_id, "negative_ids": negatives} for doc_id in answers[query_id]
-            ]
+        right = answers[query_id]
+        near = sorted({*beside.get(query_id, ())})
+        near = [near[at] for at in random.permutation(len(near))]
+        # few of these are related
+        count = min(len(elsewhere), 4 * NEGATIVES)
+        far = [elsewhere[at] for at in random.choice(len(elsewhere), count, replace=False)]
+        far = [doc_id for doc_id in far if doc_id not in related.get(query_id, ())]
+        drawn = dict.fromkeys([*trained[query_id], *near, *far])
+        if negatives := [doc_id for doc_id in drawn if doc_id not in right][:NEGATIVES]:
+            rows += [{"query_id": query_id, "positive_id": doc_id, "negative_ids": negatives} for doc_id in right]
     return rows_table("examples", rows)
 
 
-def _beside(qrels: pa.Table, judgments: pa.Table | None, candidates: pa.Table | None) -> Mapping[str, Sequence[str]]:
-    """By query what was judged irrelevant, or mined as a negative."""
+def judged_or_mined(
+    qrels: pa.Table, judgments: pa.Table | None, candidates: pa.Table | None
+) -> Mapping[str, Sequence[str]]:
+    """By query what was judged irrelevant, or mined as a negative.
+
+    Args:
+        qrels: What labels call irrelevant; they count where no teacher has graded.
+        judgments: What a teacher has graded; what is below a part of an answer is irrelevant.
+        candidates: What was mined, with roles.
+    """
     found: dict[str, list[str]] = {}
     if judgments is None:
         found = {query_id: list(doc_ids) for query_id, doc_ids in irrelevant(qrels).items()}
