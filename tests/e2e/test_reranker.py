@@ -41,6 +41,7 @@ def run(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decide_reranking, "function", taken)
+        patch.setattr("denizen.measuring.reranking._TIMED", 3)
         return out, adapt(config, out, progress=heard), heard
 
 
