@@ -139,11 +139,20 @@ def _models(config: AdaptConfig, sets: Sequence[Parts]) -> tuple[Path, Path | No
     return base, guide if config.loss == "gist" else None
 
 
+def _reranker_start(config: AdaptConfig, base: Path) -> Path:
+    from denizen.retrievers.cross_encoder import locate_cross_encoder
+
+    return locate_cross_encoder(config.reranker_model) if config.reranker_model else base
+
+
 def _check_models(config: AdaptConfig, base: Path, guide: Path | None, sets: Sequence[Parts]) -> None:
     from denizen.merging.methods import check_base
+    from denizen.retrievers.cross_encoder import start_cross_encoder
     from denizen.retrievers.loading import check_trainable
 
     check_trainable(base, config.loss, guide)
+    if config.reranker:
+        start_cross_encoder(_reranker_start(config, base), config.seed)
     if sets and config.merge_evaluations:
         check_base(base)
 
@@ -159,6 +168,7 @@ def _brought(config: AdaptConfig, base: Path, guide: Path | None, given: Given, 
         given,
         {part.name: Value([part.role, part.digest]) for part in sets},
         Value(kept) if any(kept.values()) else None,
+        outside_model(_reranker_start(config, base)) if config.reranker else None,
     )
 
 

@@ -37,7 +37,7 @@ from denizen.engine import pipeline
 from denizen.llm.replies import Replies
 from denizen.recipes.config import AdaptConfig
 from denizen.reports import plan, report  # noqa: F401
-from denizen.training import bi_encoder
+from denizen.training import trainer
 
 
 def die() -> None:
@@ -107,7 +107,7 @@ class Trap:
     def set(self) -> None:
         sys.addaudithook(self.hook)
         pq.write_table = self.counted(pq.write_table, "write", lambda rows, path: self.inside(path))
-        watch = bi_encoder._Watch
+        watch = trainer.Watch
         watch.on_step_end = self.counted(  # type: ignore[method-assign]
             watch.on_step_end, "step", lambda self_, args, *rest: str(args.output_dir).startswith(self.scratch)
         )
@@ -128,7 +128,7 @@ def log_training(log: Path, out: Path) -> None:
         scratch = checkpoints.parent
         return (scratch.parent.relative_to(out) / scratch.name.split(".")[1]).as_posix()
 
-    last, stepped = bi_encoder._last_checkpoint, bi_encoder._Watch.on_step_end
+    last, stepped = trainer.last_checkpoint, trainer.Watch.on_step_end
 
     def logged(checkpoints: Path) -> Path | None:
         found = last(checkpoints)
@@ -139,8 +139,8 @@ def log_training(log: Path, out: Path) -> None:
         note("step", place(Path(args.output_dir)))
         stepped(self, args, *rest, **more)
 
-    bi_encoder._last_checkpoint = logged
-    bi_encoder._Watch.on_step_end = counted  # type: ignore[method-assign]
+    trainer.last_checkpoint = logged
+    trainer.Watch.on_step_end = counted  # type: ignore[method-assign]
 
 
 def work(job: dict[str, Any], point: str) -> None:

@@ -17,9 +17,12 @@ def closing_lines(report: dict[str, Any]) -> list[str]:
     lines += [f"{report['queries']:,} test queries; intervals by {drawn}", of.decided_by(report)]
     tables = (of.spending_lines(report), of.coverage_lines(report), of.gate_lines(report["gate"]))
     lines += [*of.teacher_lines(report), *(line for table in tables for line in in_columns(table))]
-    lines += filter(None, (of.gate_sentence(report), report["warning"], of.unchanged(report)))
+    lines += filter(
+        None, (of.gate_sentence(report), of.reranker_sentence(report), report["warning"], of.unchanged(report))
+    )
     run = Path(report["model"]).parent.as_posix()
     lines += [f"report: {run}/report.html", f'retriever: {run}/retriever (denizen search {run} "a question")']
+    lines += [f"reranker: {report['reranker']['model']}"] if "reranker" in report else []
     return [*lines, f"{'adapted ' if report['chosen'] != 'base' else ''}model: {report['model']}"]
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ir_measures import RR, R, nDCG
 
 from denizen.data.formats.trec import write_trec_qrels, write_trec_run
-from denizen.data.tables import each, only, rankings, relevant, rows_table, write_table
+from denizen.data.tables import each, only, rankings, read_table, relevant, rows_table, write_table
 from denizen.engine.errors import InputError
 from denizen.engine.files import read_json
 from denizen.engine.run_folder import probe
@@ -176,6 +176,15 @@ def write_evaluation(
         "queries": len(query_ids),
         "grouped": {"by": grouped.by, "groups": grouped.count},
     }
+
+
+def over(
+    folder: Path, system: str, base: str, query_ids: list[str], qrels: pa.Table, corpus: pa.Table
+) -> dict[str, Any]:
+    """The difference of two systems of what `write_evaluation` has written, for each measure; queries as there."""
+    ours, theirs = (read_table(folder / f"{name}.metrics.parquet", "metrics") for name in (system, base))
+    together = groups(query_ids, qrels, corpus).numbers(query_ids)
+    return {spec: asdict(found) for spec, found in compare(ours, theirs, together).items()}
 
 
 def check_out(folder: Path) -> None:

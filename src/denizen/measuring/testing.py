@@ -17,7 +17,9 @@ from denizen.measuring.provenance import machine, versions
 from denizen.measuring.students import Searching
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.cross_encoder import Reranker
 from denizen.retrievers.index import Index
+from denizen.retrievers.reranked import RESCORED, rescore
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.searching import search_each
 
@@ -33,9 +35,19 @@ def retrievers_of(
     }
 
 
-def _planned(params: Params, *, systems: Mapping[str, Model], corpus: Corpus, **inputs: Any) -> dict[str, Any]:
+def _planned(
+    params: Params,
+    *,
+    systems: Mapping[str, Model],
+    corpus: Corpus,
+    queries: Queries,
+    reranker: Model | None = None,
+    **inputs: Any,
+) -> dict[str, Any]:
     # the base and the best student have embedded the corpus before
-    return {"encoded_texts": max(0, len(systems) - 2) * corpus.facts.get("passages", 0)}
+    embedded = max(0, len(systems) - 2) * corpus.facts.get("passages", 0)
+    rescored = RESCORED * queries.facts.get("queries", {}).get("test", 0) if reranker else 0
+    return {"encoded_texts": embedded + rescored}
 
 
 @step(version=6, makes=Evaluation, plan=_planned)
@@ -52,12 +64,13 @@ def test(  # noqa: PLR0913
     corpus: Corpus,
     queries: Queries,
     qrels: Qrels,
+    reranker: Model | None = None,  # noqa: PT028
 ) -> dict[str, Any]:
     """The only place where labelled test queries are read: models, "base" first and "adapted" last, BM25, and both.
 
     The base is measured as people use it, by whole passages, and where windows were chosen by these, too. Hybrids of
     base and adapted are fused as was best for each on the queries that decide, whether that is shipped or not; that of
-    plain fine-tuning as adapted's.
+    plain fine-tuning as adapted's. A reranker is measured after what is shipped otherwise, and against it.
     """
     encoders = ctx[Encoders]
     models = retrievers_of(systems, base_index, index, encoders)
@@ -72,7 +85,13 @@ def test(  # noqa: PLR0913
     measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
     asked = queries.texts("test")
     runs = search_each(measured, asked, corpus.table, params.depth, ctx.progress)
+    before = "hybrid" if fused.taken else "adapted"
+    if reranker:
+        scorer = Reranker(reranker.path, reranker.digest)
+        runs["reranked"] = rescore(scorer, runs[before], asked, corpus.table, params.depth, ctx.progress)
     found = retrieval.write_evaluation(out, runs, qrels.table, list(asked), corpus.table)
+    if reranker:
+        found["over_first_stage"] = retrieval.over(out, "reranked", before, list(asked), qrels.table, corpus.table)
     return {**found, **provenance(base_index, index, bm25)}
 
 

@@ -6,6 +6,8 @@ dev chooses the round, the gate perhaps a merge; test is read once: base, BM25, 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from denizen.engine.pipeline import Pipeline
 from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.config import AdaptConfig
@@ -19,7 +21,8 @@ def adapt(run: Pipeline, config: AdaptConfig, brought: Brought) -> list[Adapted]
     reading = decide_reading(run, config, brought, texts)
     found = [prove(run, config, brought, texts, reading, learn(run, config, brought, texts, reading))]
     for seed in range(config.seed + 1, config.seed + config.seeds):
-        again = config.changed(seed=seed, baselines=False)
+        again = config.changed(seed=seed, baselines=False, reranker=False, reranker_model="")
+        brought = replace(brought, reranker=None)
         with run.scope("seed", seed):
             found.append(prove(run, again, brought, texts, reading, learn(run, again, brought, texts, reading)))
     return found

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from denizen.data.artifacts import Evaluation, Model
 from denizen.data.prepare import Given
-from denizen.engine.artifact import Value
+from denizen.engine.artifact import Artifact, Value
 from denizen.measuring.fusion import Fused
+from denizen.measuring.reranking import Reranking
 from denizen.measuring.students import Choice
 from denizen.retrievers.index import Read
 from denizen.supervision.supervision import Seen, Texts
@@ -24,6 +25,7 @@ class Brought:
         source: How the source is read.
         sets: Name of a general or neighbour set to what it comes from.
         kept: By kind, texts of them that training keeps near the base.
+        reranker: What a reranker is trained from; None: there is to be none.
     """
 
     base: Model
@@ -31,6 +33,16 @@ class Brought:
     source: Given
     sets: Mapping[str, Value]
     kept: Value | None
+    reranker: Model | None = None
+
+
+@dataclass(frozen=True)
+class SecondStage:
+    """A reranker, whether it is deployed, and how long both stages take."""
+
+    reranker: Model
+    decided: Reranking
+    latency: Artifact
 
 
 @dataclass(frozen=True)
@@ -45,3 +57,4 @@ class Adapted:
     fused: Fused
     test: Evaluation
     forgetting: Evaluation | None
+    second: SecondStage | None = None

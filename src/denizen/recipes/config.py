@@ -24,7 +24,7 @@ from denizen.retrievers.encoding import Encoding
 from denizen.supervision.gold import Labels
 from denizen.supervision.selecting import ranks
 from denizen.supervision.taught import TaughtByCrossEncoder, TaughtByLLM
-from denizen.training.train import Training
+from denizen.training.train import Pass, Training
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,30 @@ class TeacherChoice(Params):
 
 
 @dataclass(frozen=True)
+class RerankerChoice(Params):
+    """The second stage."""
+
+    panel = "Reranker"
+
+    reranker: bool = setting(
+        False, "Train a cross-encoder on the same examples, too, and say whether it is worth its time as second stage."
+    )
+    reranker_model: str = setting(
+        "", "What the reranker is trained from: a folder of a cross-encoder or a bi-encoder; empty: the base model."
+    )
+
+    def __post_init__(self) -> None:
+        """Checks that what is given has a say.
+
+        Raises:
+            InputError: When there is a model for a reranker, and no reranker.
+        """
+        super().__post_init__()
+        if self.reranker_model and not self.reranker:
+            raise InputError("reranker_model does nothing without reranker; set that, too")
+
+
+@dataclass(frozen=True)
 class Proof(Params):
     """What is measured besides."""
 
@@ -115,6 +139,7 @@ _COMMON = (
     ReadingChoice,
     Gating,
     CrossFitting,
+    RerankerChoice,
     Proof,
     Encoding,
     Machine,
@@ -136,6 +161,7 @@ class AdaptConfig:
 
     Attributes:
         training: Of the step that trains.
+        passing: Of it, what also goes for a reranker.
         searching: Of those that search.
         reading: Of how passages are read.
         encoding: Of what embeds.
@@ -159,6 +185,7 @@ class AdaptConfig:
         _check_effect(given, usual, known, teacher)
         values = {**usual, **given, "source": source, "preset": preset}
         self.training = Training.of(values)
+        self.passing = Pass.of(values)
         self.searching = Searching.of(values)
         self.reading = ReadingChoice.of(values)
         self.encoding = Encoding.of(values)

@@ -16,6 +16,7 @@ from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.baselines import baselines
 from denizen.recipes.config import AdaptConfig
 from denizen.recipes.decide import decide
+from denizen.recipes.second_stage import second_stage
 from denizen.retrievers.index import Read
 from denizen.supervision.supervision import Seen, Texts
 
@@ -23,7 +24,7 @@ from denizen.supervision.supervision import Seen, Texts
 def prove(
     run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, reading: Read, rounds: list[Seen]
 ) -> Adapted:
-    """Steps of `decide`, choice, gate, fusion, baselines, test and forgetting."""
+    """Steps of `decide`, choice, gate, fusion, those of a second stage, baselines, test and forgetting."""
     base, known = brought.base, rounds[-1].known
     asked = decide(run, config, brought, texts, rounds)
     about = {"corpus": texts.corpus, "queries": texts.queries, "qrels": known.qrels, "judgments": known.judgments}
@@ -49,11 +50,17 @@ def prove(
         )
     shared = {"keywords": asked.keywords, "folds": asked.folds, **about}
     fused = run(fuse, Seeded(config.seed), model=final, **shared)
+    second = None
+    if brought.reranker:
+        second = second_stage(run, config, brought, texts, rounds, asked, final, fused)
     ungated = {} if final.model.digest == choice.model.digest else {"ungated": choice.model}
     goes_on = {"base_index": rounds[0].index, "index": choice.index, "fused": fused}
+    if second:
+        goes_on |= {"reranker": second.reranker}
     if texts.labels is None:
         two = {"base": base, "adapted": final.model}
-        tested = config.supervision.test(run, texts, systems=two, **goes_on)
+        reranking = {"reranking": second.decided} if second else {}
+        tested = config.supervision.test(run, texts, systems=two, **goes_on, **reranking)
     else:
         as_it_was = {name: found[:1] if found else None for name, found in seen.items()}
         untaught = run(choose.named("base"), CrossFitting(config.cross_fitting), **as_it_was, **about)
@@ -74,4 +81,4 @@ def prove(
         two = {"base": base, "adapted": final.model}
         goes_on = {"base_index": rounds[0].index, "index": choice.index}
         lost = run(measure_forgetting, config.searching, systems=two, sets=brought.sets, **goes_on)
-    return Adapted(texts, reading, rounds, choice, final, fused, tested, lost)
+    return Adapted(texts, reading, rounds, choice, final, fused, tested, lost, second)

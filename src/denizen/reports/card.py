@@ -14,12 +14,13 @@ from denizen.reports.results import (
     gate_sentence,
     read_whole,
     records,
+    reranker_sentence,
     result_lines,
     unchanged,
 )
 
 # paths of the user's machine
-_PATHS = {"source", "model", "guide", "cross_encoder", "query_log", "general", "neighbour"}
+_PATHS = {"source", "model", "guide", "cross_encoder", "reranker_model", "query_log", "general", "neighbour"}
 
 
 def title(report: dict[str, Any]) -> str:
@@ -53,6 +54,7 @@ def model_card(report: dict[str, Any], without_effect: Collection[str]) -> str:
         results=result_lines(report),
         baselines=baseline_lines(report),
         sets=gate_lines(report["gate"]),
+        reranker=sentence(second) if (second := reranker_sentence(report)) else "",
         verdict=sentence(gate_sentence(report)),
         teacher=taught_by(report),
         settings={

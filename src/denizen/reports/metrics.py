@@ -10,7 +10,8 @@ from denizen.engine.files import read_json
 from denizen.measuring import forgetting
 from denizen.measuring.probes import MEASURE
 from denizen.measuring.provenance import SCHEMA
-from denizen.recipes.adapted import Adapted
+from denizen.recipes.adapted import Adapted, SecondStage
+from denizen.retrievers.reranked import RESCORED
 from denizen.supervision.supervision import Texts
 
 LEAK_NOTE = "The splits leak: {leaks} thing(s) stand on both sides. These figures are not evidence of generalisation."
@@ -59,6 +60,7 @@ def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: fl
         "arithmetic": arithmetic,
         "chosen": _chosen(found),
         "gate": _gate(found, limit),
+        **({"reranker": _reranker(found, found.second, out)} if found.second else {}),
     }
 
 
@@ -98,8 +100,13 @@ def _shipped(found: Adapted) -> dict[str, Any]:
         why = "the student forgot more than the limit allows, and no merge of it kept the limit and gained"
     else:
         why = f"{how} no student proved better than it"
+    second = {}
+    if found.second and found.second.decided.taken:
+        second, row = {"first_stage": name}, "reranked"
+        name = row
     return {
         "name": name,
+        **second,
         "model": model,
         "why": why,
         "means": test["means"][row],
@@ -107,6 +114,26 @@ def _shipped(found: Adapted) -> dict[str, Any]:
         "difference_bm25": test["over_bm25"][row],
         "difference_base_hybrid": test["over_base_hybrid"].get(row, {}),
         "reading": found.reading.reading.name,
+    }
+
+
+def _reranker(found: Adapted, second: SecondStage, out: Path) -> dict[str, Any]:
+    """Whether the second stage is to be deployed, and what it gives and costs beside the first."""
+    test, facts = found.test.facts, second.decided.facts
+    measured = {}
+    if "over_first_stage" in test:
+        before = "hybrid" if found.fused.taken else "adapted"
+        measured = {
+            "means": {"alone": test["means"][before], "reranked": test["means"]["reranked"]},
+            "difference": test["over_first_stage"],
+        }
+    timed = {name: second.latency.facts[name] for name in ("alone", "reranked", "queries")}
+    return {
+        "deploy": second.decided.taken,
+        "decided": {**facts, "rescored": RESCORED},
+        "milliseconds": timed,
+        "model": (out / "reranker").as_posix(),
+        **measured,
     }
 
 

@@ -11,11 +11,12 @@ from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Params
 from denizen.engine.step import Context, step
 from denizen.measuring.fusion import Fused
+from denizen.measuring.reranking import Reranking, first_stage
 from denizen.measuring.students import Choice
 from denizen.recipes.adapted import Adapted
 from denizen.retrievers.bi_encoder import Encoders
-from denizen.retrievers.bm25 import BM25
-from denizen.retrievers.retriever import Retriever
+from denizen.retrievers.cross_encoder import Reranker
+from denizen.retrievers.reranked import Reranked
 from denizen.retrievers.searchable import write_searchable
 
 
@@ -27,14 +28,29 @@ def package(out: Path, params: Params, ctx: Context, *, chosen: Choice, card: Va
 
 
 @step(version=1, makes=Artifact, name="retriever", local=True)
-def assemble(out: Path, params: Params, ctx: Context, *, chosen: Choice, fused: Fused, corpus: Corpus) -> None:
-    """Saves the model, or its hybrid with BM25 where that is shipped, with the corpus and its index."""
-    model: Retriever = chosen.index.retriever(chosen.model, ctx[Encoders])
-    shipped = fused.hybrid(BM25.fitting(corpus.table), model) if fused.taken else model
+def assemble(  # noqa: PLR0913
+    out: Path,
+    params: Params,
+    ctx: Context,
+    *,
+    chosen: Choice,
+    fused: Fused,
+    corpus: Corpus,
+    reranker: Model | None = None,
+    reranking: Reranking | None = None,
+) -> None:
+    """Saves the model, or its hybrid with BM25 where that is shipped, with the corpus and its index.
+
+    Where the reranker is to be deployed, it is the second stage of that.
+    """
+    shipped = first_stage(chosen, fused, corpus, ctx[Encoders])
+    if reranker and reranking and reranking.taken:
+        shipped = Reranked((shipped,), Reranker(reranker.path, reranker.digest))
     write_searchable(out, shipped, corpus.table, ctx.progress)
 
 
 def ship(run: Pipeline, found: Adapted, card: Value) -> None:
     """Steps model and retriever."""
     run(package, chosen=found.final, card=card)
-    run(assemble, chosen=found.final, fused=found.fused, corpus=found.texts.corpus)
+    second = {"reranker": found.second.reranker, "reranking": found.second.decided} if found.second else {}
+    run(assemble, chosen=found.final, fused=found.fused, corpus=found.texts.corpus, **second)

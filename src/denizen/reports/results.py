@@ -20,6 +20,7 @@ SYSTEMS = {
     "ungated": "before the gate",
     "adapted": "adapted",
     "hybrid": "adapted + BM25",
+    "reranked": "with the reranker",
 }
 # what people call what is shipped; {} is the model of a hybrid
 _SHIPPED = {"hybrid": "The hybrid of {} model and BM25", "adapted": "The adapted model", "base": "The base"}
@@ -181,7 +182,9 @@ def headline(report: dict[str, Any]) -> str:
     read = "" if read_whole(report) else f", which reads by {shipped['reading']},"
     if shipped["name"] == "base" and not read:
         return f"The base is shipped as it was, with an MRR@5 of {mean} {asked}: {shipped['why']}."
-    what = f"{_SHIPPED[shipped['name']].format(shipped['model'])}{read} is shipped"
+    what = f"{_SHIPPED[shipped.get('first_stage', shipped['name'])].format(shipped['model'])}{read} is shipped"
+    if shipped["name"] == "reranked":
+        what += " with a reranker as second stage"
     sure = "that is more than chance" if found["p"] < _SIGNIFICANT else "that may be chance"
     verb = "rises" if found["value"] >= 0 else "falls"
     bm25, better = f"{report['bm25']['MRR@5']:.3f}", shipped["difference_bm25"]["MRR@5"]
@@ -223,6 +226,34 @@ def reading_sentence(report: dict[str, Any]) -> str:
     )
 
 
+def reranker_sentence(report: dict[str, Any]) -> str:
+    """Whether to deploy the reranker, by figures; empty for a run without one."""
+    if "reranker" not in report:
+        return ""
+    found = report["reranker"]
+    decided, took = found["decided"], found["milliseconds"]
+    gain, deploy = decided["gain"], found["deploy"]
+    said = (
+        "deploy the reranker after what finds passages" if deploy else "deploy what finds passages without the reranker"
+    )
+    which = "of dev" if decided["by"] == "dev" else "of train and dev, by five-fold cross-fitting,"
+    said += (
+        f": on {decided['queries']:,} queries {which} rescoring the best {decided['rescored']} changes MRR@5 by "
+        f"{gain['value']:+.3f} (90 % interval {gain['low']:+.3f} to {gain['high']:+.3f})"
+    )
+    if "means" in found:
+        names = [name for name in ("MRR@5", "nDCG@10") if name in found["difference"]]
+        before, after = (found["means"][name] for name in ("alone", "reranked"))
+        told = [
+            f"{name} from {before[name]:.3f} to {after[name]:.3f} {_interval(found['difference'][name])}"
+            for name in names
+        ]
+        said += f"; on the test {' and '.join(told)}"
+        if "Recall@100" in before:
+            said += f", where Recall@100 of the first stage is {before['Recall@100']:.3f}"
+    return f"{said}; a query takes {took['reranked']:.0f} ms on this machine, without it {took['alone']:.0f} ms"
+
+
 def read_whole(report: dict[str, Any]) -> bool:
     """Whether passages are read whole, as all versions did that do not say."""
     return bool(report["shipped"].get("reading", WHOLE.name) == WHOLE.name)
@@ -244,7 +275,11 @@ def drawn_by(report: dict[str, Any]) -> str:
 
 def change(found: dict[str, float]) -> str:
     """A difference with its interval."""
-    return f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+    return f"{found['value']:+.3f} {_interval(found)}"
+
+
+def _interval(found: dict[str, float]) -> str:
+    return f"[{found['low']:+.3f}, {found['high']:+.3f}]"
 
 
 def _p(value: float) -> str:

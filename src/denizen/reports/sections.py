@@ -34,6 +34,7 @@ from denizen.reports.results import (
     gate_sentence,
     reading_lines,
     reading_sentence,
+    reranker_sentence,
     result_lines,
     seed_lines,
     spending_lines,
@@ -102,6 +103,7 @@ def _rounds(run: FinishedRun) -> Blocks:
         ("faint", f"MRR@5. With BM25: {_way(fused)}; its gain is that of ways chosen on other queries."),
         *([("p", f"{sentence(read)} {_WHO_READS}")] if (read := reading_sentence(run.metrics)) else []),
         *([("table", rows)] if (rows := reading_lines(run.metrics)) else []),
+        *([("p", sentence(second))] if (second := reranker_sentence(run.metrics)) else []),
     ]
 
 

@@ -11,9 +11,11 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import read_json, write_json
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.cross_encoder import Reranker
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.loading import locate
+from denizen.retrievers.reranked import RERANKER, RESCORED, Reranked
 from denizen.retrievers.retriever import MANIFEST, Retriever
 from denizen.retrievers.windows import Reading, Windowed
 
@@ -30,6 +32,9 @@ KINDS: dict[str, Loader] = {
     # without fusion and weights: saved when there was but the one
     "hybrid": lambda folder, saved, parts: Hybrid(
         parts, saved.get("constant", 60), saved.get("fusion", "rrf"), saved.get("weights", ())
+    ),
+    "reranked": lambda folder, saved, parts: Reranked(
+        (_only(parts, folder),), Reranker(folder / RERANKER), saved.get("rescored", RESCORED)
     ),
 }
 
@@ -71,7 +76,7 @@ def save(folder: Path, retriever: Retriever) -> None:
 
 def _only(parts: Sequence[Retriever], folder: Path) -> Retriever:
     if len(parts) != 1:
-        raise InputError(f"{folder / MANIFEST} names {len(parts)} parts of a bi-encoder, which is one; save it anew")
+        raise InputError(f"{folder / MANIFEST} names {len(parts)} parts, and of that kind is one; save it anew")
     return parts[0]
 
 

@@ -149,4 +149,4 @@ class Labels(Params):
         candidates = run(mine, self.mining, found=now.found, corpus=texts.corpus, qrels=texts.pairs, **shared)
         earlier = before[-1].examples if before else None
         made = run(select, self.selecting, candidates=candidates, earlier=earlier, **shared)
-        return Seen(**vars(now), known=known, examples=made)
+        return Seen(**vars(now), known=known, examples=made, mined=candidates)

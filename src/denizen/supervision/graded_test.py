@@ -17,11 +17,14 @@ from denizen.engine.settings import Params
 from denizen.engine.step import Context, Partial, step
 from denizen.measuring import retrieval
 from denizen.measuring.fusion import Fused
+from denizen.measuring.reranking import Reranking
 from denizen.measuring.testing import provenance, retrievers_of
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.cross_encoder import Reranker
 from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.index import Index
+from denizen.retrievers.reranked import rescore
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.search import first
 from denizen.retrievers.searching import search_each
@@ -50,8 +53,10 @@ def graded_test(  # noqa: PLR0913
     pairs: Qrels,
     prompts: Value | None = None,
     cross_encoder: Model | None = None,
+    reranker: Model | None = None,
+    reranking: Reranking | None = None,
 ) -> dict[str, Any] | Partial:
-    """Has the best five passages of base, BM25 and adapted, and of the hybrid if it is shipped, judged for every query.
+    """Has the best five passages of base, BM25 and adapted, and of what else is shipped, judged for every query.
 
     Only queries whose passages were all judged are measured: with holes, the system that was judged last would lose.
     The teacher grades its own queries here, which is kinder to its student than another judge would be: the result says
@@ -70,6 +75,8 @@ def graded_test(  # noqa: PLR0913
         pairs: What they were written for.
         prompts: What an LLM is asked.
         cross_encoder: Who judges instead.
+        reranker: What scores the best passages of what is shipped otherwise again.
+        reranking: Whether it does.
 
     Raises:
         InputError: When no test query has an answer among what was found.
@@ -81,6 +88,11 @@ def graded_test(  # noqa: PLR0913
     if fused.taken:
         measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
     found = search_each(measured, asked, corpus.table, FUSED_DEPTH, ctx.progress)
+    before = "hybrid" if fused.taken else "adapted"
+    second = reranker if reranking and reranking.taken else None
+    if second:
+        scorer = Reranker(second.path, second.digest)
+        found["reranked"] = rescore(scorer, found[before], asked, corpus.table, _DEPTH, ctx.progress)
     runs = {name: first(run, _DEPTH) for name, run in found.items()}
     pool = _pool(runs.values(), list(asked))
     listed = [
@@ -103,6 +115,8 @@ def graded_test(  # noqa: PLR0913
             f"{POSITIVE}; raise the budget or --passages"
         )
     result = retrieval.write_evaluation(out, runs, grades, ids, corpus.table, _MEASURES)
+    if second:
+        result["over_first_stage"] = retrieval.over(out, "reranked", before, ids, grades, corpus.table)
     left_out = {"not_wholly_graded": len(asked) - len(whole), "without_an_answer": len(whole) - len(ids)}
     told = {"judged_by": f"{teacher.name}, the teacher itself", "queries_left_out": left_out}
     return whole_or_partial({**result, **facts, **provenance(base_index, index, bm25), **told})

@@ -11,21 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 from pydantic import BaseModel, Field, create_model
 
 from denizen.data.relatedness import POSITIVE
 from denizen.data.tables import rows_table
-from denizen.engine.errors import InputError, reason
 from denizen.llm.answer import Answer, Failure, Prompt
 from denizen.llm.client import LLM
 from denizen.llm.prompts import messages
-from denizen.retrievers.loading import quiet_libraries
-
-if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder
+from denizen.retrievers.cross_encoder import load_cross_encoder
 
 # the teacher of a judgment that nobody made but the writer of the query
 WRITER = "writer"
@@ -182,25 +178,6 @@ class CrossEncoderTeacher:
             found += [Judgment(None, float(score)) for score in scores]
             progress(len(part))
         return found
-
-
-def load_cross_encoder(folder: Path) -> CrossEncoder:
-    """Loads a cross-encoder with one output.
-
-    Raises:
-        InputError: When it cannot be loaded, or has more outputs.
-    """
-    from sentence_transformers import CrossEncoder
-    from torch import nn
-
-    quiet_libraries()
-    try:
-        model: CrossEncoder = CrossEncoder(str(folder), local_files_only=True, activation_fn=nn.Sigmoid())
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{folder} cannot be loaded as a cross-encoder: {reason(error)}") from error
-    if model.num_labels != 1:
-        raise InputError(f"{folder} has {model.num_labels} outputs; a cross-encoder teacher has one, the relevance")
-    return model
 
 
 def judge(

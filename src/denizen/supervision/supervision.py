@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from denizen.data.artifacts import Corpus, Documents, Evaluation, Examples, Judgments, Model, Qrels, Queries, Run
+from denizen.data.artifacts import (
+    Candidates,
+    Corpus,
+    Documents,
+    Evaluation,
+    Examples,
+    Judgments,
+    Model,
+    Qrels,
+    Queries,
+    Run,
+)
 from denizen.data.prepare import Given
 from denizen.engine.artifact import Artifact, Input
 from denizen.engine.pipeline import Pipeline
@@ -83,11 +94,13 @@ class Seen(Round):
         known: What is known after it.
         judged: What a teacher has said of what was found.
         examples: What the next student is trained on; None after the last training.
+        mined: What the labels of the source make of what it has found; None where a teacher looks, or nothing is mined.
     """
 
     known: Known
     judged: Judgments | None = None
     examples: Examples | None = None
+    mined: Candidates | None = None
 
 
 class Supervision(Protocol):

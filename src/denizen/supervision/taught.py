@@ -22,7 +22,7 @@ from denizen.engine.errors import InputError
 from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Params, setting, settings_of
 from denizen.llm.prompts import prompts_digest
-from denizen.retrievers.loading import fetched
+from denizen.retrievers.cross_encoder import locate_cross_encoder
 from denizen.retrievers.model_ref import outside_model
 from denizen.supervision.asking import Asking
 from denizen.supervision.graded_test import graded_test
@@ -237,16 +237,3 @@ class TaughtByCrossEncoder(Taught):
             student=Value(now.number),
             earlier=earlier,
         )
-
-
-def locate_cross_encoder(name: str) -> Path:
-    """The folder of a cross-encoder.
-
-    Raises:
-        InputError: When it is no model.
-    """
-    path = Path(name).expanduser()
-    folder = path if path.exists() else fetched(name)
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{name} is no model folder (it has no config.json)")
-    return folder

@@ -1,13 +1,8 @@
-"""Training a bi-encoder on examples: sentence-transformers' trainer, with our masking and exact resumption.
-
-Killed at any moment and started again, training ends with the same weights: the order of the batches depends on
-the seed and the epoch alone, and only checkpoints that were written to the end are trusted.
-"""
+"""Training a bi-encoder on examples: sentence-transformers' trainer, with our masking and exact resumption."""
 
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,30 +12,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import Dataset
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.util import batch_to_device
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from denizen.data.tables import each, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.retrievers.backends import use_bf16
-from denizen.retrievers.cpu.attention import use_batched_attention
 from denizen.retrievers.loading import Kind, load_encoder, prompts_of
 from denizen.training.batch_embedding import embed_columns
-from denizen.training.batches import EpochBatches, length_batches, similar_batches
+from denizen.training.batches import length_batches, similar_batches
 from denizen.training.losses import LOSSES, LossInputs, Relevance
 from denizen.training.near_base import Kept, NearBase
+from denizen.training.trainer import Batches, Trainer, arguments, configure, fit, make_ready
 
 if TYPE_CHECKING:
     from denizen.training.train import Training
-
-_CHECKPOINTS = 10
-_COMPLETE = "complete"
 
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -137,10 +127,7 @@ def train(  # noqa: PLR0913
     model = load_encoder(student)
     own_limit = model.max_seq_length
     own = _make_ready(model, config)
-    checkpoints = scratch / "checkpoints"
-    resume = _last_checkpoint(checkpoints)
     steps = config.steps(rows)
-    progress(int(resume.name.rpartition("-")[2]) if resume else 0)
     margins = torch.from_numpy(data.margins)
     given = LossInputs(
         model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide or student), margins
@@ -148,23 +135,14 @@ def train(  # noqa: PLR0913
     loss = LOSSES[config.loss].make(given)
     if config.near_base and data.kept:
         loss = NearBase(model, loss, data.kept, config.near_base * LOSSES[config.loss].gradient)
-    trainer = _Trainer(
-        model=model,
-        args=_arguments(checkpoints, prompts_of(model), data, config, steps),
-        train_dataset=Dataset.from_dict(dict(data.columns)),
-        loss=loss,
-        callbacks=[_Watch(progress)],
-    )
-    trainer.make_batches = _batches(anchors, data, config)
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    args = _arguments(scratch / "checkpoints", prompts_of(model), data, config, steps)
+    losses = fit(_Trainer, model, loss, data.columns, _batches(anchors, data, config), args, progress)
     # a tokenizer is saved with the limits of its last call, and a training that goes on after its last step makes none
     model.preprocess([""])
     if model.max_seq_length != own_limit:
         model.max_seq_length = own_limit
-    _configure(model, own)
+    configure(model, own)
     model.save_pretrained(str(folder), create_model_card=False)
-    losses = [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
     return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
 
 
@@ -205,28 +183,11 @@ def _make_ready(model: SentenceTransformer, config: Training) -> dict[str, Any]:
     """Sets what training changes of a model, and returns what to put back into its configuration before saving."""
     if limit := token_limit(model, config.max_tokens):
         model.max_seq_length = limit
-    use_batched_attention(model)
-    own = {name: getattr(_configuration(model), name) for name in _TOKENS if hasattr(_configuration(model), name)}
-    return own if config.dropout else {**own, **_switch_off_dropout(model)}
+    return make_ready(model, dropout=config.dropout)
 
 
-class _Trainer(SentenceTransformerTrainer):
-    """The library's trainer with our batches, and without what it does for a model card."""
-
-    make_batches: Callable[[np.random.Generator], list[list[int]]]
-
-    def get_batch_sampler(  # type: ignore[override]
-        self, dataset: Dataset, batch_size: int, **settings: object
-    ) -> EpochBatches:
-        """Batches in an order that depends on seed and epoch alone."""
-        return EpochBatches(dataset, batch_size, self.args.seed, self.make_batches)
-
-    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """Leaves the card to the end of the run; the library's own computes examples with the model here."""
-
-    def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:
-        """Writes the model of a checkpoint without a card, for which the library compiles a template each time."""
-        self.model.save_pretrained(output_dir or str(self.args.output_dir), create_model_card=False)
+class _Trainer(Trainer, SentenceTransformerTrainer):
+    """That of bi-encoders."""
 
 
 def _arguments(
@@ -235,95 +196,18 @@ def _arguments(
     text_columns = [name for name in data.columns if name != "label"]
     prompt = {name: prompts["query" if name == "anchor" else "document"] for name in text_columns}
     return SentenceTransformerTrainingArguments(
-        output_dir=str(checkpoints),
-        max_steps=steps,
+        **arguments(checkpoints, steps, config.seed, config.precision),
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         warmup_steps=config.warmup_steps,
         weight_decay=config.weight_decay,
-        optim="adamw_torch_fused",
-        bf16=use_bf16(config.precision),
-        use_cpu=not torch.cuda.is_available(),
-        seed=config.seed,
-        data_seed=config.seed,
         prompts={name: text for name, text in prompt.items() if text} or None,
-        save_strategy="steps",
-        save_steps=max(1, math.ceil(steps / _CHECKPOINTS)),
-        save_total_limit=2,
-        logging_steps=max(1, steps // 50),
-        # else the trainer replaces nan by the mean loss so far, and a diverged training goes on unseen
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
     )
 
 
-def _batches(
-    anchors: _Vectors | None, data: TrainingSet, config: Training
-) -> Callable[[np.random.Generator], list[list[int]]]:
+def _batches(anchors: _Vectors | None, data: TrainingSet, config: Training) -> Batches:
     if anchors is not None:
         return lambda random: similar_batches(anchors, config.batch_size, random)
     texts_of_rows = [values for name, values in data.columns.items() if name != "label"]
     lengths = np.array([sum(len(text) for text in row) for row in zip(*texts_of_rows, strict=True)])
     return lambda random: length_batches(lengths, config.batch_size, random)
-
-
-class _Watch(TrainerCallback):
-    """Reports steps, and marks a checkpoint once everything of it is on disk."""
-
-    def __init__(self, progress: Callable[[int], None]) -> None:
-        self.progress = progress
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        self.progress(1)
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
-        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: object,
-    ) -> None:
-        if logs and not math.isfinite(logs.get("loss", 0.0)):
-            raise InputError(
-                f"the loss became {logs['loss']} at step {state.global_step} of {state.max_steps}; "
-                f"lower learning_rate (now {args.learning_rate:g}) or use precision fp32"
-            )
-
-
-def _last_checkpoint(checkpoints: Path) -> Path | None:
-    for path in checkpoints.glob("checkpoint-*"):
-        if not (path / _COMPLETE).is_file():
-            shutil.rmtree(path)
-    return max(checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-def _switch_off_dropout(model: SentenceTransformer) -> dict[str, float]:
-    """Sets every dropout probability to 0 and returns those of the configuration, to be put back before saving."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    kept = {name: value for name in _DROPOUTS if (value := getattr(_configuration(model), name, None)) is not None}
-    _configure(model, dict.fromkeys(kept, 0.0))
-    return kept
-
-
-def _configure(model: SentenceTransformer, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        setattr(_configuration(model), name, value)
-
-
-def _configuration(model: SentenceTransformer) -> object:
-    return getattr(getattr(model[0], "auto_model", None), "config", None)
-
-
-# the trainer sets them to the tokenizer's, and models whose configurations differ cannot be merged
-_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
-_DROPOUTS = ("attention_probs_dropout_prob", "hidden_dropout_prob", "attention_dropout", "dropout")

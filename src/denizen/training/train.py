@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from denizen.data.artifacts import Corpus, Examples, Judgments, Model, Qrels, Queries
 from denizen.data.relatedness import not_negatives
@@ -20,6 +20,7 @@ from denizen.retrievers.index import Index
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from denizen.engine.progress import Progress
     from denizen.retrievers.bi_encoder import BiEncoder, Encoders
     from denizen.retrievers.loading import Kind
     from denizen.training.near_base import Kept
@@ -44,7 +45,29 @@ class LossChoice(Params):
 
 
 @dataclass(frozen=True)
-class Training(LossChoice, Arithmetic, Seeded):
+class Pass(Arithmetic, Seeded):
+    """How texts pass through a model that is trained."""
+
+    panel = "Training"
+
+    dropout: bool = setting(False, "Keep the model's dropout during training.")
+    # half the cost of 256, and of a longer passage it is the best window; see docs/LOG.md
+    max_tokens: int = setting(
+        128,
+        "Train on this many tokens of a text, of a longer passage on its best window; 0: the model's own limit.",
+        least=0,
+        most=1 << 20,
+    )
+
+    def on_this_machine(self) -> Self:
+        """The same with the arithmetic that it means here, which decides the weights."""
+        from denizen.retrievers.backends import use_bf16
+
+        return replace(self, precision="bf16" if use_bf16(self.precision) else "fp32")
+
+
+@dataclass(frozen=True)
+class Training(LossChoice, Pass):
     """How a student is trained."""
 
     panel = "Training"
@@ -71,20 +94,6 @@ class Training(LossChoice, Arithmetic, Seeded):
         least=0,
         most=1000,
     )
-    dropout: bool = setting(False, "Keep the model's dropout during training.")
-    # half the cost of 256, and of a longer passage it is the best window; see docs/LOG.md
-    max_tokens: int = setting(
-        128,
-        "Train on this many tokens of a text, of a longer passage on its best window; 0: the model's own limit.",
-        least=0,
-        most=1 << 20,
-    )
-
-    def on_this_machine(self) -> Training:
-        """The same with the arithmetic that it means here, which decides the weights."""
-        from denizen.retrievers.backends import use_bf16
-
-        return replace(self, precision="bf16" if use_bf16(self.precision) else "fp32")
 
     def steps(self, rows: int) -> int:
         """How many optimiser steps a training on some examples takes."""
@@ -145,7 +154,9 @@ def train(  # noqa: PLR0913
     masks = LOSSES[params.loss].masks
     said = None
     if index is not None:
-        said = _best_windows(index.model(start, encoders), params.max_tokens, rows, corpus.table, queries.table, ctx)
+        model = index.model(start, encoders)
+        room = seen_at_once(model, params.max_tokens)
+        said = best_windows(model, room, rows, corpus.table, queries.table, ctx.progress)
     training = bi_encoder.training_set(rows, corpus.table, queries.table, near, fill=masks, said=said)
     if training.dropped:
         ctx.progress.note(f"{training.dropped:,} examples without enough negatives left out")
@@ -162,17 +173,24 @@ def train(  # noqa: PLR0913
         )
 
 
-def _best_windows(
-    model: BiEncoder, max_tokens: int, examples: pa.Table, corpus: pa.Table, queries: pa.Table, ctx: Context
+def seen_at_once(model: BiEncoder, max_tokens: int) -> int:
+    """How many tokens of a passage training sees beside its prompt; 0: all, or nobody knows."""
+    from denizen.retrievers.loading import prompts_of
+    from denizen.training.bi_encoder import tokens_seen
+
+    loaded = model.encoder.model
+    return tokens_seen(loaded, max_tokens, prompts_of(loaded)["document"])
+
+
+def best_windows(
+    model: BiEncoder, room: int, examples: pa.Table, corpus: pa.Table, queries: pa.Table, progress: Progress
 ) -> dict[tuple[str, str], str] | None:
     """By query and passage of some examples, what is trained on of a passage that is longer than training reads.
 
-    That is the window of so many tokens that the student finds nearest to the query, and not the beginning: the answer
-    may stand anywhere. None where no passage is longer.
+    That is the window of so many tokens that a bi-encoder finds nearest to the query, and not the beginning: the answer
+    may stand anywhere. None where no passage is longer, or `room` is 0.
     """
-    from denizen.retrievers.loading import prompts_of
     from denizen.retrievers.windows import Reading, Windowed, token_counts
-    from denizen.training.bi_encoder import tokens_seen
 
     pairs = sorted(
         {
@@ -183,17 +201,15 @@ def _best_windows(
     )
     question = dict(each(queries, "query_id", "text"))
     shown = only(corpus, "doc_id", {doc_id for _, doc_id in pairs})
-    loaded = model.encoder.model
-    room = tokens_seen(loaded, max_tokens, prompts_of(loaded)["document"])
     if not room:
         return None
-    longer = sum(count > room for count in token_counts(loaded.tokenizer, texts(shown)))
+    longer = sum(count > room for count in token_counts(model.encoder.model.tokenizer, texts(shown)))
     if not longer:
         return None
-    ctx.progress.note(f"{longer:,} of {len(shown):,} passages are longer than {room} tokens: their best window is seen")
+    progress.note(f"{longer:,} of {len(shown):,} passages are longer than {room} tokens: their best window is seen")
     # side by side: what overlaps would be embedded twice
     reader = Windowed((model,), Reading(room, room))
-    best = reader.best(shown, [(question[query], doc_id) for query, doc_id in pairs], ctx.progress)
+    best = reader.best(shown, [(question[query], doc_id) for query, doc_id in pairs], progress)
     return dict(zip(pairs, best, strict=True))
 
 

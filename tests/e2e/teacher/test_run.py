@@ -18,7 +18,7 @@ from denizen.engine.progress import Terminal
 from denizen.recipes.config import AdaptConfig
 from denizen.reports.explain import explain, explain_lines
 from denizen.reports.report import report
-from denizen.supervision.judging import load_cross_encoder
+from denizen.retrievers.cross_encoder import load_cross_encoder
 from tests.llm_server import ScriptedServer, Status
 
 from .conftest import MORE, Answer, config, cross_encoder_settings, labelled

@@ -31,8 +31,8 @@ Calls = Mapping[str, Call[Any]]
 # what plain fine-tuning takes from a run; all else of it has a value of its own, whatever the run trains with
 OF_PLAIN = {"seed", "precision", "max_tokens"}
 # what has no values that a step could read: what a run works on, and which steps it calls at all
-FROM_OUTSIDE = {"source", "model", "guide", "general", "neighbour", "cross_encoder", "query_log"}
-WHICH_STEPS = {"preset", "teacher", "rounds", "seeds", "baselines", "cross_fitting"}
+FROM_OUTSIDE = {"source", "model", "guide", "general", "neighbour", "cross_encoder", "reranker_model", "query_log"}
+WHICH_STEPS = {"preset", "teacher", "rounds", "seeds", "baselines", "cross_fitting", "reranker"}
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def _nothing() -> Any:
 NAMES = ["labels", "labels, gist", "llm", "llm, labelled test", "cross-encoder", "cross-encoder, log alone"]
 SUPERVISED: dict[str, dict[str, Any]] = {
     "labels": {"seeds": 2},
-    "labels, gist": {"loss": "gist"},
-    "llm": {"teacher": "llm", "llm": "judge"},
+    "labels, gist": {"loss": "gist", "reranker": True},
+    "llm": {"teacher": "llm", "llm": "judge", "reranker": True},
     "llm, labelled test": {"teacher": "llm", "llm": "judge"},
     "cross-encoder": {"teacher": "cross-encoder", "llm": "writer"},
     "cross-encoder, log alone": {"teacher": "cross-encoder"},
@@ -101,6 +101,7 @@ def world_of(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worl
         source=Given(_nothing, {"corpus.jsonl": "c0", "queries.jsonl": "q0"}),
         sets={"near": Value(["neighbour", "0"]), "far": Value(["general", "0"])},
         kept=Value({"query": ["a"], "document": ["b"]}),
+        reranker=outside(tmp_path, "start") if given.get("reranker") else None,
     )
     return World(AdaptConfig("source", **given), brought, tmp_path)
 
@@ -282,6 +283,23 @@ def test_a_changed_guide_changes_what_is_trained_with_it(world: World) -> None:
         return
     own = expect(world, lambda: world.given(guide=outside(world.folder, "guide", "two")), world.brought.guide.digest)
     assert _of_the_run(own) == {"round-0/student", "round-1/student"}
+
+
+def test_a_changed_start_of_a_reranker_changes_what_is_trained_from_it(world: World) -> None:
+    if world.brought.reranker is None:
+        assert not {place for place in world.calls() if place.endswith(("reranker", "reranking", "latency"))}
+        return
+    now = world.given(reranker=outside(world.folder, "start", "two"))
+    own = expect(world, lambda: now, world.brought.reranker.digest)
+    assert own == {"reranker", *(f"crossfit/fold-{number}/reranker" for number in range(5))}
+    # the model is the same without it
+    without = world.changed(reranker=False).given(reranker=None).calls()
+    assert (
+        fingerprints(world.calls()).items()
+        >= {
+            place: call.fingerprint for place, call in without.items() if place not in ("test", "model", "retriever")
+        }.items()
+    )
 
 
 def test_a_changed_set_changes_the_gate_and_what_it_measures(world: World) -> None:

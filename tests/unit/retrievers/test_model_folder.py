@@ -17,8 +17,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import BoW, Dense, Pooling, Router
 
 from denizen.engine.errors import InputError
+from denizen.retrievers.cross_encoder import locate_cross_encoder
 from denizen.retrievers.loading import check_trainable, load_encoder, locate
-from denizen.supervision.taught import locate_cross_encoder
 
 Breaks = Callable[[Path], None]
 

@@ -10,7 +10,8 @@ import pytest
 
 from denizen.engine.errors import InputError
 from denizen.recipes.config import PRESETS, AdaptConfig
-from denizen.supervision.taught import TaughtByCrossEncoder, TaughtByLLM, locate_cross_encoder
+from denizen.retrievers.cross_encoder import locate_cross_encoder
+from denizen.supervision.taught import TaughtByCrossEncoder, TaughtByLLM
 
 LLM: dict[str, Any] = {"teacher": "llm", "llm": "tiny", "prices": "0/0"}
 # settings of labels, each with a value that is not the default

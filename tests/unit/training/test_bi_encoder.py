@@ -15,9 +15,9 @@ from sentence_transformers import SentenceTransformer
 
 from denizen.data.tables import rows_table, table
 from denizen.engine.errors import InputError
-from denizen.training import bi_encoder
 from denizen.training.bi_encoder import TrainingSet, token_limit, train, training_set
 from denizen.training.train import Training
+from denizen.training.trainer import last_checkpoint
 
 QUICK = Training(epochs=1.0, batch_size=2, precision="fp32", learning_rate=1e-3)
 
@@ -116,14 +116,14 @@ def test_the_seed_decides_and_nothing_else(tiny_encoder: Path, tmp_path: Path) -
 
 
 def test_only_checkpoints_that_were_written_to_the_end_are_trusted(tmp_path: Path) -> None:
-    assert bi_encoder._last_checkpoint(tmp_path / "none") is None
+    assert last_checkpoint(tmp_path / "none") is None
     for step, whole in ((2, True), (10, True), (12, False)):
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}/model.safetensors").touch()
         if whole:
             (tmp_path / f"checkpoint-{step}/complete").touch()
     # by number and not by name
-    assert bi_encoder._last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-12").exists() and (tmp_path / "checkpoint-2").is_dir()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.model import BaseModel
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -23,7 +23,7 @@ _SCORES = 1 << 25
 _LARGEST = 70.0
 
 
-def use_batched_attention(model: SentenceTransformer) -> None:
+def use_batched_attention(model: BaseModel) -> None:
     """Switches a model from torch's fused attention to ours; one that uses another attention stays as it is.
 
     What ours is not made for (other types than bf16, GPUs, dropout, causal models, very long texts) it hands on to the

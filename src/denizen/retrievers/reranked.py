@@ -1,0 +1,134 @@
+"""A retriever whose first passages a cross-encoder puts into another order: the second stage."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from denizen.data.tables import only, rankings, rows_table
+from denizen.engine.errors import InputError
+from denizen.engine.files import json_digest
+from denizen.engine.progress import Progress
+from denizen.retrievers.cross_encoder import Reranker
+from denizen.retrievers.hybrid import FUSED_DEPTH
+from denizen.retrievers.model_ref import NOT_THE_MODEL
+from denizen.retrievers.retriever import Keeping, Retriever, kept_index, part_names, save_composite
+
+# of each query; twice as many cost twice the time, and seldom is anything right below
+RESCORED = 50
+# where it lies beside the first stage
+RERANKER = "reranker"
+
+
+@dataclass(frozen=True)
+class _Indexed:
+    """What the first stage has made of a corpus, and the passages, which the second reads."""
+
+    first: Any
+    corpus: pa.Table
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """A retriever with a second stage.
+
+    Attributes:
+        parts: The first stage.
+        reranker: What scores its best passages again.
+        rescored: How many of a query.
+    """
+
+    kind: ClassVar[str] = "reranked"
+
+    parts: tuple[Retriever]
+    reranker: Reranker
+    rescored: int = RESCORED
+
+    def __post_init__(self) -> None:
+        """Checks what may come from a file.
+
+        Raises:
+            InputError: When no passage would be scored again.
+        """
+        if type(self.rescored) is not int or self.rescored < 1:
+            raise InputError(f"a reranked retriever cannot rescore {self.rescored!r} passages; give 1 or more")
+
+    @property
+    def first(self) -> Retriever:
+        """The first stage."""
+        return self.parts[0]
+
+    @property
+    def digest(self) -> str:
+        """What it is."""
+        return json_digest([self.kind, self.rescored, self.reranker.digest, self.first.digest])
+
+    def index(self, corpus: pa.Table, progress: Progress) -> _Indexed:
+        """What the first stage makes of the corpus."""
+        return _Indexed(self.first.index(corpus, progress), corpus)
+
+    def save_index(self, index: _Indexed, folder: Path) -> None:
+        """What the first stage keeps."""
+        if isinstance(self.first, Keeping):
+            self.first.save_index(index.first, folder / part_names(self.parts)[0])
+
+    def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> _Indexed:
+        """What the first stage makes of what it has kept."""
+        return _Indexed(kept_index(self.first, folder / part_names(self.parts)[0], corpus, progress), corpus)
+
+    def search(self, index: _Indexed, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
+        """A `run`."""
+        # a fusion ranks alike from that depth on
+        found = self.first.search(index.first, queries, max(depth, self.rescored, FUSED_DEPTH), progress)
+        return rescore(self.reranker, found, queries, index.corpus, depth, progress, self.rescored)
+
+    def save(self, folder: Path) -> None:
+        """Writes the first stage into a folder of its own, and the cross-encoder into `reranker` beside it."""
+        ours = shutil.ignore_patterns(*NOT_THE_MODEL)
+        shutil.copytree(self.reranker.folder, folder / RERANKER, dirs_exist_ok=True, ignore=ours)
+        save_composite(folder, self, {"rescored": self.rescored})
+
+
+def rescore(
+    reranker: Reranker,
+    run: pa.Table,
+    queries: Mapping[str, str],
+    corpus: pa.Table,
+    depth: int,
+    progress: Progress,
+    rescored: int = RESCORED,
+) -> pa.Table:
+    """Puts the first passages of each query into the order of a cross-encoder.
+
+    Args:
+        reranker: What scores.
+        run: A `run`.
+        queries: Query id to text, for all of its queries.
+        corpus: A `corpus` table that has its passages.
+        depth: How many passages a query keeps.
+        progress: Is shown a bar of "pairs".
+        rescored: How many passages of a query are scored again.
+
+    Returns:
+        A `run`: of each query those passages by (-score, doc_id), then the others as they stood, each with 1 less than
+        the one before.
+    """
+    ranked = rankings(run)
+    pairs = [(name, doc_id) for name, found in ranked.items() for doc_id, _ in found[:rescored]]
+    shown = only(corpus, "doc_id", {doc_id for _, doc_id in pairs})
+    scores = reranker.scores([(queries[name], doc_id) for name, doc_id in pairs], shown, progress)
+    score_of = dict(zip(pairs, scores, strict=True))
+    rows: list[tuple[str, str, float]] = []
+    for name, found in ranked.items():
+        best = sorted((-score_of[name, doc_id], doc_id) for doc_id, _ in found[:rescored])
+        rest = [doc_id for doc_id, _ in found[rescored:]]
+        lowest = -best[-1][0]
+        ordered = [(doc_id, -negated) for negated, doc_id in best]
+        ordered += [(doc_id, lowest - place) for place, doc_id in enumerate(rest, start=1)]
+        rows += [(name, doc_id, score) for doc_id, score in ordered[:depth]]
+    return rows_table("run", rows)
