@@ -118,6 +118,11 @@ def _check_usable(model: SentenceTransformer, folder: Path) -> None:
     if model.similarity_fn_name not in ("cosine", "dot"):
         raise InputError(wrong_similarity(str(folder), str(model.similarity_fn_name)))
     tokenizer = model.tokenizer
+    if getattr(tokenizer, "pad_token", "") is None:
+        raise InputError(
+            f"the tokenizer of {folder} has no pad_token, and texts of different lengths are read together; set one, "
+            "as in tokenizer.pad_token = tokenizer.eos_token, and save the model again"
+        )
     unknown = getattr(tokenizer, "unk_token_id", None)
     if unknown is None:
         return

@@ -162,7 +162,7 @@ def train(  # noqa: PLR0913
     model.preprocess([""])
     if model.max_seq_length != own_limit:
         model.max_seq_length = own_limit
-    _configure(model, own)
+    _restore(model, own)
     model.save_pretrained(str(folder), create_model_card=False)
     losses = [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
     return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
@@ -206,7 +206,7 @@ def _make_ready(model: SentenceTransformer, config: Training) -> dict[str, Any]:
     if limit := token_limit(model, config.max_tokens):
         model.max_seq_length = limit
     use_batched_attention(model)
-    own = {name: getattr(_configuration(model), name) for name in _TOKENS if hasattr(_configuration(model), name)}
+    own = {name: getattr(_configuration(model), name) for name in _SET if hasattr(_configuration(model), name)}
     return own if config.dropout else {**own, **_switch_off_dropout(model)}
 
 
@@ -320,10 +320,18 @@ def _configure(model: SentenceTransformer, values: Mapping[str, Any]) -> None:
         setattr(_configuration(model), name, value)
 
 
+def _restore(model: SentenceTransformer, own: Mapping[str, Any]) -> None:
+    """Puts back what training has changed of the configuration, and takes out what it has added."""
+    for name in _SET:
+        if name not in own and hasattr(_configuration(model), name):
+            delattr(_configuration(model), name)
+    _configure(model, own)
+
+
 def _configuration(model: SentenceTransformer) -> object:
     return getattr(getattr(model[0], "auto_model", None), "config", None)
 
 
-# the trainer sets them to the tokenizer's, and models whose configurations differ cannot be merged
-_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+# the trainer sets them, and models whose configurations differ cannot be merged
+_SET = ("bos_token_id", "eos_token_id", "pad_token_id", "use_cache")
 _DROPOUTS = ("attention_probs_dropout_prob", "hidden_dropout_prob", "attention_dropout", "dropout")
