@@ -30,9 +30,7 @@ def run(pairs: Path, model: Path, out: Path, **settings: Any) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_base_is_adapted_gated_and_shipped(
-    architecture: str, pairs: Path, forgettable: Path, tmp_path: Path
-) -> None:
+def test_a_base_is_adapted_gated_and_shipped(architecture: str, pairs: Path, forgettable: Path, tmp_path: Path) -> None:
     base = tiny_model(tmp_path / "base", architecture)
     # a limit that no student keeps: merges of this architecture are measured, too
     report = run(pairs, base, tmp_path / "run", general=(str(forgettable),), forgetting_limit=0.0, merge_evaluations=2)

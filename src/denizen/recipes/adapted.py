@@ -24,6 +24,7 @@ class Brought:
         source: How the source is read.
         sets: Name of a general or neighbour set to what it comes from.
         kept: By kind, texts of them that training keeps near the base.
+        dims: To how many first dimensions the base's embeddings may be cut, as its folder says.
     """
 
     base: Model
@@ -31,6 +32,7 @@ class Brought:
     source: Given
     sets: Mapping[str, Value]
     kept: Value | None
+    dims: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

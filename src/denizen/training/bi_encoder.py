@@ -33,7 +33,7 @@ from denizen.retrievers.cpu.attention import use_batched_attention
 from denizen.retrievers.loading import Kind, load_encoder, prompts_of
 from denizen.training.batch_embedding import embed_columns
 from denizen.training.batches import EpochBatches, length_batches, similar_batches
-from denizen.training.losses import LOSSES, LossInputs, Relevance
+from denizen.training.losses import LOSSES, LossInputs, Relevance, at_dims
 from denizen.training.near_base import Kept, NearBase
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def train(  # noqa: PLR0913
     given = LossInputs(
         model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide or student), margins
     )
-    loss = LOSSES[config.loss].make(given)
+    loss = at_dims(model, LOSSES[config.loss].make(given), config.cut_dims)
     if config.near_base and data.kept:
         loss = NearBase(model, loss, data.kept, config.near_base * LOSSES[config.loss].gradient)
     trainer = _Trainer(
