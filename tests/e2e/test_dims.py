@@ -101,9 +101,3 @@ def test_more_dims_than_the_base_has_are_refused(pairs: Path, base: Path, tmp_pa
         adapt(config, tmp_path / "run")
     with pytest.raises(InputError, match="dims is '32;8'; it must be numbers above 0"):
         AdaptConfig(str(pairs), dims="32;8")
-
-
-def test_by_default_nothing_is_cut(pairs: Path, tiny_encoder: Path, short: tuple[Path, AdaptConfig]) -> None:
-    run, _ = short
-    report = json.loads((run / "metrics.json").read_text())
-    assert "dims" not in report and "Fewer dimensions" not in (run / "model/README.md").read_text()

@@ -179,6 +179,9 @@ def seconds_of_a_step(student: Path, passages: Sequence[str], config: Training) 
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=use_bf16(config.precision)):
             (embeddings,) = embed_columns(model, [features])
         torch.autograd.backward(embeddings.float().sum())
+        if model.device.type == "cuda":
+            # a GPU works on after the call
+            torch.cuda.synchronize(model.device)
 
     # the first one also reserves memory
     step()
