@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
@@ -88,8 +89,8 @@ def mined(
 
 def theirs(folder: Path, triples: list[tuple[str, str, str]], config: Training, out: Path) -> None:
     """The library as it comes."""
-    model = SentenceTransformer(str(folder), device="cpu")
-    model.max_seq_length = config.max_tokens
+    model = SentenceTransformer(str(folder))
+    model.max_seq_length, own_limit = config.max_tokens, model.max_seq_length
     columns = dict(zip(("anchor", "positive", "negative"), map(list, zip(*triples, strict=True)), strict=True))
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(out / "checkpoints"),
@@ -99,11 +100,11 @@ def theirs(folder: Path, triples: list[tuple[str, str, str]], config: Training, 
         seed=config.seed,
         report_to="none",
         save_strategy="no",
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
     )
     loss = MultipleNegativesRankingLoss(model, scale=1 / config.temperature)
     SentenceTransformerTrainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns), loss=loss).train()
-    model.max_seq_length = 256
+    model.max_seq_length = own_limit
     model.save_pretrained(str(out / "model"), create_model_card=False)
 
 

@@ -21,6 +21,7 @@ from denizen.recipes.adapt import adapt as adapt_recipe
 from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.recipes.document_source import documents_of
+from denizen.recipes.learn import dims_of
 from denizen.recipes.left_out import left_out
 from denizen.recipes.run_folder import check_config, llm_of, read_config, store_of
 from denizen.supervision.taught import Taught
@@ -150,7 +151,7 @@ def _check_models(config: AdaptConfig, base: Path, guide: Path | None, sets: Seq
     from denizen.retrievers.cross_encoder import start_cross_encoder
     from denizen.retrievers.loading import check_trainable
 
-    check_trainable(base, config.loss, guide)
+    check_trainable(base, config.loss, guide, config.training.cut_dims)
     if config.reranker:
         start_cross_encoder(_reranker_start(config, base), config.seed)
     if sets and config.merge_evaluations:
@@ -159,6 +160,7 @@ def _check_models(config: AdaptConfig, base: Path, guide: Path | None, sets: Seq
 
 def _brought(config: AdaptConfig, base: Path, guide: Path | None, given: Given, sets: Sequence[Parts]) -> Brought:
     from denizen.measuring.retrieval_sets import kept_texts
+    from denizen.retrievers.matryoshka import promised
     from denizen.retrievers.model_ref import outside_model
 
     kept = kept_texts(sets) if config.near_base else {}
@@ -169,6 +171,7 @@ def _brought(config: AdaptConfig, base: Path, guide: Path | None, given: Given, 
         {part.name: Value([part.role, part.digest]) for part in sets},
         Value(kept) if any(kept.values()) else None,
         outside_model(_reranker_start(config, base)) if config.reranker else None,
+        promised(base).dims,
     )
 
 
@@ -268,6 +271,10 @@ class _Adapting:
         limit, taught = self.config.forgetting_limit, isinstance(self.config.supervision, Taught)
         arithmetic = self.config.training.on_this_machine().precision
         metrics = metrics_json(self.config.as_dict(), self.out, found[0], limit, arithmetic)
+        if trained := dims_of(self.config, self.brought):
+            measured = found[0].test.facts.get("dims", {})
+            promise = trained if found[0].choice.best and metrics["chosen"] != "base" else self.brought.dims
+            metrics["dims"] = {"trained": list(trained), "promised": list(promise), "measured": measured}
         if not taught:
             seeds = range(self.config.seed, self.config.seed + len(found))
             return {**metrics, "seeds": [metrics_of_seed(*each, limit) for each in zip(seeds, found, strict=True)]}

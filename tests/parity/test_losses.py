@@ -9,13 +9,14 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import (
     MarginMSELoss,
+    MatryoshkaLoss,
     MultipleNegativesRankingLoss,
     TripletDistanceMetric,
     TripletLoss,
 )
 from sentence_transformers.util import pairwise_cos_sim
 
-from denizen.training.losses import CachedInfoNCE, InfoNCE, MarginMSE, Relevance, Triplet
+from denizen.training.losses import CachedInfoNCE, InfoNCE, MarginMSE, Relevance, Triplet, at_dims
 
 pytestmark = pytest.mark.parity
 
@@ -96,3 +97,24 @@ def test_margin_mse_equals_the_librarys_over_cosines(model: SentenceTransformer,
     labels = margins[rows] if negatives > 1 else margins[rows][:, 0]
     expected = theirs([model.preprocess(column) for column in batch], labels)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_loss_at_several_dims_is_the_librarys_matryoshka_loss_divided_by_their_number(
+    model: SentenceTransformer, cached: bool
+) -> None:
+    relevance = nothing_masked(1)
+    ours = CachedInfoNCE(model, relevance, 0.05, 3) if cached else InfoNCE(model, relevance, 0.05)
+    theirs = MatryoshkaLoss(model, MultipleNegativesRankingLoss(model, scale=20.0), [32, 16, 4])
+    found = []
+    for loss in (at_dims(model, ours, (16, 4)), theirs):
+        model.zero_grad()
+        value = loss([model.preprocess(column) for column in COLUMNS[:3]], torch.arange(4))
+        value.backward()
+        gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+        found.append((value.item(), {name: gradient.clone() for name, gradient in gradients.items()}))
+    (our_value, our_gradients), (their_value, their_gradients) = found
+    assert 3 * our_value == pytest.approx(their_value, rel=1e-5)
+    assert our_gradients.keys() == their_gradients.keys() and len(our_gradients) > 20
+    for name, gradient in their_gradients.items():
+        torch.testing.assert_close(3 * our_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)

@@ -28,10 +28,11 @@ def evaluate(
 ) -> Told:
     """Measure any bi-encoders, and BM25, on a BEIR folder: every measure, with intervals and p values."""
     from denizen.recipes.evaluate import evaluate
-    from denizen.reports.results import analyser_lines, comparison_lines
+    from denizen.reports.results import analyser_lines, comparison_lines, dim_comparison_lines
 
     report = evaluate(models, data, split=split, out=out, bm25=bm25, store=store, **settings)
-    return Told(report, [*in_columns(comparison_lines(report)), *analyser_lines(report)])
+    tables = (comparison_lines(report), dim_comparison_lines(report))
+    return Told(report, [*(line for rows in tables for line in in_columns(rows)), *analyser_lines(report)])
 
 
 @command("gate", of_adapt("general", "neighbour", "forgetting_limit", "backend", "precision"))

@@ -11,6 +11,7 @@ from denizen.engine.artifact import Value
 from denizen.engine.settings import Params
 from denizen.engine.step import Context, step
 from denizen.measuring import retrieval
+from denizen.measuring.dims import by_dim, forgotten_by_dim
 from denizen.measuring.fusion import Fused
 from denizen.measuring.probes import Probes
 from denizen.measuring.provenance import machine, versions
@@ -50,7 +51,7 @@ def _planned(
     return {"encoded_texts": embedded + rescored}
 
 
-@step(version=6, makes=Evaluation, plan=_planned)
+@step(version=7, makes=Evaluation, plan=_planned)
 def test(  # noqa: PLR0913
     out: Path,
     params: Searching,
@@ -64,13 +65,15 @@ def test(  # noqa: PLR0913
     corpus: Corpus,
     queries: Queries,
     qrels: Qrels,
+    dims: Value | None,
     reranker: Model | None = None,  # noqa: PT028
 ) -> dict[str, Any]:
     """The only place where labelled test queries are read: models, "base" first and "adapted" last, BM25, and both.
 
     The base is measured as people use it, by whole passages, and where windows were chosen by these, too. Hybrids of
     base and adapted are fused as was best for each on the queries that decide, whether that is shipped or not; that of
-    plain fine-tuning as adapted's. A reranker is measured after what is shipped otherwise, and against it.
+    plain fine-tuning as adapted's. A reranker is measured after what is shipped otherwise, and against it. Base and
+    adapted are measured with embeddings cut to each of `dims`, too.
     """
     encoders = ctx[Encoders]
     models = retrievers_of(systems, base_index, index, encoders)
@@ -92,6 +95,9 @@ def test(  # noqa: PLR0913
     found = retrieval.write_evaluation(out, runs, qrels.table, list(asked), corpus.table)
     if reranker:
         found["over_first_stage"] = retrieval.over(out, "reranked", before, list(asked), qrels.table, corpus.table)
+    if dims is not None:
+        two = {name: measured[name] for name in ("base", "adapted")}
+        found["dims"] = by_dim(two, dims.content, asked, qrels.table, corpus.table, params.depth, ctx.progress)
     return {**found, **provenance(base_index, index, bm25)}
 
 
@@ -105,8 +111,8 @@ def _planned_sets(params: Searching, *, systems: Mapping[str, Model], sets: Mapp
     return {"measured_sets": len(systems) * len(sets)}
 
 
-@step(version=3, makes=Evaluation, name="forgetting", plan=_planned_sets)
-def measure_forgetting(
+@step(version=4, makes=Evaluation, name="forgetting", plan=_planned_sets)
+def measure_forgetting(  # noqa: PLR0913
     out: Path,
     params: Searching,
     ctx: Context,
@@ -115,8 +121,12 @@ def measure_forgetting(
     base_index: Index,
     index: Index,
     sets: Mapping[str, Value],
+    dims: Value | None,
 ) -> dict[str, Any]:
-    """What systems, the base first, get on the items of probes that decided nothing; `sets` is what those come from."""
+    """What systems, the base first, get on the items of probes that decided nothing; `sets` is what those come from.
+
+    Of base and adapted also what changes with embeddings cut to each of `dims`.
+    """
     # what is asked is what the model has forgotten, and these passages are of other kinds than those that windows suit
     first, encoders = next(iter(systems)), ctx[Encoders]
     models = {name: (base_index if name == first else index).model(model, encoders) for name, model in systems.items()}
@@ -125,4 +135,7 @@ def measure_forgetting(
         found[probe.name] = probe.report(models, out / probe.name)
         change = found[probe.name]["differences"].get("adapted", {}).get(probe.measure, {}).get("value", 0.0)
         ctx.progress.note(f"{probe.name} {probe.measure} {change:+.4f}")
-    return {"sets": found}
+    if dims is None:
+        return {"sets": found}
+    cut = forgotten_by_dim(ctx[Probes].test, models[first], models["adapted"], dims.content)
+    return {"sets": found, "dims": cut}

@@ -26,6 +26,7 @@ class Brought:
         sets: Name of a general or neighbour set to what it comes from.
         kept: By kind, texts of them that training keeps near the base.
         reranker: What a reranker is trained from; None: there is to be none.
+        dims: To how many first dimensions the base's embeddings may be cut, as its folder says.
     """
 
     base: Model
@@ -34,6 +35,7 @@ class Brought:
     sets: Mapping[str, Value]
     kept: Value | None
     reranker: Model | None = None
+    dims: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

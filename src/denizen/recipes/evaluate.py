@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from denizen.data.formats.beir import is_beir_folder, read_beir
 from denizen.engine.errors import InputError
 from denizen.engine.files import write_json
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.run_folder import writing
+from denizen.measuring.dims import by_dim, model_of
 from denizen.measuring.provenance import SCHEMA, versions
 from denizen.measuring.retrieval import check_out, write_evaluation
-from denizen.measuring.retrieval_sets import set_of
+from denizen.measuring.retrieval_sets import RetrievalSet, set_of
 from denizen.retrievers.bi_encoder import encoders_in
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.matryoshka import promised
+from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.saved import find_all, load
 from denizen.retrievers.searching import CorpusSearch
 
@@ -77,6 +82,7 @@ def evaluate(  # noqa: PLR0913
             with progress.working(name):
                 runs[name] = search.run(name, retriever)
         found = write_evaluation(out, runs, source.qrels, list(asked.queries), asked.corpus)
+        found |= _cut(systems, asked, source.qrels, progress)
         report = {"schema": SCHEMA, "data": data.name, "split": split, "skipped_rows": len(source.bad_rows), **found}
         report |= {
             "queries_without_relevant": unanswered,
@@ -87,3 +93,11 @@ def evaluate(  # noqa: PLR0913
         if out:
             write_json(out / "metrics.json", report)
     return report
+
+
+def _cut(systems: Mapping[str, Retriever], asked: RetrievalSet, qrels: pa.Table, progress: Progress) -> dict[str, Any]:
+    """Models with embeddings cut to every number of dimensions that the folder of one says is of use."""
+    folders = {name: model.folder for name, of in systems.items() if (model := model_of(of)) is not None}
+    dims = sorted({dim for folder in folders.values() for dim in promised(folder).dims}, reverse=True)
+    alike = {name: systems[name] for name in folders}
+    return {"dims": by_dim(alike, dims, asked.queries, qrels, asked.corpus, _DEPTH, progress)} if dims else {}

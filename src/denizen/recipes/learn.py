@@ -56,6 +56,11 @@ def learn(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, re
     return rounds
 
 
+def dims_of(config: AdaptConfig, brought: Brought) -> tuple[int, ...]:
+    """To how many first dimensions embeddings may be cut: as is asked for, else as the base was trained for."""
+    return config.training.cut_dims or brought.dims
+
+
 def teach(  # noqa: PLR0913
     run: Pipeline,
     config: AdaptConfig,
@@ -67,7 +72,8 @@ def teach(  # noqa: PLR0913
     base_index: Index,
 ) -> Model:
     """Step student: a model trained on examples of a round."""
-    training = config.training.on_this_machine()
+    dims = ",".join(map(str, dims_of(config, brought)))
+    training = replace(config.training.on_this_machine(), dims=dims)
     if brought.kept is None:
         # without texts to keep there is nothing to weigh
         training = replace(training, near_base=0.0)

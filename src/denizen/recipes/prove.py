@@ -16,6 +16,7 @@ from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.baselines import baselines
 from denizen.recipes.config import AdaptConfig
 from denizen.recipes.decide import decide
+from denizen.recipes.learn import dims_of
 from denizen.recipes.second_stage import second_stage
 from denizen.retrievers.index import Read
 from denizen.supervision.supervision import Seen, Texts
@@ -26,6 +27,7 @@ def prove(
 ) -> Adapted:
     """Steps of `decide`, choice, gate, fusion, those of a second stage, baselines, test and forgetting."""
     base, known = brought.base, rounds[-1].known
+    dims = Value(list(cut)) if (cut := dims_of(config, brought)) else None
     asked = decide(run, config, brought, texts, rounds)
     about = {"corpus": texts.corpus, "queries": texts.queries, "qrels": known.qrels, "judgments": known.judgments}
     seen: dict[str, Any] = {
@@ -74,11 +76,12 @@ def prove(
             queries=texts.test_queries,
             qrels=texts.labels,
             base_fused=base_fused,
+            dims=dims,
             **goes_on,
         )
     lost = None
     if brought.sets:
         two = {"base": base, "adapted": final.model}
         goes_on = {"base_index": rounds[0].index, "index": choice.index}
-        lost = run(measure_forgetting, config.searching, systems=two, sets=brought.sets, **goes_on)
+        lost = run(measure_forgetting, config.searching, systems=two, sets=brought.sets, dims=dims, **goes_on)
     return Adapted(texts, reading, rounds, choice, final, fused, tested, lost, second)

@@ -10,6 +10,7 @@ from denizen.merging.merge_card import front_matter, name_on_card
 from denizen.reports.rendering import render
 from denizen.reports.results import (
     baseline_lines,
+    dim_lines,
     gate_lines,
     gate_sentence,
     read_whole,
@@ -18,6 +19,7 @@ from denizen.reports.results import (
     result_lines,
     unchanged,
 )
+from denizen.retrievers.matryoshka import loss_record
 
 # paths of the user's machine
 _PATHS = {"source", "model", "guide", "cross_encoder", "reranker_model", "query_log", "general", "neighbour"}
@@ -41,7 +43,7 @@ def model_card(report: dict[str, Any], without_effect: Collection[str]) -> str:
     config = report["config"]
     how, rounds = f"Denizen {report['versions']['denizen']}", f"{config['rounds']} rounds"
     adapted = f"adapted with {how} by iterative mining ({report['chosen']} was taken, of {rounds})."
-    why = unchanged(report)
+    why, promise = unchanged(report), tuple(report.get("dims", {}).get("promised", ()))
     if not read_whole(report):
         read = report["shipped"]["reading"]
         adapted += f" Its figures are of a retriever that reads passages by {read}; by itself it reads whole texts."
@@ -53,6 +55,9 @@ def model_card(report: dict[str, Any], without_effect: Collection[str]) -> str:
         how=f"{why} ({how}, {rounds})" if why else f"A sentence-transformers model {adapted}",
         results=result_lines(report),
         baselines=baseline_lines(report),
+        dims=dim_lines(report),
+        cut=promise,
+        loss_record=loss_record(promise),
         sets=gate_lines(report["gate"]),
         reranker=sentence(second) if (second := reranker_sentence(report)) else "",
         verdict=sentence(gate_sentence(report)),

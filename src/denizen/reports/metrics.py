@@ -161,4 +161,10 @@ def _gate(found: Adapted, limit: float) -> dict[str, Any] | None:
         "change": change,
         "sets": sets,
         "points": read_json(found.final.path / "points.json") or [],
+        **({"dims": _gate_by_dim(cut, limit)} if (cut := found.forgetting.facts.get("dims")) else {}),
     }
+
+
+def _gate_by_dim(changes: Mapping[str, Mapping[str, float]], limit: float) -> dict[str, Any]:
+    """By number of dimensions what changes, and whether that is within the limit; it decides nothing."""
+    return {dim: {"change": dict(of), "met": forgetting.met(of, limit)} for dim, of in changes.items()}

@@ -24,6 +24,7 @@ from denizen.measuring.students import ENOUGH
 from denizen.recipes.config import AdaptConfig
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.encoder import encode
+from denizen.retrievers.matryoshka import promised
 from denizen.supervision import synthesis
 from denizen.supervision.asking import GRADE_TOKENS, QUESTION_TOKENS, TOKEN_CHARS
 from denizen.supervision.grading import DEV_TOP, TEST_TOP, Sampling
@@ -41,8 +42,10 @@ def plan_lines(
 ) -> list[str]:
     """The plan as people read it, from the corpus, which is there already, and what every step is going to make."""
     if isinstance(source, Unlabelled):
-        return _teacher_lines(config, cast("Taught", config.supervision), source)
-    return _training_lines(config, source, base, [each for each in planned if each.pending], ctx)
+        lines = _teacher_lines(config, cast("Taught", config.supervision), source)
+    else:
+        lines = _training_lines(config, source, base, [each for each in planned if each.pending], ctx)
+    return [*lines, *_dim_lines(config, base)]
 
 
 def _training_lines(
@@ -94,6 +97,23 @@ def _training_lines(
         lines.append(
             f"      some {merging / 60:.0f} more where a merge has to be found that keeps the limit on forgetting"
         )
+    return lines
+
+
+def _dim_lines(config: AdaptConfig, base: Model) -> list[str]:
+    """To how many dimensions embeddings may be cut, and how that is known; nothing where nobody says that they may."""
+    promise, asked = promised(base.path), config.training.cut_dims
+    lines = []
+    if dims := asked or promise.dims:
+        why = "as was asked for" if asked else "as the base's folder says"
+        lines.append(f"      trained to be cut to {', '.join(map(str, dims))} dimensions, too, {why}")
+    elif promise.losses:
+        lines.append(
+            f"      the base's card names {', '.join(promise.losses)} and no dimensions: give --dims, or it may not be "
+            "cut after this"
+        )
+    if promise.layers:
+        lines.append("      the base may be used by its first layers, as its card says: that is not kept")
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from denizen.measuring.dims import MEASURES as DIM_MEASURES
 from denizen.retrievers.windows import WHOLE
 
 _SIGNIFICANT = 0.05
@@ -84,6 +85,35 @@ def gate_lines(gate: dict[str, Any] | None) -> Table:
         apart = change(found["differences"]["adapted"][measure])
         rows.append([name, found["role"], f"{found['queries']:,}", *values, apart])
     return rows
+
+
+def dim_lines(report: dict[str, Any]) -> Table:
+    """Base and adapted with embeddings cut to their first dimensions, a row a number; nothing where none are."""
+    if not (measured := report.get("dims", {}).get("measured")):
+        return []
+    gate = report["gate"] or {}
+    roles = list(gate["change"]) if "dims" in gate else []
+    rows = [["dimensions", *(cell for name in DIM_MEASURES for cell in (f"base {name}", "adapted")), "change in MRR@5"]]
+    rows[0] += [*(f"change of {role}" for role in roles), *(["gate"] if roles else [])]
+    for dim, found in {"all": {"means": report, "differences": report["differences"]}, **measured}.items():
+        means = (found["means"][system][name] for name in DIM_MEASURES for system in ("base", "adapted"))
+        row = [dim, *(f"{mean:.3f}" for mean in means), change(found["differences"]["adapted"]["MRR@5"])]
+        if roles:
+            lost = gate if dim == "all" else gate["dims"][dim]
+            row += [*(f"{lost['change'][role]:+.4f}" for role in roles), "met" if lost["met"] else "NOT MET"]
+        rows.append(row)
+    return rows
+
+
+def dim_comparison_lines(report: dict[str, Any]) -> Table:
+    """The models of `evaluate` with embeddings cut to their first dimensions; nothing where none promises that."""
+    rows = [["dimensions", "model", *DIM_MEASURES, "MRR@5 to the first"]]
+    for dim, found in report.get("dims", {}).items():
+        for system, means in found["means"].items():
+            apart = found["differences"].get(system)
+            cells = [f"{means[name]:.3f}" for name in DIM_MEASURES]
+            rows.append([dim, system, *cells, change(apart["MRR@5"]) if apart else ""])
+    return rows if len(rows) > 1 else []
 
 
 def comparison_lines(report: dict[str, Any]) -> Table:

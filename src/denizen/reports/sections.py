@@ -29,6 +29,7 @@ from denizen.reports.results import (
     baseline_lines,
     coverage_lines,
     decided_by,
+    dim_lines,
     drawn_by,
     gate_lines,
     gate_sentence,
@@ -77,6 +78,7 @@ def _gain(run: FinishedRun) -> Blocks:
         ("charts", figures),
         *_titled("Beside it, on the same queries", baseline_lines(metrics)),
         *_titled("Again with other seeds", seed_lines(metrics)),
+        *_titled("With embeddings cut to their first dimensions", dim_lines(metrics)),
     ]
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from denizen.data.tables import texts
 from denizen.engine.errors import InputError, reason
-from denizen.engine.files import read_json
+from denizen.engine.files import read_json, write_json
 from denizen.engine.progress import Progress
 from denizen.engine.run_folder import probe
 from denizen.retrievers.encoding import Encoding
@@ -24,6 +24,7 @@ from denizen.retrievers.retriever import Retriever
 if TYPE_CHECKING:
     from denizen.retrievers.cpu.exact_top_k import Rows
     from denizen.retrievers.encoder import Encoder
+    from denizen.retrievers.store import Vectors
 
 
 _VECTORS = "embeddings.npy"
@@ -91,6 +92,27 @@ def encoders_in(store: str) -> Iterator[Encoders]:
         yield Encoders(Path(folder).expanduser())
 
 
+class _FirstDims:
+    """The first dimensions of vectors, cut when a slice is read, and made unit vectors again where they were."""
+
+    def __init__(self, vectors: Rows, dim: int, unit: bool) -> None:
+        self._vectors, self._dim, self._unit = vectors, dim, unit
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and dimensions."""
+        return self._vectors.shape[0], min(self._dim, self._vectors.shape[1])
+
+    def __len__(self) -> int:
+        return self._vectors.shape[0]
+
+    def __getitem__(self, part: slice) -> Vectors:
+        import numpy as np
+
+        found = np.asarray(self._vectors[part])[:, : self._dim]
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12) if self._unit else found
+
+
 @dataclass(frozen=True)
 class _Embedded:
     """A corpus and what has embedded it, which embeds the queries, too."""
@@ -109,6 +131,7 @@ class BiEncoder:
         encoding: What computes.
         encoders: This machine's.
         digest: That of the model (`model_digest`); computed where it is not given.
+        dim: To how many first dimensions embeddings are cut; 0: as the model gives them.
     """
 
     kind: ClassVar[str] = "bi-encoder"
@@ -118,6 +141,7 @@ class BiEncoder:
     encoding: Encoding
     encoders: Encoders = field(compare=False)
     digest: str = ""
+    dim: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", self.digest or model_digest(self.folder))
@@ -135,6 +159,10 @@ class BiEncoder:
         """What turns texts into its embeddings."""
         return self.encoders.of(self.folder, self.encoding, self.digest)
 
+    def cut(self, vectors: Rows) -> Rows:
+        """Its embeddings to `dim` dimensions, of unit length again where it compares by cosine."""
+        return _FirstDims(vectors, self.dim, self.lowest is not None) if self.dim else vectors
+
     def index(self, corpus: pa.Table, progress: Progress) -> _Embedded:
         """Embeds the corpus, on which the backend is chosen, or finds its embeddings in the store."""
         passages = texts(corpus)
@@ -144,14 +172,14 @@ class BiEncoder:
         self.encoders.backends[self.digest] = str(encoder.backend)
         for note in (f"by {encoder.backend}", *encoder.notes):
             progress.note(note)
-        return _Embedded(encoder, corpus["doc_id"].to_pylist(), vectors)
+        return _Embedded(encoder, corpus["doc_id"].to_pylist(), self.cut(vectors))
 
     def search(self, index: _Embedded, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`."""
         from denizen.retrievers.search import search
 
         with progress.bar(len(queries), "texts") as advance:
-            vectors = index.encoder.encode(list(queries.values()), "query", advance)[:]
+            vectors = self.cut(index.encoder.encode(list(queries.values()), "query", advance))[:]
         memory, ids = self.encoders.memory_mb, list(queries)
         with progress.bar(len(queries), "queries") as advance:
             return search(ids, vectors, index.doc_ids, index.vectors, depth, memory_mb=memory, progress=advance)
@@ -172,9 +200,12 @@ class BiEncoder:
         return _Embedded(self.encoder, doc_ids, load_vectors(folder, len(doc_ids)))
 
     def save(self, folder: Path) -> None:
-        """Copies the model."""
+        """Copies the model; whoever loads it gets as many dimensions as here."""
         ours = shutil.ignore_patterns(*NOT_THE_MODEL - {"README.md"})
         shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=ours)
+        if self.dim:
+            path = folder / "config_sentence_transformers.json"
+            write_json(path, {**(read_json(path) or {}), "truncate_dim": self.dim})
 
 
 def save_vectors(folder: Path, vectors: Rows) -> None:

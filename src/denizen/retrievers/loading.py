@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -50,7 +51,9 @@ def fetched(name: str) -> Path:
 
     hub_id = name if "/" in name else f"sentence-transformers/{name}"
     try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+        folder = Path(
+            snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "README.md"])
+        )
         # most repositories have the same weights in both formats
         if patterns := bin_weights(folder):
             snapshot_download(hub_id, allow_patterns=patterns)
@@ -83,17 +86,18 @@ def load_encoder(folder: Path) -> SentenceTransformer:
     return model
 
 
-def check_trainable(folder: Path, loss: str, guide: Path | None = None) -> None:
+def check_trainable(folder: Path, loss: str, guide: Path | None = None, dims: Sequence[int] = ()) -> None:
     """Loads a model and makes sure that it can be trained.
 
     Args:
         folder: The model.
         loss: The name of the loss.
         guide: The guide of the gist loss.
+        dims: To how many first dimensions its embeddings are to be cut.
 
     Raises:
-        InputError: When it cannot be loaded, has modules of its own for queries, nothing to train, or features that
-            the loss cannot take.
+        InputError: When it cannot be loaded, has modules of its own for queries, nothing to train, fewer dimensions, or
+            features that the loss cannot take.
     """
     if has_routes(folder):
         raise InputError(
@@ -103,6 +107,10 @@ def check_trainable(folder: Path, loss: str, guide: Path | None = None) -> None:
     model = load_encoder(folder)
     if not any(weights.requires_grad for weights in model.parameters()):
         raise InputError(f"{folder} has no weights that can be trained; give a model with a Transformer module")
+    with model.truncate_embeddings(None):
+        whole = model.get_embedding_dimension() or 0
+    if dims and max(dims) > whole:
+        raise InputError(f"dims {max(dims)} is more than the {whole} dimensions of {folder}; give {whole} or less")
     read_alike = {folder: model} if loss in ("gist", "cached-infonce") else {}
     if guide is not None and guide != folder:
         read_alike[guide] = load_encoder(guide)
@@ -118,6 +126,11 @@ def _check_usable(model: SentenceTransformer, folder: Path) -> None:
     if model.similarity_fn_name not in ("cosine", "dot"):
         raise InputError(wrong_similarity(str(folder), str(model.similarity_fn_name)))
     tokenizer = model.tokenizer
+    if getattr(tokenizer, "pad_token", "") is None:
+        raise InputError(
+            f"the tokenizer of {folder} has no pad_token, and texts of different lengths are read together; set one, "
+            "as in tokenizer.pad_token = tokenizer.eos_token, and save the model again"
+        )
     unknown = getattr(tokenizer, "unk_token_id", None)
     if unknown is None:
         return

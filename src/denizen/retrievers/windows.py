@@ -228,14 +228,14 @@ class Windowed:
         windows = windows_of(corpus, whole.encoder.model.tokenizer, self.reading)
         with progress.bar(len(windows.texts), "windows") as advance:
             vectors = whole.encoder.encode(windows.texts, "document", advance)
-        rows = _InTheLight(vectors, whole.vectors, windows.owners, self.lowest is not None)
+        rows = _InTheLight(self.model.cut(vectors), whole.vectors, windows.owners, self.lowest is not None)
         index = _Read(whole.encoder, whole.doc_ids, windows.owners, windows.starts, windows.ends, rows)
         return index, windows.texts
 
     def search(self, index: _Read, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`; a passage scores as its best row."""
         with progress.bar(len(queries), "texts") as advance:
-            vectors = index.encoder.encode(list(queries.values()), "query", advance)[:]
+            vectors = self.model.cut(index.encoder.encode(list(queries.values()), "query", advance))[:]
         memory = self.model.encoders.memory_mb
         with progress.bar(len(queries), "queries") as advance:
             found = best_rows(list(queries), vectors, index.doc_ids, index.owners, index.rows, depth, memory)
@@ -257,7 +257,7 @@ class Windowed:
         index, said = self._index(corpus, progress)
         bounds = np.searchsorted(index.owners, np.arange(len(place) + 1))
         queries = list(dict.fromkeys(query for query, _ in asked))
-        vectors = dict(zip(queries, index.encoder.encode(queries, "query")[:], strict=True))
+        vectors = dict(zip(queries, self.model.cut(index.encoder.encode(queries, "query"))[:], strict=True))
         found = []
         for query, doc_id in asked:
             begin, end = bounds[place[doc_id]], bounds[place[doc_id] + 1]

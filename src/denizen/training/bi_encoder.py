@@ -25,9 +25,9 @@ from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.loading import Kind, load_encoder, prompts_of
 from denizen.training.batch_embedding import embed_columns
 from denizen.training.batches import length_batches, similar_batches
-from denizen.training.losses import LOSSES, LossInputs, Relevance
+from denizen.training.losses import LOSSES, LossInputs, Relevance, at_dims
 from denizen.training.near_base import Kept, NearBase
-from denizen.training.trainer import Batches, Trainer, arguments, configure, fit, make_ready
+from denizen.training.trainer import Batches, Trainer, arguments, fit, make_ready, restore
 
 if TYPE_CHECKING:
     from denizen.training.train import Training
@@ -132,7 +132,7 @@ def train(  # noqa: PLR0913
     given = LossInputs(
         model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide or student), margins
     )
-    loss = LOSSES[config.loss].make(given)
+    loss = at_dims(model, LOSSES[config.loss].make(given), config.cut_dims)
     if config.near_base and data.kept:
         loss = NearBase(model, loss, data.kept, config.near_base * LOSSES[config.loss].gradient)
     args = _arguments(scratch / "checkpoints", prompts_of(model), data, config, steps)
@@ -141,7 +141,7 @@ def train(  # noqa: PLR0913
     model.preprocess([""])
     if model.max_seq_length != own_limit:
         model.max_seq_length = own_limit
-    configure(model, own)
+    restore(model, own)
     model.save_pretrained(str(folder), create_model_card=False)
     return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
 
@@ -157,6 +157,9 @@ def seconds_of_a_step(student: Path, passages: Sequence[str], config: Training) 
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=use_bf16(config.precision)):
             (embeddings,) = embed_columns(model, [features])
         torch.autograd.backward(embeddings.float().sum())
+        if model.device.type == "cuda":
+            # a GPU works on after the call
+            torch.cuda.synchronize(model.device)
 
     # the first one also reserves memory
     step()

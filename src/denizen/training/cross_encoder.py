@@ -18,7 +18,7 @@ from denizen.engine.errors import InputError
 from denizen.retrievers.cross_encoder import start_cross_encoder
 from denizen.training.batches import length_batches
 from denizen.training.train import Pass
-from denizen.training.trainer import Trainer, arguments, configure, fit, make_ready
+from denizen.training.trainer import Trainer, arguments, fit, make_ready, restore
 
 # as bi-encoders of this size are trained here
 LEARNING_RATE = 1e-4
@@ -118,5 +118,5 @@ class _Trainer(Trainer, CrossEncoderTrainer):
 def _save(model: CrossEncoder, own: dict[str, Any], folder: Path) -> None:
     # a tokenizer is saved with the limits of its last call, and a training that goes on after its last step makes none
     model.preprocess([("", "")])
-    configure(model, own)
+    restore(model, own)
     model.save_pretrained(str(folder), create_model_card=False)

@@ -1,4 +1,4 @@
-"""Training losses by name. Ours but for GIST, which is the library's.
+"""Training losses by name. Ours but for GIST and what cuts embeddings (Matryoshka), which are the library's.
 
 Known relevance travels with the batch as ids: the `label` of a training row is its number, and `Relevance` says
 which of the batch's documents must not count as a negative of a query. Masking by equal text or by similarity
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from sentence_transformers.base.losses.gradcache import CachedLossMixin
-from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
+from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss, MatryoshkaLoss
 from torch import Tensor, nn
 
 from denizen.training.batch_embedding import embed_columns
@@ -199,3 +199,24 @@ LOSSES: dict[str, Loss] = {
     "margin-mse": Loss(lambda given: MarginMSE(given.model, given.margins), gradient=0.05),
     "triplet": Loss(lambda given: Triplet(given.model, given.margin), triplets=True, gradient=0.05),
 }
+
+
+def at_dims(model: SentenceTransformer, loss: nn.Module, dims: Sequence[int]) -> nn.Module:
+    """The mean of a loss over embeddings cut to their first dimensions (Kusupati et al. 2022, arXiv 2205.13147).
+
+    Args:
+        model: The bi-encoder.
+        loss: One of its losses.
+        dims: To how many they are cut. All of them count besides; what is more than these is left out.
+
+    Returns:
+        The loss itself where nothing is cut.
+    """
+    # the number of all, which the library asks for, too, whatever the model is usually cut to
+    with model.truncate_embeddings(None):
+        whole = model.get_embedding_dimension() or 0
+        chosen = sorted({whole, *(dim for dim in dims if dim < whole)}, reverse=True)
+        if len(chosen) == 1:
+            return loss
+        # a mean and not the library's sum: what is added to a loss then weighs as much as without
+        return MatryoshkaLoss(model, loss, chosen, [1 / len(chosen)] * len(chosen))

@@ -96,5 +96,7 @@ class NearBase(nn.Module):
             columns.append(batch_to_device(features, device))
             wanted.append(torch.from_numpy(np.asarray(part.vectors[rows], dtype=np.float32)))
         embeddings = torch.cat(embed_columns(self.model, columns)).float()
-        near = nn.functional.cosine_similarity(embeddings, torch.cat(wanted).to(device))
+        before = torch.cat(wanted).to(device)
+        # of a model that cuts its embeddings, those of the base are cut
+        near = nn.functional.cosine_similarity(embeddings[:, : before.shape[1]], before)
         return (1 - near).mean()

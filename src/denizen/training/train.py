@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from denizen.data.artifacts import Corpus, Examples, Judgments, Model, Qrels, Qu
 from denizen.data.relatedness import not_negatives
 from denizen.data.tables import each, only, texts
 from denizen.engine.artifact import Value
+from denizen.engine.errors import InputError
 from denizen.engine.settings import Params, Seeded, setting
 from denizen.engine.step import Context, step
 from denizen.retrievers.encoding import Arithmetic
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from denizen.retrievers.bi_encoder import BiEncoder, Encoders
     from denizen.retrievers.loading import Kind
     from denizen.training.near_base import Kept
+
+
+_DIMS = re.compile(r"([1-9]\d{0,5}(,[1-9]\d{0,5})*)?")
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,26 @@ class Training(LossChoice, Pass):
         least=0,
         most=1000,
     )
+    dims: str = setting(
+        "",
+        "To how many first dimensions embeddings may be cut, as 384,192,96: the loss is taken at each, and at all. "
+        "Empty: as the base was trained for.",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            InputError: When one is out of its bounds, or dims are no numbers.
+        """
+        super().__post_init__()
+        if not _DIMS.fullmatch(self.dims):
+            raise InputError(f"dims is {self.dims!r}; it must be numbers above 0 with commas between, as 384,192,96")
+
+    @property
+    def cut_dims(self) -> tuple[int, ...]:
+        """`dims` as numbers, the largest first."""
+        return tuple(sorted({int(dim) for dim in self.dims.split(",") if dim}, reverse=True))
 
     def steps(self, rows: int) -> int:
         """How many optimiser steps a training on some examples takes."""

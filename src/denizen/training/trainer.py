@@ -152,12 +152,19 @@ def last_checkpoint(checkpoints: Path) -> Path | None:
 def make_ready(model: BaseModel, *, dropout: bool) -> dict[str, Any]:
     """Sets what training changes of a model, and returns what to put back into its configuration before saving."""
     use_batched_attention(model)
-    own = {name: getattr(_configuration(model), name) for name in _TOKENS if hasattr(_configuration(model), name)}
+    own = {name: getattr(_configuration(model), name) for name in _SET if hasattr(_configuration(model), name)}
     return own if dropout else {**own, **_switch_off_dropout(model)}
 
 
-def configure(model: BaseModel, values: Mapping[str, Any]) -> None:
-    """Sets values in the configuration of a model's transformer."""
+def restore(model: BaseModel, own: Mapping[str, Any]) -> None:
+    """Puts back what training has changed of the configuration, and takes out what it has added."""
+    for name in _SET:
+        if name not in own and hasattr(_configuration(model), name):
+            delattr(_configuration(model), name)
+    _configure(model, own)
+
+
+def _configure(model: BaseModel, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         setattr(_configuration(model), name, value)
 
@@ -168,7 +175,7 @@ def _switch_off_dropout(model: BaseModel) -> dict[str, float]:
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     kept = {name: value for name in _DROPOUTS if (value := getattr(_configuration(model), name, None)) is not None}
-    configure(model, dict.fromkeys(kept, 0.0))
+    _configure(model, dict.fromkeys(kept, 0.0))
     return kept
 
 
@@ -176,6 +183,6 @@ def _configuration(model: BaseModel) -> object:
     return getattr(getattr(model[0], "auto_model", None), "config", None)
 
 
-# the trainer sets them to the tokenizer's, and models whose configurations differ cannot be merged
-_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+# the trainer sets them, and models whose configurations differ cannot be merged
+_SET = ("bos_token_id", "eos_token_id", "pad_token_id", "use_cache")
 _DROPOUTS = ("attention_probs_dropout_prob", "hidden_dropout_prob", "attention_dropout", "dropout")

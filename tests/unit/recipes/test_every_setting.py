@@ -70,7 +70,7 @@ def _nothing() -> Any:
 NAMES = ["labels", "labels, gist", "llm", "llm, labelled test", "cross-encoder", "cross-encoder, log alone"]
 SUPERVISED: dict[str, dict[str, Any]] = {
     "labels": {"seeds": 2},
-    "labels, gist": {"loss": "gist", "reranker": True},
+    "labels, gist": {"loss": "gist", "reranker": True, "dims": "16"},
     "llm": {"teacher": "llm", "llm": "judge", "reranker": True},
     "llm, labelled test": {"teacher": "llm", "llm": "judge"},
     "cross-encoder": {"teacher": "cross-encoder", "llm": "writer"},
@@ -165,6 +165,7 @@ def other_value(name: str, value: Any) -> Any:
         # it shows in nothing but what is trained on, and must leave the gist loss its 0 or 1
         "negatives": 0 if value else 1,
         "windows": "whole",
+        "dims": "8",
     }
     if name in chosen:
         return chosen[name]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from denizen.reports.card import model_card, title
+from denizen.reports.results import dim_lines
+from denizen.retrievers.matryoshka import promised
 
 from .conftest import CHANGE, METRICS
 
@@ -103,3 +106,39 @@ def test_what_a_model_is_called(tmp_path: Any) -> None:
         (str(tmp_path / "mine"), "mine"),
     ):
         assert title({**METRICS, "base_model": model}) == f"{name}, adapted to papers"
+
+
+DIMS = {"trained": [8], "promised": [8]}
+DIMS |= {
+    "measured": {
+        "8": {
+            "means": {
+                "base": {"MRR@5": 0.25, "nDCG@10": 0.3, "Recall@100": 0.5},
+                "adapted": {"MRR@5": 0.5, "nDCG@10": 0.6, "Recall@100": 0.75},
+            },
+            "differences": {"adapted": {"MRR@5": CHANGE}},
+        }
+    }
+}
+_ALL = {name: {"MRR@5": 0.75, "nDCG@10": 0.8, "Recall@100": 1.0} for name in ("base", "adapted")}
+
+
+def test_a_model_that_may_be_cut_says_so_and_what_is_left_of_it(tmp_path: Path) -> None:
+    text = _card(dims=DIMS, **_ALL)
+    assert "cut to their first 8 dimensions" in text and "truncate_dim=8" in text
+    assert "| all | 0.750 | 0.750 | 0.800 | 0.800 | 1.000 | 1.000 | +0.250 [+0.100, +0.400] |" in text
+    assert "| 8 | 0.250 | 0.500 | 0.300 | 0.600 | 0.500 | 0.750 | +0.250 [+0.100, +0.400] |" in text
+    (tmp_path / "README.md").write_text(text)
+    assert promised(tmp_path).dims == (8,)
+    # where a teacher grades no figures are known
+    assert "cut to their first 8" in _card(dims={**DIMS, "measured": {}})
+    # what is shipped is the base, of which nobody said that it may be cut
+    assert "dimensions" not in _card(dims={**DIMS, "promised": []}, chosen="base", **_ALL)
+
+
+def test_whether_the_gate_is_met_at_each_number_is_in_the_table() -> None:
+    gate = {"change": {"general": -0.001}, "met": True, "sets": {}, "points": [], "limit": 0.005, "measure": "nDCG@10"}
+    gate["dims"] = {"8": {"change": {"general": -0.02}, "met": False}}
+    rows = dim_lines({**METRICS, **_ALL, "dims": DIMS, "gate": gate})
+    assert [row[-2:] for row in rows] == [["change of general", "gate"], ["-0.0010", "met"], ["-0.0200", "NOT MET"]]
+    assert dim_lines(METRICS) == []

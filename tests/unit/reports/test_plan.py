@@ -15,6 +15,7 @@ from denizen.engine.progress import Silent
 from denizen.engine.step import Context
 from denizen.recipes.config import AdaptConfig
 from denizen.reports.plan import plan_lines
+from denizen.retrievers.matryoshka import loss_record
 
 # 80 queries for train, 10 each for dev and test, all kept; a train query has 3 passages graded in a round
 SETTINGS: dict[str, Any] = {"passages": 80, "dev_share": 0.1, "test_share": 0.1, "keep_share": 1.0, "round_trip": 0}
@@ -50,3 +51,15 @@ def test_from_five_hundred_dev_queries_on_nothing_is_cross_fitted(dev: int, few:
     # dev in proportion to train: .3 of the documents to .4
     text = _plan(tmp_path, 2000, passages=round(dev * 0.4 / 0.3), dev_share=0.3, test_share=0.3)
     assert (f"about {dev} dev queries are few" in text) is few and ("are few" in text) is few
+
+
+def test_to_what_embeddings_may_be_cut_is_said_with_how_that_is_known(tmp_path: Path) -> None:
+    assert "dimensions" not in _plan(tmp_path)
+    assert "trained to be cut to 16, 8 dimensions, too, as was asked for" in _plan(tmp_path, dims="8,16")
+    (tmp_path / "README.md").write_text("---\ntags:\n- loss:Matryoshka2dLoss\n---\n")
+    named, layers = _plan(tmp_path).splitlines()[-2:]
+    assert "names Matryoshka2dLoss and no dimensions: give --dims" in named
+    assert "by its first layers, as its card says: that is not kept" in layers
+    (tmp_path / "README.md").write_text(f"```json\n{loss_record((8, 16))}\n```\n")
+    assert _plan(tmp_path).endswith("trained to be cut to 16, 8 dimensions, too, as the base's folder says")
+    assert _plan(tmp_path, dims="4").endswith("to 4 dimensions, too, as was asked for")

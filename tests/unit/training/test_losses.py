@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from denizen.training.losses import LOSSES, CachedInfoNCE, InfoNCE, LossInputs, Relevance, info_nce
+from denizen.training.losses import LOSSES, CachedInfoNCE, InfoNCE, LossInputs, Relevance, at_dims, info_nce
 from denizen.training.near_base import Kept, NearBase
 
 ANCHORS = ["what is gout", "how is lupus treated", "causes of fever", "a child with pain", "dose of the drug"]
@@ -251,3 +251,48 @@ def test_every_loss_by_name_is_finite_and_reaches_the_model(model: SentenceTrans
 @pytest.mark.parametrize("name", ["infonce", "cached-infonce", "gist"])
 def test_the_contrastive_losses_take_the_temperature_of_the_settings(model: SentenceTransformer, name: str) -> None:
     assert LOSSES[name].make(inputs_of(model)).temperature == 0.2
+
+
+# gist is the library's, as what cuts it is
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"gist"}))
+def test_at_several_dims_a_loss_is_the_mean_of_what_it_is_at_each(model: SentenceTransformer, name: str) -> None:
+    def value(dims: tuple[int, ...]) -> float:
+        given_features = features(model, ANCHORS, POSITIVES, NEGATIVES)
+        loss = at_dims(model, LOSSES[name].make(inputs_of(model)), dims)
+        return float(loss(given_features, torch.arange(5)).detach())
+
+    whole, both = value(()), value((8,))
+    with torch.no_grad():
+        columns = [model.encode(texts, convert_to_tensor=True)[:, :8] for texts in (ANCHORS, POSITIVES, NEGATIVES)]
+        cut = of_columns(name, columns)
+    assert both == pytest.approx((whole + cut) / 2, rel=1e-4) and abs(cut - whole) > 1e-3
+
+
+def of_columns(name: str, columns: list[torch.Tensor]) -> float:
+    """A loss with the settings of `inputs_of`, of embeddings."""
+    queries, positives, negatives = (torch.nn.functional.normalize(column, dim=1) for column in columns)
+    near, far = (queries * positives).sum(1), (queries * negatives).sum(1)
+    if name == "triplet":
+        return float(torch.relu(far - near + 0.3).mean())
+    if name == "margin-mse":
+        return float((near - far - 0.4).square().mean())
+    nothing = torch.zeros(5, 10, dtype=torch.bool)
+    return float(info_nce(queries, torch.cat([positives, negatives]), nothing, 0.2).mean())
+
+
+def test_dims_that_a_model_has_not_are_left_out_and_all_of_them_are_its_loss_itself(model: SentenceTransformer) -> None:
+    loss = LOSSES["infonce"].make(inputs_of(model))
+    assert at_dims(model, loss, ()) is at_dims(model, loss, (32, 100)) is loss
+    assert at_dims(model, loss, (100, 8, 16)).matryoshka_dims == (32, 16, 8)
+    # what a model is usually cut to is not all that it has
+    with model.truncate_embeddings(8):
+        assert at_dims(model, loss, (8,)).matryoshka_dims == (32, 8)
+
+
+def test_the_penalty_compares_what_the_base_has_of_an_embedding(model: SentenceTransformer) -> None:
+    own = model.encode(POSITIVES)
+    elsewhere = own.copy()
+    elsewhere[:, 8:] *= -1
+    for vectors, low, high in ((own[:, :8], -1e-5, 1e-5), (elsewhere[:, :8], -1e-5, 1e-5), (elsewhere, 0.1, 2.0)):
+        penalty = NearBase(model, LOSSES["infonce"].make(inputs_of(model)), [Kept(POSITIVES, vectors, "")], 1.0)
+        assert low <= penalty.penalty().item() <= high

@@ -88,7 +88,9 @@ def batched_attention(
             _mask(scores.detach().view(batch, heads, length, length), attention_mask)
         if middle is not None:
             weights = scores.sub_(middle).exp_() if middle else scores.exp_()
-            found = torch.bmm(weights, values).div_(weights.sum(dim=-1, keepdim=True))
+            # of a token that may see none, the sum is 0, too
+            total = weights.sum(dim=-1, keepdim=True).clamp_min_(torch.finfo(weights.dtype).tiny)
+            found = torch.bmm(weights, values).div_(total)
         else:
             found = torch.bmm(torch.softmax(scores, dim=-1), values)
     return found.view(batch, heads, length, width).transpose(1, 2).contiguous(), None
@@ -107,7 +109,11 @@ def _middle(scores: Tensor) -> float | None:
 
 
 def _mask(scores: Tensor, mask: Tensor) -> None:
-    """Sets what may not be seen to minus infinity, in place; padding at the end is cut off text by text."""
+    """Sets what may not be seen as low as can be, in place; padding at the end is cut off text by text.
+
+    Padding far behind a text sees none of it in a local attention: minus infinity in a whole row would make it nan, and
+    with it every text, since nan times 0 is nan.
+    """
     first = mask[:, 0, 0]
     lengths = first.sum(dim=-1)
     padding_at_the_end = (
@@ -116,7 +122,7 @@ def _mask(scores: Tensor, mask: Tensor) -> None:
         and bool((mask[:, 0] == first[:, None]).all())
     )
     if not padding_at_the_end:
-        scores.masked_fill_(~mask, -torch.inf)
+        scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
         return
     for text, length in enumerate(lengths.tolist()):
         if length < scores.shape[-1]:

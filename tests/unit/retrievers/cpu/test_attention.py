@@ -26,6 +26,12 @@ def mask(length: int = 7) -> torch.Tensor:
     return (torch.arange(length)[None, :] < torch.tensor([7, 4, 1])[:, None])[:, None, None, :]
 
 
+def local(length: int = 7) -> torch.Tensor:
+    """Those texts, each token seeing one on either side: padding far behind a text sees nothing."""
+    at = torch.arange(length)
+    return mask(length) & ((at[:, None] - at).abs() <= 1)
+
+
 @pytest.mark.parametrize("padded", [False, True])
 def test_values_and_gradients_are_those_of_the_fused_attention(padded: bool) -> None:
     given = heads()
@@ -84,6 +90,21 @@ def test_a_switched_model_embeds_alike_and_saves_no_trace(tiny_encoder: Path, tm
     assert "denizen" not in json.dumps(json.loads((tmp_path / "saved/config.json").read_text()))
 
 
+def test_padding_that_sees_nothing_makes_no_text_nan() -> None:
+    given, seen = heads(), local()
+    counts = seen.any(dim=-1).transpose(1, 2)[..., None]
+    assert not counts.all()
+    found = []
+    for compute in (batched_attention, sdpa_attention_forward):
+        result, _ = compute(BIDIRECTIONAL, *given, seen, scaling=0.3)  # type: ignore[arg-type]
+        assert result.isfinite().all()
+        # as pooling does it
+        gradients = torch.autograd.grad((result.float() * counts).square().sum(), given)
+        found.append((result * counts, *gradients))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.03, atol=0.03)
+
+
 SEEN = {
     "nothing masked": None,
     "padding at the end": mask().expand(3, 1, 7, 7),
@@ -91,6 +112,7 @@ SEEN = {
     "padding at the start": mask().flip(-1),
     "causal": torch.ones(7, 7, dtype=torch.bool).tril().expand(3, 1, 7, 7),
     "a mask for each head": mask().expand(3, 2, 7, 7),
+    "local": local(),
 }
 
 
@@ -107,5 +129,8 @@ def test_without_gradients_any_mask_and_any_size_of_scores_give_what_the_fused_a
     assert middle is None if size == 40 else bool(middle) is bool(shift)
     ours, _ = batched_attention(BIDIRECTIONAL, query, key, value, seen, scaling=1.0)  # type: ignore[arg-type]
     theirs, _ = sdpa_attention_forward(BIDIRECTIONAL, query, key, value, seen, scaling=1.0)  # type: ignore[arg-type]
+    if seen is not None:
+        # what sees nothing is padding, which counts for nothing
+        ours, theirs = (found * seen.any(dim=-1).transpose(1, 2)[..., None] for found in (ours, theirs))
     # large scores are rounded to steps of a half
     torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.05, atol=0.5 if size > 1 or shift else 0.05)
