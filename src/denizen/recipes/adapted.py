@@ -24,6 +24,7 @@ class Brought:
         source: How the source is read.
         sets: Name of a general or neighbour set to what it comes from.
         kept: By kind, texts of them that training keeps near the base.
+        origin: Where the base is what an earlier run ships: the model that it was made from; None: no such run.
     """
 
     base: Model
@@ -31,11 +32,16 @@ class Brought:
     source: Given
     sets: Mapping[str, Value]
     kept: Value | None
+    origin: Model | None = None
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """What a run has come to: how passages are read, for one seed the rounds, what was chosen, fused and measured."""
+    """What a run has come to: how passages are read, for one seed the rounds, what was chosen, fused and measured.
+
+    Where it goes on from an earlier one, rounds and choice are those of the branch that is taken, and `onward` says
+    which that is.
+    """
 
     texts: Texts
     reading: Read
@@ -45,3 +51,4 @@ class Adapted:
     fused: Fused
     test: Evaluation
     forgetting: Evaluation | None
+    onward: Choice | None = None
