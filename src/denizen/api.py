@@ -257,7 +257,8 @@ class _Adapting:
 
         texts = self.config.supervision.read(self.run, self.brought.source)
         planned = self.run.plan(self._recipe)
-        lines = plan_lines(self.config, texts, self.brought.base, list(planned.values()), self.run.context)
+        brought, steps = self.brought, list(planned.values())
+        lines = plan_lines(self.config, texts, brought.base, steps, self.run.context, brought.origin)
         self.progress.say("\n".join(lines))
 
     def _metrics(self, found: Sequence[Adapted]) -> dict[str, Any]:

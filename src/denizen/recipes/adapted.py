@@ -36,6 +36,21 @@ class Brought:
 
 
 @dataclass(frozen=True)
+class Onward:
+    """What became of what an earlier run ships, and of what was trained from it and anew.
+
+    Attributes:
+        taken: The choice among shipped, further and anew, in this order.
+        choices: Of each branch that was trained, the choice among its rounds.
+        finals: The same after the gate.
+    """
+
+    taken: Choice
+    choices: Mapping[str, Choice]
+    finals: Mapping[str, Choice]
+
+
+@dataclass(frozen=True)
 class Adapted:
     """What a run has come to: how passages are read, for one seed the rounds, what was chosen, fused and measured.
 
@@ -51,4 +66,4 @@ class Adapted:
     fused: Fused
     test: Evaluation
     forgetting: Evaluation | None
-    onward: Choice | None = None
+    onward: Onward | None = None

@@ -277,7 +277,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
 def _check_onward(values: Mapping[str, Any]) -> None:
     if values["from_run"] and values["teacher"] != "gold":
         raise InputError(
-            f"from_run is {values['from_run']!r}; only runs with labels go on from another one: leave it out, or teacher"
+            f"from_run is {values['from_run']!r}; only runs with labels go on from another one: leave it out, or "
+            f"teacher {values['teacher']}"
         )
 
 

@@ -52,6 +52,12 @@ class EarlierRun:
             raise InputError(f"from_run {folder} is not finished: run its command again first")
         if found.config.teacher != "gold":
             raise InputError(f"from_run {folder} had teacher {found.config.teacher}; give a run with labels")
+        record = read_json(folder / "corpus" / RECORD) or {"facts": {}}
+        if record["facts"].get("divided_inside"):
+            raise InputError(
+                f"from_run {folder} divided single documents by section, and a new source has no such sections: its "
+                "sides cannot be kept. Give a run that was split by document"
+            )
         other, usual = config.model, AdaptConfig(config.source).model
         if other not in (found.config.model, usual):
             raise InputError(f"model is {other}, and {folder} was made from {found.config.model}; leave it out")

@@ -8,8 +8,8 @@ from dataclasses import replace
 from denizen.data.artifacts import Model
 from denizen.engine.artifact import Value
 from denizen.engine.pipeline import Pipeline
-from denizen.measuring.students import Choice, CrossFitting, choose
-from denizen.recipes.adapted import Brought
+from denizen.measuring.students import CrossFitting, choose
+from denizen.recipes.adapted import Brought, Onward
 from denizen.recipes.config import AdaptConfig
 from denizen.recipes.settle import Settled, known_of, settle
 from denizen.supervision.supervision import Seen, Texts
@@ -20,11 +20,11 @@ BRANCHES = ("shipped", "further", "anew")
 
 def take(
     run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, further: Settled, anew: Sequence[Seen]
-) -> tuple[Choice, Settled, dict[str, Model]]:
+) -> tuple[Onward, Settled, dict[str, Model]]:
     """Steps of `settle` for what was trained anew, and the choice between the branches: step taken.
 
     Returns:
-        The choice, by the place in `BRANCHES`; what became of the branch that is taken; and the best model of each.
+        What was chosen; what became of the branch that is taken; and the best model of each that was trained.
     """
     shipped, branches = further.rounds[0], [further]
     if anew:
@@ -37,13 +37,14 @@ def take(
         choose.named("taken"),
         CrossFitting(config.cross_fitting),
         students=[shipped.model, *(each.final.model for each in branches)],
-        indexes=[shipped.index, *(each.final.index for each in branches)],
+        indexes=[shipped.index, *(each.rounds[each.choice.best].index for each in branches)],
         runs=found,
         held_out=found if crossfit else None,
         called=Value(list(BRANCHES)),
         **known_of(texts, further.rounds),
     )
-    best = {name: each.best for name, each in zip(BRANCHES[1:], branches, strict=False)}
-    if chosen.best:
-        return chosen, branches[chosen.best - 1], best
-    return chosen, replace(further, choice=chosen, final=chosen), best
+    of = dict(zip(BRANCHES[1:], branches, strict=False))
+    choices, finals = ({name: getattr(each, at) for name, each in of.items()} for at in ("choice", "final"))
+    stays = replace(further, choice=chosen, final=chosen)
+    taken = branches[chosen.best - 1] if chosen.best else stays
+    return Onward(chosen, choices, finals), taken, {name: each.best for name, each in of.items()}

@@ -37,6 +37,7 @@ from denizen.reports.results import (
     result_lines,
     seed_lines,
     spending_lines,
+    take_lines,
 )
 
 Blocks = list[tuple[str, Any]]
@@ -54,6 +55,17 @@ _TEXT_CHARS = 900
 def sections(run: FinishedRun) -> list[tuple[str, str, str, Blocks]]:
     """The sections in their order: id, name, heading, and the blocks; those that have nothing are left out."""
     return [(name, short, heading, blocks) for name, short, heading, of in _SECTIONS if (blocks := of(run))]
+
+
+def _take(run: FinishedRun) -> Blocks:
+    if not (rows := take_lines(run.metrics)):
+        return []
+    text = (
+        "Shipped is the model of the earlier run, which all else on this page calls the base. Trained further is that "
+        "model with more rounds, trained anew the base of the earlier run; each after the choice among its rounds and "
+        "the gate. Neither test had a part in the choice."
+    )
+    return [("table", rows), ("faint", text)]
 
 
 def _gain(run: FinishedRun) -> Blocks:
@@ -81,17 +93,16 @@ def _gain(run: FinishedRun) -> Blocks:
 
 def _rounds(run: FinishedRun) -> Blocks:
     dev, best = run.metrics["dev"], run.metrics["best_round"]
-    names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
+    decided = run.metrics["decided"]
+    usual = ["base", *(f"round {number}" for number in range(1, len(decided["round"]["MRR@5"])))]
+    names = decided["round"].get("called", usual)
     kinds = {"MRR@5": "adapted", "nDCG@10": "other"}
     series = [(name, kind, [found[name] for found in dev]) for name, kind in kinds.items() if dev and name in dev[0]]
-    chosen = "the base stays" if best == 0 else f"round {best} is taken"
-    decided = run.metrics["decided"]
+    chosen = "the base stays" if best == 0 else f"{names[best]} is taken"
     table = [["decided", "queries", "before", "after", "gain", "90 % interval"]]
     for number, gain in enumerate(decided["round"]["gains"], start=1):
         means = decided["round"]["MRR@5"]
-        table.append(
-            [f"round {number}", *_decision(decided["round"], means[number] - gain["value"], means[number], gain)]
-        )
+        table.append([names[number], *_decision(decided["round"], means[number] - gain["value"], means[number], gain)])
     fused = decided["fusion"]
     table.append(["with BM25", *_decision(fused, fused["MRR@5"]["alone"], fused["MRR@5"]["fused"], fused["gain"])])
     curve = [("charts", [("Dev", charts.lines(series, names, "Measures on dev after each round"))])] if dev else []
@@ -122,7 +133,7 @@ def _forgetting(run: FinishedRun) -> Blocks:
         return [("p", text)]
     change = f"Change of {gate['measure']}"
     bars = [
-        charts.Bar(name, Difference(**found["differences"]["adapted"][gate["measure"]]), note=found["role"])
+        charts.Bar(name, Difference(**found["differences"]["adapted"][found["measure"]]), note=found["role"])
         for name, found in gate["sets"].items()
     ]
     figures = [(change, charts.bars(bars, f"{change} on each set", signed=True))]
@@ -232,6 +243,8 @@ def _data(run: FinishedRun) -> Blocks:
     facts = [(name, data[name]) for name in ("passages", "documents") if name in data]
     facts += [(f"{split} queries", f"{count:,}") for split, count in data["queries"].items()]
     facts += [(name.replace("_", " "), data[name]) for name in names if name in data]
+    if kept := data.get("as_in_the_earlier_run"):
+        facts.append(("as in the earlier run", ", ".join(f"{count:,} {side}" for side, count in kept.items())))
     for what in ("parts left out", "columns left out"):
         if named := data.get(what.replace(" ", "_")):
             facts.append((what, ", ".join(named)))
@@ -338,6 +351,7 @@ def _explained(run: FinishedRun, query_id: str) -> Blocks:
 
 
 _SECTIONS: tuple[tuple[str, str, str, Callable[[FinishedRun], Blocks]], ...] = (
+    ("take", "Which to take", "Which model to take", _take),
     ("gain", "Gain", "What was gained", _gain),
     ("rounds", "Rounds", "Round by round", _rounds),
     ("forgetting", "Forgetting", "What was forgotten", _forgetting),
