@@ -90,7 +90,7 @@ def _taken(found: Adapted, limit: float) -> dict[str, Any]:
     gate, branch, decided = _gate(found, limit), _branch(found.onward), found.onward.taken.facts["decided"]
     shipped, *after = decided["MRR@5"]
     told = [
-        f"trained {name}, {_of_branch(found.onward, name, mean, gain)}"
+        f"trained {name}: {_of_branch(found.onward, name, mean, gain)}"
         for name, mean, gain in zip(found.onward.choices, after, decided["gains"], strict=True)
     ]
     why = (

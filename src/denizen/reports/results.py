@@ -88,7 +88,7 @@ def gate_lines(gate: dict[str, Any] | None) -> Table:
         return []
     rows = [["forgetting", "role", "queries", f"base {gate['measure']}", "adapted", "change"]]
     for name, found in gate["sets"].items():
-        measure = found["measure"]
+        measure = found.get("measure", gate["measure"])
         values = [f"{found['means'][system][measure]:.3f}" for system in ("base", "adapted")]
         apart = change(found["differences"]["adapted"][measure])
         rows.append([name, found["role"], f"{found['queries']:,}", *values, apart])
@@ -166,7 +166,10 @@ def gate_sentence(report: dict[str, Any]) -> str:
     merges = sum(point["merge"] is not None for point in gate["points"])
     searched = f" ({merges} merge{'s' if merges > 1 else ''} measured)" if merges else ""
     said = f"gate {verdict}: {report['chosen']} is taken{searched}; a mean may fall by {gate['limit']:g} at most"
-    changes = {name: found["differences"]["adapted"][found["measure"]] for name, found in gate["sets"].items()}
+    changes = {
+        name: found["differences"]["adapted"][found.get("measure", gate["measure"])]
+        for name, found in gate["sets"].items()
+    }
     unsure = [name for name, found in changes.items() if found["low"] < -gate["limit"] <= found["high"]]
     if unsure and report["chosen"] != "base":
         said += f". Too few questions to be sure of it: the interval of {', '.join(unsure)} reaches beyond the limit"

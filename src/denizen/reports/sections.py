@@ -133,7 +133,11 @@ def _forgetting(run: FinishedRun) -> Blocks:
         return [("p", text)]
     change = f"Change of {gate['measure']}"
     bars = [
-        charts.Bar(name, Difference(**found["differences"]["adapted"][found["measure"]]), note=found["role"])
+        charts.Bar(
+            name,
+            Difference(**found["differences"]["adapted"][found.get("measure", gate["measure"])]),
+            note=found["role"],
+        )
         for name, found in gate["sets"].items()
     ]
     figures = [(change, charts.bars(bars, f"{change} on each set", signed=True))]
@@ -243,14 +247,10 @@ def _data(run: FinishedRun) -> Blocks:
     facts = [(name, data[name]) for name in ("passages", "documents") if name in data]
     facts += [(f"{split} queries", f"{count:,}") for split, count in data["queries"].items()]
     facts += [(name.replace("_", " "), data[name]) for name in names if name in data]
-    if kept := data.get("as_in_the_earlier_run"):
-        facts.append(("as in the earlier run", ", ".join(f"{count:,} {side}" for side, count in kept.items())))
     for what in ("parts left out", "columns left out"):
         if named := data.get(what.replace(" ", "_")):
             facts.append((what, ", ".join(named)))
-    if unanswered := data.get("queries_without_relevant"):
-        shown = ", ".join(f"{count:,} {split}" for split, count in unanswered.items())
-        facts.append(("queries left out, without a relevant passage", shown))
+    facts += _counted(data)
     left_out = metrics.get("test_queries_left_out", {})
     if any(left_out.values()):
         shown = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items())
@@ -271,6 +271,19 @@ def _data(run: FinishedRun) -> Blocks:
         table = [list(leaks[0]), *([str(leak[name]) for name in leaks[0]] for leak in leaks)]
         blocks += [("h3", "Leaks"), ("fold", (f"{len(leaks)} shown", [("words", table)], ""))]
     return blocks
+
+
+def _counted(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Counts by split."""
+    what = {
+        "as_in_the_earlier_run": "as in the earlier run",
+        "queries_without_relevant": "queries left out, without a relevant passage",
+    }
+    return [
+        (told, ", ".join(f"{count:,} {split}" for split, count in data[key].items()))
+        for key, told in what.items()
+        if data.get(key)
+    ]
 
 
 def _reasons(run: FinishedRun, read: Mapping[str, Any]) -> Counter[tuple[str, str]]:
