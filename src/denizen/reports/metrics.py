@@ -59,7 +59,7 @@ def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: fl
         "arithmetic": arithmetic,
         "chosen": _chosen(found),
         "gate": _gate(found, limit),
-        **_taken(found, limit),
+        **taken(found, limit),
     }
 
 
@@ -83,7 +83,7 @@ def _branch(onward: Onward) -> str:
     return str(onward.taken.facts["decided"]["called"][onward.taken.best])
 
 
-def _taken(found: Adapted, limit: float) -> dict[str, Any]:
+def taken(found: Adapted, limit: float) -> dict[str, Any]:
     """Which model to take and why, where a run goes on from an earlier one; which it is that lies in its folder."""
     if found.onward is None:
         return {}
