@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from denizen.recipes.adapt import adapt as adapt_recipe
 from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.recipes.document_source import documents_of
+from denizen.recipes.earlier_run import EarlierRun
 from denizen.recipes.learn import dims_of
 from denizen.recipes.left_out import left_out
 from denizen.recipes.run_folder import check_config, llm_of, read_config, store_of
@@ -64,7 +66,11 @@ def adapt(
     config.encoding.check()
     check_store(config.store)
     sets = read_parts(config.general, config.neighbour, config.seed) if sets is None else sets
-    base, guide = _models(config, sets)
+    earlier = EarlierRun.read(config, out)
+    if earlier:
+        config = config.changed(model=earlier.config.model)
+        sets = [*sets, earlier.test(config.seed)]
+    base, guide = _models(config, sets, earlier)
     with held(out, begun=("corpus", "documents")):
         check_config(out, config, redo)
         if not (out / "corpus").exists():
@@ -76,7 +82,12 @@ def adapt(
             given = given_by(
                 lambda: source or read_source(config.source, config.skip_bad_rows), source or config.source, out
             )
-        return _Adapting(config, out, progress, _brought(config, base, guide, given, sets), sets).report(redo)
+        brought = _brought(config, base, guide, given, sets)
+        if earlier:
+            earlier.hand_over(store_of(config, out))
+            given = replace(given, earlier=earlier.tables)
+            brought = replace(brought, source=given, origin=earlier.base)
+        return _Adapting(config, out, progress, brought, sets).report(redo)
 
 
 def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dict[str, Any]:
@@ -126,11 +137,11 @@ def demo(out: Path, *, full: bool = False, redo: str | None = None, progress: Pr
     return adapt(config, out, redo=redo, progress=progress, source=source, sets=sets)
 
 
-def _models(config: AdaptConfig, sets: Sequence[Parts]) -> tuple[Path, Path | None]:
+def _models(config: AdaptConfig, sets: Sequence[Parts], earlier: EarlierRun | None) -> tuple[Path, Path | None]:
     from denizen.merging.methods import is_available
     from denizen.retrievers.loading import locate
 
-    base = locate(config.model)
+    base = earlier.shipped if earlier else locate(config.model)
     guide = locate(config.guide) if config.guide else base
     if sets and config.merge_evaluations and not is_available():
         raise InputError(
@@ -190,16 +201,14 @@ class _Adapting:
 
     def _pipeline(self, sets: Sequence[Parts]) -> Pipeline:
         from denizen.llm.client import LLM
-        from denizen.measuring.probes import Probes, RetrievalProbe
+        from denizen.measuring.probes import Probes
         from denizen.retrievers.bi_encoder import Encoders
         from denizen.supervision.asking import Asking
 
         config, limits = self.config, {}
-        search = [RetrievalProbe(part.search, depth=20, progress=self.progress) for part in sets]
-        shown, depth = ("MRR@5", "nDCG@10"), config.depth
-        test = [RetrievalProbe(part.test, measures=shown, depth=depth, progress=self.progress) for part in sets]
         store = store_of(config, self.out)
-        resources: dict[type, Any] = {Encoders: Encoders(store, config.memory_mb), Probes: Probes(search, test)}
+        probes = Probes.of(sets, config.depth, self.progress)
+        resources: dict[type, Any] = {Encoders: Encoders(store, config.memory_mb), Probes: probes}
         if isinstance(config.supervision, Taught):
             resources[Asking] = config.supervision.asking
             if config.supervision.llm:
@@ -261,7 +270,8 @@ class _Adapting:
 
         texts = self.config.supervision.read(self.run, self.brought.source)
         planned = self.run.plan(self._recipe)
-        lines = plan_lines(self.config, texts, self.brought.base, list(planned.values()), self.run.context)
+        brought, steps = self.brought, list(planned.values())
+        lines = plan_lines(self.config, texts, brought.base, steps, self.run.context, brought.origin)
         self.progress.say("\n".join(lines))
 
     def _metrics(self, found: Sequence[Adapted]) -> dict[str, Any]:

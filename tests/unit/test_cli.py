@@ -34,9 +34,10 @@ def test_every_setting_is_an_option_of_adapt(
     monkeypatch.setenv("COLUMNS", "200")
     assert run(monkeypatch, "adapt", "--help") == 0
     shown = capsys.readouterr().out
-    for name in SETTINGS:
+    for name, each in SETTINGS.items():
         if name != "source":
-            assert re.search(rf"--{name.replace('_', '-')}\b", shown), name
+            flag = each.spec.metadata.get("flag", f"--{name.replace('_', '-')}")
+            assert re.search(rf"{flag}\b", shown), name
 
 
 @pytest.mark.parametrize(

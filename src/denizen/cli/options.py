@@ -47,7 +47,10 @@ def as_option(found: Setting) -> inspect.Parameter:
     choices = f" One of: {', '.join(get_args(hint))}." if literal else ""
     shown = "" if isinstance(default, bool) or default in ("", ()) else f" (default: {default})"
     text = f"{metadata['help']}{choices}{' May be given several times.' if several else ''}{shown}"
-    option = typer.Option(help=text, show_default=False, rich_help_panel=found.panel, metavar=metadata.get("metavar"))
+    flags = (metadata["flag"],) if "flag" in metadata else ()
+    option = typer.Option(
+        *flags, help=text, show_default=False, rich_help_panel=found.panel, metavar=metadata.get("metavar")
+    )
     value: Any = str if literal else list[str] if several else hint
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(found.name, kind, default=None, annotation=Annotated[value | None, option])

@@ -10,7 +10,7 @@ def closing_lines(report: dict[str, Any]) -> list[str]:
     """The contents of metrics.json for people."""
     from denizen.reports import results as of
 
-    gained = (of.result_lines, of.baseline_lines, of.seed_lines, of.dim_lines)
+    gained = (of.take_lines, of.result_lines, of.baseline_lines, of.seed_lines, of.dim_lines)
     lines = [of.headline(report), *(line for table in gained for line in in_columns(table(report)))]
     lines += of.analyser_lines(report)
     drawn = f"bootstrap, p by paired randomisation, over {of.drawn_by(report)}"

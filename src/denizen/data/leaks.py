@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -66,8 +66,13 @@ def leak_groups(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_dupli
     return dict(zip(keys, tied(keys.values()), strict=True))
 
 
-def find_leaks(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float) -> list[Leak]:
-    """All that stands in more than one split: query texts, relevant passages, near-duplicates of either."""
+def find_leaks(
+    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float, fixed: Collection[str] = ()
+) -> list[Leak]:
+    """All that stands in more than one split: query texts, relevant passages, near-duplicates of either.
+
+    What only `fixed` queries share, those of an earlier run, is none.
+    """
     split_of, text_of = (dict(each(queries, "query_id", name)) for name in ("split", "text"))
     members: defaultdict[tuple[str, Hashable], list[str]] = defaultdict(list)
     for query_id, shared in _keys(queries, qrels, corpus, near_duplicate).items():
@@ -76,26 +81,31 @@ def find_leaks(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplic
     leaks: dict[tuple[str, ...], Leak] = {}
     for (what, _), query_ids in sorted(members.items(), key=lambda item: (_WHATS.index(item[0][0]), item[1])):
         told, splits = tuple(sorted(query_ids)), tuple(sorted({split_of[query_id] for query_id in query_ids}))
-        if len(splits) > 1:
+        if len(splits) > 1 and not set(told).issubset(fixed):
             leaks.setdefault(told, Leak(what, splits, told, text_of[query_ids[0]][:80]))
     return list(leaks.values())
 
 
 def without_leaks(
-    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float
+    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, near_duplicate: float, fixed: Collection[str] = ()
 ) -> tuple[pa.Table, list[Leak]]:
     """Drops what leaks from the side that learns: from train, and from dev where it meets test; never from test.
+
+    Queries that are `fixed` stay, and all that leaks into their side goes, a test query, too: what an earlier run has
+    learnt cannot be unlearnt.
 
     Returns:
         The queries that are left, and the leaks for which the others were dropped.
     """
     found: list[Leak] = []
     # fewer queries weigh the words differently, so that two can become near-duplicates that were none before
-    while leaks := find_leaks(queries, qrels, corpus, near_duplicate):
+    while leaks := find_leaks(queries, qrels, corpus, near_duplicate, fixed):
         found += leaks
         split_of = dict(each(queries, "query_id", "split"))
-        kept = {leak: min(leak.splits, key=SIDES.index) for leak in leaks}
-        dropped = {name for leak, side in kept.items() for name in leak.query_ids if split_of[name] != side}
+        dropped = set[str]()
+        for leak in leaks:
+            sides = {split_of[name] for name in leak.query_ids if name in fixed} or {min(leak.splits, key=SIDES.index)}
+            dropped |= {name for name in leak.query_ids if name not in fixed and {split_of[name]} != sides}
         queries = only(queries, "query_id", split_of.keys() - dropped)
     return queries, found
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from denizen.data import passages, splitting
 from denizen.data.artifacts import Corpus, Documents, Part, Qrels, Queries
 from denizen.data.dating import days_of_documents, days_of_queries
+from denizen.data.earlier import Earlier
 from denizen.data.formats.rows import BadRow
 from denizen.data.formats.source import SPLITS, Source, source_files
 from denizen.data.leaks import (
@@ -107,11 +108,13 @@ class Given:
         load: Reads it.
         digests: Of all that it comes from, by name.
         read: What reading files gave: counts, dropped texts by reason, languages; empty where none were read.
+        earlier: Corpus, queries and qrels of the run that this one goes on from; None: it goes on from none.
     """
 
     load: Callable[[], Source]
     digests: Mapping[str, str]
     read: Mapping[str, Any] = field(default_factory=dict)
+    earlier: Mapping[str, Artifact] | None = None
 
     @property
     def source(self) -> dict[str, Artifact]:
@@ -120,11 +123,15 @@ class Given:
 
 
 class Labelled(Artifact):
-    """A source with labels: passages, split queries, and what is relevant to them."""
+    """A source with labels: passages, split queries, and what is relevant to them.
+
+    Beside an earlier run also the queries that its model has not learnt from.
+    """
 
     corpus = Part("corpus.parquet", Corpus)
     queries = Part("queries.parquet", Queries)
     qrels = Part("qrels.parquet", Qrels)
+    unlearnt = Part("unlearnt.parquet", Queries)
 
 
 class Unlabelled(Artifact):
@@ -161,26 +168,39 @@ class _Divided:
 
 
 @step(version=6, makes=Labelled, name="corpus")
-def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, Artifact]) -> dict[str, Any]:
+def prepare(
+    out: Path,
+    params: Splitting,
+    ctx: Context,
+    *,
+    source: Mapping[str, Artifact],
+    earlier: Mapping[str, Artifact] | None = None,
+) -> dict[str, Any]:
     """Cuts, clusters, splits and guards a source.
 
     Near-duplicates across the cuts of a split by time are named and stop nothing: what comes back is what time does.
+    The queries of an earlier run stand on their sides, in the guard, too, whether the source has them or not.
 
     Raises:
         LeakError: When the splits leak and neither drop_leaks nor allow_leak is set.
         InputError: When a split is missing or empty, or no query has a relevant passage.
     """
     found = ctx[Given].load()
-    corpus, answered, qrels = _passages(found, params)
+    cut, qrels = _cut(found, params)
+    before = Earlier.of(earlier, cut, found.queries) if earlier else Earlier.none()
+    corpus, before = before.clustered(cut, params.near_duplicate)
+    corpus, answered = passages.ordered(corpus), passages.without_empty(found.queries, qrels)
     _check_answered(found, answered, params)
     count = len(corpus["parent_id"].unique())
-    divided = _split(answered, qrels, corpus, found, params)
+    divided = _split(answered, qrels, corpus, found, params, before)
     asked, corpus = divided.rows, divided.corpus
     near: list[Leak] = []
+    guarded = before.beside(asked, qrels, corpus)
     if params.drop_leaks:
-        queries, leaks = without_leaks(asked, qrels, corpus, params.near_duplicate)
+        kept, leaks = without_leaks(*guarded, params.near_duplicate, before.ids)
+        queries = only(asked, "query_id", kept["query_id"].to_pylist())
     else:
-        queries, leaks = asked, find_leaks(asked, qrels, corpus, params.near_duplicate)
+        queries, leaks = asked, find_leaks(*guarded, params.near_duplicate, before.ids)
         if params.split == "time":
             near, leaks = [leak for leak in leaks if leak.near], [leak for leak in leaks if not leak.near]
         if not params.allow_leak:
@@ -194,11 +214,16 @@ def prepare(out: Path, params: Splitting, ctx: Context, *, source: Mapping[str, 
     if empty:
         raise InputError(f"no query is in {', '.join(empty)} (found: {counts}); use --split document to split anew")
     bad = [*found.bad_rows, *divided.undated]
-    _write(out, bad, {"corpus": corpus, "queries": queries, "qrels": qrels})
+    tables = {"corpus": corpus, "queries": queries, "qrels": qrels}
+    if earlier:
+        tables["unlearnt"] = before.unlearnt(queries, params.near_duplicate)
+    _write(out, bad, tables)
     write_json(out / "leaks.json", [asdict(leak) for leak in (*leaks, *near)])
     left = {"queries_dropped_as_leaks": dropped, "leaks": 0 if params.drop_leaks else len(leaks)}
     told = _facts(found, divided, answered, bad, len(near))
     facts = {"documents": count, **told, "queries": counts, **left}
+    if earlier:
+        facts |= {"as_in_the_earlier_run": before.kept(queries), "unlearnt": _counts(tables["unlearnt"])}
     _note(facts, ctx.progress)
     return facts
 
@@ -241,11 +266,15 @@ def divide(out: Path, params: Dividing, ctx: Context, *, source: Mapping[str, Ar
 
 def _passages(found: Source, params: Dividing) -> tuple[pa.Table, pa.Table, pa.Table]:
     """The corpus, the queries that have an answer in it, and their qrels."""
-    corpus, qrels = passages.keep_whole(found.documents), found.qrels
-    if found.cut:
-        corpus, qrels = passages.cut(found.documents, found.qrels, params.passage_chars)
+    corpus, qrels = _cut(found, params)
     corpus = passages.ordered(passages.with_clusters(corpus, params.near_duplicate))
     return corpus, passages.without_empty(found.queries, qrels), qrels
+
+
+def _cut(found: Source, params: Dividing) -> tuple[pa.Table, pa.Table]:
+    if found.cut:
+        return passages.cut(found.documents, found.qrels, params.passage_chars)
+    return passages.keep_whole(found.documents), found.qrels
 
 
 def _check_answered(found: Source, answered: pa.Table, params: Splitting) -> None:
@@ -332,7 +361,9 @@ def _known_sides(corpus: pa.Table, qrels: pa.Table, split_of: Mapping[str, str])
     return known
 
 
-def _split(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source, params: Splitting) -> _Divided:
+def _split(
+    queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source, params: Splitting, before: Earlier
+) -> _Divided:
     if params.split == "random":
         divided = splitting.split_by_row(queries, params.dev_share, params.test_share, params.seed)
         return _Divided(divided, corpus, "random, by row")
@@ -343,6 +374,9 @@ def _split(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source,
         sides = [cut.side[name] for name in dated["query_id"].to_pylist()]
         return _Divided(with_column(dated, "split", sides), corpus, _told(cut), undated=undated)
     own = source.splits if params.split == "auto" else set()
+    if not own and before.ids:
+        divided = before.split(queries, qrels, corpus, params.shares, params.seed, params.near_duplicate)
+        return _Divided(divided, corpus, f"as in the earlier run; what is new {_BY_GROUP}")
     if not own:
         sectioned, divided = queries_with_sides(
             queries, qrels, corpus, params.shares, params.seed, params.near_duplicate
@@ -351,8 +385,13 @@ def _split(queries: pa.Table, qrels: pa.Table, corpus: pa.Table, source: Source,
         return _Divided(divided, sectioned.corpus, *_inside(sectioned, between))
     inside = queries.filter(pc.field("split").is_valid())
     if own == {"train", "test"}:
-        groups = leak_groups(inside, qrels, corpus, params.near_duplicate)
-        inside = splitting.dev_from_train(inside, groups, params.dev_share, params.seed)
+        groups = leak_groups(*before.beside(inside, qrels, corpus), params.near_duplicate)
+        stands = before.stands(inside, groups)
+        new = only(inside, "query_id", [name for name, side in stands.items() if side is None])
+        dealt = dict(each(splitting.dev_from_train(new, groups, params.dev_share, params.seed), "query_id", "split"))
+        dealt |= {name: "dev" for name, side in stands.items() if side == "dev"}
+        splits = [side if side == "test" else dealt.get(name, side) for name, side in each(inside, "query_id", "split")]
+        inside = with_column(inside, "split", splits)
         return _Divided(inside, corpus, "the source's own, dev cut from train by document")
     return _Divided(inside, corpus, "the source's own")
 

@@ -25,7 +25,7 @@ def setting(default: Any, help: str, *, least: float | None = None, most: float 
         help: What it does.
         least: The lowest value.
         most: The highest value.
-        shown: `metavar`, and `panel` where it is not that of its class.
+        shown: `metavar`, `panel` where it is not that of its class, `flag` where its name is no name in Python.
     """
     return field(default=default, metadata={"help": help, "least": least, "most": most, **shown})
 

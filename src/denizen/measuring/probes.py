@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from denizen.engine.progress import Progress, Silent
 from denizen.measuring.retrieval import MEASURES, measure, per_query, write_evaluation
-from denizen.measuring.retrieval_sets import RetrievalSet
+from denizen.measuring.retrieval_sets import EARLIER, Parts, RetrievalSet
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.searching import search_each
 
-# what decides on forgetting
+# what decides on forgetting; of an earlier test what decided there
 MEASURE = "nDCG@10"
+MEASURES_OF_ROLES = {EARLIER: "MRR@5"}
 # a third or less of what decides: a model that forgets three times the limit is nearly always seen on so many
 _SCREENED = 200
 
@@ -117,3 +118,13 @@ class Probes:
 
     search: Sequence[Probe] = ()
     test: Sequence[Probe] = ()
+
+    @classmethod
+    def of(cls, sets: Sequence[Parts], depth: int, progress: Progress) -> Probes:
+        """Those of sets; so deep is searched where is measured."""
+        search, test = list[Probe](), list[Probe]()
+        for part in sets:
+            measure = MEASURES_OF_ROLES.get(part.role, MEASURE)
+            search.append(RetrievalProbe(part.search, measure, depth=20, progress=progress))
+            test.append(RetrievalProbe(part.test, measure, ("MRR@5", MEASURE), depth, progress))
+        return cls(search, test)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from denizen.data import passages
+from denizen.data.artifacts import Corpus, Qrels, Queries
 from denizen.data.formats.beir import is_beir_folder, read_beir
 from denizen.data.formats.source import Source
 from denizen.data.prepare import content_digest, source_digest
@@ -23,6 +24,8 @@ from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.loading import Kind
 
 ROLES = ("general", "neighbour")
+# the test of the run that another one goes on from, which takes its name from that, too
+EARLIER = "earlier"
 # a mean over 1,000 queries has a standard error of about .4 points of nDCG@10 (500: half a point, which is all that may
 # be lost); more cost time in every measurement
 _DECIDING = 1000
@@ -45,7 +48,7 @@ class RetrievalSet:
 
     Attributes:
         name: The folder's name.
-        role: general or neighbour; domain: what is adapted to.
+        role: general or neighbour; earlier: the test of an earlier run; domain: what is adapted to.
         corpus: A `corpus` table in the order of doc_id.
         queries: Query id to text; each has at least one relevant passage.
         qrels: A `qrels` table.
@@ -108,7 +111,7 @@ class Parts:
 
     @property
     def role(self) -> str:
-        """Its role, general or neighbour."""
+        """Its role: general, neighbour or earlier."""
         return self.search.role
 
 
@@ -142,13 +145,33 @@ def read_parts(general: Sequence[str], neighbour: Sequence[str], seed: int) -> l
                 raise InputError(f"{path} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
             if name in folders:
                 raise InputError(f"two of the sets are called {name}; each needs a name of its own")
-            if name == "test":
-                raise InputError(f"{path} is called test, as the figures of the domain are; give it another name")
+            if name in ("test", EARLIER):
+                raise InputError(
+                    f"{path} is called {name}, as the figures of a run's own tests are; give it another name"
+                )
             folders[name] = path, role
     return [
         parts_of(read_beir(path), name, role, seed, json_digest(source_digest(str(path))))
         for name, (path, role) in folders.items()
     ]
+
+
+def earlier_parts(corpus: Corpus, queries: Queries, qrels: Qrels, seed: int) -> Parts:
+    """The test of an earlier run: its dev queries decide, those of its test measure, and training keeps none.
+
+    Neither are trained on, in that run or in the next one. Of a large corpus a part is searched.
+
+    Raises:
+        InputError: When one of both has no query with an answer.
+    """
+    known, asked = relevant(qrels.table), {side: queries.texts(side) for side in ("dev", "test")}
+    texts = {side: {name: text for name, text in of.items() if name in known} for side, of in asked.items()}
+    for side, of in texts.items():
+        if not of:
+            raise InputError(f"none of the {len(asked[side])} {side} queries of the earlier run has an answer")
+    whole = RetrievalSet(EARLIER, EARLIER, corpus.table, {**texts["dev"], **texts["test"]}, qrels.table).limited(seed)
+    digest = json_digest([corpus.digest, queries.digest, qrels.digest, seed])
+    return Parts(replace(whole, queries=texts["dev"]), replace(whole, queries=texts["test"]), {}, digest)
 
 
 def kept_texts(sets: Sequence[Parts]) -> dict[Kind, list[str]]:

@@ -152,6 +152,7 @@ def choose(  # noqa: PLR0913
     corpus: Corpus,
     judgments: Judgments | None = None,
     held_out: Sequence[Run] | None = None,
+    called: Value | None = None,
 ) -> dict[str, Any]:
     """Takes the base or one of its students, by MRR@5; what a teacher has not graded counts for none of them.
 
@@ -171,6 +172,7 @@ def choose(  # noqa: PLR0913
         corpus: The passages, which say which queries depend on each other.
         judgments: What a teacher has graded; None: labels.
         held_out: What the base and students of each round find for queries that these have not seen (cross-fitting).
+        called: What people call each of them; None: the base and rounds.
 
     Raises:
         InputError: When no query that decides has an answer.
@@ -187,15 +189,16 @@ def choose(  # noqa: PLR0913
     best, gains = (proven if must_prove else _highest)(values, deciding.groups)
     means = [float(found.mean()) for found in values]
     how = "cross-fitting" if held_out is not None else "dev"
-    names = ["base", *(f"round {number}" for number in range(1, len(means)))]
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, means, strict=True))
-    taken = "the base stays" if best == 0 else f"round {best} is taken"
+    names = called.content if called else ["base", *(f"round {number}" for number in range(1, len(means)))]
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, means, strict=False))
+    taken = f"{'' if called else 'the '}{names[0]} stays" if best == 0 else f"{names[best]} is taken"
     if len(students) > 1:
         ctx.progress.say(f"MRR@5 of {len(deciding.query_ids):,} queries ({how}): {shown}; {taken}")
     put_model(students[best], out)
     shutil.copyfile(indexes[best].path / "encoder.json", out / "encoder.json")
     write_table(out / "run.parquet", (held_out or runs)[best].table)
     decided = {"queries": len(deciding.query_ids), "groups": deciding.count, "by": how, "MRR@5": means}
+    decided |= {"called": names} if called else {}
     facts = {"best": best, "dev": dev, "decided": {**decided, "must_prove": must_prove, "gains": [*map(asdict, gains)]}}
     write_json(out / "choice.json", facts)
     return facts

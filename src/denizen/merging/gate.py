@@ -6,7 +6,6 @@ inside the limit: the student is taken; outside: merges of base and students are
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,6 +32,7 @@ from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.index import Index
 from denizen.retrievers.retriever import Retriever
+from denizen.retrievers.store import take_in
 from denizen.retrievers.windows import reader
 
 
@@ -44,7 +44,10 @@ class Gating(Seeded):
 
     # half a point is what a reader of a leaderboard would not call a loss, and about what 500 queries can show
     forgetting_limit: float = setting(
-        0.005, "How far the mean nDCG@10 of the general sets, and of the neighbours, may fall.", least=0, most=1
+        0.005,
+        "How far the mean nDCG@10 of the general sets, and of the neighbours, may fall, and MRR@5 on an earlier test.",
+        least=0,
+        most=1,
     )
     # two guesses find the weight in most cases, five more try the other methods where they could gain anything
     merge_evaluations: int = setting(
@@ -255,13 +258,7 @@ class _Search:
         shutil.copytree(folder / "model", self.ctx.scratch / "taken")
         shutil.copyfile(folder / "run.parquet", self.ctx.scratch / "taken.parquet")
         for embedded in (folder / "store").glob("*"):
-            # under a name of its own first: another run may put the same there, on another file system
-            partial = store / f".{embedded.name}.{self.ctx.scratch.name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(embedded, partial)
-            with contextlib.suppress(OSError):
-                partial.rename(store / embedded.name)
-            shutil.rmtree(partial, ignore_errors=True)
+            take_in(store, embedded, self.ctx.scratch.name)
 
     def _point(
         self,
@@ -283,5 +280,5 @@ class _Search:
         changes = ", ".join(f"{name} {change.value:+.4f}" for name, change in point.changes.items())
         verdict = "inside" if point.inside else "outside"
         domain = "" if point.domain is None else f"MRR@5 {point.domain:.3f}, "
-        measure = self._probes[0].measure if self._probes else ""
+        measure = ", ".join(dict.fromkeys(probe.measure for probe in self._probes))
         self.ctx.progress.say(f"  {point.name}: {domain}{measure} {changes} of {point.items:,} ({verdict})")

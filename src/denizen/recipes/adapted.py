@@ -27,6 +27,7 @@ class Brought:
         kept: By kind, texts of them that training keeps near the base.
         reranker: What a reranker is trained from; None: there is to be none.
         dims: To how many first dimensions the base's embeddings may be cut, as its folder says.
+        origin: Where the base is what an earlier run ships: the model that it was made from; None: no such run.
     """
 
     base: Model
@@ -36,6 +37,7 @@ class Brought:
     kept: Value | None
     reranker: Model | None = None
     dims: tuple[int, ...] = ()
+    origin: Model | None = None
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,27 @@ class SecondStage:
 
 
 @dataclass(frozen=True)
+class Onward:
+    """What became of what an earlier run ships, and of what was trained from it and anew.
+
+    Attributes:
+        taken: The choice among shipped, further and anew, in this order.
+        choices: Of each branch that was trained, the choice among its rounds.
+        finals: The same after the gate.
+    """
+
+    taken: Choice
+    choices: Mapping[str, Choice]
+    finals: Mapping[str, Choice]
+
+
+@dataclass(frozen=True)
 class Adapted:
-    """What a run has come to: how passages are read, for one seed the rounds, what was chosen, fused and measured."""
+    """What a run has come to: how passages are read, for one seed the rounds, what was chosen, fused and measured.
+
+    Where it goes on from an earlier one, rounds and choice are those of the branch that is taken, and `onward` says
+    which that is.
+    """
 
     texts: Texts
     reading: Read
@@ -60,3 +81,4 @@ class Adapted:
     test: Evaluation
     forgetting: Evaluation | None
     second: SecondStage | None = None
+    onward: Onward | None = None

@@ -40,6 +40,12 @@ class Start(Params):
     )
     model: str = setting("all-MiniLM-L6-v2", "Base model: a sentence-transformers folder or id.")
     preset: str = setting("default", "default, or gold-triplet: the published gold-label recipe.")
+    from_run: str = setting(
+        "",
+        "A finished run to go on from: its model is trained further, its base anew, and both must beat what it ships.",
+        metavar="RUN",
+        flag="--from",
+    )
 
 
 @dataclass(frozen=True)
@@ -196,6 +202,7 @@ class AdaptConfig:
         found = {name: value for part in (*parts, self.supervision.as_dict()) for name, value in part.items()}
         self._values = {name: found[name] for name in known}
         _check_together(self._values)
+        _check_onward(self._values)
 
     def __getattr__(self, name: str) -> Any:
         values = self.__dict__.get("_values", {})
@@ -292,6 +299,14 @@ def _check_together(values: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{name} is {values[name]}, beyond depth {values['depth']}; raise depth or lower the window"
             )
+
+
+def _check_onward(values: Mapping[str, Any]) -> None:
+    if values["from_run"] and values["teacher"] != "gold":
+        raise InputError(
+            f"from_run is {values['from_run']!r}; only runs with labels go on from another one: leave it out, or "
+            f"teacher {values['teacher']}"
+        )
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from denizen.data.artifacts import Folds, Model, Run
 from denizen.engine.artifact import Value
@@ -33,22 +33,38 @@ class Asked:
     folds: Folds | None = None
     students: list[list[Model]] = field(default_factory=list)
 
+    @property
+    def alone(self) -> Asked:
+        """What was found by the base, without its students."""
+        return replace(self, held_out=self.held_out and self.held_out[:1])
 
-def decide(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, rounds: Sequence[Seen]) -> Asked:
+    def against(self, held: Run) -> Asked:
+        """The same with what another model than the base has found before what the students have."""
+        return replace(self, held_out=self.held_out and [held, *self.held_out[1:]])
+
+
+def decide(
+    run: Pipeline,
+    config: AdaptConfig,
+    brought: Brought,
+    texts: Texts,
+    rounds: Sequence[Seen],
+    others: Sequence[Run] = (),
+) -> Asked:
     """Step keywords, and with few dev queries the rounds again for each fold, on the same examples without its own."""
-    shared = {"corpus": texts.corpus, "queries": texts.queries, "documents": texts.documents}
+    shared = {"corpus": texts.corpus, "queries": texts.deciding, "documents": texts.documents}
     found = run(keywords, config.searching, **shared)
     known = rounds[-1].known
     if not config.cross_fitting or _deciding(texts, known) >= ENOUGH:
         return Asked(found)
     with run.scope("crossfit"):
-        parts = run(folds, config.folding, queries=texts.queries, qrels=known.qrels, corpus=texts.corpus)
+        parts = run(folds, config.folding, queries=texts.deciding, qrels=known.qrels, corpus=texts.corpus)
         if parts.facts.get("groups", FOLDS) < FOLDS:
             # what cannot be parted cannot be held out
             return Asked(found)
         students: list[list[Model]] = [[] for _ in range(FOLDS)]
         runs = [rounds[0].found]
-        looked = [found, *(seen.found for seen in rounds)]
+        looked = [found, *(seen.found for seen in rounds), *others]
         for now in rounds[:-1]:
             with run.scope("round", now.number):
                 for number, own in enumerate(students):
@@ -78,4 +94,4 @@ def _deciding(texts: Texts, known: Known) -> int:
     """How many dev queries have an answer; in a plan: how many there are."""
     if texts.queries.pending or known.qrels.pending:
         return int(texts.queries.facts.get("queries", {}).get("dev", 0))
-    return len(with_answer(texts.queries.texts("dev"), known.qrels))
+    return len(with_answer(texts.deciding.texts("dev"), known.qrels))

@@ -19,7 +19,7 @@ from denizen.training.train import train
 
 def decide_reading(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts) -> Read:
     """Step reading, after what the base finds by whole passages, and BM25, where that has to be asked."""
-    about = {"corpus": texts.corpus, "queries": texts.queries}
+    about = {"corpus": texts.corpus, "queries": texts.deciding}
     with run.scope("reading"):
         index = run(embed, config.encoding, model=brought.base, **about)
         asked = {**about, "documents": texts.documents}
@@ -59,6 +59,14 @@ def learn(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, re
 def dims_of(config: AdaptConfig, brought: Brought) -> tuple[int, ...]:
     """To how many first dimensions embeddings may be cut: as is asked for, else as the base was trained for."""
     return config.training.cut_dims or brought.dims
+
+
+def learn_anew(run: Pipeline, config: AdaptConfig, brought: Brought, texts: Texts, reading: Read) -> list[Seen]:
+    """The same from the base of the run that this one goes on from; nothing where what that ships is its base."""
+    if brought.origin is None or brought.origin.digest == brought.base.digest:
+        return []
+    with run.scope("anew"):
+        return learn(run, config, replace(brought, base=brought.origin), texts, reading)
 
 
 def teach(  # noqa: PLR0913

@@ -17,17 +17,31 @@ from denizen.reports.results import (
     records,
     reranker_sentence,
     result_lines,
+    take_lines,
+    take_sentence,
     unchanged,
 )
 from denizen.retrievers.matryoshka import loss_record
 
 # paths of the user's machine
-_PATHS = {"source", "model", "guide", "cross_encoder", "reranker_model", "query_log", "general", "neighbour"}
+_PATHS = {
+    "source",
+    "model",
+    "from_run",
+    "guide",
+    "cross_encoder",
+    "reranker_model",
+    "query_log",
+    "general",
+    "neighbour",
+}
 
 
 def title(report: dict[str, Any]) -> str:
     """What a run was, as a title."""
     base, source = name_on_card(report["base_model"]), Path(report["config"]["source"]).name
+    if report["chosen"] == "base" and "take" in report:
+        return f"{base}, as {Path(report['config']['from_run']).name} ships it"
     if report["chosen"] == "base":
         return f"{base}, unchanged after an attempt to adapt it to {source}"
     return f"{base}, adapted to {source}"
@@ -53,6 +67,8 @@ def model_card(report: dict[str, Any], without_effect: Collection[str]) -> str:
         front_matter=_front_matter(report),
         title=title(report),
         how=f"{why} ({how}, {rounds})" if why else f"A sentence-transformers model {adapted}",
+        take=take_sentence(report) if "take" in report else "",
+        taken=take_lines(report),
         results=result_lines(report),
         baselines=baseline_lines(report),
         dims=dim_lines(report),

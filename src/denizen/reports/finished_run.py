@@ -103,7 +103,8 @@ class FinishedRun:
         merges = [point["merge"] for point in points if point["chosen"] and point["merge"]]
         # the examples of a round are those of all rounds before, too
         last = max(merges[0]["rounds"]) if merges else self.metrics["best_round"]
-        return f"round-{last - 1}/examples"
+        anew = self.metrics.get("take", {}).get("branch") == "anew"
+        return f"{'anew/' if anew else ''}round-{last - 1}/examples"
 
     @cached_property
     def examples(self) -> list[_Row]:

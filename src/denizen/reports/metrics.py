@@ -8,9 +8,9 @@ from typing import Any
 
 from denizen.engine.files import read_json
 from denizen.measuring import forgetting
-from denizen.measuring.probes import MEASURE
 from denizen.measuring.provenance import SCHEMA
-from denizen.recipes.adapted import Adapted, SecondStage
+from denizen.measuring.retrieval_sets import EARLIER
+from denizen.recipes.adapted import Adapted, Onward, SecondStage
 from denizen.retrievers.reranked import RESCORED
 from denizen.supervision.supervision import Texts
 
@@ -61,6 +61,7 @@ def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: fl
         "chosen": _chosen(found),
         "gate": _gate(found, limit),
         **({"reranker": _reranker(found, found.second, out)} if found.second else {}),
+        **taken(found, limit),
     }
 
 
@@ -76,7 +77,45 @@ def metrics_of_seed(seed: int, found: Adapted, limit: float) -> dict[str, Any]:
 
 def _chosen(found: Adapted) -> str:
     usual = "base" if found.choice.best == 0 else f"round {found.choice.best}"
-    return str(found.final.facts.get("chosen", usual))
+    chosen = str(found.final.facts.get("chosen", usual))
+    return chosen if found.onward is None or chosen == "base" else f"{chosen} ({_branch(found.onward)})"
+
+
+def _branch(onward: Onward) -> str:
+    return str(onward.taken.facts["decided"]["called"][onward.taken.best])
+
+
+def taken(found: Adapted, limit: float) -> dict[str, Any]:
+    """Which model to take and why, where a run goes on from an earlier one; which it is that lies in its folder."""
+    if found.onward is None:
+        return {}
+    gate, branch, decided = _gate(found, limit), _branch(found.onward), found.onward.taken.facts["decided"]
+    shipped, *after = decided["MRR@5"]
+    told = [
+        f"trained {name}: {_of_branch(found.onward, name, mean, gain)}"
+        for name, mean, gain in zip(found.onward.choices, after, decided["gains"], strict=True)
+    ]
+    why = (
+        f"on {decided['queries']:,} queries that decided ({_WORDS[decided['by']]}) what is shipped has an MRR@5 of "
+        f"{shipped:.3f}; {'; '.join(told)}"
+    )
+    met = gate is None or gate["met"]
+    if gate and branch != "shipped":
+        why += f"; on the earlier test it changes by {gate['change'][EARLIER]:+.3f}, and {gate['limit']:g} may be lost"
+    return {"take": {"model": branch if met else "shipped", "branch": branch, "why": why}}
+
+
+def _of_branch(onward: Onward, name: str, mean: float, gain: Mapping[str, float]) -> str:
+    """What became of a branch: after its gate against what was held then, or else why nothing came out of it."""
+    choice, aside = onward.choices[name], ""
+    if not choice.best:
+        # the student that came nearest
+        means, gains = (choice.facts["decided"][key] for key in ("MRR@5", "gains"))
+        at = max(range(len(gains)), key=lambda place: means[place + 1])
+        mean, gain, aside = means[at + 1], gains[at], ", which proves nothing"
+    elif not onward.finals[name].facts.get("met", True):
+        return "it has forgotten more than the limit allows, and no merge kept it and gained"
+    return f"{mean:.3f} ({gain['value']:+.3f}, 90 % interval {gain['low']:+.3f} to {gain['high']:+.3f}{aside})"
 
 
 def _shipped(found: Adapted) -> dict[str, Any]:
@@ -157,7 +196,7 @@ def _gate(found: Adapted, limit: float) -> dict[str, Any] | None:
     return {
         "met": found.final.facts.get("met", True) and forgetting.met(change, limit),
         "limit": limit,
-        "measure": MEASURE,
+        "measure": ", ".join(dict.fromkeys(report["measure"] for report in sets.values())),
         "change": change,
         "sets": sets,
         "points": read_json(found.final.path / "points.json") or [],

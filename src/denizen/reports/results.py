@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from pathlib import Path
 from typing import Any
 
 from denizen.measuring.dims import MEASURES as DIM_MEASURES
@@ -19,19 +20,28 @@ SYSTEMS = {
     "plain-hybrid": "plain fine-tuning + BM25",
     "average": "average with the base",
     "ungated": "before the gate",
+    "further": "trained further",
+    "anew": "trained anew",
     "adapted": "adapted",
     "hybrid": "adapted + BM25",
     "reranked": "with the reranker",
 }
 # what people call what is shipped; {} is the model of a hybrid
 _SHIPPED = {"hybrid": "The hybrid of {} model and BM25", "adapted": "The adapted model", "base": "The base"}
+# what to take, where a run goes on from another one
+_TAKE = {
+    "shipped": "Keep the model that {} ships, as it is",
+    "further": "Take the model that was trained further from what {} ships",
+    "anew": "Take the model that was trained anew from the base of {}",
+}
 # a header and rows; nothing where there is nothing to say
 Table = list[list[str]]
 
 
 def result_lines(report: dict[str, Any]) -> Table:
     """The before/after table: a row a measure."""
-    rows = [["measure", "base", "BM25", "adapted", "adapted - base", "95 % interval", "p"]]
+    before = "shipped" if "take" in report else "base"
+    rows = [["measure", before, "BM25", "adapted", f"adapted - {before}", "95 % interval", "p"]]
     for name, found in report["difference"].items():
         values = [f"{report[system][name]:.3f}" for system in ("base", "bm25", "adapted")]
         interval = f"{found['low']:+.3f} to {found['high']:+.3f}"
@@ -78,9 +88,9 @@ def gate_lines(gate: dict[str, Any] | None) -> Table:
     """The table of the forgetting gate: a row a set; nothing where it was not measured."""
     if gate is None:
         return []
-    measure = gate["measure"]
-    rows = [["forgetting", "role", "queries", f"base {measure}", "adapted", "change"]]
+    rows = [["forgetting", "role", "queries", f"base {gate['measure']}", "adapted", "change"]]
     for name, found in gate["sets"].items():
+        measure = found.get("measure", gate["measure"])
         values = [f"{found['means'][system][measure]:.3f}" for system in ("base", "adapted")]
         apart = change(found["differences"]["adapted"][measure])
         rows.append([name, found["role"], f"{found['queries']:,}", *values, apart])
@@ -187,7 +197,10 @@ def gate_sentence(report: dict[str, Any]) -> str:
     merges = sum(point["merge"] is not None for point in gate["points"])
     searched = f" ({merges} merge{'s' if merges > 1 else ''} measured)" if merges else ""
     said = f"gate {verdict}: {report['chosen']} is taken{searched}; a mean may fall by {gate['limit']:g} at most"
-    changes = {name: found["differences"]["adapted"][gate["measure"]] for name, found in gate["sets"].items()}
+    changes = {
+        name: found["differences"]["adapted"][found.get("measure", gate["measure"])]
+        for name, found in gate["sets"].items()
+    }
     unsure = [name for name, found in changes.items() if found["low"] < -gate["limit"] <= found["high"]]
     if unsure and report["chosen"] != "base":
         said += f". Too few questions to be sure of it: the interval of {', '.join(unsure)} reaches beyond the limit"
@@ -198,6 +211,8 @@ def unchanged(report: dict[str, Any]) -> str:
     """Why the model is the base; empty where it is not."""
     if report["chosen"] != "base":
         return ""
+    if "take" in report:
+        return f"Nothing beat what {report['config']['from_run']} ships: this is that model, unchanged."
     if report["best_round"]:
         merges = "no merge that was tried kept it and gained"
         return f"The student broke the limit on forgetting, and {merges}: this is the base."
@@ -206,6 +221,8 @@ def unchanged(report: dict[str, Any]) -> str:
 
 def headline(report: dict[str, Any]) -> str:
     """The result in a sentence that somebody who does not code can repeat: what is shipped, what it gains, and why."""
+    if "take" in report:
+        return take_sentence(report)
     shipped = report["shipped"]
     found, mean = shipped["difference"]["MRR@5"], f"{shipped['means']['MRR@5']:.3f}"
     asked = f"on {report['queries']:,} held-out questions"
@@ -227,6 +244,34 @@ def headline(report: dict[str, Any]) -> str:
         f"interval {found['low']:+.3f} to {found['high']:+.3f}; {sure} (p {_p(found['p'])}). Plain keyword search "
         f"(BM25) {beside}. Why: {shipped['why']}."
     )
+
+
+def take_sentence(report: dict[str, Any]) -> str:
+    """Which model to take and why, for a run that goes on from an earlier one."""
+    take, run = report["take"], Path(report["config"]["from_run"]).name
+    aside = ""
+    if take["model"] != take["branch"]:
+        aside = f", and not the one trained {take['branch']} that lies here, since the gate is not met"
+    return f"{_TAKE[take['model']].format(run)}{aside}: {take['why']}."
+
+
+def take_lines(report: dict[str, Any]) -> Table:
+    """What is shipped, trained further and trained anew, on the new test and on the earlier one; else nothing."""
+    if "take" not in report:
+        return []
+    measure, gate = "MRR@5", report["gate"]["sets"]["earlier"]
+    before = gate["queries"]
+    rows = [["model", f"{measure} of {report['queries']:,}", "against shipped", "p"]]
+    rows[0] += [f"{measure} of {before:,} earlier", "against shipped", "p"]
+    for system, name in {"base": "shipped", "further": "trained further", "anew": "trained anew"}.items():
+        if system not in report:
+            continue
+        cells = [name]
+        for means, differences in ((report, report["differences"]), (gate["means"], gate["differences"])):
+            apart = differences[system][measure] if system != "base" else None
+            cells += [f"{means[system][measure]:.3f}", change(apart) if apart else "", _p(apart["p"]) if apart else ""]
+        rows.append(cells)
+    return rows
 
 
 def reading_lines(report: dict[str, Any]) -> Table:

@@ -39,6 +39,7 @@ from denizen.reports.results import (
     result_lines,
     seed_lines,
     spending_lines,
+    take_lines,
 )
 
 Blocks = list[tuple[str, Any]]
@@ -56,6 +57,17 @@ _TEXT_CHARS = 900
 def sections(run: FinishedRun) -> list[tuple[str, str, str, Blocks]]:
     """The sections in their order: id, name, heading, and the blocks; those that have nothing are left out."""
     return [(name, short, heading, blocks) for name, short, heading, of in _SECTIONS if (blocks := of(run))]
+
+
+def _take(run: FinishedRun) -> Blocks:
+    if not (rows := take_lines(run.metrics)):
+        return []
+    text = (
+        "Shipped is the model of the earlier run, which all else on this page calls the base. Trained further is that "
+        "model with more rounds, trained anew the base of the earlier run; each after the choice among its rounds and "
+        "the gate. Neither test had a part in the choice."
+    )
+    return [("table", rows), ("faint", text)]
 
 
 def _gain(run: FinishedRun) -> Blocks:
@@ -84,17 +96,16 @@ def _gain(run: FinishedRun) -> Blocks:
 
 def _rounds(run: FinishedRun) -> Blocks:
     dev, best = run.metrics["dev"], run.metrics["best_round"]
-    names = ["base", *(f"round {number}" for number in range(1, len(dev)))]
+    decided = run.metrics["decided"]
+    usual = ["base", *(f"round {number}" for number in range(1, len(decided["round"]["MRR@5"])))]
+    names = decided["round"].get("called", usual)
     kinds = {"MRR@5": "adapted", "nDCG@10": "other"}
     series = [(name, kind, [found[name] for found in dev]) for name, kind in kinds.items() if dev and name in dev[0]]
-    chosen = "the base stays" if best == 0 else f"round {best} is taken"
-    decided = run.metrics["decided"]
+    chosen = "the base stays" if best == 0 else f"{names[best]} is taken"
     table = [["decided", "queries", "before", "after", "gain", "90 % interval"]]
     for number, gain in enumerate(decided["round"]["gains"], start=1):
         means = decided["round"]["MRR@5"]
-        table.append(
-            [f"round {number}", *_decision(decided["round"], means[number] - gain["value"], means[number], gain)]
-        )
+        table.append([names[number], *_decision(decided["round"], means[number] - gain["value"], means[number], gain)])
     fused = decided["fusion"]
     table.append(["with BM25", *_decision(fused, fused["MRR@5"]["alone"], fused["MRR@5"]["fused"], fused["gain"])])
     curve = [("charts", [("Dev", charts.lines(series, names, "Measures on dev after each round"))])] if dev else []
@@ -126,7 +137,11 @@ def _forgetting(run: FinishedRun) -> Blocks:
         return [("p", text)]
     change = f"Change of {gate['measure']}"
     bars = [
-        charts.Bar(name, Difference(**found["differences"]["adapted"][gate["measure"]]), note=found["role"])
+        charts.Bar(
+            name,
+            Difference(**found["differences"]["adapted"][found.get("measure", gate["measure"])]),
+            note=found["role"],
+        )
         for name, found in gate["sets"].items()
     ]
     figures = [(change, charts.bars(bars, f"{change} on each set", signed=True))]
@@ -239,9 +254,7 @@ def _data(run: FinishedRun) -> Blocks:
     for what in ("parts left out", "columns left out"):
         if named := data.get(what.replace(" ", "_")):
             facts.append((what, ", ".join(named)))
-    if unanswered := data.get("queries_without_relevant"):
-        shown = ", ".join(f"{count:,} {split}" for split, count in unanswered.items())
-        facts.append(("queries left out, without a relevant passage", shown))
+    facts += _counted(data)
     left_out = metrics.get("test_queries_left_out", {})
     if any(left_out.values()):
         shown = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items())
@@ -262,6 +275,19 @@ def _data(run: FinishedRun) -> Blocks:
         table = [list(leaks[0]), *([str(leak[name]) for name in leaks[0]] for leak in leaks)]
         blocks += [("h3", "Leaks"), ("fold", (f"{len(leaks)} shown", [("words", table)], ""))]
     return blocks
+
+
+def _counted(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Counts by split."""
+    what = {
+        "as_in_the_earlier_run": "as in the earlier run",
+        "queries_without_relevant": "queries left out, without a relevant passage",
+    }
+    return [
+        (told, ", ".join(f"{count:,} {split}" for split, count in data[key].items()))
+        for key, told in what.items()
+        if data.get(key)
+    ]
 
 
 def _reasons(run: FinishedRun, read: Mapping[str, Any]) -> Counter[tuple[str, str]]:
@@ -342,6 +368,7 @@ def _explained(run: FinishedRun, query_id: str) -> Blocks:
 
 
 _SECTIONS: tuple[tuple[str, str, str, Callable[[FinishedRun], Blocks]], ...] = (
+    ("take", "Which to take", "Which model to take", _take),
     ("gain", "Gain", "What was gained", _gain),
     ("rounds", "Rounds", "Round by round", _rounds),
     ("forgetting", "Forgetting", "What was forgotten", _forgetting),

@@ -113,6 +113,13 @@ class Encoder:
             part.add(keys[window], vectors)
         return part.vectors(part.find(keys) if wanted else rows)
 
+    def lacking(self, texts: Sequence[str], kind: Kind) -> int:
+        """How many different texts the store has nothing of; the arguments are those of `encode`."""
+        choice = self._chosen = self._choice(texts)
+        keys = text_keys(choice["prompts"][kind], texts)
+        rows = StorePart(self._store / choice["part"], choice["dim"]).find(keys)
+        return len({keys[at].tobytes() for at in np.flatnonzero(rows < 0).tolist()})
+
     def _choice(self, texts: Sequence[str]) -> dict[str, Any]:
         """Which backend computes here, what the gate measured, and what a look-up needs to know of the model."""
         if self._chosen is not None:

@@ -7,8 +7,10 @@ key is written after its vector, so a vector without a key is the rest of an int
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,23 @@ class StorePart:
         """How many vectors have both, themselves and their key; a folder may be a torn copy of another."""
         sizes = {self.folder / "keys.bin": _KEY_BYTES, self.folder / "vectors.f32": 4 * self.dim}
         return min(path.stat().st_size // size if path.is_file() else 0 for path, size in sizes.items())
+
+
+def take_in(store: Path, embedded: Path, owner: str) -> None:
+    """Copies what a model has embedded, a folder of another store, into a store that has nothing of it.
+
+    Args:
+        store: The store.
+        embedded: The folder.
+        owner: A name that no other process uses at once.
+    """
+    # under a name of its own first: another run may put the same there, on another file system
+    partial = store / f".{embedded.name}.{owner}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(embedded, partial)
+    with contextlib.suppress(OSError):
+        partial.rename(store / embedded.name)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def text_keys(prompt: str, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:

@@ -125,12 +125,13 @@ class Labels(Params):
     def read(self, run: Pipeline, given: Given) -> Labelled:
         """Step corpus."""
         with run.using(given):
-            return run(prepare, self.data, source=given.source)
+            return run(prepare, self.data, source=given.source, earlier=given.earlier)
 
     def prepare(self, run: Pipeline, given: Given, base: Model) -> Texts:
         """What a source with labels has is all there is."""
         made = self.read(run, given)
-        return Texts(made, made.corpus, made.queries, made.qrels, test_queries=made.queries, labels=made.qrels)
+        asked = made.unlearnt if given.earlier else made.queries
+        return Texts(made, made.corpus, made.queries, made.qrels, asked, test_queries=made.queries, labels=made.qrels)
 
     def test(self, run: Pipeline, texts: Texts, **systems: Input) -> Evaluation:
         """Never called: a source with labels has them for the test, too."""

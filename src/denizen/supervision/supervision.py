@@ -33,6 +33,7 @@ class Texts:
         corpus: The passages.
         queries: The queries of train and dev, and of the test where that is not labelled by itself.
         pairs: What belongs to them before anybody has looked: labels, or the passages that they were written for.
+        deciding: The queries of train and dev that may decide: not those that the model at the start has learnt from.
         documents: The side of each document; None: queries are split and not documents.
         test_queries: The queries of the test.
         labels: Their labels; None: the teacher says what is right.
@@ -43,6 +44,7 @@ class Texts:
     corpus: Corpus
     queries: Queries
     pairs: Qrels
+    deciding: Queries
     documents: Documents | None = None
     test_queries: Queries | None = None
     labels: Qrels | None = None

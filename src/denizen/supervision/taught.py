@@ -108,6 +108,7 @@ class Taught(Params):
             made.corpus,
             written.queries,
             written.sources,
+            written.queries,
             made.documents,
             made.test_queries if labelled else written.queries,
             made.labels if labelled else None,

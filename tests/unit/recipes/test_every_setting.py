@@ -31,7 +31,17 @@ Calls = Mapping[str, Call[Any]]
 # what plain fine-tuning takes from a run; all else of it has a value of its own, whatever the run trains with
 OF_PLAIN = {"seed", "precision", "max_tokens"}
 # what has no values that a step could read: what a run works on, and which steps it calls at all
-FROM_OUTSIDE = {"source", "model", "guide", "general", "neighbour", "cross_encoder", "reranker_model", "query_log"}
+FROM_OUTSIDE = {
+    "source",
+    "model",
+    "from_run",
+    "guide",
+    "general",
+    "neighbour",
+    "cross_encoder",
+    "reranker_model",
+    "query_log",
+}
 WHICH_STEPS = {"preset", "teacher", "rounds", "seeds", "baselines", "cross_fitting", "reranker"}
 
 
@@ -67,10 +77,20 @@ def _nothing() -> Any:
     raise AssertionError("a plan reads no source")
 
 
-NAMES = ["labels", "labels, gist", "llm", "llm, labelled test", "cross-encoder", "cross-encoder, log alone"]
+NAMES = [
+    "labels",
+    "labels, gist",
+    "labels, onward",
+    "llm",
+    "llm, labelled test",
+    "cross-encoder",
+    "cross-encoder, log alone",
+]
 SUPERVISED: dict[str, dict[str, Any]] = {
     "labels": {"seeds": 2},
     "labels, gist": {"loss": "gist", "reranker": True, "dims": "16"},
+    # its folds are those of the others, twice
+    "labels, onward": {"from_run": "earlier", "cross_fitting": False},
     "llm": {"teacher": "llm", "llm": "judge", "reranker": True},
     "llm, labelled test": {"teacher": "llm", "llm": "judge"},
     "cross-encoder": {"teacher": "cross-encoder", "llm": "writer"},
@@ -103,6 +123,9 @@ def world_of(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worl
         kept=Value({"query": ["a"], "document": ["b"]}),
         reranker=outside(tmp_path, "start") if given.get("reranker") else None,
     )
+    if "from_run" in given:
+        tables = {table: Artifact(tmp_path / table, f"{table} 0") for table in ("corpus", "queries", "qrels")}
+        brought = replace(brought, source=replace(brought.source, earlier=tables), origin=outside(tmp_path, "origin"))
     return World(AdaptConfig("source", **given), brought, tmp_path)
 
 
@@ -133,8 +156,8 @@ def differing(before: Calls, now: Calls) -> set[str]:
 
 
 def _of_the_run(places: set[str]) -> set[str]:
-    """Without what further seeds and cross-fitting repeat."""
-    return {place for place in places if not place.startswith(("seed/", "crossfit/"))}
+    """Without what further seeds, cross-fitting, and what is trained anew repeat."""
+    return {place for place in places if not place.startswith(("seed/", "crossfit/", "anew/"))}
 
 
 def _without_seed(place: str) -> str:
@@ -278,6 +301,24 @@ def test_a_changed_base_changes_what_reads_it(world: World) -> None:
     assert fingerprints(world.given(base=moved).calls()) == fingerprints(world.calls())
 
 
+def test_a_changed_origin_changes_what_is_trained_anew_and_what_is_chosen_from_it(world: World) -> None:
+    if world.brought.origin is None:
+        assert not [place for place in world.calls() if place.startswith("anew/") or place == "taken"]
+        return
+    own = expect(world, lambda: world.given(origin=outside(world.folder, "origin", "two")), world.brought.origin.digest)
+    assert own and all(place.startswith("anew/") for place in own)
+    calls = world.calls()
+    assert {"anew/gate", "taken", "test"} <= after(calls, own)
+    assert not {"round-2/run", "reading/reading"} & after(calls, own)
+
+
+def test_a_changed_earlier_run_changes_the_corpus(world: World) -> None:
+    for name, made in (world.brought.source.earlier or {}).items():
+        tables = {**(world.brought.source.earlier or {}), name: replace(made, digest="other")}
+        now = world.given(source=replace(world.brought.source, earlier=tables))
+        assert expect(world, lambda now=now: now, made.digest) == {"corpus"}
+
+
 def test_a_changed_guide_changes_what_is_trained_with_it(world: World) -> None:
     if world.brought.guide is None:
         assert "guide" not in {name for call in world.calls().values() for name in call.described["inputs"]}
@@ -307,7 +348,7 @@ def test_a_changed_set_changes_the_gate_and_what_it_measures(world: World) -> No
     for name in world.brought.sets:
         sets = {**world.brought.sets, name: Value(["general", "other"])}
         own = expect(world, lambda sets=sets: world.given(sets=sets), world.brought.sets[name].digest)
-        assert own - {"seed/gate", "seed/forgetting"} == {"gate", "forgetting"}
+        assert _of_the_run(own) == {"gate", "forgetting"}
 
 
 def test_changed_texts_that_are_kept_change_what_is_trained(world: World) -> None:
@@ -464,6 +505,8 @@ def test_more_seeds_are_done_beside_what_is_there(world: World) -> None:
         "seed-44/keywords",
         "seed-44/base",
         *(f"seed-44/round-0/{name}" for name in ("embeddings", "run", "candidates")),
+        *(["seed-44/anew/keywords"] if world.brought.origin else []),
+        *(f"seed-44/anew/round-0/{name}" for name in ("embeddings", "run", "candidates") if world.brought.origin),
     }
     assert not any("baselines" in place for place in own)
 
@@ -480,10 +523,7 @@ def test_without_baselines_nothing_but_the_test_changes(world: World) -> None:
 
 def test_without_sets_there_is_no_gate(world: World) -> None:
     before, now = world.calls(), world.given(sets={}, kept=None).calls()
-    assert {_without_seed(place) for place in set(before) - set(now)} - {"seed/gate", "seed/forgetting"} == {
-        "gate",
-        "forgetting",
-    }
+    assert _of_the_run({_without_seed(place) for place in set(before) - set(now)}) == {"gate", "forgetting"}
     trained = {place for place in now if place.endswith("/student")}
     described = [now[place].described for place in trained]
     assert not any({"kept", "base", "base_index"} & set(call["inputs"]) for call in described)
