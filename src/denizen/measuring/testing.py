@@ -121,7 +121,7 @@ def measure_forgetting(  # noqa: PLR0913
     base_index: Index,
     index: Index,
     sets: Mapping[str, Value],
-    dims: Value | None,
+    dims: Value | None = None,
 ) -> dict[str, Any]:
     """What systems, the base first, get on the items of probes that decided nothing; `sets` is what those come from.
 
