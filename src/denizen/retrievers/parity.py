@@ -49,8 +49,12 @@ class Parity:
         return bool(self.cosine > COSINE) and bool(self.length < LENGTH) and bool(abs(self.ndcg) <= NDCG)
 
 
-def sample(texts: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+def sample(texts: Sequence[str], *, task: bool = True) -> tuple[list[str], list[str], list[str]]:
     """What the gate compares, always the same for the same texts.
+
+    Args:
+        texts: What is to be embedded.
+        task: Whether the task is made; else it has no queries.
 
     Returns:
         The shortest, the longest and some texts between, as they are; and a retrieval task made of the texts (inverse
@@ -59,6 +63,8 @@ def sample(texts: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     distinct = sorted(set(texts), key=lambda text: (len(text), text))
     extremes = distinct[:_EXTREMES] + distinct[_EXTREMES:][-_EXTREMES:]
     between = _spread(distinct[_EXTREMES:-_EXTREMES], _EXTREMES)
+    if not task:
+        return extremes + between, [], []
     # whole texts first: the words of all would take many times the memory of the texts
     long_enough = [text for text in distinct if len(text.split(None, 1)) == 2]
     chosen = [text.split() for text in _spread(long_enough, _QUERIES)]

@@ -95,6 +95,9 @@ def test_a_pinned_backend_is_the_one_that_embeds(tiny_encoder: Path, tmp_path: P
     # fewer texts than the parity gate looks at would be embedded exactly
     BiEncoder(tiny_encoder, pinned, encoders).index(CORPUS, Silent())
     assert list(encoders.backends.values()) == ["torch-bf16"]
+    # its vectors were compared, no retrieval task
+    (compared,) = (found["texts"] for found in encoders.of(tiny_encoder, pinned).gate.values())
+    assert compared == len(CORPUS)
 
 
 def test_users_cannot_ask_for_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ def test_queries_are_first_words_and_documents_what_follows() -> None:
 def test_any_texts_can_be_sampled_and_their_order_does_not_matter(texts: list[str]) -> None:
     parts = sample(texts)
     assert parts == sample(sorted(texts))
+    assert sample(texts, task=False) == (parts[0], [], [])
     assert len(parts[1]) == len(parts[2])
     assert set(parts[0]) <= set(texts)
 
