@@ -138,7 +138,7 @@ class Choice(Artifact):
         return int(self.facts.get("best", 1))
 
 
-@step(version=2, makes=Choice, name="choice")
+@step(version=3, makes=Choice, name="choice")
 def choose(  # noqa: PLR0913
     out: Path,
     params: CrossFitting,
@@ -156,9 +156,9 @@ def choose(  # noqa: PLR0913
 ) -> dict[str, Any]:
     """Takes the base or one of its students, by MRR@5; what a teacher has not graded counts for none of them.
 
-    With 500 dev queries or more the best is taken. With fewer each round has to prove itself against what is held
-    before it, the base at first (`proven`). Where a teacher grades, nobody has graded for students of folds: what such
-    a student finds for a query counts as no gain unless its first five are all graded.
+    With 500 dev queries or more the best is taken. With fewer it is the best of those that have proven themselves
+    against the base (`proven`). Where a teacher grades, nobody has graded for students of folds: what such a student
+    finds for a query counts as no gain unless its first five are all graded.
 
     Args:
         out: Where model, run and reasons go.
@@ -265,7 +265,7 @@ class Deciding:
 
 
 def proven(values: Sequence[Values], groups: Sequence[int], level: float = LEVEL) -> tuple[int, list[Difference]]:
-    """The last that has proven itself against the one that was held before it, from the first on.
+    """The best of those that have proven themselves against the first, which stays where none has.
 
     Args:
         values: Of each candidate, by query; the first is the default.
@@ -273,15 +273,13 @@ def proven(values: Sequence[Values], groups: Sequence[int], level: float = LEVEL
         level: Of the interval that must lie above zero.
 
     Returns:
-        Its place, and the gain of each after the first over what was held then, with that interval. p must lie below
-        what the level leaves, too: where three queries of hundreds differ, no resample is without a gain, and yet
-        chance gives all three to one side once in four times.
+        Its place, the earlier one of equals, and the gain of each after the first over that, with that interval. p must
+        lie below what the level leaves, too: where three queries of hundreds differ, no resample is without a gain, and
+        yet chance gives all three to one side once in four times.
     """
-    held, gains = 0, []
-    for place in range(1, len(values)):
-        gains.append(paired_difference(values[place], values[held], groups=groups, level=level))
-        held = place if gains[-1].low > 0 and gains[-1].p < 1 - level else held
-    return held, gains
+    gains = [paired_difference(found, values[0], groups=groups, level=level) for found in values[1:]]
+    able = [at for at, gain in enumerate(gains, start=1) if gain.low > 0 and gain.p < 1 - level]
+    return max(able, key=lambda at: gains[at - 1].value, default=0), gains
 
 
 def _highest(values: Sequence[Values], groups: Sequence[int]) -> tuple[int, list[Difference]]:

@@ -14,7 +14,7 @@ from denizen.recipes.config import AdaptConfig
 from denizen.recipes.settle import Settled, known_of, settle
 from denizen.supervision.supervision import Seen, Texts
 
-# in the order in which each must prove itself against what is held before it
+# the first stays unless another proves itself against it
 BRANCHES = ("shipped", "further", "anew")
 
 

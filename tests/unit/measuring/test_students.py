@@ -145,14 +145,15 @@ def test_cross_fitting_decides_by_what_was_held_out_and_dev_is_still_told(world:
     assert found["dev"][1]["MRR@5"] > found["dev"][0]["MRR@5"]
 
 
-def test_each_must_prove_itself_against_the_one_that_is_held() -> None:
+def test_the_best_of_those_that_have_proven_themselves_against_the_first() -> None:
     groups = list(range(60))
     base, first = np.zeros(60), np.full(60, 0.2)
-    # no better than the first, though far better than the base
-    second, third = np.full(60, 0.2), np.full(60, 0.5)
+    # as good as the first, and later; better than it; better still, but by one query alone
+    second, third, lucky = np.full(60, 0.2), np.full(60, 0.25), np.zeros(60)
+    lucky[0] = 60.0
     assert proven([base, first, second], groups)[0] == 1
-    assert proven([base, first, second, third], groups)[0] == 3
-    assert [round(gain.value, 6) for gain in proven([base, first, second, third], groups)[1]] == [0.2, 0.0, 0.3]
+    assert proven([base, first, third, lucky], groups)[0] == 2
+    assert [round(gain.value, 6) for gain in proven([base, first, third, lucky], groups)[1]] == [0.2, 0.25, 1.0]
     assert proven([base], groups) == (0, [])
 
 
