@@ -20,6 +20,16 @@ _NAMES = {
     "domains_obliqa": "ObliQA",
     "domains_tatqa": "TAT-QA",
 }
+_FEW = {
+    "tatqa": "TAT-QA",
+    "obliqa": "ObliQA",
+    "financial_qa_10k": "Financial-QA-10k",
+    "medquad": "MedQuAD, by topic",
+    "policyqa": "PolicyQA",
+    "cfpb_regs": "CFPB regulations",
+    "cfpb_long": "CFPB regulations, sections joined",
+    "medquad_long": "MedQuAD, long answers",
+}
 PRESETS = ("default", "gold-triplet")
 _PROVED = {
     "medquad": "MedQuAD / PubMedQA",
@@ -206,6 +216,53 @@ def ingest_growth_table(results: Path = RESULTS) -> str:
     return _markdown(rows)
 
 
+def few_labels_table(results: Path = RESULTS) -> str:
+    """One row a set and count of labels, the mean of its seeds; intervals are those of a single seed."""
+    header = [
+        "data",
+        "labels",
+        "seeds",
+        "base",
+        "BM25",
+        "base, as read and fused",
+        "plain, as read and fused",
+        "shipped",
+        "MRR@5",
+        "- base, as read and fused",
+        "nq_general nDCG@10",
+        "minutes",
+    ]
+    rows = [header, ["---"] * len(header)]
+    for name, title in _FEW.items():
+        for labels in ("100", "300", "all"):
+            paths = sorted((results / "few_labels").glob(f"{name}-{labels}-*.json"))
+            found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+            if not found:
+                continue
+            shown = [
+                f"{statistics.mean(result['means'][system]['MRR@5'] for result in found):.3f}"
+                for system in ("base", "bm25", "base-hybrid", "plain-hybrid")
+            ]
+            given = ", ".join(dict.fromkeys(result["shipped"]["name"] for result in found))
+            over = [result["shipped"]["difference_base_hybrid"]["MRR@5"] for result in found]
+            mean = statistics.mean(one["value"] for one in over)
+            forgotten = statistics.mean(result["gate"]["change"]["general"] for result in found)
+            rows.append(
+                [
+                    title,
+                    labels,
+                    f"{len(found)}",
+                    *shown,
+                    given,
+                    f"{statistics.mean(result['shipped']['means']['MRR@5'] for result in found):.3f}",
+                    _change(over[0]) if len(over) == 1 else f"{mean:+.3f}",
+                    f"{forgotten:+.4f}",
+                    f"{statistics.mean(result['seconds'] for result in found) / 60:.0f}",
+                ]
+            )
+    return _markdown(rows)
+
+
 def proof_results(results: Path = RESULTS) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Preset, title of the set, and result of each run of bench/proof.py that is there."""
     for preset in PRESETS:
@@ -265,5 +322,6 @@ if __name__ == "__main__":
         proof_table,
         ingest_table,
         ingest_growth_table,
+        few_labels_table,
     ):
         print(shown(), end="\n\n")

@@ -32,6 +32,7 @@ def tables() -> ModuleType:
         ("proof_table", "docs/proof.md"),
         ("ingest_table", "docs/ingest.md"),
         ("ingest_growth_table", "docs/ingest.md"),
+        ("few_labels_table", "README.md"),
     ],
 )
 def test_a_table_on_a_page_is_the_one_of_the_results(table: str, page: str, tables: ModuleType) -> None:

@@ -21,10 +21,10 @@ from denizen.measuring.fusion import CONVEX, WEIGHTS, drawn_fifths, fused_runs, 
 from denizen.measuring.retrieval import firsts
 from denizen.measuring.significance import Values
 from denizen.measuring.students import LEVEL, POOLED, Deciding, Pool, proven, with_answer
-from denizen.retrievers.bi_encoder import Encoders
+from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.index import Index, Read
-from denizen.retrievers.windows import WHOLE, Reading, reader, token_counts
+from denizen.retrievers.windows import WHOLE, Reading, reader, shares_longer, token_counts
 
 # on dev of TAT-QA, PolicyQA and ObliQA 32 by 16 was the best of seven and 64 by 32 close behind at half the rows;
 # above 96 nothing was left of the gain (docs/LOG.md)
@@ -78,7 +78,7 @@ def _planned(params: ReadingChoice, *, corpus: Corpus, **inputs: Any) -> dict[st
     return {"encoded_texts": min(2 * POOLED * _QUERIES, corpus.facts.get("passages", 0)) * 2 * len(_TRIED)}
 
 
-@step(version=2, makes=Read, name="reading", plan=_planned)
+@step(version=3, makes=Read, name="reading", plan=_planned)
 def read(  # noqa: PLR0913
     out: Path,
     params: ReadingChoice,
@@ -114,11 +114,12 @@ def read(  # noqa: PLR0913
         documents: The sides of documents, where they have any.
     """
     facts: dict[str, Any]
+    base = index.model(model, ctx[Encoders])
+    longer = _longer(base, texts(corpus.table))
     if (given := params.given()) is not None:
-        facts = {"reading": given.as_dict(), "by": "setting"}
+        facts = {"reading": given.as_dict(), "by": "setting", **longer}
         write_json(out / "reading.json", facts)
         return facts
-    base = index.model(model, ctx[Encoders])
     ids = with_answer(queries.texts("train", "dev"), qrels)
     ids = [ids[at] for at in sorted(np.random.default_rng(params.seed).permutation(len(ids))[:_QUERIES].tolist())]
     runs = [found.table, keywords.table]
@@ -152,10 +153,21 @@ def read(  # noqa: PLR0913
         elif len(some) < len(ids):
             facts = measured(left, ids)
     share = {reading.name: count / max(1, len(shown)) for reading, count in rows.items()}
-    facts |= {"by": "queries", "queries": len(ids), "rows_a_passage": share}
+    facts |= {"by": "queries", "queries": len(ids), "rows_a_passage": share, **longer}
     write_json(out / "reading.json", facts)
     ctx.progress.say(_told(facts))
     return facts
+
+
+def _longer(base: BiEncoder, passages: Sequence[str]) -> dict[str, Any]:
+    """Which share of passages the base does not read to the end; nothing where it has no limit."""
+    from denizen.training.train import seen_at_once
+
+    limit = seen_at_once(base, 0)
+    if not limit:
+        return {}
+    (share,) = shares_longer(base.encoder.model.tokenizer, passages, (limit,))
+    return {"longer": {"tokens": limit, "share": share}}
 
 
 def _chosen(

@@ -47,7 +47,7 @@ def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: fl
         **test["means"],
         "difference": test["differences"]["adapted"],
         "difference_bm25": test["differences"]["bm25"],
-        "reading": dict(found.reading.facts),
+        "reading": {**found.reading.facts, **_cut(found)},
         "best_round": found.choice.best,
         "dev": found.choice.facts["dev"],
         "decided": {"round": dict(found.choice.facts["decided"]), "fusion": dict(found.fused.facts)},
@@ -73,6 +73,12 @@ def metrics_of_seed(seed: int, found: Adapted, limit: float) -> dict[str, Any]:
     shipped = {name: given[name] for name in ("name", "means", "difference")}
     judged = {"change": gate["change"], "met": gate["met"]}
     return {"seed": seed, "chosen": _chosen(found), "shipped": shipped, **means, **judged}
+
+
+def _cut(found: Adapted) -> dict[str, Any]:
+    """Which share of the passages trained on was longer than what training saw of them, in the last round."""
+    share = found.rounds[-1].model.facts.get("cut")
+    return {} if share is None else {"trained_on_longer": share}
 
 
 def _chosen(found: Adapted) -> str:

@@ -33,8 +33,6 @@ from denizen.supervision.write_queries import read_query_log
 
 _SAMPLE = 48
 _STEP_TEXTS = 64
-# passages whose length is counted
-_LENGTHS = 2000
 
 
 def plan_lines(
@@ -138,7 +136,7 @@ def _reused(config: AdaptConfig, passages: Sequence[str], base: Model, origin: M
 def _cut(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Context) -> list[str]:
     """Which share of passages is longer than what is read of them; nothing where nobody can say or none is."""
     from denizen.retrievers.loading import prompts_of
-    from denizen.retrievers.windows import token_counts
+    from denizen.retrievers.windows import shares_longer
     from denizen.training.bi_encoder import tokens_seen
 
     model = BiEncoder(base.path, config.encoding, ctx[Encoders], base.digest).encoder.model
@@ -146,13 +144,12 @@ def _cut(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Context
     whole, trained = (tokens_seen(model, limit, prompt) for limit in (0, config.max_tokens))
     if not whole:
         return []
-    lengths = token_counts(model.tokenizer, passages[:: max(1, len(passages) // _LENGTHS)])
-    shares = {limit: sum(length > limit for length in lengths) / len(lengths) for limit in (whole, trained)}
-    if not any(shares.values()):
+    of_whole, of_trained = shares_longer(model.tokenizer, passages, (whole, trained))
+    if not of_trained:
         return []
     return [
-        f"      passages longer than the {whole} tokens that the model reads at once: {shares[whole]:.0%}; "
-        f"than the {trained} of training, which sees the best window: {shares[trained]:.0%}"
+        f"      passages longer than the {whole} tokens that the model reads at once: {of_whole:.0%}; "
+        f"than the {trained} of training, which sees the best window: {of_trained:.0%}"
     ]
 
 

@@ -301,6 +301,24 @@ def reading_sentence(report: dict[str, Any]) -> str:
     )
 
 
+def length_sentence(report: dict[str, Any]) -> str:
+    """Which share of passages is longer than what is read of them; empty where none is, or nobody knows."""
+    found = report.get("reading", {})
+    longer, trained = found.get("longer", {"share": 0.0}), found.get("trained_on_longer", 0.0)
+    said = []
+    if longer["share"]:
+        end = "whose ends are not read" if read_whole(report) else "which windows read to the end"
+        said.append(
+            f"{longer['share']:.0%} of the passages are longer than the {longer['tokens']} tokens that the model reads "
+            f"at once, {end}"
+        )
+    if trained:
+        said.append(
+            f"{trained:.0%} of those it was trained on are longer than training reads: it saw their best window"
+        )
+    return "; ".join(said)
+
+
 def reranker_sentence(report: dict[str, Any]) -> str:
     """Whether to deploy the reranker, by figures; empty for a run without one."""
     if "reranker" not in report:

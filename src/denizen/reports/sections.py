@@ -33,6 +33,7 @@ from denizen.reports.results import (
     drawn_by,
     gate_lines,
     gate_sentence,
+    length_sentence,
     reading_lines,
     reading_sentence,
     reranker_sentence,
@@ -116,6 +117,7 @@ def _rounds(run: FinishedRun) -> Blocks:
         ("faint", f"MRR@5. With BM25: {_way(fused)}; its gain is that of ways chosen on other queries."),
         *([("p", f"{sentence(read)} {_WHO_READS}")] if (read := reading_sentence(run.metrics)) else []),
         *([("table", rows)] if (rows := reading_lines(run.metrics)) else []),
+        *([("p", sentence(long))] if (long := length_sentence(run.metrics)) else []),
         *([("p", sentence(second))] if (second := reranker_sentence(run.metrics)) else []),
     ]
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _Numbers = np.ndarray[Any, np.dtype[np.int64]]
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
 _ROWS_FILE = "windows.parquet"
+# a share of so many is known to about a point
+_LENGTHS = 2000
 # passages that are tokenised at a time
 _BATCH = 2048
 _WORD = re.compile(r"\S+")
@@ -138,6 +140,13 @@ def token_counts(tokenizer: Any, passages: Sequence[str]) -> list[int]:
         for begin in range(0, len(passages), _BATCH)
         for places in _tokens(tokenizer, list(passages[begin : begin + _BATCH]))
     ]
+
+
+def shares_longer(tokenizer: Any, passages: Sequence[str], limits: Sequence[int]) -> list[float]:
+    """Which share of passages has more tokens than each limit, told from at most 2,000 spread over them."""
+    some = passages[:: max(1, len(passages) // _LENGTHS)]
+    counts = token_counts(tokenizer, some)
+    return [sum(count > limit for count in counts) / max(1, len(counts)) for limit in limits]
 
 
 def _tokens(tokenizer: Any, passages: list[str]) -> list[list[tuple[int, int]]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from denizen.data.artifacts import Corpus, Examples, Judgments, Model, Qrels, Queries
 from denizen.data.relatedness import not_negatives
-from denizen.data.tables import each, only, texts
+from denizen.data.tables import each, only, texts, texts_by_id
 from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
 from denizen.engine.settings import Params, Seeded, setting
@@ -132,7 +132,7 @@ def planned_training(params: Training, *, examples: Examples, **inputs: Any) -> 
     return {"steps": params.steps(rows), "trained_texts": rows * params.epochs * examples.facts.get("texts_a_row", 1)}
 
 
-@step(version=5, makes=Model, name="student", plan=planned_training)
+@step(version=6, makes=Model, name="student", plan=planned_training)
 def train(  # noqa: PLR0913
     out: Path,
     params: Training,
@@ -186,6 +186,7 @@ def train(  # noqa: PLR0913
     if training.dropped:
         ctx.progress.note(f"{training.dropped:,} examples without enough negatives left out")
     anchors = training.columns["anchor"]
+    cut = {} if said is None else {"cut": _share_cut(said, corpus.table)}
     vectors = None
     if index is not None and params.batches == "similar":
         # embedded already, so these come from the store
@@ -193,9 +194,17 @@ def train(  # noqa: PLR0913
     if kept is not None and base is not None and base_index is not None:
         training = replace(training, kept=_kept(base, base_index, encoders, kept.content, params.max_tokens))
     with ctx.progress.bar(params.steps(len(anchors)), "steps") as advance:
-        return bi_encoder.train(
+        made = bi_encoder.train(
             out, start.path, training, params, guide.path if guide else None, vectors, ctx.scratch, advance
         )
+    return {**made, **cut}
+
+
+def _share_cut(said: Mapping[tuple[str, str], str], corpus: pa.Table) -> float:
+    """Which share of the passages trained on is longer than what is seen of them."""
+    text_of = texts_by_id(corpus)
+    longer = {doc_id: part != text_of[doc_id] for (_, doc_id), part in said.items()}
+    return sum(longer.values()) / len(longer)
 
 
 def seen_at_once(model: BiEncoder, max_tokens: int) -> int:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from denizen.reports.results import analyser_lines, baseline_lines, gate_sentence, headline, records, seed_lines
+from denizen.reports.results import (
+    analyser_lines,
+    baseline_lines,
+    gate_sentence,
+    headline,
+    length_sentence,
+    records,
+    seed_lines,
+)
 
 GAIN = {"value": 0.1, "low": 0.05, "high": 0.15, "p": 0.00005}
 
@@ -131,3 +139,16 @@ def test_baselines_only_where_they_were_measured() -> None:
 def test_how_words_were_compared_is_said_where_it_is_known() -> None:
     assert analyser_lines(_report(analyser="Thai, letters and their pairs")) == ["BM25: Thai, letters and their pairs"]
     assert analyser_lines(_report()) == []
+
+
+def test_a_reader_hears_what_is_not_read() -> None:
+    assert (
+        length_sentence(_report()) == length_sentence(_report(reading={"longer": {"tokens": 254, "share": 0.0}})) == ""
+    )
+    reading = {"longer": {"tokens": 254, "share": 0.224}, "trained_on_longer": 0.98}
+    assert length_sentence(_report(reading=reading)) == (
+        "22% of the passages are longer than the 254 tokens that the model reads at once, whose ends are not read; "
+        "98% of those it was trained on are longer than training reads: it saw their best window"
+    )
+    shipped = {**_shipped(), "reading": "windows of 64 tokens by 32"}
+    assert "which windows read to the end" in length_sentence(_report(reading=reading, shipped=shipped))

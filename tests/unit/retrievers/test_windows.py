@@ -17,7 +17,7 @@ from denizen.engine.progress import Silent
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.saved import load, save
-from denizen.retrievers.windows import WHOLE, Reading, Windowed, best_rows, reader, windows_of
+from denizen.retrievers.windows import WHOLE, Reading, Windowed, best_rows, reader, shares_longer, windows_of
 
 LONG = "gout is pain of the foot and lupus is fever of the whole body and a child has a dose of a drug"
 CORPUS = table("corpus", {"doc_id": ["a", "b", "c"], "title": ["Pain", "", None], "text": [LONG, LONG, "gout pain"]})
@@ -123,3 +123,15 @@ def test_the_best_passages_are_those_of_the_best_rows(data: st.DataObject) -> No
         best = sorted((-float((rows[owners == at] @ query).max()), name) for at, name in enumerate(names))
         wanted += [(f"q{number}", name, -score) for score, name in best[:depth]]
     assert found == wanted
+
+
+def test_shares_of_longer_passages(tiny_encoder: Path) -> None:
+    tokenizer = SentenceTransformer(str(tiny_encoder), device="cpu").tokenizer
+    # a letter is a token
+    assert shares_longer(tokenizer, ["a b c", "a b", "a b c d"], (1, 2, 3, 4)) == [
+        1.0,
+        pytest.approx(2 / 3),
+        pytest.approx(1 / 3),
+        0.0,
+    ]
+    assert shares_longer(tokenizer, ["a b"] * 2000 + ["a"] * 2000, (1,)) == [0.5]
