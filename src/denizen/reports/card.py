@@ -69,7 +69,7 @@ def model_card(report: dict[str, Any], without_effect: Collection[str]) -> str:
         how=f"{why} ({how}, {rounds})" if why else f"A sentence-transformers model {adapted}",
         take=take_sentence(report) if "take" in report else "",
         taken=take_lines(report),
-        results=result_lines(report),
+        results=result_lines(report, alone=True),
         baselines=baseline_lines(report),
         dims=dim_lines(report),
         cut=promise,

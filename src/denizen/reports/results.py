@@ -38,14 +38,19 @@ _TAKE = {
 Table = list[list[str]]
 
 
-def result_lines(report: dict[str, Any]) -> Table:
-    """The before/after table: a row a measure."""
+def result_lines(report: dict[str, Any], *, alone: bool = False) -> Table:
+    """The before/after table: a row a measure; with what is shipped where that is more than the model `alone`."""
     before = "shipped" if "take" in report else "base"
-    rows = [["measure", before, "BM25", "adapted", f"adapted - {before}", "95 % interval", "p"]]
-    for name, found in report["difference"].items():
-        values = [f"{report[system][name]:.3f}" for system in ("base", "bm25", "adapted")]
+    name = report["shipped"]["name"]
+    more = [] if alone or name in ("base", "adapted") else [name]
+    after = SYSTEMS[name] if more else "adapted"
+    differences = report["shipped"]["difference"] if more else report["difference"]
+    shown = [SYSTEMS[system] for system in more]
+    rows = [["measure", before, "BM25", "adapted", *shown, f"{after} - {before}", "95 % interval", "p"]]
+    for measure, found in differences.items():
+        values = [f"{report[system][measure]:.3f}" for system in ("base", "bm25", "adapted", *more)]
         interval = f"{found['low']:+.3f} to {found['high']:+.3f}"
-        rows.append([name, *values, f"{found['value']:+.3f}", interval, _p(found["p"])])
+        rows.append([measure, *values, f"{found['value']:+.3f}", interval, _p(found["p"])])
     return rows
 
 
@@ -356,8 +361,9 @@ def decided_by(report: dict[str, Any]) -> str:
     """By how many queries round and fusion were decided, in a sentence."""
     found = report["decided"]["round"]
     how = "dev" if found["by"] == "dev" else "train and dev, by five-fold cross-fitting,"
-    rule = "each round had to prove a gain (90 % interval above zero)" if found["must_prove"] else "the best was taken"
-    return f"{found['queries']:,} queries of {how} decided, and {rule}"
+    proven = "the best with a proven gain (90 % interval above zero) is taken, without one the base"
+    rule = proven if found["must_prove"] else "the best is taken"
+    return f"{found['queries']:,} queries of {how} decide: {rule}"
 
 
 def drawn_by(report: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from denizen.reports.results import (
     headline,
     length_sentence,
     records,
+    result_lines,
     seed_lines,
 )
 
@@ -152,3 +153,12 @@ def test_a_reader_hears_what_is_not_read() -> None:
     )
     shipped = {**_shipped(), "reading": "windows of 64 tokens by 32"}
     assert "which windows read to the end" in length_sentence(_report(reading=reading, shipped=shipped))
+
+
+def test_the_table_ends_with_what_is_shipped() -> None:
+    better = {"MRR@5": {**GAIN, "value": 0.2, "low": 0.1, "high": 0.3}}
+    report = _report(shipped={**_shipped("hybrid"), "difference": better}, hybrid={"MRR@5": 0.7, "nDCG@10": 0.6})
+    header, row = result_lines(report)
+    assert header[3:6] == ["adapted", "adapted + BM25", "adapted + BM25 - base"]
+    assert row == ["MRR@5", "0.500", "0.450", "0.600", "0.700", "+0.200", "+0.100 to +0.300", "< 0.0001"]
+    assert result_lines(report, alone=True) == result_lines(_report())
