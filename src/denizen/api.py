@@ -84,7 +84,7 @@ def adapt(
             )
         brought = _brought(config, base, guide, given, sets)
         if earlier:
-            earlier.hand_over(store_of(config, out))
+            earlier.hand_over(store_of(config, out), out)
             given = replace(given, earlier=earlier.tables)
             brought = replace(brought, source=given, origin=earlier.base)
         return _Adapting(config, out, progress, brought, sets).report(redo)

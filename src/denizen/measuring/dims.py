@@ -13,7 +13,6 @@ from denizen.measuring import forgetting
 from denizen.measuring.probes import Probe
 from denizen.measuring.retrieval import write_evaluation
 from denizen.retrievers.bi_encoder import BiEncoder
-from denizen.retrievers.matryoshka import promised
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.searching import search_each
 from denizen.retrievers.windows import Windowed
@@ -36,10 +35,10 @@ def cut(retriever: Retriever, dim: int) -> Retriever:
 
 
 def there(systems: Mapping[str, Retriever], dims: Sequence[int]) -> list[int]:
-    """Those of `dims` to which the embeddings of all systems can be cut, which their folders may have cut already."""
+    """Those of `dims` that are no more than the embeddings of each system have."""
     models = [model for model in map(model_of, systems.values()) if model is not None]
-    limits = [limit for model in models if (limit := promised(model.folder).truncate_dim)]
-    return [dim for dim in dims if all(dim <= limit for limit in limits)]
+    whole = [model.encoder.model.get_embedding_dimension() or 0 for model in models]
+    return [dim for dim in dims if all(dim <= has for has in whole)]
 
 
 def by_dim(

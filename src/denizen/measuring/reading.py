@@ -121,7 +121,8 @@ def read(  # noqa: PLR0913
         write_json(out / "reading.json", facts)
         return facts
     ids = with_answer(queries.texts("train", "dev"), qrels)
-    ids = [ids[at] for at in sorted(np.random.default_rng(params.seed).permutation(len(ids))[:_QUERIES].tolist())]
+    drawn = np.random.default_rng(params.seed).permutation(len(ids))[:_QUERIES].tolist()
+    some, ids = ([ids[at] for at in sorted(part)] for part in (drawn[:_FIRST], drawn))
     runs = [found.table, keywords.table]
     shown = only(corpus.table, "doc_id", firsts(runs, qrels.table, ids, POOLED))
     counts = token_counts(base.encoder.model.tokenizer, texts(shown))
@@ -145,7 +146,6 @@ def read(  # noqa: PLR0913
                     values[reading, weight] = deciding.values(run)
             return _chosen([*values], [*values.values()], deciding.groups, params.seed)
 
-        some = ids[:: max(1, len(ids) // _FIRST)][:_FIRST]
         facts = measured(tried, some)
         left = [reading for reading in tried if _gains(facts, reading)]
         if not left:

@@ -90,7 +90,8 @@ def decide_reranking(  # noqa: PLR0913
         folds: Which queries were held out together; None: dev decides.
     """
     deciding = Deciding.of(queries, qrels, corpus, judgments, crossfit=folds is not None)
-    asked = {name: text for name, text in queries.texts("train", "dev").items() if name in set(deciding.query_ids)}
+    known = queries.texts("train", "dev")
+    asked = {name: known[name] for name in deciding.query_ids}
     run = only(model.found.table, "query_id", asked)
     if fused.taken:
         parts = (only(keywords.table, "query_id", asked), run)

@@ -46,7 +46,7 @@ class CrossFitting(Params):
     cross_fitting: bool = setting(
         True,
         "With fewer than 500 dev queries: decide by five-fold cross-fitting over train and dev together, and take "
-        "what proves itself there. Off: the best on dev is taken, however few decide.",
+        "the best student that proves itself there. Off: the best on dev is taken, however few decide.",
     )
 
 
@@ -190,7 +190,7 @@ def choose(  # noqa: PLR0913
     means = [float(found.mean()) for found in values]
     how = "cross-fitting" if held_out is not None else "dev"
     names = called.content if called else ["base", *(f"round {number}" for number in range(1, len(means)))]
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, means, strict=False))
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, means, strict=True))
     taken = f"{'' if called else 'the '}{names[0]} stays" if best == 0 else f"{names[best]} is taken"
     if len(students) > 1:
         ctx.progress.say(f"MRR@5 of {len(deciding.query_ids):,} queries ({how}): {shown}; {taken}")

@@ -67,10 +67,12 @@ def test(  # noqa: PLR0913
     qrels: Qrels,
     dims: Value | None,
     reranker: Model | None = None,  # noqa: PT028
+    alike: Value | None = None,  # noqa: PT028
 ) -> dict[str, Any]:
     """The only place where labelled test queries are read: models, "base" first and "adapted" last, BM25, and both.
 
-    The base is measured as people use it, by whole passages, and where windows were chosen by these, too. Hybrids of
+    The base is measured as people use it, by whole passages, and where windows were chosen by these, too; with `alike`,
+    where it is what an earlier run ships, only as the others read. Hybrids of
     base and adapted are fused as was best for each on the queries that decide, whether that is shipped or not; that of
     plain fine-tuning as adapted's. A reranker is measured after what is shipped otherwise, and against it. Base and
     adapted are measured with embeddings cut to each of `dims`, too.
@@ -78,8 +80,9 @@ def test(  # noqa: PLR0913
     encoders = ctx[Encoders]
     models = retrievers_of(systems, base_index, index, encoders)
     bm25, base = BM25.fitting(corpus.table), base_index.retriever(systems["base"], encoders)
-    measured: dict[str, Retriever] = {"base": models.pop("base"), "bm25": bm25}
-    if not base_index.reading.whole:
+    measured: dict[str, Retriever] = {"base": base if alike else models["base"], "bm25": bm25}
+    del models["base"]
+    if not (alike or base_index.reading.whole):
         measured["base-windows"] = base
     measured["base-hybrid"] = base_fused.hybrid(bm25, base)
     measured |= models

@@ -10,7 +10,7 @@ from pathlib import Path
 from denizen.data.artifacts import Corpus, Model, Qrels, Queries
 from denizen.engine.artifact import Artifact
 from denizen.engine.errors import InputError
-from denizen.engine.files import read_json
+from denizen.engine.files import json_digest, read_json
 from denizen.engine.pipeline import RECORD
 from denizen.measuring.retrieval_sets import Parts, earlier_parts
 from denizen.recipes.config import AdaptConfig
@@ -96,10 +96,10 @@ class EarlierRun:
         queries = Queries(made["queries"].path, made["queries"].digest)
         return earlier_parts(corpus, queries, Qrels(made["qrels"].path, made["qrels"].digest), seed)
 
-    def hand_over(self, store: Path) -> None:
-        """Puts what its base and its model have embedded into a store that has nothing of them."""
+    def hand_over(self, store: Path, out: Path) -> None:
+        """Puts what its base and its model have embedded into the store of a run, which has nothing of them."""
         for model in (self.base, outside_model(self.shipped)):
             embedded = store_of(self.config, self.folder) / model.digest
             if embedded.is_dir() and not (store / model.digest).exists():
                 store.mkdir(parents=True, exist_ok=True)
-                take_in(store, embedded, f"{self.folder.name}-{store.name}")
+                take_in(store, embedded, json_digest(str(out.resolve())))

@@ -40,7 +40,7 @@ def take(
         indexes=[shipped.index, *(each.rounds[each.choice.best].index for each in branches)],
         runs=found,
         held_out=found if crossfit else None,
-        called=Value(list(BRANCHES)),
+        called=Value(list(BRANCHES[: 1 + len(branches)])),
         **known_of(texts, further.rounds),
     )
     of = dict(zip(BRANCHES[1:], branches, strict=False))

@@ -47,7 +47,7 @@ def prove(
     fused = run(fuse, Seeded(config.seed), model=final, **shared)
     second = None
     if brought.reranker:
-        second = second_stage(run, config, brought, texts, taken.rounds, asked, final, fused)
+        second = second_stage(run, config, brought, texts, taken, fused)
     ungated = {} if final.model.digest == choice.model.digest else {"ungated": choice.model}
     goes_on = {"base_index": rounds[0].index, "index": choice.index, "fused": fused}
     if second:
@@ -69,6 +69,7 @@ def prove(
             qrels=texts.labels,
             base_fused=base_fused,
             dims=dims,
+            alike=Value(True) if brought.origin else None,
             **goes_on,
         )
     lost = None

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from denizen.data.artifacts import Examples, Model
 from denizen.engine.artifact import Value
+from denizen.engine.errors import ChangedError, InputError
 from denizen.engine.pipeline import Pipeline
 from denizen.measuring.crossfit import FOLDS, leave_out
 from denizen.measuring.fusion import Fused
 from denizen.measuring.reranking import decide_reranking, latency
-from denizen.measuring.students import Choice
 from denizen.recipes.adapted import Brought, SecondStage
 from denizen.recipes.config import AdaptConfig
-from denizen.recipes.decide import Asked
-from denizen.supervision.supervision import Seen, Texts
+from denizen.recipes.settle import Settled
+from denizen.supervision.supervision import Texts
 from denizen.training.reranker import train_reranker
 
 
-def second_stage(  # noqa: PLR0913
+def second_stage(
     run: Pipeline,
     config: AdaptConfig,
     brought: Brought,
     texts: Texts,
-    rounds: Sequence[Seen],
-    asked: Asked,
-    final: Choice,
+    settled: Settled,
     fused: Fused,
-) -> SecondStage:
-    """Steps reranker, with cross-fitting one for each fold too, then reranking and latency."""
-    # the last round that was learnt from: after it nothing is mined
-    last, known = rounds[-2], rounds[-1].known
+) -> SecondStage | None:
+    """Steps reranker, with cross-fitting one for each fold too, then reranking and latency.
+
+    None where there is too little to train one on.
+    """
+    last, known, asked = settled.learnt, settled.rounds[-1].known, settled.asked
 
     def train(examples: Examples | None) -> Model:
         return run(
@@ -47,25 +45,32 @@ def second_stage(  # noqa: PLR0913
             index=last.index,
         )
 
-    whole = train(last.examples)
-    rerankers = [whole]
-    if asked.folds is not None:
-        rerankers = []
-        for number in range(FOLDS):
-            with run.scope("crossfit"), run.scope("fold", number):
-                kept = run(leave_out, examples=last.examples, folds=asked.folds, fold=Value(number))
-                rerankers.append(train(kept))
-    about = {"corpus": texts.corpus, "queries": texts.queries}
+    try:
+        whole = train(last.examples)
+        rerankers = [whole]
+        if asked.folds is not None:
+            rerankers = []
+            for number in range(FOLDS):
+                with run.scope("crossfit"), run.scope("fold", number):
+                    kept = run(leave_out, examples=last.examples, folds=asked.folds, fold=Value(number))
+                    rerankers.append(train(kept))
+    except ChangedError:
+        raise
+    except InputError as error:
+        # a second stage is no reason to lose a student
+        run.context.progress.say(f"there is no second stage: {error}")
+        return None
     decided = run(
         decide_reranking,
         rerankers=rerankers,
-        model=final,
+        model=settled.final,
         fused=fused,
         keywords=asked.keywords,
         qrels=known.qrels,
         judgments=known.judgments,
         folds=asked.folds,
-        **about,
+        corpus=texts.corpus,
+        queries=texts.deciding,
     )
-    timed = run(latency, reranker=whole, model=final, fused=fused, **about)
+    timed = run(latency, reranker=whole, model=settled.final, fused=fused, corpus=texts.corpus, queries=texts.queries)
     return SecondStage(whole, decided, timed)

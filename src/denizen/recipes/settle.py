@@ -24,22 +24,26 @@ class Settled:
 
     Attributes:
         rounds: Them, after what they are held against.
+        learnt: The last round that was learnt from: after it nothing is mined.
         asked: What was found for the queries that decide.
         choice: The one that was chosen.
         final: The same after the gate.
     """
 
     rounds: Sequence[Seen]
+    learnt: Seen
     asked: Asked
     choice: Choice
     final: Choice
 
     @property
     def best(self) -> Model:
-        """What was chosen and gated; where that is what was held before: the student that came nearest to it."""
+        """What was chosen and gated; where that is what was held before: the student that came nearest to being so."""
         means = self.choice.facts.get("decided", {}).get("MRR@5", [])[1:]
         nearest = 1 + max(range(len(means)), key=means.__getitem__, default=0)
-        return self.final.model if self.choice.best else self.rounds[nearest].model
+        if not self.choice.best:
+            return self.rounds[nearest].model
+        return self.final.model if self.final.facts.get("met", True) else self.choice.model
 
 
 def settle(
@@ -62,7 +66,7 @@ def settle(
         others: What other students have found for the same queries.
         held: What the students must beat; None: their base.
     """
-    asked = decide(run, config, brought, texts, rounds, others)
+    asked, learnt = decide(run, config, brought, texts, rounds, others), rounds[-2]
     if held is not None:
         rounds, asked = [held, *rounds[1:]], asked.against(held.found)
     seen, about = seen_by(rounds, asked), known_of(texts, rounds)
@@ -80,7 +84,7 @@ def settle(
             sets=brought.sets,
             merging=Value(installed("mergekit")),
         )
-    return Settled(rounds, asked, choice, final)
+    return Settled(rounds, learnt, asked, choice, final)
 
 
 def seen_by(rounds: Sequence[Seen], asked: Asked) -> dict[str, Any]:

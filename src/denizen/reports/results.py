@@ -217,7 +217,8 @@ def unchanged(report: dict[str, Any]) -> str:
     if report["chosen"] != "base":
         return ""
     if "take" in report:
-        return f"Nothing beat what {report['config']['from_run']} ships: this is that model, unchanged."
+        # the path is that of the user's machine
+        return f"Nothing beat what {Path(report['config']['from_run']).name} ships: this is that model, unchanged."
     if report["best_round"]:
         merges = "no merge that was tried kept it and gained"
         return f"The student broke the limit on forgetting, and {merges}: this is the base."

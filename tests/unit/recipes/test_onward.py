@@ -9,7 +9,7 @@ import pytest
 
 from denizen.measuring.crossfit import leave_out
 from denizen.recipes.decide import Asked
-from tests.unit.recipes.test_every_setting import Calls, world_of
+from tests.unit.recipes.test_every_setting import Calls, outside, world_of
 
 
 @pytest.fixture
@@ -52,6 +52,15 @@ def test_what_is_shipped_is_asked_nothing_that_it_has_learnt(calls: Calls) -> No
     (some,) = {inputs(calls, place)["queries"] for place in (*decide, "keywords", "crossfit/folds")}
     assert some != all_of_them
     assert inputs(calls, "test")["queries"] == all_of_them
+
+
+def test_what_is_shipped_decides_on_no_reranker_by_what_it_has_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leave_out, "plan", lambda params, **inputs: {"examples": 9})
+    world = world_of("labels, onward", tmp_path, monkeypatch).changed(cross_fitting=True, reranker=True, rounds=1)
+    calls = world.given(reranker=outside(tmp_path, "start")).calls()
+    assert inputs(calls, "reranking")["queries"] == inputs(calls, "fusion")["queries"]
 
 
 def test_where_what_is_shipped_is_its_base_nothing_is_made_anew(
