@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from denizen.api import adapt
 from denizen.data.tables import each, only, read_table
 from denizen.measuring import students
 from denizen.measuring.students import proven
 from denizen.merging import gate as gating
+from denizen.merging.soup import mean
 from denizen.recipes.config import AdaptConfig
+from denizen.retrievers.loading import load_encoder
 
 from .conftest import SETTINGS, Killer, assert_same, gated_config
 
@@ -63,9 +66,27 @@ def test_killed_in_its_folds_a_run_ends_as_if_it_had_not_been(
     assert_same(crossfitted[0], tmp_path / "killed")
 
 
+def test_what_is_shipped_is_the_mean_of_the_student_and_those_of_its_folds(
+    pairs: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(students, "proven", lambda values, groups: (len(values) - 1, proven(values, groups)[1]))
+    out = tmp_path / "run"
+    report = adapt(AdaptConfig(str(pairs), model=str(tiny_encoder), **CROSS_FITTED), out)
+    assert report["soup"] == 6 and report["chosen"] == "round 1"
+    folders = [out / "round-0/student", *(out / f"crossfit/round-0/fold-{fold}/student" for fold in range(5))]
+    wanted = mean(folders).state_dict()
+    found = load_encoder(out / "model").state_dict()
+    assert all(torch.allclose(found[name], weights) for name, weights in wanted.items())
+    whole = load_encoder(folders[0]).state_dict()
+    assert not all(torch.allclose(found[name], weights) for name, weights in whole.items())
+    assert "the mean of the weights of 6 students" in (out / "report.html").read_text()
+
+
 def test_a_merge_is_decided_by_the_merges_of_the_folds(
     pairs: Path, tiny_encoder: Path, forgettable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # the mean of so small models forgets too little for a merge to be looked for
+    monkeypatch.setattr("denizen.merging.soup.mean", lambda folders: load_encoder(folders[0]))
     # nothing that so small a model learns holds for queries that it has not seen
     for module in (students, gating):
         monkeypatch.setattr(module, "proven", lambda values, groups: (len(values) - 1, proven(values, groups)[1]))

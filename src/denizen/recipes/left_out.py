@@ -31,7 +31,10 @@ def left_out(config: AdaptConfig, brought: Brought, made: Iterable[Artifact]) ->
         beside = f"{scope}/" if scope else ""
         if not brought.sets:
             reasons |= {f"{beside}gate": _NO_SETS, f"{beside}forgetting": _NO_SETS}
+        if not choice.pending and choice.facts.get("decided", {}).get("by") == "dev":
+            reasons[f"{beside}soup"] = "dev decided, and there are no students of folds"
         if not choice.pending and not choice.best:
             reasons.setdefault(f"{beside}gate", _BASE)
+            reasons[f"{beside}soup"] = _BASE
             reasons.setdefault(f"{beside}baselines/average", _BASE)
     return reasons

@@ -12,6 +12,7 @@ from denizen.engine.pipeline import Pipeline
 from denizen.engine.versions import installed
 from denizen.measuring.students import Choice, CrossFitting, choose
 from denizen.merging.gate import gate
+from denizen.merging.soup import soup
 from denizen.recipes.adapted import Brought
 from denizen.recipes.config import AdaptConfig
 from denizen.recipes.decide import Asked, decide
@@ -55,7 +56,7 @@ def settle(
     others: Sequence[Run] = (),
     held: Seen | None = None,
 ) -> Settled:
-    """Steps of `decide`, choice and gate.
+    """Steps of `decide`, choice, soup where students of folds are there, and gate.
 
     Args:
         run: The pipeline.
@@ -71,6 +72,9 @@ def settle(
         rounds, asked = [held, *rounds[1:]], asked.against(held.found)
     seen, about = seen_by(rounds, asked), known_of(texts, rounds)
     choice = final = run(choose, CrossFitting(config.cross_fitting), **seen, **about)
+    if asked.students and choice.best:
+        choice = final = run(soup, choice=choice, folds=[own[choice.best - 1] for own in asked.students])
+        seen["students"][choice.best] = choice.model
     if brought.sets and choice.best:
         final = run(
             gate,

@@ -49,6 +49,7 @@ def metrics_json(config: Mapping[str, Any], out: Path, found: Adapted, limit: fl
         "difference_bm25": test["differences"]["bm25"],
         "reading": {**found.reading.facts, **_cut(found)},
         "best_round": found.choice.best,
+        "soup": found.choice.facts.get("soup", 1),
         "dev": found.choice.facts["dev"],
         "decided": {"round": dict(found.choice.facts["decided"]), "fusion": dict(found.fused.facts)},
         "data": data,

@@ -103,6 +103,8 @@ def _rounds(run: FinishedRun) -> Blocks:
     kinds = {"MRR@5": "adapted", "nDCG@10": "other"}
     series = [(name, kind, [found[name] for found in dev]) for name, kind in kinds.items() if dev and name in dev[0]]
     chosen = "the base stays" if best == 0 else f"{names[best]} is taken"
+    if (students := run.metrics.get("soup", 0)) > 1:
+        chosen += f", and what goes on is the mean of the weights of {students} students: it and those of its folds"
     table = [["decided", "queries", "before", "after", "gain", "90 % interval"]]
     for number, gain in enumerate(decided["round"]["gains"], start=1):
         means = decided["round"]["MRR@5"]
