@@ -283,7 +283,8 @@ class _Adapting:
         metrics = metrics_json(self.config.as_dict(), self.out, found[0], limit, arithmetic)
         if trained := dims_of(self.config, self.brought):
             measured = found[0].test.facts.get("dims", {})
-            promise = trained if found[0].choice.best and metrics["chosen"] != "base" else self.brought.dims
+            # a merge with a base that was not trained for that is no more than it was
+            promise = trained if metrics["chosen"].startswith("round") else self.brought.dims
             metrics["dims"] = {"trained": list(trained), "promised": list(promise), "measured": measured}
         if not taught:
             seeds = range(self.config.seed, self.config.seed + len(found))

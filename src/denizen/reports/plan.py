@@ -22,6 +22,7 @@ from denizen.measuring.crossfit import FOLDS
 from denizen.measuring.probes import Probes, RetrievalProbe
 from denizen.measuring.students import ENOUGH
 from denizen.recipes.config import AdaptConfig
+from denizen.recipes.run_folder import read_config
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.encoder import encode
 from denizen.retrievers.matryoshka import promised
@@ -127,9 +128,13 @@ def _reused(config: AdaptConfig, passages: Sequence[str], base: Model, origin: M
         BiEncoder(model.path, config.encoding, ctx[Encoders], model.digest).encoder.lacking(passages, "document")
         for model in (base, origin)
     ]
+    known = []
+    if before := read_config(Path(config.from_run)).from_run:
+        known = [f"      what {before} had learnt, from which that went on, is known only where it stands here, too"]
     return [
+        *known,
         f"      goes on from {config.from_run}: of {len(passages):,} passages {counts[0]:,} are encoded anew by the "
-        f"model that it ships, {counts[1]:,} by its base; the minutes above count all"
+        f"model that it ships, {counts[1]:,} by its base; the minutes above count all",
     ]
 
 
