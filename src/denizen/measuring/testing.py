@@ -80,8 +80,8 @@ def test(  # noqa: PLR0913
     encoders = ctx[Encoders]
     models = retrievers_of(systems, base_index, index, encoders)
     bm25, base = BM25.fitting(corpus.table), base_index.retriever(systems["base"], encoders)
-    measured: dict[str, Retriever] = {"base": base if alike else models["base"], "bm25": bm25}
-    del models["base"]
+    whole = models.pop("base")
+    measured: dict[str, Retriever] = {"base": base if alike else whole, "bm25": bm25}
     if not (alike or base_index.reading.whole):
         measured["base-windows"] = base
     measured["base-hybrid"] = base_fused.hybrid(bm25, base)

@@ -140,16 +140,14 @@ def _reused(config: AdaptConfig, passages: Sequence[str], base: Model, origin: M
 
 def _cut(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Context) -> list[str]:
     """Which share of passages is longer than what is read of them; nothing where nobody can say or none is."""
-    from denizen.retrievers.loading import prompts_of
     from denizen.retrievers.windows import shares_longer
-    from denizen.training.bi_encoder import tokens_seen
+    from denizen.training.train import seen_at_once
 
-    model = BiEncoder(base.path, config.encoding, ctx[Encoders], base.digest).encoder.model
-    prompt = prompts_of(model)["document"]
-    whole, trained = (tokens_seen(model, limit, prompt) for limit in (0, config.max_tokens))
+    model = BiEncoder(base.path, config.encoding, ctx[Encoders], base.digest)
+    whole, trained = (seen_at_once(model, limit) for limit in (0, config.max_tokens))
     if not whole:
         return []
-    of_whole, of_trained = shares_longer(model.tokenizer, passages, (whole, trained))
+    of_whole, of_trained = shares_longer(model.encoder.model.tokenizer, passages, (whole, trained))
     if not of_trained:
         return []
     return [
