@@ -40,6 +40,11 @@ class Fused(Artifact):
         """Whether the hybrid is shipped; in a plan: yes, which costs more."""
         return bool(self.facts.get("taken", True))
 
+    @property
+    def system(self) -> str:
+        """Which of the systems of a test is shipped by it."""
+        return "hybrid" if self.taken else "adapted"
+
     def hybrid(self, bm25: Retriever, model: Retriever) -> Hybrid:
         """Both, fused that way."""
         found = read_json(self.path / "fusion.json") or {}

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ir_measures import RR, R, nDCG
 
 from denizen.data.formats.trec import write_trec_qrels, write_trec_run
-from denizen.data.tables import each, only, rankings, read_table, relevant, rows_table, write_table
+from denizen.data.tables import each, only, rankings, relevant, rows_table, write_table
 from denizen.engine.errors import InputError
 from denizen.engine.files import read_json
 from denizen.engine.run_folder import probe
@@ -129,6 +129,7 @@ def write_evaluation(
     query_ids: list[str],
     corpus: pa.Table,
     measures: Sequence[str] = MEASURES,
+    first_stage: str = "",
 ) -> dict[str, Any]:
     """Measures runs on the same queries and writes per-query metrics and TREC files: a run a system, and qrels.
 
@@ -141,10 +142,12 @@ def write_evaluation(
         query_ids: The queries to measure.
         corpus: The passages, which say what depends on each other.
         measures: Those that the labels allow: what was judged to depth 5 says nothing about Recall@100.
+        first_stage: The system whose finds `reranked` has put in order, if there is one.
 
     Returns:
         Means, differences of each system to the first, advantages of `adapted` (if there is one) over each and of each
-        over BM25 and over `base-hybrid`, how many queries each run does not have, and how they were grouped.
+        over BM25 and over `base-hybrid`, of `reranked` over its first stage, how many queries each run does not have,
+        and how they were grouped.
     """
     metrics = {}
     for name, run in runs.items():
@@ -172,19 +175,11 @@ def write_evaluation(
             key: {name: differences(name, other) for name in runs if name != other} if other in runs else {}
             for key, other in (("over_bm25", "bm25"), ("over_base_hybrid", "base-hybrid"))
         },
+        **({"over_first_stage": differences("reranked", first_stage)} if "reranked" in runs else {}),
         "missing_queries": {name: len(missing_queries(run, query_ids)) for name, run in runs.items()},
         "queries": len(query_ids),
         "grouped": {"by": grouped.by, "groups": grouped.count},
     }
-
-
-def over(
-    folder: Path, system: str, base: str, query_ids: list[str], qrels: pa.Table, corpus: pa.Table
-) -> dict[str, Any]:
-    """The difference of two systems of what `write_evaluation` has written, for each measure; queries as there."""
-    ours, theirs = (read_table(folder / f"{name}.metrics.parquet", "metrics") for name in (system, base))
-    together = groups(query_ids, qrels, corpus).numbers(query_ids)
-    return {spec: asdict(found) for spec, found in compare(ours, theirs, together).items()}
 
 
 def check_out(folder: Path) -> None:

@@ -91,13 +91,10 @@ def test(  # noqa: PLR0913
     measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
     asked = queries.texts("test")
     runs = search_each(measured, asked, corpus.table, params.depth, ctx.progress)
-    before = "hybrid" if fused.taken else "adapted"
     if reranker:
         scorer = Reranker(reranker.path, reranker.digest)
-        runs["reranked"] = rescore(scorer, runs[before], asked, corpus.table, params.depth, ctx.progress)
-    found = retrieval.write_evaluation(out, runs, qrels.table, list(asked), corpus.table)
-    if reranker:
-        found["over_first_stage"] = retrieval.over(out, "reranked", before, list(asked), qrels.table, corpus.table)
+        runs["reranked"] = rescore(scorer, runs[fused.system], asked, corpus.table, params.depth, ctx.progress)
+    found = retrieval.write_evaluation(out, runs, qrels.table, list(asked), corpus.table, first_stage=fused.system)
     if dims is not None:
         two = {name: measured[name] for name in ("base", "adapted")}
         found["dims"] = by_dim(two, dims.content, asked, qrels.table, corpus.table, params.depth, ctx.progress)

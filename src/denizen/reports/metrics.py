@@ -131,7 +131,7 @@ def _shipped(found: Adapted) -> dict[str, Any]:
     model = "base" if _chosen(found) == "base" else "adapted"
     name = "hybrid" if found.fused.taken else model
     # the model alone is measured as "adapted", also where that is the base
-    row = "hybrid" if found.fused.taken else "adapted"
+    row = found.fused.system
     alone, gain = fused["MRR@5"]["alone"], fused["gain"]
     how = f"on {fused['queries']:,} queries that decided ({_WORDS[decided['by']]})"
     if name == "hybrid":
@@ -168,7 +168,7 @@ def _reranker(found: Adapted, second: SecondStage, out: Path) -> dict[str, Any]:
     test, facts = found.test.facts, second.decided.facts
     measured = {}
     if "over_first_stage" in test:
-        before = "hybrid" if found.fused.taken else "adapted"
+        before = found.fused.system
         measured = {
             "means": {"alone": test["means"][before], "reranked": test["means"]["reranked"]},
             "difference": test["over_first_stage"],

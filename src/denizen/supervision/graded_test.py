@@ -88,11 +88,10 @@ def graded_test(  # noqa: PLR0913
     if fused.taken:
         measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
     found = search_each(measured, asked, corpus.table, FUSED_DEPTH, ctx.progress)
-    before = "hybrid" if fused.taken else "adapted"
     second = reranker if reranking and reranking.taken else None
     if second:
         scorer = Reranker(second.path, second.digest)
-        found["reranked"] = rescore(scorer, found[before], asked, corpus.table, _DEPTH, ctx.progress)
+        found["reranked"] = rescore(scorer, found[fused.system], asked, corpus.table, _DEPTH, ctx.progress)
     runs = {name: first(run, _DEPTH) for name, run in found.items()}
     pool = _pool(runs.values(), list(asked))
     listed = [
@@ -114,9 +113,7 @@ def graded_test(  # noqa: PLR0913
             f"of {len(asked)} test queries {len(whole)} could be graded, and none of them has an answer graded "
             f"{POSITIVE}; raise the budget or --passages"
         )
-    result = retrieval.write_evaluation(out, runs, grades, ids, corpus.table, _MEASURES)
-    if second:
-        result["over_first_stage"] = retrieval.over(out, "reranked", before, ids, grades, corpus.table)
+    result = retrieval.write_evaluation(out, runs, grades, ids, corpus.table, _MEASURES, fused.system)
     left_out = {"not_wholly_graded": len(asked) - len(whole), "without_an_answer": len(whole) - len(ids)}
     told = {"judged_by": f"{teacher.name}, the teacher itself", "queries_left_out": left_out}
     return whole_or_partial({**result, **facts, **provenance(base_index, index, bm25), **told})
