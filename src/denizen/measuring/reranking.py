@@ -19,6 +19,7 @@ from denizen.engine.settings import Params
 from denizen.engine.step import Context, step
 from denizen.measuring.crossfit import in_folds
 from denizen.measuring.fusion import Fused
+from denizen.measuring.keywords import by_words
 from denizen.measuring.retrieval import means
 from denizen.measuring.students import Choice, Deciding, proven
 from denizen.retrievers.bi_encoder import Encoders
@@ -45,7 +46,7 @@ class Reranking(Artifact):
 def first_stage(model: Choice, fused: Fused, corpus: Corpus, encoders: Encoders) -> Retriever:
     """What is shipped where no reranker is: the model that was chosen, or its hybrid with BM25."""
     alone = model.index.retriever(model.model, encoders)
-    return fused.hybrid(BM25.fitting(corpus.table), alone) if fused.taken else alone
+    return fused.hybrid(by_words(corpus.table), alone) if fused.taken else alone
 
 
 def _planned(params: Params, *, queries: Queries, folds: Folds | None = None, **inputs: Any) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def decide_reranking(  # noqa: PLR0913
     return {"taken": bool(taken), "gain": asdict(gain), "queries": len(asked), "by": by, "means": measured}
 
 
-@step(version=1, makes=Artifact, local=True)
+@step(version=2, makes=Artifact, local=True)
 def latency(  # noqa: PLR0913
     out: Path,
     params: Params,

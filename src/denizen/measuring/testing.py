@@ -13,6 +13,7 @@ from denizen.engine.step import Context, step
 from denizen.measuring import retrieval
 from denizen.measuring.dims import by_dim, forgotten_by_dim
 from denizen.measuring.fusion import Fused
+from denizen.measuring.keywords import by_words
 from denizen.measuring.probes import Probes
 from denizen.measuring.provenance import machine, versions
 from denizen.measuring.students import Searching
@@ -51,7 +52,7 @@ def _planned(
     return {"encoded_texts": embedded + rescored}
 
 
-@step(version=7, makes=Evaluation, plan=_planned)
+@step(version=8, makes=Evaluation, plan=_planned)
 def test(  # noqa: PLR0913
     out: Path,
     params: Searching,
@@ -72,23 +73,24 @@ def test(  # noqa: PLR0913
     """The only place where labelled test queries are read: models, "base" first and "adapted" last, BM25, and both.
 
     The base is measured as people use it, by whole passages, and where windows were chosen by these, too; with `alike`,
-    where it is what an earlier run ships, only as the others read. Hybrids of
-    base and adapted are fused as was best for each on the queries that decide, whether that is shipped or not; that of
-    plain fine-tuning as adapted's. A reranker is measured after what is shipped otherwise, and against it. Base and
-    adapted are measured with embeddings cut to each of `dims`, too.
+    where it is what an earlier run ships, only as the others read. Hybrids of base and adapted are fused as was best
+    for each on the queries that decide, whether that is shipped or not; that of plain fine-tuning as adapted's. They
+    know words and pairs of words (`by_words`); BM25 alone knows words, as everywhere. A reranker is measured after what
+    is shipped otherwise, and against it. Base and adapted are measured with embeddings cut to each of `dims`, too.
     """
     encoders = ctx[Encoders]
     models = retrievers_of(systems, base_index, index, encoders)
     bm25, base = BM25.fitting(corpus.table), base_index.retriever(systems["base"], encoders)
+    words = by_words(corpus.table)
     whole = models.pop("base")
     measured: dict[str, Retriever] = {"base": base if alike else whole, "bm25": bm25}
     if not (alike or base_index.reading.whole):
         measured["base-windows"] = base
-    measured["base-hybrid"] = base_fused.hybrid(bm25, base)
+    measured["base-hybrid"] = base_fused.hybrid(words, base)
     measured |= models
     if "plain" in measured:
-        measured["plain-hybrid"] = fused.hybrid(bm25, measured["plain"])
-    measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
+        measured["plain-hybrid"] = fused.hybrid(words, measured["plain"])
+    measured["hybrid"] = fused.hybrid(words, measured["adapted"])
     asked = queries.texts("test")
     runs = search_each(measured, asked, corpus.table, params.depth, ctx.progress)
     if reranker:

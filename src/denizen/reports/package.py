@@ -27,7 +27,7 @@ def package(out: Path, params: Params, ctx: Context, *, chosen: Choice, card: Va
     (out / "README.md").write_text(card.content, encoding="utf-8")
 
 
-@step(version=1, makes=Artifact, name="retriever", local=True)
+@step(version=2, makes=Artifact, name="retriever", local=True)
 def assemble(  # noqa: PLR0913
     out: Path,
     params: Params,

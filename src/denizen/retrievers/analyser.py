@@ -100,9 +100,12 @@ class Analyser:
 
     Attributes:
         language: That of most of the corpus, as two letters (ISO 639-1); "": unknown, words are taken as they are.
+        pairs: Whether two neighbouring words are a term besides (statistical phrases: Salton, Yang and Yu 1975), which
+            stop words between them do not part: "cost of sales" is a pair.
     """
 
     language: str = "en"
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         """Checks what may come from a file.
@@ -112,39 +115,49 @@ class Analyser:
         """
         if not isinstance(self.language, str) or not re.fullmatch("(?:[a-z]{2})?", self.language):
             raise InputError(f'language {self.language!r} is no code of two letters, such as "de", and not ""')
+        if not isinstance(self.pairs, bool):
+            raise InputError(f"pairs is {self.pairs!r}; it must be true or false")
 
     @property
     def name(self) -> str:
         """What people call it, as "German, stemmed"."""
         name, _ = LANGUAGES.get(self.language, (self.language, ""))
-        if self.language in _STEMMERS:
-            return f"{name}, stemmed"
-        without_spaces = self.language in LANGUAGES and not LANGUAGES[self.language][1]
-        how = "letters and their pairs" if without_spaces else "words as they are"
-        return f"{name}, {how}" if name else how
+        if self.language in LANGUAGES and not LANGUAGES[self.language][1]:
+            return f"{name}, letters and their pairs"
+        how = "stemmed" if self.language in _STEMMERS else "words as they are"
+        return (f"{name}, {how}" if name else how) + (", and pairs of words" if self.pairs else "")
 
     @property
     def record(self) -> dict[str, Any]:
         """What decides the terms: indexes are comparable where it is the same."""
-        return {"language": self.language, "version": _VERSION, "PyStemmer": installed("PyStemmer")}
+        known = {"language": self.language, "version": _VERSION, "PyStemmer": installed("PyStemmer")}
+        return {**known, "pairs": self.pairs}
 
     def terms(self, texts: Iterable[str]) -> list[list[str]]:
         """The terms of each text."""
-        split = [self._words(text) for text in texts]
-        words = list(dict.fromkeys(itertools.chain.from_iterable(split)))
-        stem_of = dict(zip(words, self._stems(words), strict=True))
-        return [[stem_of[word] for word in listed] for listed in split]
+        split = [self._split(text) for text in texts]
+        distinct = list(dict.fromkeys(itertools.chain.from_iterable(words + letters for words, letters in split)))
+        stem_of = dict(zip(distinct, self._stems(distinct), strict=True))
+        found = []
+        for words, letters in split:
+            stems = [stem_of[word] for word in words]
+            # no stem has a space in it
+            pairs = map(" ".join, itertools.pairwise(stems)) if self.pairs else ()
+            found.append([*stems, *(stem_of[letter] for letter in letters), *pairs])
+        return found
 
-    def _words(self, text: str) -> list[str]:
+    def _split(self, text: str) -> tuple[list[str], list[str]]:
+        """The words of a text; and letters and their pairs, where no spaces are written."""
         text = _normalised(text, self.language)
         forms, stops = _forms(), _stop_words(self.language)
         if text.isascii() or not forms.without_spaces.search(text):
-            return [word for word in forms.word.findall(text) if word not in stops]
+            return [word for word in forms.word.findall(text) if word not in stops], []
         found = [word for word in forms.word.findall(forms.without_spaces.sub(" ", text)) if word not in stops]
+        beside: list[str] = []
         for run in forms.without_spaces.findall(text):
             letters = forms.letter.findall(run)
-            found += [*letters, *map("".join, itertools.pairwise(letters))]
-        return found
+            beside += [*letters, *map("".join, itertools.pairwise(letters))]
+        return found, beside
 
     def _stems(self, words: Sequence[str]) -> list[str]:
         known = self.language in LANGUAGES

@@ -41,6 +41,7 @@ class BM25:
 
     Attributes:
         language: That of the analyser.
+        pairs: Whether pairs of neighbouring words are terms, too.
     """
 
     kind: ClassVar[str] = "bm25"
@@ -48,29 +49,30 @@ class BM25:
     lowest: ClassVar[float | None] = 0.0
 
     language: str = "en"
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         """Checks what may come from a file.
 
         Raises:
-            InputError: When the language is no code.
+            InputError: When the language is no code, or pairs is no bool.
         """
-        Analyser(self.language)
+        Analyser(self.language, self.pairs)
 
     @classmethod
-    def fitting(cls, corpus: pa.Table) -> BM25:
+    def fitting(cls, corpus: pa.Table, *, pairs: bool = False) -> BM25:
         """That of the language of most passages of a `corpus` table."""
-        return cls(corpus_language(texts(corpus)))
+        return cls(corpus_language(texts(corpus)), pairs)
 
     @property
     def analyser(self) -> Analyser:
         """What makes terms of texts."""
-        return Analyser(self.language)
+        return Analyser(self.language, self.pairs)
 
     @property
     def digest(self) -> str:
         """What it is."""
-        return json_digest({"kind": self.kind, "language": self.language})
+        return json_digest({"kind": self.kind, "language": self.language, "pairs": self.pairs})
 
     def index(self, corpus: pa.Table, progress: Progress) -> _Terms:
         """Counts the terms of all passages."""
@@ -133,7 +135,7 @@ class BM25:
 
     def save(self, folder: Path) -> None:
         """Writes what it is; it has no weights."""
-        save_composite(folder, self, {"language": self.language})
+        save_composite(folder, self, {"language": self.language, "pairs": self.pairs})
 
 
 def best(scores: _Scores, depth: int) -> _Positions:

@@ -27,8 +27,8 @@ KINDS: dict[str, Loader] = {
     "windows": lambda folder, saved, parts: Windowed(
         (_bi_encoder(parts, folder),), Reading(saved.get("window", 0), saved.get("stride", 0))
     ),
-    # without a language: saved when all were English
-    "bm25": lambda folder, saved, parts: BM25(saved.get("language", "en")),
+    # without a language: saved when all were English; without pairs: when there were none
+    "bm25": lambda folder, saved, parts: BM25(saved.get("language", "en"), saved.get("pairs", False)),
     # without fusion and weights: saved when there was but the one
     "hybrid": lambda folder, saved, parts: Hybrid(
         parts, saved.get("constant", 60), saved.get("fusion", "rrf"), saved.get("weights", ())

@@ -17,6 +17,7 @@ from denizen.engine.settings import Params
 from denizen.engine.step import Context, Partial, step
 from denizen.measuring import retrieval
 from denizen.measuring.fusion import Fused
+from denizen.measuring.keywords import by_words
 from denizen.measuring.reranking import Reranking
 from denizen.measuring.testing import provenance, retrievers_of
 from denizen.retrievers.bi_encoder import Encoders
@@ -38,7 +39,7 @@ _DEPTH = 5
 _MEASURES = ("MRR@5", "DCG@5")
 
 
-@step(version=7, makes=Evaluation, name="test")
+@step(version=8, makes=Evaluation, name="test")
 def graded_test(  # noqa: PLR0913
     out: Path,
     params: Params,
@@ -86,7 +87,7 @@ def graded_test(  # noqa: PLR0913
     bm25 = BM25.fitting(corpus.table)
     measured: dict[str, Retriever] = {"base": models["base"], "bm25": bm25, "adapted": models["adapted"]}
     if fused.taken:
-        measured["hybrid"] = fused.hybrid(bm25, measured["adapted"])
+        measured["hybrid"] = fused.hybrid(by_words(corpus.table), measured["adapted"])
     found = search_each(measured, asked, corpus.table, FUSED_DEPTH, ctx.progress)
     second = reranker if reranking and reranking.taken else None
     if second:

@@ -107,3 +107,34 @@ def test_names() -> None:
 def test_what_is_no_code_is_refused(language: object) -> None:
     with pytest.raises(InputError, match="is no code of two letters"):
         Analyser(language)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("the cost of sales", ["cost", "sale", "cost sale"]),
+        ("Costs rose", ["cost", "rose", "cost rose"]),
+        ("gout", ["gout"]),
+        ("of the", []),
+        # words beside a script without spaces are neighbours; its letters have pairs already
+        ("GDP 中国 growth", ["gdp", "growth", "中", "国", "中国", "gdp growth"]),
+    ],
+)
+def test_pairs_are_those_of_neighbouring_stems(text: str, wanted: list[str]) -> None:
+    (found,) = Analyser("en", pairs=True).terms([text])
+    assert found == wanted
+
+
+@given(st.text())
+def test_pairs_only_add(text: str) -> None:
+    (alone,), (both,) = Analyser().terms([text]), Analyser(pairs=True).terms([text])
+    assert both[: len(alone)] == alone
+    assert all(term.count(" ") == 1 for term in both[len(alone) :])
+
+
+def test_pairs_are_no_other_than_true_or_false() -> None:
+    with pytest.raises(InputError, match="pairs is 'yes'; it must be true or false"):
+        Analyser("en", "yes")  # type: ignore[arg-type]
+    assert Analyser("de", pairs=True).name == "German, stemmed, and pairs of words"
+    assert Analyser("ja", pairs=True).name == Analyser("ja").name
+    assert Analyser("en", pairs=True).record != Analyser("en").record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 from denizen.data.tables import SCHEMAS, table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Advance, Silent
+from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25, best
+from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.saved import load
 
 
 def find(queries: dict[str, str], texts: list[str], depth: int, doc_ids: list[str] | None = None) -> pa.Table:
@@ -37,6 +41,30 @@ def test_a_score_by_hand() -> None:
     run = find({"q": "gout"}, ["gout lupus", "lupus"], 10)
     assert pairs(run) == [("q", "d000000")]
     assert run["score"].to_pylist() == pytest.approx([math.log(2) / 2.875], rel=1e-6)
+
+
+def test_a_pair_decides_between_the_same_words() -> None:
+    corpus = table("corpus", {"doc_id": ["a", "b"], "text": ["risk market gout", "market risk gout"]})
+    for pairs_too, wanted in ((False, ["a", "b"]), (True, ["b", "a"])):
+        bm25 = BM25(pairs=pairs_too)
+        run = bm25.search(bm25.index(corpus, Silent()), {"q": "market risk"}, 2, Silent())
+        assert run["doc_id"].to_pylist() == wanted
+
+
+def test_pairs_are_kept_with_what_is_saved(tmp_path: Path) -> None:
+    bm25 = BM25("de", pairs=True)
+    bm25.save(tmp_path)
+    assert load(tmp_path, Encoding(), Encoders(tmp_path)) == bm25
+    assert bm25.digest != BM25("de").digest
+    corpus = table("corpus", {"doc_id": ["a", "b"], "text": ["Gicht im Zeh", "Zeh mit Gicht"]})
+    kept = tmp_path / "index"
+    bm25.save_index(bm25.index(corpus, Silent()), kept)
+    found = bm25.search(bm25.load_index(kept, corpus, Silent()), {"q": "Zeh Gicht"}, 2, Silent())
+    assert found["doc_id"].to_pylist() == ["b", "a"]
+    # an index of words alone is no index of pairs
+    plain = BM25("de")
+    run = plain.search(plain.load_index(kept, corpus, Silent()), {"q": "Zeh Gicht"}, 2, Silent())
+    assert run["doc_id"].to_pylist() == ["a", "b"]
 
 
 CORPUS = [
