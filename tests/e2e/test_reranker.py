@@ -13,7 +13,7 @@ from denizen.api import adapt
 from denizen.engine.progress import Silent
 from denizen.engine.settings import Params
 from denizen.engine.step import Context
-from denizen.measuring.reranking import decide_reranking
+from denizen.measuring.reranking import SHARES, decide_reranking
 from denizen.recipes.config import AdaptConfig
 from denizen.retrievers.cross_encoder import Reranker
 from denizen.retrievers.reranked import Reranked
@@ -33,7 +33,8 @@ def run(
     known, heard = decide_reranking.function, Heard()
 
     def taken(out: Path, params: Params, ctx: Context, **inputs: Any) -> Any:
-        return {**known(out, params, ctx, **inputs), "taken": True}
+        # by its order alone, which then is that of what is searched with
+        return {**known(out, params, ctx, **inputs), "taken": True, "share": 1.0}
 
     out = tmp_path_factory.mktemp("runs") / "reranked"
     config = AdaptConfig(
@@ -66,7 +67,10 @@ def test_metrics_say_what_it_gives_and_costs(run: tuple[Path, dict[str, Any], He
     assert 0 < took["alone"] < took["reranked"]
     assert (report["shipped"]["name"], report["shipped"]["means"]) == ("reranked", report["reranked"])
     gain = f"{found['decided']['gain']['value']:+.3f}"
-    said = f"rescoring the best 50 changes MRR@5 by {gain}"
+    share = found["decided"]["share"]
+    assert share in SHARES
+    counts = f"(its score counts {share:.0%}) " if share < 1 else ""
+    said = f"rescoring the best 50 {counts}changes MRR@5 by {gain}"
     assert found["decided"]["queries"] == report["decided"]["round"]["queries"]
     for text in ((out / "report.html").read_text(), (out / "model/README.md").read_text()):
         assert said in text and "eploy the reranker after what finds passages" in text
@@ -80,8 +84,8 @@ def test_it_is_a_plain_cross_encoder_and_what_is_searched_with_ranks_by_it(
     assert isinstance(loaded.retriever, Reranked)
     source = json.loads((out / "config.json").read_text())["source"]
     query = json.loads(Path(source).read_text().splitlines()[0])["question"]
-    found = loaded.search(query, 10)
-    scores = Reranker(out / "reranker").scores([(query, each.doc_id) for each in found], loaded.corpus, Silent())
-    assert [each.score for each in found] == pytest.approx(sorted(scores, reverse=True), abs=1e-5)
+    ids = [each.doc_id for each in loaded.search(query, 10)]
+    scores = Reranker(out / "reranker").scores([(query, doc_id) for doc_id in ids], loaded.corpus, Silent())
+    assert scores == sorted(scores, reverse=True)
     model = CrossEncoder(str(out / "reranker"), device="cpu")
     assert model.num_labels == 1 and float(model.predict(("gout", "lupus"))) != float(model.predict(("gout", "pain")))

@@ -95,7 +95,7 @@ def fuse(  # noqa: PLR0913
         for run in fused_runs(ways, retriever, keywords.table, model.found.table):
             values.append(deciding.sure(run, alone))
             advance(1)
-    both = [alone, unseen(values, alone, _fifths(ids, groups, folds, params.seed))]
+    both = [alone, unseen(values, alone, fifths(ids, groups, folds, params.seed))]
     (taken, _), (_, (gain,)) = proven(both, groups, _LIKELY), proven(both, groups)
     best = max(range(len(ways)), key=lambda at: float(values[at].mean()))
     means = {"alone": float(alone.mean()), "fused": float(values[best].mean())}
@@ -139,7 +139,8 @@ def unseen(values: Sequence[Values], alone: Values, parts: Sequence[int]) -> Val
     return found
 
 
-def _fifths(query_ids: Sequence[str], groups: Sequence[int], folds: Folds | None, seed: int) -> list[int]:
+def fifths(query_ids: Sequence[str], groups: Sequence[int], folds: Folds | None, seed: int) -> list[int]:
+    """The part of each query, of five: the folds, where there are any, else those of one group in one."""
     if folds is not None:
         return [folds.number_of[query_id] for query_id in query_ids]
     return drawn_fifths(groups, seed)

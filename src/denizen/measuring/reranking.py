@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from denizen.data.artifacts import Corpus, Folds, Judgments, Model, Qrels, Queries, Run
 from denizen.data.tables import only
 from denizen.engine.artifact import Artifact
 from denizen.engine.progress import Silent
-from denizen.engine.settings import Params
+from denizen.engine.settings import Params, Seeded
 from denizen.engine.step import Context, step
 from denizen.measuring.crossfit import in_folds
-from denizen.measuring.fusion import Fused
+from denizen.measuring.fusion import Fused, fifths, unseen
 from denizen.measuring.keywords import by_words
 from denizen.measuring.retrieval import means
 from denizen.measuring.students import Choice, Deciding, proven
@@ -26,10 +25,12 @@ from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.cross_encoder import Reranker
 from denizen.retrievers.hybrid import FUSED_DEPTH
-from denizen.retrievers.reranked import RESCORED, rescore
+from denizen.retrievers.reranked import RESCORED, mixed, scored
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.searchable import load_searchable, write_searchable
 
+# of the reranker's score beside the first stage's; the last one: its order alone
+SHARES = (0.1, 0.3, 0.5, 1.0)
 # queries that are timed, one by one as a user asks them
 _TIMED = 20
 
@@ -41,6 +42,11 @@ class Reranking(Artifact):
     def taken(self) -> bool:
         """Whether it is deployed; in a plan: yes, which costs more."""
         return bool(self.facts.get("taken", True))
+
+    @property
+    def share(self) -> float:
+        """What its score counts beside that of the first stage."""
+        return float(self.facts.get("share", SHARES[-1]))
 
 
 def first_stage(model: Choice, fused: Fused, corpus: Corpus, encoders: Encoders) -> Retriever:
@@ -55,10 +61,10 @@ def _planned(params: Params, *, queries: Queries, folds: Folds | None = None, **
     return {"encoded_texts": RESCORED * sum(counts.get(split, 0) for split in splits)}
 
 
-@step(version=1, makes=Reranking, name="reranking", plan=_planned)
+@step(version=2, makes=Reranking, name="reranking", plan=_planned)
 def decide_reranking(  # noqa: PLR0913
     out: Path,
-    params: Params,
+    params: Seeded,
     ctx: Context,
     *,
     rerankers: Sequence[Model],
@@ -73,12 +79,13 @@ def decide_reranking(  # noqa: PLR0913
 ) -> dict[str, Any]:
     """Chooses between the first stage alone, which is the default, and the same with its best 50 rescored.
 
-    The gain in MRR@5 on the queries that decide must be `proven`. Where a teacher grades, a query counts as no gain
-    unless the first five after rescoring are all graded.
+    The reranker's score counts by one of four shares beside the first stage's. For each of five parts of the queries
+    the share is chosen on the other four; the gain in MRR@5 must be `proven`. Where a teacher grades, a query counts as
+    no gain unless the first five after rescoring are all graded.
 
     Args:
         out: Unused: all there is to say are facts.
-        params: None.
+        params: The seed of the parts.
         ctx: The encoders.
         rerankers: One that has seen no query of dev; with folds, for each fold one that has seen none of its queries.
         model: What is shipped otherwise, and what it has found for the queries that decide.
@@ -101,30 +108,26 @@ def decide_reranking(  # noqa: PLR0913
     groups = [(0, list(asked))]
     if folds is not None:
         groups = [(number, [row["query_id"] for row in rows]) for number, rows in in_folds(queries, folds)]
-    second = [
-        rescore(
-            Reranker(rerankers[number].path, rerankers[number].digest),
-            only(run, "query_id", set(names) & asked.keys()),
-            asked,
-            corpus.table,
-            FUSED_DEPTH,
-            ctx.progress,
-        )
-        for number, names in groups
-    ]
-    rescored = pa.concat_tables(second)
+    scores: dict[tuple[str, str], float] = {}
+    for number, names in groups:
+        scorer = Reranker(rerankers[number].path, rerankers[number].digest)
+        scores |= scored(scorer, only(run, "query_id", set(names) & asked.keys()), asked, corpus.table, ctx.progress)
     before = deciding.values(run)
-    after = deciding.sure(rescored, before)
-    taken, (gain,) = proven([before, after], deciding.groups)
-    both = {"alone": run, "reranked": rescored}
+    runs = [mixed(run, scores, share, FUSED_DEPTH) for share in SHARES]
+    after = [deciding.sure(found, before) for found in runs]
+    number_of = fifths(deciding.query_ids, deciding.groups, folds, params.seed)
+    taken, (gain,) = proven([before, unseen(after, before, number_of)], deciding.groups)
+    best = max(range(len(SHARES)), key=lambda at: float(after[at].mean()))
+    both = {"alone": run, "reranked": runs[best]}
     measured = {name: means(deciding.measured(found, deciding.query_ids)) for name, found in both.items()}
     verdict = "better" if taken else "not proven to be better"
     ctx.progress.say(
-        f"MRR@5 with the reranker {after.mean():.3f}, without {before.mean():.3f} (gain {gain.value:+.3f}, "
-        f"90 % interval {gain.low:+.3f} to {gain.high:+.3f}): {verdict}"
+        f"MRR@5 with the reranker, which counts {SHARES[best]:.0%}, {after[best].mean():.3f}, without "
+        f"{before.mean():.3f} (gain {gain.value:+.3f}, 90 % interval {gain.low:+.3f} to {gain.high:+.3f}): {verdict}"
     )
     by = "dev" if folds is None else "cross-fitting"
-    return {"taken": bool(taken), "gain": asdict(gain), "queries": len(asked), "by": by, "means": measured}
+    decided = {"taken": bool(taken), "share": SHARES[best], "gain": asdict(gain)}
+    return {**decided, "queries": len(asked), "by": by, "means": measured}
 
 
 @step(version=2, makes=Artifact, local=True)
@@ -162,7 +165,7 @@ def latency(  # noqa: PLR0913
             began = time.perf_counter()
             run = found.retriever.search(found.index, {query_id: text}, FUSED_DEPTH, quiet)
             between = time.perf_counter()
-            rescore(scorer, run, {query_id: text}, corpus.table, FUSED_DEPTH, quiet)
+            scored(scorer, run, {query_id: text}, corpus.table, quiet)
             first.append(between - began)
             second.append(time.perf_counter() - between)
             advance(1)

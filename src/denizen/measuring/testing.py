@@ -16,12 +16,13 @@ from denizen.measuring.fusion import Fused
 from denizen.measuring.keywords import by_words
 from denizen.measuring.probes import Probes
 from denizen.measuring.provenance import machine, versions
+from denizen.measuring.reranking import Reranking
 from denizen.measuring.students import Searching
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.cross_encoder import Reranker
 from denizen.retrievers.index import Index
-from denizen.retrievers.reranked import RESCORED, rescore
+from denizen.retrievers.reranked import RESCORED, mixed, scored
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.searching import search_each
 
@@ -68,6 +69,7 @@ def test(  # noqa: PLR0913
     qrels: Qrels,
     dims: Value | None,
     reranker: Model | None = None,  # noqa: PT028
+    reranking: Reranking | None = None,  # noqa: PT028
     alike: Value | None = None,  # noqa: PT028
 ) -> dict[str, Any]:
     """The only place where labelled test queries are read: models, "base" first and "adapted" last, BM25, and both.
@@ -93,9 +95,10 @@ def test(  # noqa: PLR0913
     measured["hybrid"] = fused.hybrid(words, measured["adapted"])
     asked = queries.texts("test")
     runs = search_each(measured, asked, corpus.table, params.depth, ctx.progress)
-    if reranker:
-        scorer = Reranker(reranker.path, reranker.digest)
-        runs["reranked"] = rescore(scorer, runs[fused.system], asked, corpus.table, params.depth, ctx.progress)
+    if reranker and reranking:
+        first, scorer = runs[fused.system], Reranker(reranker.path, reranker.digest)
+        scores = scored(scorer, first, asked, corpus.table, ctx.progress)
+        runs["reranked"] = mixed(first, scores, reranking.share, params.depth)
     found = retrieval.write_evaluation(out, runs, qrels.table, list(asked), corpus.table, first_stage=fused.system)
     if dims is not None:
         two = {name: measured[name] for name in ("base", "adapted")}

@@ -51,11 +51,10 @@ def prove(
     ungated = {} if final.model.digest == choice.model.digest else {"ungated": choice.model}
     goes_on = {"base_index": rounds[0].index, "index": choice.index, "fused": fused}
     if second:
-        goes_on |= {"reranker": second.reranker}
+        goes_on |= {"reranker": second.reranker, "reranking": second.decided}
     if texts.labels is None:
         two = {"base": base, "adapted": final.model}
-        reranking = {"reranking": second.decided} if second else {}
-        tested = config.supervision.test(run, texts, systems=two, **goes_on, **reranking)
+        tested = config.supervision.test(run, texts, systems=two, **goes_on)
     else:
         untaught = run(choose.named("base"), CrossFitting(config.cross_fitting), **seen, **about)
         base_fused = run(fuse.named("base-fusion"), Seeded(config.seed), model=untaught, **shared)

@@ -6,6 +6,7 @@ from denizen.data.artifacts import Examples, Model
 from denizen.engine.artifact import Value
 from denizen.engine.errors import ChangedError, InputError
 from denizen.engine.pipeline import Pipeline
+from denizen.engine.settings import Seeded
 from denizen.measuring.crossfit import FOLDS, leave_out
 from denizen.measuring.fusion import Fused
 from denizen.measuring.reranking import decide_reranking, latency
@@ -62,6 +63,7 @@ def second_stage(
         return None
     decided = run(
         decide_reranking,
+        Seeded(config.seed),
         rerankers=rerankers,
         model=settled.final,
         fused=fused,

@@ -45,7 +45,7 @@ def assemble(  # noqa: PLR0913
     """
     shipped = first_stage(chosen, fused, corpus, ctx[Encoders])
     if reranker and reranking and reranking.taken:
-        shipped = Reranked((shipped,), Reranker(reranker.path, reranker.digest))
+        shipped = Reranked((shipped,), Reranker(reranker.path, reranker.digest), share=reranking.share)
     write_searchable(out, shipped, corpus.table, ctx.progress)
 
 

@@ -335,10 +335,12 @@ def reranker_sentence(report: dict[str, Any]) -> str:
     said = (
         "deploy the reranker after what finds passages" if deploy else "deploy what finds passages without the reranker"
     )
+    # a version that does not say took the reranker's order alone
+    counts = f"(its score counts {share:.0%}) " if (share := decided.get("share", 1.0)) < 1 else ""
     which = "of dev" if decided["by"] == "dev" else "of train and dev, by five-fold cross-fitting,"
     said += (
-        f": on {decided['queries']:,} queries {which} rescoring the best {decided['rescored']} changes MRR@5 by "
-        f"{gain['value']:+.3f} (90 % interval {gain['low']:+.3f} to {gain['high']:+.3f})"
+        f": on {decided['queries']:,} queries {which} rescoring the best {decided['rescored']} {counts}changes "
+        f"MRR@5 by {gain['value']:+.3f} (90 % interval {gain['low']:+.3f} to {gain['high']:+.3f})"
     )
     if "means" in found:
         names = [name for name in ("MRR@5", "nDCG@10") if name in found["difference"]]

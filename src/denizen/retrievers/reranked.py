@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,6 +41,7 @@ class Reranked:
         parts: The first stage.
         reranker: What scores its best passages again.
         rescored: How many of a query.
+        share: What its score counts beside that of the first stage (`mixed`).
     """
 
     kind: ClassVar[str] = "reranked"
@@ -48,13 +49,16 @@ class Reranked:
     parts: tuple[Retriever]
     reranker: Reranker
     rescored: int = RESCORED
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         """Checks what may come from a file.
 
         Raises:
-            InputError: When no passage would be scored again.
+            InputError: When no passage would be scored again, or that would not count.
         """
+        if type(self.share) not in (int, float) or not 0 < self.share <= 1:
+            raise InputError(f"the share of a reranker cannot be {self.share!r}; give more than 0 and at most 1")
         if type(self.rescored) is not int or self.rescored < 1:
             raise InputError(f"a reranked retriever cannot rescore {self.rescored!r} passages; give 1 or more")
 
@@ -66,7 +70,7 @@ class Reranked:
     @property
     def digest(self) -> str:
         """What it is."""
-        return json_digest([self.kind, self.rescored, self.reranker.digest, self.first.digest])
+        return json_digest([self.kind, self.rescored, self.share, self.reranker.digest, self.first.digest])
 
     def index(self, corpus: pa.Table, progress: Progress) -> _Indexed:
         """What the first stage makes of the corpus."""
@@ -85,50 +89,74 @@ class Reranked:
         """A `run`."""
         # a fusion ranks alike from that depth on
         found = self.first.search(index.first, queries, max(depth, self.rescored, FUSED_DEPTH), progress)
-        return rescore(self.reranker, found, queries, index.corpus, depth, progress, self.rescored)
+        scores = scored(self.reranker, found, queries, index.corpus, progress, self.rescored)
+        return mixed(found, scores, self.share, depth)
 
     def save(self, folder: Path) -> None:
         """Writes the first stage into a folder of its own, and the cross-encoder into `reranker` beside it."""
         ours = shutil.ignore_patterns(*NOT_THE_MODEL)
         shutil.copytree(self.reranker.folder, folder / RERANKER, dirs_exist_ok=True, ignore=ours)
-        save_composite(folder, self, {"rescored": self.rescored})
+        save_composite(folder, self, {"rescored": self.rescored, "share": self.share})
 
 
-def rescore(
+def scored(
     reranker: Reranker,
     run: pa.Table,
     queries: Mapping[str, str],
     corpus: pa.Table,
-    depth: int,
     progress: Progress,
     rescored: int = RESCORED,
-) -> pa.Table:
-    """Puts the first passages of each query into the order of a cross-encoder.
+) -> dict[tuple[str, str], float]:
+    """What a cross-encoder says of the first passages of each query.
 
     Args:
         reranker: What scores.
         run: A `run`.
         queries: Query id to text, for all of its queries.
         corpus: A `corpus` table that has its passages.
-        depth: How many passages a query keeps.
         progress: Is shown a bar of "pairs".
-        rescored: How many passages of a query are scored again.
+        rescored: How many passages of a query are scored.
+
+    Returns:
+        Query and passage to the score.
+    """
+    pairs = [(name, doc_id) for name, found in rankings(run).items() for doc_id, _ in found[:rescored]]
+    shown = only(corpus, "doc_id", {doc_id for _, doc_id in pairs})
+    scores = reranker.scores([(queries[name], doc_id) for name, doc_id in pairs], shown, progress)
+    return dict(zip(pairs, scores, strict=True))
+
+
+def mixed(run: pa.Table, scores: Mapping[tuple[str, str], float], share: float, depth: int) -> pa.Table:
+    """Puts the passages that were scored again into the order of both stages.
+
+    Both scores are spread to [0, 1] over those passages of a query, and the second one counts by its share: a
+    cross-encoder that has learnt from a few hundred queries ranks worse than what finds passages, and both together
+    better than either (docs/LOG.md).
+
+    Args:
+        run: A `run` of the first stage.
+        scores: Those of the second, of the first passages of each query (`scored`).
+        share: In (0, 1].
+        depth: How many passages a query keeps.
 
     Returns:
         A `run`: of each query those passages by (-score, doc_id), then the others as they stood, each with 1 less than
         the one before.
     """
-    ranked = rankings(run)
-    pairs = [(name, doc_id) for name, found in ranked.items() for doc_id, _ in found[:rescored]]
-    shown = only(corpus, "doc_id", {doc_id for _, doc_id in pairs})
-    scores = reranker.scores([(queries[name], doc_id) for name, doc_id in pairs], shown, progress)
-    score_of = dict(zip(pairs, scores, strict=True))
     rows: list[tuple[str, str, float]] = []
-    for name, found in ranked.items():
-        best = sorted((-score_of[name, doc_id], doc_id) for doc_id, _ in found[:rescored])
-        rest = [doc_id for doc_id, _ in found[rescored:]]
-        lowest = -best[-1][0]
+    for name, found in rankings(run).items():
+        again = [doc_id for doc_id, _ in found if (name, doc_id) in scores]
+        first, second = _spread([dict(found)[doc_id] for doc_id in again]), _spread([scores[name, of] for of in again])
+        both = [(1 - share) * one + share * other for one, other in zip(first, second, strict=True)]
+        best = sorted((-score, doc_id) for score, doc_id in zip(both, again, strict=True))
         ordered = [(doc_id, -negated) for negated, doc_id in best]
+        lowest = ordered[-1][1]
+        rest = [doc_id for doc_id, _ in found[len(again) :]]
         ordered += [(doc_id, lowest - place) for place, doc_id in enumerate(rest, start=1)]
         rows += [(name, doc_id, score) for doc_id, score in ordered[:depth]]
     return rows_table("run", rows)
+
+
+def _spread(scores: Sequence[float]) -> list[float]:
+    low, high = min(scores), max(scores)
+    return [(score - low) / (high - low) if high > low else 0.0 for score in scores]

@@ -34,7 +34,7 @@ KINDS: dict[str, Loader] = {
         parts, saved.get("constant", 60), saved.get("fusion", "rrf"), saved.get("weights", ())
     ),
     "reranked": lambda folder, saved, parts: Reranked(
-        (_only(parts, folder),), Reranker(folder / RERANKER), saved.get("rescored", RESCORED)
+        (_only(parts, folder),), Reranker(folder / RERANKER), saved.get("rescored", RESCORED), saved.get("share", 1.0)
     ),
 }
 

@@ -25,7 +25,7 @@ from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.cross_encoder import Reranker
 from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.index import Index
-from denizen.retrievers.reranked import rescore
+from denizen.retrievers.reranked import mixed, scored
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.search import first
 from denizen.retrievers.searching import search_each
@@ -89,10 +89,10 @@ def graded_test(  # noqa: PLR0913
     if fused.taken:
         measured["hybrid"] = fused.hybrid(by_words(corpus.table), measured["adapted"])
     found = search_each(measured, asked, corpus.table, FUSED_DEPTH, ctx.progress)
-    second = reranker if reranking and reranking.taken else None
-    if second:
-        scorer = Reranker(second.path, second.digest)
-        found["reranked"] = rescore(scorer, found[fused.system], asked, corpus.table, _DEPTH, ctx.progress)
+    if reranker and reranking and reranking.taken:
+        before, scorer = found[fused.system], Reranker(reranker.path, reranker.digest)
+        scores = scored(scorer, before, asked, corpus.table, ctx.progress)
+        found["reranked"] = mixed(before, scores, reranking.share, _DEPTH)
     runs = {name: first(run, _DEPTH) for name, run in found.items()}
     pool = _pool(runs.values(), list(asked))
     listed = [

@@ -21,7 +21,7 @@ from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.cross_encoder import Reranker, load_cross_encoder, passage_room, start_cross_encoder
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
-from denizen.retrievers.reranked import Reranked, rescore
+from denizen.retrievers.reranked import Reranked, mixed, scored
 from denizen.retrievers.saved import load
 from denizen.retrievers.searchable import load_searchable, write_searchable
 
@@ -52,25 +52,49 @@ def _corpus(*doc_ids: str) -> pa.Table:
 
 
 def test_the_first_are_ordered_anew_and_the_others_stay_below_them() -> None:
-    scores = {"x a": -2.0, "x b": 3.0, "x c": 3.0, "y a": 0.5, "y d": 0.25}
-    judge = ByHand(Path(), "0", tuple(scores.items()))
+    known = {"x a": -2.0, "x b": 3.0, "x c": 3.0, "y a": 0.5, "y d": 0.25}
+    judge = ByHand(Path(), "0", tuple(known.items()))
     found = [("q", "c", 0.9), ("q", "a", 0.8), ("q", "b", 0.7), ("q", "e", 0.6), ("q", "d", 0.5)]
     found += [("r", "d", 7.0), ("r", "a", 6.0)]
-    run = rescore(judge, rows_table("run", found), {"q": "x", "r": "y"}, _corpus(*"abcde"), 4, Silent(), rescored=3)
-    assert rankings(run) == {
-        # what scores the same stands by its id; below, one less each
-        "q": [("b", 3.0), ("c", 3.0), ("a", -2.0), ("e", -3.0)],
-        "r": [("a", 0.5), ("d", 0.25)],
+    run = rows_table("run", found)
+    scores = scored(judge, run, {"q": "x", "r": "y"}, _corpus(*"abcde"), Silent(), rescored=3)
+    assert scores == {
+        ("q", "a"): -2.0,
+        ("q", "b"): 3.0,
+        ("q", "c"): 3.0,
+        ("r", "a"): 0.5,
+        ("r", "d"): 0.25,
     }
+    assert rankings(mixed(run, scores, 1.0, 4)) == {
+        # what scores the same stands by its id; below, one less each
+        "q": [("b", 1.0), ("c", 1.0), ("a", 0.0), ("e", -1.0)],
+        "r": [("a", 1.0), ("d", 0.0)],
+    }
+    # of q the first stage has 1, .5 and 0 for c, a and b, of which three quarters count, the other 1, 0 and 1
+    by_both = rankings(mixed(run, scores, 0.25, 4))
+    assert by_both["q"] == [
+        ("c", pytest.approx(1.0)),
+        ("a", pytest.approx(0.375)),
+        ("b", pytest.approx(0.25)),
+        ("e", pytest.approx(-0.75)),
+    ]
+    assert by_both["r"] == [("d", pytest.approx(0.75)), ("a", pytest.approx(0.25))]
 
 
-@given(st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=12), st.integers(1, 12), st.integers(1, 12))
-def test_a_passage_is_neither_lost_nor_brought_from_below(scores: list[float], rescored: int, depth: int) -> None:
+@given(
+    st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=12),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.sampled_from([0.1, 0.5, 1.0]),
+)
+def test_a_passage_is_neither_lost_nor_brought_from_below(
+    scores: list[float], rescored: int, depth: int, share: float
+) -> None:
     ids = [f"d{at:02d}" for at in range(len(scores))]
     judge = ByHand(Path(), "0", tuple((f"x {name}", score) for name, score in zip(ids, scores, strict=True)))
     before = rows_table("run", [("q", name, -float(at)) for at, name in enumerate(ids)])
-    found = rankings(rescore(judge, before, {"q": "x"}, _corpus(*ids), depth, Silent(), rescored))["q"]
-    whole = rankings(rescore(judge, before, {"q": "x"}, _corpus(*ids), 99, Silent(), rescored))["q"]
+    second = scored(judge, before, {"q": "x"}, _corpus(*ids), Silent(), rescored)
+    found, whole = (rankings(mixed(before, second, share, most))["q"] for most in (depth, 99))
     assert found == whole[:depth] and [name for name, _ in whole[rescored:]] == ids[rescored:]
     assert {name for name, _ in whole[:rescored]} == set(ids[:rescored])
     assert [score for _, score in whole] == sorted((score for _, score in whole), reverse=True)
@@ -97,14 +121,14 @@ def test_a_longer_passage_scores_as_its_best_window(reranker: Path) -> None:
 def test_saved_with_its_first_stage_it_finds_the_same(tiny_encoder: Path, reranker: Path, tmp_path: Path) -> None:
     encoders = Encoders(tmp_path / "store")
     first = Hybrid((BM25(), BiEncoder(tiny_encoder, Encoding("fp32", "torch"), encoders)))
-    whole = Reranked((first,), Reranker(reranker), rescored=2)
+    whole = Reranked((first,), Reranker(reranker), rescored=2, share=0.5)
     corpus = table(
         "corpus",
         {"doc_id": ["a", "b", "c"], "title": [""] * 3, "text": ["gout in a child", "lupus and fever", "pain of gout"]},
     )
     write_searchable(tmp_path / "kept", whole, corpus)
     saved = json.loads((tmp_path / "kept/retriever.json").read_text())
-    assert saved == {"kind": "reranked", "rescored": 2, "parts": ["hybrid"]}
+    assert saved == {"kind": "reranked", "rescored": 2, "share": 0.5, "parts": ["hybrid"]}
     found = load_searchable(tmp_path / "kept")
     assert found.retriever.digest == whole.digest
     assert load(tmp_path / "kept", Encoding("fp32", "torch"), encoders) == whole
@@ -122,6 +146,10 @@ def test_a_folder_that_was_damaged_is_refused(reranker: Path, tmp_path: Path) ->
     manifest.write_text('{"kind": "reranked", "rescored": 0, "parts": ["bm25"]}')
     with pytest.raises(InputError, match="cannot rescore 0 passages; give 1 or more"):
         load(tmp_path / "kept", Encoding(), Encoders(tmp_path))
+    for share in ("0", "1.5", '"all"', "true"):
+        manifest.write_text(f'{{"kind": "reranked", "share": {share}, "parts": ["bm25"]}}')
+        with pytest.raises(InputError, match=r"the share of a reranker cannot be .*; give more than 0 and at most 1"):
+            load(tmp_path / "kept", Encoding(), Encoders(tmp_path))
     manifest.write_text('{"kind": "reranked", "rescored": 9, "parts": []}')
     with pytest.raises(InputError, match="names 0 parts, and of that kind is one"):
         load(tmp_path / "kept", Encoding(), Encoders(tmp_path))
