@@ -1,4 +1,4 @@
-"""What a hybrid knows of words, and the step that searches so for the queries that decide."""
+"""BM25 as a model is fused with it, and the step that searches so for the queries that decide."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from denizen.measuring.students import Searching, shown_to
 from denizen.retrievers.bm25 import BM25
 
 
-def by_words(corpus: pa.Table) -> BM25:
+def by_words_and_pairs(corpus: pa.Table) -> BM25:
     """What a model is fused with: BM25 over words and pairs of neighbours.
 
     A model reads what words mean, and blurs which of them stand together. By pairs the base's hybrid gained on five of
@@ -34,7 +34,7 @@ def keywords(
     documents: Documents | None = None,
 ) -> dict[str, Any]:
     """What BM25 finds by words and pairs for train and dev; a query is shown what it is of a student's finds."""
-    rows, bm25 = queries.of("train", "dev"), by_words(corpus.table)
+    rows, bm25 = queries.of("train", "dev"), by_words_and_pairs(corpus.table)
     parts = [SCHEMAS["run"].empty_table()]
     for shown, asked in shown_to(corpus.table, rows, documents.table if documents else None):
         parts.append(bm25.search(bm25.index(shown, ctx.progress), asked, params.depth, ctx.progress))

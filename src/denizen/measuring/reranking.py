@@ -18,7 +18,7 @@ from denizen.engine.settings import Params, Seeded
 from denizen.engine.step import Context, step
 from denizen.measuring.crossfit import in_folds
 from denizen.measuring.fusion import Fused, fifths, unseen
-from denizen.measuring.keywords import by_words
+from denizen.measuring.keywords import by_words_and_pairs
 from denizen.measuring.retrieval import means
 from denizen.measuring.students import Choice, Deciding, proven
 from denizen.retrievers.bi_encoder import Encoders
@@ -52,7 +52,7 @@ class Reranking(Artifact):
 def first_stage(model: Choice, fused: Fused, corpus: Corpus, encoders: Encoders) -> Retriever:
     """What is shipped where no reranker is: the model that was chosen, or its hybrid with BM25."""
     alone = model.index.retriever(model.model, encoders)
-    return fused.hybrid(by_words(corpus.table), alone) if fused.taken else alone
+    return fused.hybrid(by_words_and_pairs(corpus.table), alone) if fused.taken else alone
 
 
 def _planned(params: Params, *, queries: Queries, folds: Folds | None = None, **inputs: Any) -> dict[str, Any]:
@@ -104,6 +104,7 @@ def decide_reranking(  # noqa: PLR0913
     if fused.taken:
         parts = (only(keywords.table, "query_id", asked), run)
         alone = model.index.retriever(model.model, ctx[Encoders])
+        # what they score by; what they have found is there
         run = fused.hybrid(BM25(), alone).combine(parts, asked, FUSED_DEPTH)
     groups = [(0, list(asked))]
     if folds is not None:
@@ -123,7 +124,8 @@ def decide_reranking(  # noqa: PLR0913
     verdict = "better" if taken else "not proven to be better"
     ctx.progress.say(
         f"MRR@5 with the reranker, which counts {SHARES[best]:.0%}, {after[best].mean():.3f}, without "
-        f"{before.mean():.3f} (gain {gain.value:+.3f}, 90 % interval {gain.low:+.3f} to {gain.high:+.3f}): {verdict}"
+        f"{before.mean():.3f} (gain {gain.value:+.3f}, 90 % interval {gain.low:+.3f} to {gain.high:+.3f}, by shares "
+        f"chosen on other queries): {verdict}"
     )
     by = "dev" if folds is None else "cross-fitting"
     decided = {"taken": bool(taken), "share": SHARES[best], "gain": asdict(gain)}

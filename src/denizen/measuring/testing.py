@@ -13,7 +13,7 @@ from denizen.engine.step import Context, step
 from denizen.measuring import retrieval
 from denizen.measuring.dims import by_dim, forgotten_by_dim
 from denizen.measuring.fusion import Fused
-from denizen.measuring.keywords import by_words
+from denizen.measuring.keywords import by_words_and_pairs
 from denizen.measuring.probes import Probes
 from denizen.measuring.provenance import machine, versions
 from denizen.measuring.reranking import Reranking
@@ -77,22 +77,23 @@ def test(  # noqa: PLR0913
     The base is measured as people use it, by whole passages, and where windows were chosen by these, too; with `alike`,
     where it is what an earlier run ships, only as the others read. Hybrids of base and adapted are fused as was best
     for each on the queries that decide, whether that is shipped or not; that of plain fine-tuning as adapted's. They
-    know words and pairs of words (`by_words`); BM25 alone knows words, as everywhere. A reranker is measured after what
-    is shipped otherwise, and against it. Base and adapted are measured with embeddings cut to each of `dims`, too.
+    know words and pairs of words (`by_words_and_pairs`); BM25 alone knows words, as everywhere. A reranker is measured
+    after what is shipped otherwise, and against it. Base and adapted are measured with embeddings cut to each of
+    `dims`, too.
     """
     encoders = ctx[Encoders]
     models = retrievers_of(systems, base_index, index, encoders)
     bm25, base = BM25.fitting(corpus.table), base_index.retriever(systems["base"], encoders)
-    words = by_words(corpus.table)
+    beside = by_words_and_pairs(corpus.table)
     whole = models.pop("base")
     measured: dict[str, Retriever] = {"base": base if alike else whole, "bm25": bm25}
     if not (alike or base_index.reading.whole):
         measured["base-windows"] = base
-    measured["base-hybrid"] = base_fused.hybrid(words, base)
+    measured["base-hybrid"] = base_fused.hybrid(beside, base)
     measured |= models
     if "plain" in measured:
-        measured["plain-hybrid"] = fused.hybrid(words, measured["plain"])
-    measured["hybrid"] = fused.hybrid(words, measured["adapted"])
+        measured["plain-hybrid"] = fused.hybrid(beside, measured["plain"])
+    measured["hybrid"] = fused.hybrid(beside, measured["adapted"])
     asked = queries.texts("test")
     runs = search_each(measured, asked, corpus.table, params.depth, ctx.progress)
     if reranker and reranking:
@@ -103,13 +104,14 @@ def test(  # noqa: PLR0913
     if dims is not None:
         two = {name: measured[name] for name in ("base", "adapted")}
         found["dims"] = by_dim(two, dims.content, asked, qrels.table, corpus.table, params.depth, ctx.progress)
-    return {**found, **provenance(base_index, index, bm25)}
+    return {**found, **provenance(base_index, index, bm25, beside)}
 
 
-def provenance(base_index: Index, index: Index, bm25: BM25) -> dict[str, Any]:
-    """Versions, machine, backends and the analyser of BM25 behind a result."""
+def provenance(base_index: Index, index: Index, bm25: BM25, beside: BM25) -> dict[str, Any]:
+    """Versions, machine, backends and the analysers of BM25, alone and beside a model, behind a result."""
     backends = {"base": base_index.encoding.backend, "adapted": index.encoding.backend}
-    return {"versions": versions(), "machine": machine(), "backends": backends, "analyser": bm25.analyser.name}
+    analysers = {"analyser": bm25.analyser.name, "hybrid_analyser": beside.analyser.name}
+    return {"versions": versions(), "machine": machine(), "backends": backends, **analysers}
 
 
 def _planned_sets(params: Searching, *, systems: Mapping[str, Model], sets: Mapping[str, Value], **inputs: Any) -> Any:

@@ -25,6 +25,7 @@ _TAKEN_OVER = (
     "versions",
     "backends",
     "analyser",
+    "hybrid_analyser",
     "machine",
 )
 _WORDS = {"dev": "dev", "cross-fitting": "train and dev, each asked of students that had not seen it"}

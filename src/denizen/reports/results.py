@@ -56,7 +56,10 @@ def result_lines(report: dict[str, Any], *, alone: bool = False) -> Table:
 
 def analyser_lines(report: dict[str, Any]) -> list[str]:
     """What BM25 took for the words of a text; nothing where it was not measured, or by a version that did not say."""
-    return [f"BM25: {report['analyser']}"] if "analyser" in report else []
+    if "analyser" not in report:
+        return []
+    beside = f"; beside a model: {report['hybrid_analyser']}" if "hybrid_analyser" in report else ""
+    return [f"BM25: {report['analyser']}{beside}"]
 
 
 def baseline_lines(report: dict[str, Any]) -> Table:
@@ -336,11 +339,14 @@ def reranker_sentence(report: dict[str, Any]) -> str:
         "deploy the reranker after what finds passages" if deploy else "deploy what finds passages without the reranker"
     )
     # a version that does not say took the reranker's order alone
-    counts = f"(its score counts {share:.0%}) " if (share := decided.get("share", 1.0)) < 1 else ""
+    counts, chosen = "", ""
+    if (share := decided.get("share", 1.0)) < 1:
+        counts = f"(its score counts {share:.0%}, that before {1 - share:.0%}, both spread over those) "
+        chosen = ", by shares chosen on other queries"
     which = "of dev" if decided["by"] == "dev" else "of train and dev, by five-fold cross-fitting,"
     said += (
         f": on {decided['queries']:,} queries {which} rescoring the best {decided['rescored']} {counts}changes "
-        f"MRR@5 by {gain['value']:+.3f} (90 % interval {gain['low']:+.3f} to {gain['high']:+.3f})"
+        f"MRR@5 by {gain['value']:+.3f} (90 % interval {gain['low']:+.3f} to {gain['high']:+.3f}{chosen})"
     )
     if "means" in found:
         names = [name for name in ("MRR@5", "nDCG@10") if name in found["difference"]]

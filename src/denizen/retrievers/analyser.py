@@ -111,7 +111,7 @@ class Analyser:
         """Checks what may come from a file.
 
         Raises:
-            InputError: When the language is no code.
+            InputError: When the language is no code, or pairs is no bool.
         """
         if not isinstance(self.language, str) or not re.fullmatch("(?:[a-z]{2})?", self.language):
             raise InputError(f'language {self.language!r} is no code of two letters, such as "de", and not ""')
@@ -131,7 +131,8 @@ class Analyser:
     def record(self) -> dict[str, Any]:
         """What decides the terms: indexes are comparable where it is the same."""
         known = {"language": self.language, "version": _VERSION, "PyStemmer": installed("PyStemmer")}
-        return {**known, "pairs": self.pairs}
+        # what was kept before there were pairs says nothing of them
+        return {**known, "pairs": True} if self.pairs else known
 
     def terms(self, texts: Iterable[str]) -> list[list[str]]:
         """The terms of each text."""

@@ -72,7 +72,8 @@ class BM25:
     @property
     def digest(self) -> str:
         """What it is."""
-        return json_digest({"kind": self.kind, "language": self.language, "pairs": self.pairs})
+        pairs = {"pairs": True} if self.pairs else {}
+        return json_digest({"kind": self.kind, "language": self.language, **pairs})
 
     def index(self, corpus: pa.Table, progress: Progress) -> _Terms:
         """Counts the terms of all passages."""
@@ -118,7 +119,8 @@ class BM25:
             InputError: When a file is damaged.
         """
         record = read_json(folder / _RECORD)
-        if not isinstance(record, dict) or {**record, **self.analyser.record} != record:
+        own = {"pairs": None, **self.analyser.record}
+        if not isinstance(record, dict) or {name: record.get(name) for name in own} != own:
             return self.index(corpus, progress)
         doc_ids = corpus["doc_id"].to_pylist()
         if not record.get("terms"):

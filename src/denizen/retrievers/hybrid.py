@@ -94,7 +94,7 @@ class Hybrid:
             fused = fuse(runs, depth, self.constant, weights)
         else:
             lowest = [part.lowest if isinstance(part, Bounded) else None for part in parts]
-            fused = fuse_scores(runs, depth, weights, lowest)
+            fused = fuse_scores(runs, depth, weights, lowest, min(depth, FUSED_DEPTH))
         # a query for which the first part has nothing would stand at the end
         return in_order(fused, queries)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from denizen.data.tables import only, rankings, rows_table
@@ -70,7 +72,9 @@ class Reranked:
     @property
     def digest(self) -> str:
         """What it is."""
-        return json_digest([self.kind, self.rescored, self.share, self.reranker.digest, self.first.digest])
+        # one by its order alone was saved before there were shares
+        share = [self.share] if self.share < 1 else []
+        return json_digest([self.kind, self.rescored, self.reranker.digest, self.first.digest, *share])
 
     def index(self, corpus: pa.Table, progress: Progress) -> _Indexed:
         """What the first stage makes of the corpus."""
@@ -145,18 +149,23 @@ def mixed(run: pa.Table, scores: Mapping[tuple[str, str], float], share: float, 
     """
     rows: list[tuple[str, str, float]] = []
     for name, found in rankings(run).items():
-        again = [doc_id for doc_id, _ in found if (name, doc_id) in scores]
-        first, second = _spread([dict(found)[doc_id] for doc_id in again]), _spread([scores[name, of] for of in again])
-        both = [(1 - share) * one + share * other for one, other in zip(first, second, strict=True)]
-        best = sorted((-score, doc_id) for score, doc_id in zip(both, again, strict=True))
+        again = [(doc_id, score) for doc_id, score in found if (name, doc_id) in scores]
+        rest = [doc_id for doc_id, _ in found if (name, doc_id) not in scores]
+        first, second = _spread([score for _, score in again]), _spread([scores[name, doc_id] for doc_id, _ in again])
+        best = sorted(
+            # as the table keeps it: what differs by less is in the order of ids
+            (-float(np.float32((1 - share) * one + share * other)), doc_id)
+            for (doc_id, _), one, other in zip(again, first, second, strict=True)
+        )
         ordered = [(doc_id, -negated) for negated, doc_id in best]
-        lowest = ordered[-1][1]
-        rest = [doc_id for doc_id, _ in found[len(again) :]]
+        lowest = ordered[-1][1] if ordered else 0.0
         ordered += [(doc_id, lowest - place) for place, doc_id in enumerate(rest, start=1)]
         rows += [(name, doc_id, score) for doc_id, score in ordered[:depth]]
     return rows_table("run", rows)
 
 
 def _spread(scores: Sequence[float]) -> list[float]:
-    low, high = min(scores), max(scores)
-    return [(score - low) / (high - low) if high > low else 0.0 for score in scores]
+    """From the least, 0, to the best, 1; what is no number is least."""
+    known = [score for score in scores if math.isfinite(score)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    return [(score - low) / (high - low) if math.isfinite(score) and high > low else 0.0 for score in scores]

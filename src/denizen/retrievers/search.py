@@ -128,7 +128,11 @@ def fuse(runs: Sequence[pa.Table], depth: int, constant: int = 60, weights: Sequ
 
 
 def fuse_scores(
-    runs: Sequence[pa.Table], depth: int, weights: Sequence[float], lowest: Sequence[float | None]
+    runs: Sequence[pa.Table],
+    depth: int,
+    weights: Sequence[float],
+    lowest: Sequence[float | None],
+    searched: int | None = None,
 ) -> pa.Table:
     """The convex combination of normalised scores (Bruch et al. 2023, arXiv 2210.11934, there TM2C2).
 
@@ -138,9 +142,10 @@ def fuse_scores(
 
     Args:
         runs: `run` tables on the same corpus, searched to the same depth.
-        depth: That depth, and how many passages a query keeps.
+        depth: How many passages a query keeps.
         weights: One a run; they are divided by their sum.
         lowest: The least score that there can be in each run, such as -1 for a cosine; None: unknown.
+        searched: The depth of the runs; None: as many as are kept.
 
     Returns:
         A `run` table, with scores from 0 to 1.
@@ -151,7 +156,7 @@ def fuse_scores(
         lists = [of_run.get(query_id, []) for of_run in ranked]
         of_query = dict.fromkeys((doc_id for ranking in lists for doc_id, _ in ranking), 0.0)
         for ranking, weight, least in zip(lists, weights, lowest, strict=True):
-            values, missing = _normalised(ranking, least, len(ranking) >= depth)
+            values, missing = _normalised(ranking, least, len(ranking) >= (searched or depth))
             for doc_id in of_query:
                 of_query[doc_id] += weight / sum(weights) * values.get(doc_id, missing)
         scores[query_id] = of_query

@@ -17,7 +17,7 @@ from denizen.engine.settings import Params
 from denizen.engine.step import Context, Partial, step
 from denizen.measuring import retrieval
 from denizen.measuring.fusion import Fused
-from denizen.measuring.keywords import by_words
+from denizen.measuring.keywords import by_words_and_pairs
 from denizen.measuring.reranking import Reranking
 from denizen.measuring.testing import provenance, retrievers_of
 from denizen.retrievers.bi_encoder import Encoders
@@ -84,10 +84,10 @@ def graded_test(  # noqa: PLR0913
     """
     asked, text_of = queries.texts("test"), texts_by_id(corpus.table)
     models = retrievers_of(systems, base_index, index, ctx[Encoders])
-    bm25 = BM25.fitting(corpus.table)
+    bm25, beside = BM25.fitting(corpus.table), by_words_and_pairs(corpus.table)
     measured: dict[str, Retriever] = {"base": models["base"], "bm25": bm25, "adapted": models["adapted"]}
     if fused.taken:
-        measured["hybrid"] = fused.hybrid(by_words(corpus.table), measured["adapted"])
+        measured["hybrid"] = fused.hybrid(beside, measured["adapted"])
     found = search_each(measured, asked, corpus.table, FUSED_DEPTH, ctx.progress)
     if reranker and reranking and reranking.taken:
         before, scorer = found[fused.system], Reranker(reranker.path, reranker.digest)
@@ -117,7 +117,7 @@ def graded_test(  # noqa: PLR0913
     result = retrieval.write_evaluation(out, runs, grades, ids, corpus.table, _MEASURES, fused.system)
     left_out = {"not_wholly_graded": len(asked) - len(whole), "without_an_answer": len(whole) - len(ids)}
     told = {"judged_by": f"{teacher.name}, the teacher itself", "queries_left_out": left_out}
-    return whole_or_partial({**result, **facts, **provenance(base_index, index, bm25), **told})
+    return whole_or_partial({**result, **facts, **provenance(base_index, index, bm25, beside), **told})
 
 
 def _pool(runs: Iterable[pa.Table], query_ids: Sequence[str]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from denizen.data.tables import SCHEMAS, table
 from denizen.engine.errors import InputError
+from denizen.engine.files import json_digest
 from denizen.engine.progress import Advance, Silent
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25, best
@@ -61,10 +63,31 @@ def test_pairs_are_kept_with_what_is_saved(tmp_path: Path) -> None:
     bm25.save_index(bm25.index(corpus, Silent()), kept)
     found = bm25.search(bm25.load_index(kept, corpus, Silent()), {"q": "Zeh Gicht"}, 2, Silent())
     assert found["doc_id"].to_pylist() == ["b", "a"]
-    # an index of words alone is no index of pairs
-    plain = BM25("de")
-    run = plain.search(plain.load_index(kept, corpus, Silent()), {"q": "Zeh Gicht"}, 2, Silent())
-    assert run["doc_id"].to_pylist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("pairs_too", [False, True])
+def test_an_index_of_pairs_is_none_of_words_nor_the_other_way_round(pairs_too: bool, tmp_path: Path) -> None:
+    corpus = table("corpus", {"doc_id": ["a"], "text": ["gout pain"]})
+    one, other = BM25(pairs=pairs_too), BM25(pairs=not pairs_too)
+    one.save_index(one.index(corpus, Silent()), tmp_path)
+    for bm25 in (one, other):
+        terms = bm25.load_index(tmp_path, corpus, Silent()).bm25.vocab_dict
+        assert ("gout pain" in terms) == bm25.pairs and "gout" in terms
+
+
+def test_what_was_saved_before_there_were_pairs_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = table("corpus", {"doc_id": ["a"], "text": ["gout pain"]})
+    BM25().save_index(BM25().index(corpus, Silent()), tmp_path)
+    record = json.loads((tmp_path / "analyser.json").read_text())
+    assert set(record) == {"language", "version", "PyStemmer", "terms"}
+    (tmp_path / "retriever.json").write_text('{"kind": "bm25", "parts": [], "language": "en"}')
+    loaded = load(tmp_path, Encoding(), Encoders(tmp_path))
+    # the digest of a BM25 that knew nothing of pairs
+    assert loaded == BM25() and loaded.digest == json_digest({"kind": "bm25", "language": "en"})
+    monkeypatch.setattr(BM25, "index", lambda *given: pytest.fail("indexed anew"))
+    assert BM25().load_index(tmp_path, corpus, Silent()).bm25 is not None
 
 
 CORPUS = [

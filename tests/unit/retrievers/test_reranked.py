@@ -15,6 +15,7 @@ from torch import nn
 
 from denizen.data.tables import rankings, rows_table, table
 from denizen.engine.errors import InputError
+from denizen.engine.files import json_digest
 from denizen.engine.progress import Progress, Silent
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
@@ -98,6 +99,30 @@ def test_a_passage_is_neither_lost_nor_brought_from_below(
     assert found == whole[:depth] and [name for name, _ in whole[rescored:]] == ids[rescored:]
     assert {name for name, _ in whole[:rescored]} == set(ids[:rescored])
     assert [score for _, score in whole] == sorted((score for _, score in whole), reverse=True)
+
+
+def test_what_ties_in_the_table_stands_in_the_order_of_ids() -> None:
+    """.9 of .1 and none of .9, and .1 of .9: both are .09, and differ as 64-bit floats."""
+    run = rows_table("run", [("q", "x", 1.0), ("q", "b", 0.1), ("q", "a", 0.0), ("q", "y", 0.0)])
+    scores = {("q", "x"): 1.0, ("q", "b"): 0.0, ("q", "a"): 0.9, ("q", "y"): 0.0}
+    found = rankings(mixed(run, scores, 0.1, 9))["q"]
+    assert [doc_id for doc_id, _ in found] == ["x", "a", "b", "y"] and found[1][1] == found[2][1]
+
+
+def test_a_score_that_is_no_number_is_the_least_and_costs_the_others_nothing() -> None:
+    run = rows_table("run", [("q", name, 1.0) for name in "abcd"])
+    scores = {("q", "a"): float("-inf"), ("q", "b"): 3.0, ("q", "c"): 1.0, ("q", "d"): 2.0}
+    assert rankings(mixed(run, scores, 1.0, 9))["q"] == [("b", 1.0), ("d", 0.5), ("a", 0.0), ("c", 0.0)]
+
+
+def test_a_query_that_was_not_scored_stands_as_it_stood() -> None:
+    run = rows_table("run", [("q", "b", 2.0), ("q", "a", 1.0)])
+    assert rankings(mixed(run, {}, 0.5, 9)) == {"q": [("b", -1.0), ("a", -2.0)]}
+
+
+def test_by_its_order_alone_it_is_what_was_saved_before_there_were_shares(reranker: Path) -> None:
+    one, half = (Reranked((BM25(),), Reranker(reranker), share=share) for share in (1.0, 0.5))
+    assert one.digest == json_digest(["reranked", 50, Reranker(reranker).digest, BM25().digest]) != half.digest
 
 
 def test_a_longer_passage_scores_as_its_best_window(reranker: Path) -> None:
