@@ -49,14 +49,14 @@ class Oracle:
     def answer(self, body: Mapping[str, Any]) -> str:
         """The reply to a request of ours."""
         self.calls += 1
-        system, user = (message["content"] for message in body["messages"])
+        system, *_, user = (message["content"] for message in body["messages"])
         passages = _marked(user, "passage")
         if any(text not in self.ids for text in passages):
             self.not_to_be_shown += 1
             return "I cannot answer: this passage is not known here."
         if '"question"' in system:
             questions = self.of_passage.get(self.ids[passages[0]], [])
-            return json.dumps({"question": questions[_number(system) % len(questions)] if questions else ""})
+            return json.dumps({"question": questions[_number(user) % len(questions)] if questions else ""})
         grades = [self.grade(_marked(user, "query")[0], text) for text in passages]
         return json.dumps({"grades": grades} if '"grades"' in system else {"grade": grades[0]})
 
@@ -120,7 +120,7 @@ class OracleServer:
 
 def _marked(user: str, kind: str) -> list[str]:
     """What stands between the markers of a kind, in order."""
-    return [text for _, text in re.findall(rf"<({kind}(?: \d+)? [0-9a-f]{{8}})>\n(.*?)\n</\1>", user, re.DOTALL)]
+    return [text for _, text in re.findall(rf"<({kind}(?: \d+)?)>\n(.*?)\n</\1>", user, re.DOTALL)]
 
 
 def _number(text: str) -> int:

@@ -44,8 +44,8 @@ def run(
     (root / "papers/broken.pdf").write_bytes(b"%PDF-1.7\n" + bytes(500))
 
     def answer(body: dict[str, Any]) -> str:
-        system, user = (message["content"] for message in body["messages"])
-        passages = re.findall(r"<(passage(?: \d+)? \w{8})>\n(.*?)\n</\1>", user, re.DOTALL)
+        system, *_, user = (message["content"] for message in body["messages"])
+        passages = re.findall(r"<(passage(?: \d+)?)>\n(.*?)\n</\1>", user, re.DOTALL)
         words = [next((known[text] for text in known if text in passage), "nothing") for _, passage in passages]
         if '"questions"' in system:
             asked = re.findall(r"^- (.*)$", user, re.MULTILINE)

@@ -1,63 +1,84 @@
-"""Every prompt that is ever sent: texts in denizen/prompts, filled in here with fenced material.
+"""Every prompt that is ever sent: texts in denizen/prompts, filled in here with material between markers.
 
-A fence is a code that the material does not contain: text inside a passage cannot close its own marker and speak as if
-it stood outside.
+What comes first is the same in all calls of a kind (the instructions, the examples), and what differs most comes last:
+servers keep what prompts begin with alike, and read only the rest. So markers carry no code of their own; material that
+holds one is changed where it does, and cannot close its own marker and speak as if it stood outside.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 
-_MARK = "---\n"
+Messages = tuple[tuple[str, str], ...]
+
+_BREAK = "---\n"
+# the markers of all prompts, as somebody might write them
+_MARKER = re.compile(r"<(?=\s*/?\s*(?:passage|query|examples)\b)", re.IGNORECASE)
+# reads as one, and is none
+_HARMLESS = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 
 
-def messages(name: str, material: Mapping[str, str | Sequence[str]], **settings: object) -> tuple[tuple[str, str], ...]:
+def messages(name: str, material: Mapping[str, str | Sequence[str]], **settings: object) -> Messages:
     """A prompt's messages, system and user.
 
     Args:
         name: The file's name without .txt.
-        material: Foreign text by the name of its place, fenced by one code. Where it is a list, each piece stands
-            between numbered markers of its own, called as the place without its plural s.
+        material: Foreign text by the name of its place. Where it is a list, each piece stands between numbered markers
+            of its own, called as the place without its plural s.
         settings: Our own words by the name of their place.
 
     Returns:
         (role, content) of each message.
     """
-    system, user = prompt_text(name).split(_MARK, 1)
-    code = _code(material)
+    system, user = prompt_text(name).split(_BREAK, 1)
     filled = {
-        place: text if isinstance(text, str) else _numbered(place.removesuffix("s"), text, code)
+        place: _tamed(text) if isinstance(text, str) else _numbered(place.removesuffix("s"), text)
         for place, text in material.items()
     }
-    words = {**settings, **filled, "fence": code}
+    words = {**settings, **filled}
     return ("system", system.strip().format(**words)), ("user", user.strip().format(**words))
+
+
+def with_turns(prompt: Messages, turns: Sequence[tuple[Messages, str]]) -> Messages:
+    """A prompt with examples before it: what each was asked, in the same form, and the right reply."""
+    shown = [turn for asked, reply in turns for turn in (asked[-1], ("assistant", reply))]
+    return (*prompt[:-1], *shown, prompt[-1])
 
 
 @cache
 def prompt_text(name: str) -> str:
     """A prompt as it stands in its file."""
-    return resources.files("denizen").joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8")
+    return _read(f"{name}.txt")
+
+
+@cache
+def prompt_examples(name: str) -> list[dict[str, str]]:
+    """The examples that go with a prompt."""
+    found: list[dict[str, str]] = json.loads(_read(f"{name}_examples.json"))
+    return found
 
 
 def prompts_digest(*names: str) -> str:
-    """SHA-256 over prompts, for the fingerprint of the stage that sends them."""
-    return hashlib.sha256("\0".join(prompt_text(name) for name in names).encode()).hexdigest()
+    """SHA-256 over prompts and their examples, for the fingerprint of the stage that sends them."""
+    folder = resources.files("denizen").joinpath("prompts")
+    files = [file for name in names for file in (f"{name}.txt", f"{name}_examples.json")]
+    texts = [_read(file) for file in files if folder.joinpath(file).is_file()]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
-def _numbered(kind: str, parts: Sequence[str], code: str) -> str:
-    pieces = (
-        f"<{kind} {number} {code}>\n{part}\n</{kind} {number} {code}>" for number, part in enumerate(parts, start=1)
-    )
+def _read(file: str) -> str:
+    return resources.files("denizen").joinpath("prompts", file).read_text(encoding="utf-8")
+
+
+def _tamed(text: str) -> str:
+    return _MARKER.sub(_HARMLESS, text)
+
+
+def _numbered(kind: str, parts: Sequence[str]) -> str:
+    pieces = (f"<{kind} {number}>\n{_tamed(part)}\n</{kind} {number}>" for number, part in enumerate(parts, start=1))
     return "\n\n".join(pieces)
-
-
-def _code(material: Mapping[str, str | Sequence[str]]) -> str:
-    pieces = [piece for text in material.values() for piece in ([text] if isinstance(text, str) else text)]
-    text = "\0".join(pieces)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
-    while digest.hexdigest()[:8] in text:
-        digest.update(b".")
-    return digest.hexdigest()[:8]

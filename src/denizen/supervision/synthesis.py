@@ -7,6 +7,7 @@ tied to no passage. Styles differ, because real queries do: a model that trains 
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from denizen.data.tables import each
 from denizen.engine.errors import InputError
 from denizen.llm.answer import Answer, Failure, Prompt, cut_off
 from denizen.llm.client import LLM
-from denizen.llm.prompts import messages
+from denizen.llm.prompts import Messages, messages, prompt_examples, with_turns
 from denizen.retrievers.store import Vectors
 from denizen.supervision.written import Written
 
@@ -33,12 +34,12 @@ _EXPERT_TOKENS = 600
 # calls for expert queries go on until there are enough, at most this many times
 _EXPERT_TRIES = 3
 
-# style -> what it is called in the prompt, and its manner
-STYLES: dict[str, tuple[str, str]] = {
-    "question": ("question", "One short sentence."),
-    "keyword": ("key words", "Two to six words as people type them into a search box; no sentence."),
-    "long": ("question", "Two or three sentences: first the situation that it comes from, then what is wanted."),
-    "conversational": ("question", "Everyday speech, as one would ask a colleague; plain words instead of terms."),
+# style -> how it is asked for
+STYLES: dict[str, str] = {
+    "question": "Write one short question.",
+    "keyword": "Write two to six key words as people type them into a search box; no sentence.",
+    "long": "Write a question of two or three sentences: first the situation it comes from, then what is wanted.",
+    "conversational": "Write a question in everyday speech, as one would ask a colleague.",
 }
 MULTI_HOP = "multi-hop"
 
@@ -136,18 +137,36 @@ def _passages(corpus: pa.Table, documents: pa.Table) -> dict[tuple[str, str], di
     return found
 
 
-def question_prompts(wanted: Sequence[Task], passages: Mapping[str, str]) -> list[Prompt]:
-    """The calls for some tasks; log-probabilities are asked for, as InPars selects by them."""
+def question_prompts(wanted: Sequence[Task], passages: Mapping[str, str], asked: Sequence[str] = ()) -> list[Prompt]:
+    """The calls for some tasks; log-probabilities are asked for, as InPars selects by them.
+
+    Before the passage stand four examples of ours (InPars, arXiv 2202.05144, has three), from other fields than each
+    other and one of each style, the same in all calls.
+
+    Args:
+        wanted: What is to be written.
+        passages: The texts of passages.
+        asked: Real queries, in whose manner it is to be written.
+    """
+    shown = [
+        (_question(row["passage"], row["style"], asked), json.dumps({"question": row["question"]}))
+        for row in prompt_examples("question")
+    ]
     prompts = []
     for task in wanted:
         material = [passages[source] for source in task.sources]
         if task.style == MULTI_HOP:
             text = messages("multi_hop", {"passages": material})
         else:
-            style, manner = STYLES[task.style]
-            text = messages("question", {"passage": material[0]}, style=style, manner=manner)
+            text = with_turns(_question(material[0], task.style, asked), shown)
         prompts.append(Prompt(text, Question, _QUESTION_TOKENS, logprobs=True))
     return prompts
+
+
+def _question(passage: str, style: str, asked: Sequence[str]) -> Messages:
+    listed = "\n".join(f"- {query}" for query in asked[:_EXAMPLES])
+    manner = f"People here ask in this manner:\n{listed}\n\n" if listed else ""
+    return messages("question", {"passage": passage, "asked": manner}, manner=STYLES[style])
 
 
 def written(wanted: Sequence[Task], replies: Sequence[Answer | Failure]) -> list[Written]:

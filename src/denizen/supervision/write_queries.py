@@ -98,7 +98,7 @@ class _Writing:
     progress: Progress
 
 
-@step(version=4, makes=WrittenQueries, name=STAGE)
+@step(version=5, makes=WrittenQueries, name=STAGE)
 def synthesize(  # noqa: PLR0913
     out: Path,
     params: Synthesis,
@@ -137,7 +137,9 @@ def synthesize(  # noqa: PLR0913
     for_experts = None
     if llm is not None:
         wanted = _wanted(writing, documents.table)
-        questions = synthesis.question_prompts(wanted, passages)
+        # those of the other sides are to be met by surprise
+        asked = [query.text for query in wrote if query.split == "train"]
+        questions = synthesis.question_prompts(wanted, passages, asked)
         most, for_experts = _shares(llm, wanted, questions, params)
         with ctx.progress.bar(len(wanted), "calls") as advance:
             replies = llm.ask(questions, STAGE, advance, most)

@@ -57,16 +57,16 @@ def answer(known: dict[str, list[str]]) -> Answer:
     """Writes the question that belongs to a passage and grades by whether it shares two of its three words."""
 
     def reply(body: dict[str, Any]) -> str:
-        system, user = (message["content"] for message in body["messages"])
-        passages = re.findall(r"<(passage(?: \d+)? \w{8})>\n(.*?)\n</\1>", user, re.DOTALL)
+        system, *_, user = (message["content"] for message in body["messages"])
+        passages = re.findall(r"<(passage(?: \d+)?)>\n(.*?)\n</\1>", user, re.DOTALL)
         if '"questions"' in system:
             words = re.findall(r"^- (.*)$", user, re.MULTILINE)
             return json.dumps({"questions": [f"{line} or else {len(line)}" for line in words]})
         if '"question"' in system:
             words = known[passages[0][1].split(" And so on.")[0]]
-            asked = " ".join(words) if "key words" in system else f"What is {' '.join(words)}?"
+            asked = " ".join(words) if "key words" in user else f"What is {' '.join(words)}?"
             return json.dumps({"question": asked})
-        query = re.findall(r"<query \w{8}>\n(.*?)\n</query", user, re.DOTALL)[0]
+        query = re.findall(r"<query>\n(.*?)\n</query", user, re.DOTALL)[0]
         grades = [grade(query, text) for _, text in passages]
         return json.dumps({"grades": grades} if '"grades"' in system else {"grade": grades[0]})
 

@@ -98,7 +98,7 @@ def test_another_llm_compares_base_and_result_and_the_teacher_is_refused(taught:
 
 def test_a_failing_judge_and_an_ended_budget_are_no_wrong_answers(taught: Path, answer: Answer) -> None:
     def moody(body: dict[str, Any]) -> str:
-        user = body["messages"][1]["content"]
+        user = body["messages"][-1]["content"]
         return "no" if body["model"] == "moody" and zlib.crc32(user.encode()) % 20 == 0 else answer(body)
 
     out = taught

@@ -24,7 +24,7 @@ def test_failures_are_rows_and_retry_asks_them_again_and_nothing_else(
     broken: set[str] = set()
 
     def moody(body: dict[str, Any]) -> str:
-        user = body["messages"][1]["content"]
+        user = body["messages"][-1]["content"]
         if "<query" in user and len(broken) < 6:
             broken.add(user)
         return "no idea" if user in broken else answer(body)
@@ -45,7 +45,7 @@ def test_failures_are_rows_and_retry_asks_them_again_and_nothing_else(
     assert record["lacks"] == {"failures": {"unparsable": 6}}
     with ScriptedServer(answer) as server:
         retry(out, endpoint=server.url)
-        again = [body for body in server.requests if body["messages"][1]["content"] in broken]
+        again = [body for body in server.requests if body["messages"][-1]["content"] in broken]
         assert len(again) == 6
         # what follows is looked at anew, and what that asks was perhaps never asked
         assert len({json.dumps(body) for body in server.requests}) == len(server.requests) < asked / 2
@@ -61,7 +61,7 @@ def test_low_coverage_stops_the_run_and_what_was_paid_stays(
     documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
 ) -> None:
     def useless(body: dict[str, Any]) -> str:
-        user = body["messages"][1]["content"]
+        user = body["messages"][-1]["content"]
         return "I'm sorry, I cannot help." if "<query" in user and zlib.crc32(user.encode()) % 3 else answer(body)
 
     out = tmp_path / "run"
@@ -83,7 +83,7 @@ def test_a_wrong_number_of_grades_is_asked_again(
     def short(body: dict[str, Any]) -> str:
         text = answer(body)
         found = json.loads(text)
-        if "grades" in found and zlib.crc32(body["messages"][1]["content"].encode()) % 2:
+        if "grades" in found and zlib.crc32(body["messages"][-1]["content"].encode()) % 2:
             found["grades"] = found["grades"][1:]
         return json.dumps(found)
 
@@ -102,7 +102,7 @@ def test_retry_asks_again_what_never_got_a_reply(
     out = tmp_path / "run"
 
     def unlucky(body: dict[str, Any]) -> Any:
-        user = body["messages"][1]["content"]
+        user = body["messages"][-1]["content"]
         lost = "<query" in user and zlib.crc32(user.encode()) % 30 == 0
         return Status(400, "such a prompt is not taken") if lost else answer(body)
 

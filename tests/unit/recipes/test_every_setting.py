@@ -402,9 +402,9 @@ def test_other_judgments_change_what_is_trained_with_them(world: World, monkeypa
 
 
 def test_a_changed_style_changes_what_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What styles are called and how they are told to be are words of a prompt."""
+    """How styles are asked for are words of a prompt."""
     before = world.calls()
-    monkeypatch.setitem(STYLES, "keyword", ("key words", "One word."))
+    monkeypatch.setitem(STYLES, "keyword", "Write one word.")
     own = {"synthesis"} & set(before)
     assert bool(own) == (world.config.teacher != "gold")
     assert differing(before, world.calls()) == after(before, own)

@@ -62,7 +62,7 @@ def _fused(folder: Path, taken: bool) -> Fused:
 
 
 def _words(body: dict[str, Any]) -> tuple[str, str]:
-    text = body["messages"][1]["content"]
+    text = body["messages"][-1]["content"]
     return re.findall(r"what is (\w+)\?", text)[0], re.findall(r"all about (\w+)\.", text)[0]
 
 
@@ -90,8 +90,8 @@ def test_the_best_five_of_each_system_are_graded_once(tiny_encoder: Path, tmp_pa
 def test_a_query_with_a_hole_is_left_out_and_so_is_one_without_an_answer(tiny_encoder: Path, tmp_path: Path) -> None:
     def moody(body: dict[str, Any]) -> str:
         query, passage = _words(body)
-        if query == "gout" and passage != "gout" and body["messages"][1]["content"] not in seen and not seen:
-            seen.append(body["messages"][1]["content"])
+        if query == "gout" and passage != "gout" and body["messages"][-1]["content"] not in seen and not seen:
+            seen.append(body["messages"][-1]["content"])
             return "no idea"
         return json.dumps({"grade": 3}) if query == passage == "lupus" else _grade(body)
 

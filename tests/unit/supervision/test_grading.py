@@ -85,7 +85,7 @@ def _asked(server: ScriptedServer) -> list[tuple[str, str]]:
 
 
 def _grade(body: dict[str, Any]) -> str:
-    text = body["messages"][1]["content"]
+    text = body["messages"][-1]["content"]
     pair = re.findall(r"query (\w+)\n", text)[0], re.findall(r"passage (\w+)\.\n", text)[0]
     return json.dumps({"grade": GRADES.get(pair, 1)})
 

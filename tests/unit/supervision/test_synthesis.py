@@ -120,7 +120,7 @@ def test_an_expert_sees_examples_from_every_group_and_repeats_nothing(tmp_path: 
 
     with ScriptedServer(reply) as server:
         found, replies = expert(tmp_path, server.url).write(EXAMPLES, "gout", 8, None, lambda count: None)
-        shown = [body["messages"][1]["content"] for body in server.requests]
+        shown = [body["messages"][-1]["content"] for body in server.requests]
         assert not any("gout" in body["messages"][0]["content"] for body in server.requests)
         assert all("\ndomain: gout\n" in text for text in shown)
     texts = [query.text for query in found]

@@ -33,7 +33,7 @@ SETTINGS |= {"keep_share": 1.0, "backend": "torch", "precision": "fp32", "dev_sh
 
 
 def _ask(body: dict[str, Any]) -> str:
-    system, user = (message["content"] for message in body["messages"])
+    system, *_, user = (message["content"] for message in body["messages"])
     if '"questions"' in system:
         listed = re.findall(r"^- (.*)$", user, re.MULTILINE)
         return json.dumps({"questions": [f"{text} and why {at}" for at, text in enumerate(listed)]})
