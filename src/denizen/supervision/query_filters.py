@@ -6,18 +6,17 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from denizen.data.near_duplicates import clusters
 from denizen.data.tables import folded
+from denizen.supervision.query_rules import copies, speaks_of_source
 from denizen.supervision.written import Written
 
 # a keyword query has two words at least; beyond 60 it is no query any more
 WORDS = (2, 60)
 _CHARS = 500
-# as many words in a row as no one repeats by chance: the query quotes its passage
-COPIED_WORDS = 8
 _WORD = re.compile(r"\w+")
 
 
@@ -30,15 +29,22 @@ class Dropped:
 
 
 def keep_usable(
-    queries: Sequence[Written], passages: Mapping[str, str], near_duplicate: float, held_out: Sequence[str] = ()
+    queries: Sequence[Written],
+    passages: Mapping[str, str],
+    near_duplicate: float,
+    held_out: Sequence[str] = (),
+    ordinary: Container[str] | None = None,
 ) -> tuple[list[Written], list[Dropped]]:
-    """Drops what is too short or too long, quotes its passage, comes twice, or is a query of the test.
+    """Drops what is too short or too long, speaks of its passage or quotes it, comes twice, or is a query of the test.
+
+    A real query, which was written for nothing, may say what it likes.
 
     Args:
         queries: What was written.
         passages: The text of each passage that one was written for.
         near_duplicate: Similarity from which two queries say the same.
         held_out: Labelled test queries; what says the same is dropped.
+        ordinary: The corpus's words that name nothing (`ordinary_words`); None: all words.
 
     Returns:
         What is kept and what is dropped, in the order of the queries; together they are all of them.
@@ -47,10 +53,13 @@ def keep_usable(
     every = clusters([*held_out, *(query.text for query in tidy)], near_duplicate)
     of_test, alike = set(every[: len(held_out)]), every[len(held_out) :]
     seen: set[str | int] = set()
+    is_ordinary = (lambda word: True) if ordinary is None else ordinary.__contains__
     reasons = []
     for query, cluster in zip(tidy, alike, strict=True):
         reason = _length_problem(query.text)
-        if not reason and any(copies(query.text, passages[source]) for source in query.sources):
+        if not reason and query.origin != "log" and speaks_of_source(query.text):
+            reason = "speaks of its source"
+        if not reason and any(copies(query.text, passages[source], is_ordinary) for source in query.sources):
             reason = "copies its passage"
         if not reason and cluster in of_test:
             reason = "says the same as a test query"
@@ -89,18 +98,11 @@ def keep_found(
 
     Args:
         queries: The queries.
-        ranks: The worst rank of a query's passages in the base's ranking; None: not found.
+        ranks: The worst rank of a query's passages in a ranking; None: not found.
         most: The rank up to which a passage counts as found.
     """
     lost = f"round trip: not in the first {most}"
     return _parted(queries, ["" if rank and rank <= most else lost for rank in ranks])
-
-
-def copies(query: str, passage: str) -> bool:
-    """Whether a query repeats `COPIED_WORDS` words of a passage in a row."""
-    words, other = _WORD.findall(query.lower()), _WORD.findall(passage.lower())
-    runs = {tuple(other[at : at + COPIED_WORDS]) for at in range(len(other) - COPIED_WORDS + 1)}
-    return any(tuple(words[at : at + COPIED_WORDS]) in runs for at in range(len(words) - COPIED_WORDS + 1))
 
 
 def overlap(query: str, passage: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +31,17 @@ from denizen.retrievers.searching import search_each
 from denizen.supervision import query_filters, synthesis
 from denizen.supervision.asking import Asking, calls_left, check_coverage, whole_or_partial
 from denizen.supervision.query_filters import Dropped
+from denizen.supervision.query_rules import ordinary_words
 from denizen.supervision.synthesis import Task
 from denizen.supervision.written import Written
 
 STAGE = "synthesis"
 _LEAST = 2
+# that say which words are ordinary
+_PASSAGES = 5_000
+# how much deeper than training queries those of dev and test may lie: what is hard to find is to be measured, and what
+# could be asked about any passage is not
+_DEEPER = 5
 # writing may take at most the budget divided by this
 _WRITING_PART = 3
 _PANEL = "Queries for documents without labels"
@@ -67,7 +74,11 @@ class Synthesis(LLMChoice, Shares, NearDuplicates):
         "question,keyword,long,conversational", "Styles of the queries, in equal parts; multi-hop is another one."
     )
     round_trip: int = setting(
-        20, "Without probabilities: drop queries whose passage the base ranks below this; 0: off.", least=0
+        20,
+        "Drop queries whose passage neither the base nor BM25 has among so many, of dev and test among five times as "
+        "many; 0: off.",
+        least=0,
+        most=1000,
     )
     encoding: Encoding = field(default_factory=Encoding)
 
@@ -147,13 +158,15 @@ def synthesize(  # noqa: PLR0913
     # what is measured comes first: of two that say the same, training loses its one
     wrote.sort(key=lambda query: SIDES.index(query.split))
     held_out = test_queries.table["text"].to_pylist()
-    kept, dropped = query_filters.keep_usable(wrote, passages, params.near_duplicate, held_out)
+    listed = list(passages.values())
+    common = {"held_out": held_out, "ordinary": ordinary_words(listed[:: len(listed) // _PASSAGES + 1])}
+    kept, dropped = query_filters.keep_usable(wrote, passages, params.near_duplicate, **common)
     kept, lost = _keep_best(kept, writing)
     dropped += lost
     if llm is not None and params.expert_queries:
         experts, answers = _expert_queries(kept, writing, llm, for_experts)
         replies += answers
-        kept, lost = query_filters.keep_usable([*kept, *experts], passages, params.near_duplicate, held_out)
+        kept, lost = query_filters.keep_usable([*kept, *experts], passages, params.near_duplicate, **common)
         dropped += lost
     failures = [reply for reply in replies if isinstance(reply, Failure)]
     facts = check_coverage(STAGE, len(replies), failures, ctx[Asking].min_coverage)
@@ -213,25 +226,28 @@ def read_query_log(path: Path, params: Shares, labelled: bool) -> list[Written]:
 
 
 def _keep_best(queries: list[Written], writing: _Writing) -> tuple[list[Written], list[Dropped]]:
-    """By the writer's probability where it gives one, else those that find their passages back.
+    """Those that lead back to their passages, and of these by the writer's probability where it gives one.
 
     A query of unknown probability is not less probable than the others.
     """
     params = writing.params
     free = [query for query in queries if not query.sources]
-    known = [query for query in queries if query.sources and query.logprob is not None]
-    others = [query for query in queries if query.sources and query.logprob is None]
-    kept, dropped = query_filters.keep_probable(known, params.keep_share)
+    others, dropped = [query for query in queries if query.sources], list[Dropped]()
     if params.round_trip and others:
         named = {str(at): query.text for at, query in enumerate(others)}
-        runs = search_each({"base": writing.base}, named, writing.corpus, params.round_trip, writing.progress)
-        places = run_ranks(runs["base"])
-        ranks = [_worst(places, str(at), query.sources) for at, query in enumerate(others)]
-        # a test of what the base finds already would hide what is gained
-        ranks = [rank if query.split == "train" else 1 for query, rank in zip(others, ranks, strict=True)]
-        others, lost = query_filters.keep_found(others, ranks, params.round_trip)
-        dropped += lost
-    return [*free, *kept, *others], dropped
+        systems = {"base": writing.base, "bm25": BM25.fitting(writing.corpus)}
+        runs = search_each(systems, named, writing.corpus, _DEEPER * params.round_trip, writing.progress)
+        places = [run_ranks(run) for run in runs.values()]
+        ranks = [_best([_worst(found, str(at), query.sources) for found in places]) for at, query in enumerate(others)]
+        # a test of what is found already would hide what is gained
+        found = [
+            rank and math.ceil(rank / (1 if query.split == "train" else _DEEPER))
+            for query, rank in zip(others, ranks, strict=True)
+        ]
+        others, dropped = query_filters.keep_found(others, found, params.round_trip)
+    known = [query for query in others if query.logprob is not None]
+    kept, lost = query_filters.keep_probable(known, params.keep_share)
+    return [*free, *kept, *(query for query in others if query.logprob is None)], [*dropped, *lost]
 
 
 def _shares(
@@ -271,6 +287,10 @@ def _expert_queries(
         found += written
         replies += answers
     return found, replies
+
+
+def _best(ranks: Sequence[int | None]) -> int | None:
+    return min((rank for rank in ranks if rank is not None), default=None)
 
 
 def _worst(places: Mapping[tuple[str, str], int], query_id: str, sources: Sequence[str]) -> int | None:

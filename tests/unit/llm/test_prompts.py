@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from denizen.llm import prompts
 from denizen.llm.prompts import messages, prompt_examples, prompt_text, prompts_digest, with_turns
-from denizen.supervision.query_filters import copies
+from denizen.supervision.query_rules import copies
 from denizen.supervision.synthesis import STYLES
 
 NAMES = ("question", "multi_hop", "expert", "grade", "grade_several")
