@@ -7,7 +7,7 @@ A block is a kind and its content: "table" and "words" (rows of cells, numbers o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ _WHO_READS = (
 )
 _MOVED = 8
 _TRAINED = 6
+# queries that were written, of those used and of each reason against one
+_WRITTEN = 10
 _MOST_ROWS = 50
 _MOST_REASONS = 20
 _TEXT_CHARS = 900
@@ -326,9 +328,29 @@ def _teacher(run: FinishedRun) -> Blocks:
         return []
     blocks: Blocks = [("facts", [("teacher", teacher), ("test graded by", metrics["judged_by"])])]
     blocks += [("table", rows) for rows in (coverage_lines(metrics), spending_lines(metrics)) if rows]
+    blocks += _written(run)
     audit = read_json(run.folder / "audit.json")
     said = "\n".join(audit_lines(audit)) if audit else "not measured: denizen audit RUN"
     return [*blocks, ("h3", "Can it be trusted?"), ("pre", said)]
+
+
+def _written(run: FinishedRun) -> Blocks:
+    """Some of the queries that were written and are used, and of those that are not, by reason."""
+    kept = [row["text"] for row in run.queries.values() if row["origin"] not in ("log", "source")]
+    if not kept:
+        return []
+    rows = [["query", ""], *([text, "used"] for text in _some(kept))]
+    dropped: dict[str, list[str]] = {}
+    if (run.folder / "synthesis/dropped_queries.parquet").is_file():
+        for row in run.rows("synthesis/dropped_queries.parquet", "dropped_queries"):
+            dropped.setdefault(row["reason"], []).append(row["text"])
+    for reason, texts in sorted(dropped.items()):
+        rows += [[text, reason] for text in _some(texts)]
+    return [("h3", "What was written"), ("table", rows)]
+
+
+def _some(texts: Sequence[str]) -> Sequence[str]:
+    return texts[:: max(1, len(texts) // _WRITTEN)][:_WRITTEN]
 
 
 def _cost(run: FinishedRun) -> Blocks:
