@@ -6,12 +6,12 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from denizen.data.near_duplicates import clusters
 from denizen.data.tables import folded
-from denizen.supervision.query_rules import copies, speaks_of_source
+from denizen.supervision.query_rules import PassageWords, copies, speaks_of_source
 from denizen.supervision.written import Written
 
 # a keyword query has two words at least; beyond 60 it is no query any more
@@ -33,9 +33,9 @@ def keep_usable(
     passages: Mapping[str, str],
     near_duplicate: float,
     held_out: Sequence[str] = (),
-    ordinary: Container[str] | None = None,
+    words: PassageWords | None = None,
 ) -> tuple[list[Written], list[Dropped]]:
-    """Drops what is too short or too long, speaks of its passage or quotes it, comes twice, or is a query of the test.
+    """Drops what is too short or too long, speaks of its passage, quotes it or fits many, comes twice or in the test.
 
     A real query, which was written for nothing, may say what it likes.
 
@@ -44,7 +44,7 @@ def keep_usable(
         passages: The text of each passage that one was written for.
         near_duplicate: Similarity from which two queries say the same.
         held_out: Labelled test queries; what says the same is dropped.
-        ordinary: The corpus's words that name nothing (`ordinary_words`); None: all words.
+        words: Those of the corpus; None: unknown.
 
     Returns:
         What is kept and what is dropped, in the order of the queries; together they are all of them.
@@ -53,7 +53,7 @@ def keep_usable(
     every = clusters([*held_out, *(query.text for query in tidy)], near_duplicate)
     of_test, alike = set(every[: len(held_out)]), every[len(held_out) :]
     seen: set[str | int] = set()
-    is_ordinary = (lambda word: True) if ordinary is None else ordinary.__contains__
+    is_ordinary = (lambda word: True) if words is None else words.is_ordinary
     reasons = []
     for query, cluster in zip(tidy, alike, strict=True):
         reason = _length_problem(query.text)
@@ -61,6 +61,9 @@ def keep_usable(
             reason = "speaks of its source"
         if not reason and any(copies(query.text, passages[source], is_ordinary) for source in query.sources):
             reason = "copies its passage"
+        own = [passages[source] for source in query.sources]
+        if not reason and words is not None and own and words.fits_many(query.text, own):
+            reason = "fits many passages"
         if not reason and cluster in of_test:
             reason = "says the same as a test query"
         if not reason and {folded(query.text), cluster} & seen:

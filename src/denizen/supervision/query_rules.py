@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 # as many words in a row as no one repeats by chance: the query quotes its passage
 COPIED_WORDS = 8
-# a word that is in fewer passages is a name or a term, which has to be repeated
+# shares and numbers of passages: of a word that is in more, it is ordinary; of one in fewer, it says which are meant
 _ORDINARY_SHARE, _ORDINARY_LEAST = 0.05, 2
+_NAMING_SHARE, _NAMING_LEAST = 0.01, 5
+# passages below which that says nothing
+_ENOUGH = 200
+# of a word, which its endings leave alone
+_BEGINNING = 5
 _WORD = re.compile(r"\w+")
 
 # By language what points, and what it points to; a number or a genitive after the second kind names something of the
@@ -102,14 +109,45 @@ def _source() -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{part})" for part in parts), re.IGNORECASE)
 
 
-def ordinary_words(passages: Iterable[str]) -> frozenset[str]:
-    """The words of a corpus that are in so many passages that they name nothing: in one of twenty, two at least."""
-    count, found = 0, Counter[str]()
-    for passage in passages:
-        count += 1
-        found.update(set(_words(passage)))
-    least = max(_ORDINARY_LEAST, _ORDINARY_SHARE * count)
-    return frozenset(word for word, times in found.items() if times >= least)
+@dataclass(frozen=True)
+class PassageWords:
+    """In how many passages of a corpus each word is.
+
+    Attributes:
+        passages: How many passages there are.
+        counts: Word, in lower case, to the number of passages that it is in.
+    """
+
+    passages: int
+    counts: Mapping[str, int]
+
+    @classmethod
+    def of(cls, passages: Sequence[str]) -> PassageWords:
+        """Those of some passages."""
+        return cls(len(passages), Counter(word for passage in passages for word in set(_words(passage))))
+
+    def is_ordinary(self, word: str) -> bool:
+        """Whether a word is no name or term, which whoever asks for it has to repeat."""
+        return self.counts.get(word, 0) >= max(_ORDINARY_LEAST, _ORDINARY_SHARE * self.passages)
+
+    def names(self, word: str) -> bool:
+        """Whether a word is in so few passages that it says which are meant."""
+        return self.counts.get(word, 0) <= max(_NAMING_LEAST, _NAMING_SHARE * self.passages)
+
+    def fits_many(self, query: str, passages: Iterable[str]) -> bool:
+        """Whether a query has no word that names something in its passages, and so is as good a query for others.
+
+        A word counts as the passage's, too, where it is one of another ending. Of a small corpus, and where words are
+        not written apart, nothing is known, and nothing is said.
+
+        Args:
+            query: The query.
+            passages: Those that it is for.
+        """
+        if self.passages < _ENOUGH or any(unicodedata.category(letter) == "Lo" for letter in query):
+            return False
+        beginnings = {word[:_BEGINNING] for passage in passages for word in _words(passage) if self.names(word)}
+        return not any(word[:_BEGINNING] in beginnings for word in _words(query) if self.names(word))
 
 
 def copies(query: str, passage: str, is_ordinary: Callable[[str], bool] = lambda word: True) -> bool:

@@ -27,17 +27,18 @@ from denizen.measuring import retrieval as measuring
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.searching import search_each
 from denizen.supervision import query_filters, synthesis
 from denizen.supervision.asking import Asking, calls_left, check_coverage, whole_or_partial
 from denizen.supervision.query_filters import Dropped
-from denizen.supervision.query_rules import ordinary_words
+from denizen.supervision.query_rules import PassageWords
 from denizen.supervision.synthesis import Task
 from denizen.supervision.written import Written
 
 STAGE = "synthesis"
 _LEAST = 2
-# that say which words are ordinary
+# that say how rare words are
 _PASSAGES = 5_000
 # how much deeper than training queries those of dev and test may lie: what is hard to find is to be measured, and what
 # could be asked about any passage is not
@@ -159,14 +160,14 @@ def synthesize(  # noqa: PLR0913
     wrote.sort(key=lambda query: SIDES.index(query.split))
     held_out = test_queries.table["text"].to_pylist()
     listed = list(passages.values())
-    common = {"held_out": held_out, "ordinary": ordinary_words(listed[:: len(listed) // _PASSAGES + 1])}
-    kept, dropped = query_filters.keep_usable(wrote, passages, params.near_duplicate, **common)
+    words = PassageWords.of(listed[:: len(listed) // _PASSAGES + 1])
+    kept, dropped = query_filters.keep_usable(wrote, passages, params.near_duplicate, held_out, words)
     kept, lost = _keep_best(kept, writing)
     dropped += lost
     if llm is not None and params.expert_queries:
         experts, answers = _expert_queries(kept, writing, llm, for_experts)
         replies += answers
-        kept, lost = query_filters.keep_usable([*kept, *experts], passages, params.near_duplicate, **common)
+        kept, lost = query_filters.keep_usable([*kept, *experts], passages, params.near_duplicate, held_out, words)
         dropped += lost
     failures = [reply for reply in replies if isinstance(reply, Failure)]
     facts = check_coverage(STAGE, len(replies), failures, ctx[Asking].min_coverage)
@@ -235,7 +236,7 @@ def _keep_best(queries: list[Written], writing: _Writing) -> tuple[list[Written]
     others, dropped = [query for query in queries if query.sources], list[Dropped]()
     if params.round_trip and others:
         named = {str(at): query.text for at, query in enumerate(others)}
-        systems = {"base": writing.base, "bm25": BM25.fitting(writing.corpus)}
+        systems: dict[str, Retriever] = {"base": writing.base, "bm25": BM25.fitting(writing.corpus)}
         runs = search_each(systems, named, writing.corpus, _DEEPER * params.round_trip, writing.progress)
         places = [run_ranks(run) for run in runs.values()]
         ranks = [_best([_worst(found, str(at), query.sources) for found in places]) for at, query in enumerate(others)]

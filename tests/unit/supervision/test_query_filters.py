@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denizen.supervision.query_filters import counts, keep_found, keep_probable, keep_usable, overlap
+from denizen.supervision.query_rules import PassageWords
 from denizen.supervision.written import Written
 
 PASSAGES = {
@@ -49,9 +50,18 @@ def test_a_real_query_may_speak_of_a_text() -> None:
 def test_names_do_not_count_as_copied() -> None:
     """Of the nine words in a row seven are ordinary."""
     listed = [query("so gout is a form of arthritis that causes pain?")]
-    ordinary = {"is", "a", "form", "of", "that", "causes", "sudden"}
-    assert keep_usable(listed, PASSAGES, 0.9, (), ordinary)[0] == listed
-    assert keep_usable(listed, PASSAGES, 0.9, (), {*ordinary, "gout", "arthritis"})[0] == []
+    ordinary = dict.fromkeys(["is", "a", "form", "of", "that", "causes", "sudden"], 2)
+    assert keep_usable(listed, PASSAGES, 0.9, (), PassageWords(2, ordinary))[0] == listed
+    more = PassageWords(2, {**ordinary, "gout": 2, "arthritis": 2})
+    assert keep_usable(listed, PASSAGES, 0.9, (), more)[0] == []
+
+
+def test_what_fits_many_passages_is_dropped_and_a_query_for_none_is_not() -> None:
+    words = PassageWords(1000, {"what": 900, "is": 900, "it": 900, "pain": 100, "gout": 3})
+    listed = [query("what is pain"), query("what is gout"), query("what is it", "", origin="log")]
+    kept, dropped = keep_usable(listed, PASSAGES, 0.9, (), words)
+    assert [row.text for row in kept] == ["what is gout", "what is it"]
+    assert [row.reason for row in dropped] == ["fits many passages"]
 
 
 def test_of_two_that_say_the_same_the_first_is_kept() -> None:

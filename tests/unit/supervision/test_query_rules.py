@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denizen.supervision.query_rules import COPIED_WORDS, copies, ordinary_words, speaks_of_source
+from denizen.supervision.query_rules import COPIED_WORDS, PassageWords, copies, speaks_of_source
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,26 @@ def test_a_technical_question_is_no_copy() -> None:
     assert not copies(query, passage, lambda word: word not in terms)
 
 
+@pytest.mark.parametrize(
+    ("query", "fits"),
+    [
+        ("what will the company do next", True),
+        ("what is the revenue of the company in Norway", True),
+        ("what is the revenue of Fjordbank", False),
+        # of another ending
+        ("which branch is closed", False),
+        ("银行的收入是多少", False),
+    ],
+)
+def test_a_query_of_ordinary_words_fits_many_passages(query: str, fits: bool) -> None:
+    passage = "The revenue of Fjordbank is what the company lost. Its branches are closed."
+    frequent = dict.fromkeys(["what", "is", "the", "company", "revenue", "of", "in", "will", "do", "are", "its"], 11)
+    words = PassageWords(1000, frequent)
+    assert words.fits_many(query, [passage]) == fits
+    # of few passages nothing is known
+    assert not PassageWords(199, frequent).fits_many(query, [passage])
+
+
 @given(st.lists(st.sampled_from("abc"), max_size=30), st.lists(st.sampled_from("abc"), max_size=30))
 def test_copies_is_what_all_runs_of_eight_say(query: list[str], passage: list[str]) -> None:
     """As by hand: some window of eight words of the one stands in the other."""
@@ -114,8 +134,11 @@ def test_copies_is_what_all_runs_of_eight_say(query: list[str], passage: list[st
     assert copies(" ".join(query), " ".join(passage)) == any(run in windows for run in runs)
 
 
-def test_ordinary_is_what_stands_in_one_passage_of_twenty() -> None:
-    """Of 60 passages three are needed; of few, two."""
-    passages = [f"the the n{at}" for at in range(57)] + ["often rare"] + ["often"] * 2
-    assert ordinary_words(passages) == {"the", "often"}
-    assert ordinary_words(["a b", "a c"]) == {"a"}
+def test_what_is_ordinary_and_what_names_something() -> None:
+    """Of 60 passages three make a word ordinary, of few two; up to five of any number, or one of a hundred, name."""
+    words = PassageWords.of([f"the the n{at}" for at in range(57)] + ["often rare"] + ["often"] * 2)
+    assert words.passages == 60 and words.counts["the"] == 57
+    assert [words.is_ordinary(word) for word in ("the", "often", "rare", "never")] == [True, True, False, False]
+    assert [words.names(word) for word in ("the", "often", "rare", "never")] == [False, True, True, True]
+    assert PassageWords(2, {"a": 2, "b": 1}).is_ordinary("a") and not PassageWords(2, {"b": 1}).is_ordinary("b")
+    assert PassageWords(1000, {"a": 10, "b": 11}).names("a") and not PassageWords(1000, {"b": 11}).names("b")
