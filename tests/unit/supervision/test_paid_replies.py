@@ -20,18 +20,19 @@ from denizen.llm.replies import Replies
 from denizen.supervision.judging import LLMTeacher, Pair
 from denizen.supervision.synthesis import Expert, Task, question_prompts
 
-# the first digits, as the version of 2026-11-28 (9546fc2) made them
+# the first digits, as the version of 2026-11-29 made them, when markers lost their codes and questions got examples:
+# of questions that nobody has to pay for twice there were next to none (docs/LOG.md)
 KEYS = {
-    "grade": ["1763187f4b22eea1", "39cc84fc8afb5324"],
-    "grade again": ["2c42799aa6f3e813", "35df82512c1ada1a"],
-    "grade several": ["9696442d0e4e376b"],
-    "question": ["fa1f5da3f7488319"],
-    "keyword": ["ea7df4fc7cfeeb3e"],
-    "long": ["7914e0652052fb9e"],
-    "conversational": ["567bb32a7e848446"],
-    "multi-hop": ["751299cf98fe5348"],
-    "expert": ["1bf0f1ae312a2243"],
-    "expert without a domain": ["6d080f809ba9f751"],
+    "grade": ["0f2df7b6f9c20b34", "3e1414bf525ec32d"],
+    "grade again": ["9148685d2f196847", "ee60afc16e7e14d8"],
+    "grade several": ["9713d3be6cab6253"],
+    "question": ["0d6f04c4b8496726"],
+    "keyword": ["3926c9d206fcee77"],
+    "long": ["babdf371da15a484"],
+    "conversational": ["deb13e2f18ebcf9c"],
+    "multi-hop": ["0690d6f0210bcc0e"],
+    "expert": ["0e77525a90f10a5a"],
+    "expert without a domain": ["d781ac78c3303f52"],
 }
 PAIRS = [
     Pair("q", "d1", "what is gout?", "Gout is a disease of the joints."),
