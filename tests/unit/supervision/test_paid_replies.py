@@ -20,7 +20,7 @@ from denizen.llm.replies import Replies
 from denizen.supervision.judging import LLMTeacher, Pair
 from denizen.supervision.synthesis import Expert, Task, question_prompts
 
-# the first digits, as the version of 2026-11-29 made them: with their codes, markers kept servers from reading only once
+# the first digits, as the version of 2026-11-29 made them: with their codes, markers kept servers from reading once
 # what all prompts begin with, and questions got examples
 KEYS = {
     "grade": ["0f2df7b6f9c20b34", "3e1414bf525ec32d"],
