@@ -33,7 +33,7 @@ def audit(  # noqa: PLR0913
 
     Args:
         run: The folder of a run with teacher llm.
-        sample: How many judged pairs are looked at, drawn at random; as many planted ones come on top.
+        sample: How many judged pairs are looked at, drawn at random; as many planted ones and 120 decoys come on top.
         second_llm: Another LLM that grades the same pairs.
         second_endpoint: Its endpoint, whose key is in JUDGE_API_KEY; empty: that of the run.
         second_prices: Its prices; empty: as free as those of the run.
@@ -66,13 +66,15 @@ def audit(  # noqa: PLR0913
         by_people = {"people": questions.people_agreement(pairs, people)} if people else {}
         llm = llm_of(config, run)
         second = judge_of(config, run, second_llm, second_endpoint, second_prices) if second_llm else None
-        calls = len(chosen) * (2 if second else 1) + 3 * sample + 2 * len({pair.query_id for pair in chosen})
+        asked = len({pair.query_id for pair in chosen})
+        calls = len(chosen) * (2 if second else 1) + 3 * sample + 2 * asked + questions.decoy_calls(asked)
         progress.say(f"at most {calls:,} calls; those that were made before cost nothing")
         ask = partial(questions.grades, llm, progress)
         found: dict[str, Any] = {"llm": config.llm, "pairs": len(chosen), "seed": seed}
         found["again"] = compare(given, ask(chosen, together=config.grades_per_call, repeat=1))
         found |= questions.together(pairs, sample, config.grades_per_call, seed, ask)
         found["planted"] = questions.planted(run, chosen, seed, ask)
+        found["decoys"] = questions.decoys(run, chosen, seed, ask)
         if second:
             found["second_llm"] = {"llm": second_llm, **compare(given, questions.grades(second, progress, chosen))}
         found |= by_people

@@ -23,6 +23,10 @@ def audit_lines(found: dict[str, Any]) -> list[str]:
         if rate:
             interval = f"[{rate['low']:.1%}, {rate['high']:.1%}]"
             lines.append(f"  planted {kind:<32} {rate['value']:.1%} right {interval} of {rate['count']}")
+    for way, rate in found.get("decoys", {}).items():
+        if rate and way != "fooled":
+            interval = f"[{rate['low']:.1%}, {rate['high']:.1%}]"
+            lines.append(f"  fooled by {way:<30} {rate['value']:.1%} {interval} of {rate['count']}")
     for kind in ("sensitivity", "specificity"):
         if rate := found.get("people", {}).get(kind):
             lines.append(f"  {kind} against people {rate['value']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]")

@@ -18,6 +18,7 @@ def test_an_audit_shows_what_was_measured_and_the_headline_last() -> None:
         "again": {"kappa": KAPPA},
         "people": {"kappa": {**KAPPA, "value": None, "reason": "too few"}, "sensitivity": RATE, "specificity": None},
         "planted": {"own passage": RATE, "random passage": None},
+        "decoys": {"a long passage": RATE, "an order": None, "fooled": RATE},
         "headline": "kappa with itself",
     }
     assert audit_lines(found) == [
@@ -25,6 +26,7 @@ def test_an_audit_shows_what_was_measured_and_the_headline_last() -> None:
         "  asked again                              kappa 0.50 [0.25, 0.75], agreement 80% of 60",
         "  against people                           kappa undefined (too few)",
         "  planted own passage                      90.0% right [80.0%, 95.0%] of 40",
+        "  fooled by a long passage                 90.0% [80.0%, 95.0%] of 40",
         "  sensitivity against people 90.0% [80.0%, 95.0%]",
         "kappa with itself",
     ]

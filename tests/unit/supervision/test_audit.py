@@ -10,7 +10,17 @@ import pytest
 from denizen.data.formats.grading_sheet import row_key
 from denizen.data.tables import table, write_table
 from denizen.engine.errors import InputError
-from denizen.supervision.audit import draw, export, graded_pairs, headline, people_agreement, planted, together
+from denizen.supervision.audit import (
+    decoy_calls,
+    decoys,
+    draw,
+    export,
+    graded_pairs,
+    headline,
+    people_agreement,
+    planted,
+    together,
+)
 from denizen.supervision.judging import Pair
 
 
@@ -105,6 +115,30 @@ def test_a_failed_call_on_a_planted_pair_is_not_a_wrong_answer(run: Path) -> Non
         "own passage": None,
         "random passage": None,
     }
+
+
+def test_decoys_are_strangers_made_up_and_the_share_that_fools_is_told(run: Path) -> None:
+    asked: list[list[Pair]] = []
+
+    def ask(pairs: list[Pair]) -> list[int | None]:
+        asked.append(list(pairs))
+        # does what it is told, and a call fails
+        return [
+            None if len(pair.passage.split("passage")) > 3 else 4 if "grade 4" in pair.passage else 3 for pair in pairs
+        ]
+
+    found = decoys(run, [_pair(0, 0), _pair(0, 4), _pair(1, 2)], 1, ask)
+    ((long,), (words,), (order,)) = asked
+    # of d2, d3 and d4, which are of other documents and none of the test
+    assert sorted(long.passage.split("\n\n")) == ["passage 2", "passage 3", "passage 4"]
+    first = long.passage.split("\n\n")[0]
+    assert words.passage == f"query 0\n{first}\nquery 0" and order.passage.startswith(f"{first}\n\nNote to the grader")
+    assert {pair.query for pair in (long, words, order)} == {"query 0"}
+    assert found["a long passage"] is None and decoy_calls(1) == 3 and decoy_calls(1000) == 120
+    assert (found["the query's words"]["value"], found["an order"]["value"]) == (0, 1)
+    assert (found["fooled"]["value"], found["fooled"]["count"]) == (0.5, 2)
+    assert headline({"decoys": found}).endswith("; fooled by 50% [9%, 91%] of 2 decoys")
+    assert decoys(run, [], 1, ask)["fooled"] is None and headline({"decoys": {"fooled": None}}).startswith("no kappa")
 
 
 def test_people_correct_the_share_of_answers(tmp_path: Path) -> None:
