@@ -21,8 +21,11 @@ def within(place: str, draw: random.Random) -> list[str]:
     """Points while a step works, in the order in which a run comes to them; some are drawn."""
     # after some checkpoints, and once more after going on from there; before the first one, and inside one
     student = [f"step:{draw.randint(8, 10)}", "step:4", "open:2"]
+    # how much a gate measures depends on the student, and so on the arithmetic of the machine
+    gate = ["open:1"]
     if not place.startswith("seed-"):
         student = ["step:2", f"scratch:{draw.randint(3, 12)}", *student]
+        gate = [f"scratch:{draw.randint(1, 5)}", f"scratch:{draw.randint(20, 40)}", "scratch:3", "open:1"]
     found = {
         "corpus": ["write:1", f"write:{draw.randint(2, 4)}"],
         # vectors before keys
@@ -32,7 +35,7 @@ def within(place: str, draw: random.Random) -> list[str]:
         "examples": ["write:1"],
         "student": student,
         "choice": [f"open:{draw.randint(1, 2)}"],
-        "gate": [f"scratch:{draw.randint(1, 5)}", f"scratch:{draw.randint(20, 40)}", "scratch:3", "open:1"],
+        "gate": gate,
         "pairs": ["write:1"],
         "plain": ["step:1", "open:2"],
         "average": ["open:1"],

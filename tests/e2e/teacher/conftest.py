@@ -71,7 +71,9 @@ def answer(known: dict[str, list[str]]) -> Answer:
         return json.dumps({"grades": grades} if '"grades"' in system else {"grade": grades[0]})
 
     def grade(query: str, passage: str) -> int:
-        shared = len(set(query.rstrip("?").split()) & set(known[passage.split(" And so on.")[0]]))
+        # in a decoy it stands among other words
+        words = next(words for text, words in known.items() if text in passage)
+        shared = len(set(query.rstrip("?").split()) & set(words))
         return {0: 1, 1: 2}.get(shared, 4)
 
     return reply
