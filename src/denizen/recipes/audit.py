@@ -73,8 +73,8 @@ def audit(  # noqa: PLR0913
         found: dict[str, Any] = {"llm": config.llm, "pairs": len(chosen), "seed": seed}
         found["again"] = compare(given, ask(chosen, together=config.grades_per_call, repeat=1))
         found |= questions.together(pairs, sample, config.grades_per_call, seed, ask)
-        found["planted"] = questions.planted(run, chosen, seed, ask)
-        found["decoys"] = questions.decoys(run, chosen, seed, ask)
+        apart = questions.with_strangers(run, chosen, seed)
+        found |= {"planted": questions.planted(apart, ask), "decoys": questions.decoys(apart, ask)}
         if second:
             found["second_llm"] = {"llm": second_llm, **compare(given, questions.grades(second, progress, chosen))}
         found |= by_people

@@ -304,10 +304,14 @@ def _reasons(run: FinishedRun, read: Mapping[str, Any]) -> Counter[tuple[str, st
         # what could not be read of the documents is a part of corpus/failures
         if not path.parent.name.startswith(".") and path.parent.name != "documents":
             reasons.update((row["stage"], row["error"]) for row in read_table(path, "failures").to_pylist())
-    if (run.folder / "synthesis/dropped_queries.parquet").is_file():
-        dropped = run.rows("synthesis/dropped_queries.parquet", "dropped_queries")
-        reasons.update(("synthesis", row["reason"]) for row in dropped)
+    reasons.update(("synthesis", row["reason"]) for row in _dropped_queries(run))
     return reasons
+
+
+def _dropped_queries(run: FinishedRun) -> list[dict[str, Any]]:
+    """What was written and is not used; nothing where nothing is written."""
+    name = "synthesis/dropped_queries.parquet"
+    return run.rows(name, "dropped_queries") if (run.folder / name).is_file() else []
 
 
 def _trained_on(run: FinishedRun) -> Blocks:
@@ -341,9 +345,8 @@ def _written(run: FinishedRun) -> Blocks:
         return []
     rows = [["query", ""], *([text, "used"] for text in _some(kept))]
     dropped: dict[str, list[str]] = {}
-    if (run.folder / "synthesis/dropped_queries.parquet").is_file():
-        for row in run.rows("synthesis/dropped_queries.parquet", "dropped_queries"):
-            dropped.setdefault(row["reason"], []).append(row["text"])
+    for row in _dropped_queries(run):
+        dropped.setdefault(row["reason"], []).append(row["text"])
     for reason, texts in sorted(dropped.items()):
         rows += [[text, reason] for text in _some(texts)]
     return [("h3", "What was written"), ("table", rows)]

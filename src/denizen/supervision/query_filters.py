@@ -59,9 +59,9 @@ def keep_usable(
         reason = _length_problem(query.text)
         if not reason and query.origin != "log" and speaks_of_source(query.text):
             reason = "speaks of its source"
-        if not reason and any(copies(query.text, passages[source], is_ordinary) for source in query.sources):
-            reason = "copies its passage"
         own = [passages[source] for source in query.sources]
+        if not reason and any(copies(query.text, passage, is_ordinary) for passage in own):
+            reason = "copies its passage"
         if not reason and words is not None and own and words.fits_many(query.text, own):
             reason = "fits many passages"
         if not reason and cluster in of_test:

@@ -20,6 +20,7 @@ from denizen.supervision.audit import (
     people_agreement,
     planted,
     together,
+    with_strangers,
 )
 from denizen.supervision.judging import Pair
 
@@ -103,15 +104,15 @@ def test_planted_pairs_are_ones_own_passage_and_a_stranger_that_is_no_near_dupli
         return [4] * len(pairs)
 
     for seed in range(30):
-        found = planted(run, [_pair(0, 0), _pair(0, 4), _pair(1, 2)], seed, ask)
+        found = planted(with_strangers(run, [_pair(0, 0), _pair(0, 4), _pair(1, 2)], seed), ask)
         assert found["own passage"]["value"] == 1 and found["random passage"]["value"] == 0
     assert all(own == [_pair(0, 0)] for own in asked[::2])
     assert {tuple(strange) for strange in asked[1::2]} == {(_pair(0, at),) for at in (2, 3, 4)}
-    assert planted(run, [], 1, ask) == {"own passage": None, "random passage": None}
+    assert planted(with_strangers(run, [], 1), ask) == {"own passage": None, "random passage": None}
 
 
 def test_a_failed_call_on_a_planted_pair_is_not_a_wrong_answer(run: Path) -> None:
-    assert planted(run, [_pair(0, 0)], 1, lambda pairs: [None] * len(pairs)) == {
+    assert planted(with_strangers(run, [_pair(0, 0)], 1), lambda pairs: [None] * len(pairs)) == {
         "own passage": None,
         "random passage": None,
     }
@@ -127,7 +128,7 @@ def test_decoys_are_strangers_made_up_and_the_share_that_fools_is_told(run: Path
             None if len(pair.passage.split("passage")) > 3 else 4 if "grade 4" in pair.passage else 3 for pair in pairs
         ]
 
-    found = decoys(run, [_pair(0, 0), _pair(0, 4), _pair(1, 2)], 1, ask)
+    found = decoys(with_strangers(run, [_pair(0, 0), _pair(0, 4), _pair(1, 2)], 1), ask)
     ((long,), (words,), (order,)) = asked
     # of d2, d3 and d4, which are of other documents and none of the test
     assert sorted(long.passage.split("\n\n")) == ["passage 2", "passage 3", "passage 4"]
@@ -138,7 +139,9 @@ def test_decoys_are_strangers_made_up_and_the_share_that_fools_is_told(run: Path
     assert (found["the query's words"]["value"], found["an order"]["value"]) == (0, 1)
     assert (found["fooled"]["value"], found["fooled"]["count"]) == (0.5, 2)
     assert headline({"decoys": found}).endswith("; fooled by 50% [9%, 91%] of 2 decoys")
-    assert decoys(run, [], 1, ask)["fooled"] is None and headline({"decoys": {"fooled": None}}).startswith("no kappa")
+    assert decoys(with_strangers(run, [], 1), ask)["fooled"] is None and headline(
+        {"decoys": {"fooled": None}}
+    ).startswith("no kappa")
 
 
 def test_people_correct_the_share_of_answers(tmp_path: Path) -> None:
