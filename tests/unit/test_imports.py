@@ -112,15 +112,20 @@ def test_torchvision_is_not_installed() -> None:
 
 
 def test_help_answers_at_once() -> None:
-    """The limit is 0.3 s of work, the best of five: how long it waits for others is not its own doing."""
-    times = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-m", "denizen", "--help"], capture_output=True, text=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert "adapt" in done.stdout and "evaluate" in done.stdout
-    assert min(times) < 0.3
+    """The work of seven starts of Python with what any command loads, the best of five of both: a slow machine is no
+    fault of ours, nor is waiting for others."""
+    start = min(_work([sys.executable, "-c", "import argparse, dataclasses, inspect, json, pathlib"])[0] for _ in range(5))
+    answers = [_work([sys.executable, "-m", "denizen", "--help"]) for _ in range(5)]
+    assert all("adapt" in printed and "evaluate" in printed for _, printed in answers)
+    assert min(work for work, _ in answers) < 7 * start
+
+
+def _work(command: list[str]) -> tuple[float, str]:
+    """Seconds of processor that a command takes, and what it prints."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
 def test_reading_documents_needs_no_torch() -> None:
