@@ -114,7 +114,8 @@ def test_torchvision_is_not_installed() -> None:
 def test_help_answers_at_once() -> None:
     """The work of seven starts of Python with what any command loads, the best of five of both: a slow machine is no
     fault of ours, nor is waiting for others."""
-    start = min(_work([sys.executable, "-c", "import argparse, dataclasses, inspect, json, pathlib"])[0] for _ in range(5))
+    modules = "argparse, dataclasses, inspect, json, pathlib"
+    start = min(_work([sys.executable, "-c", f"import {modules}"])[0] for _ in range(5))
     answers = [_work([sys.executable, "-m", "denizen", "--help"]) for _ in range(5)]
     assert all("adapt" in printed and "evaluate" in printed for _, printed in answers)
     assert min(work for work, _ in answers) < 7 * start
