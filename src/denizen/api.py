@@ -276,6 +276,7 @@ class _Adapting:
 
     def _metrics(self, found: Sequence[Adapted]) -> dict[str, Any]:
         from denizen.reports.metrics import metrics_json, metrics_of_seed
+        from denizen.reports.results import WRITTEN_FOR
         from denizen.supervision.asking import spending
 
         limit, taught = self.config.forgetting_limit, isinstance(self.config.supervision, Taught)
@@ -296,9 +297,11 @@ class _Adapting:
             for place in self.run.calls
             if "coverage" in facts.get(place, {})
         }
-        told = found[0].test.facts
+        told, texts = found[0].test.facts, found[0].texts
+        labelled = texts.labels is not None and texts.labels.digest != texts.pairs.digest
         judged = {
-            "judged_by": told.get("judged_by", "labels"),
+            "judged_by": told.get("judged_by", "labels" if labelled else WRITTEN_FOR),
+            "trial": facts.get("trial"),
             "test_queries_left_out": told.get("queries_left_out", {}),
         }
         return {**metrics, "seeds": [], "spending": spending(self.llm), "coverage": asked, **judged}

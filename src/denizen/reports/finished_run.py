@@ -20,6 +20,7 @@ from denizen.engine.pipeline import records
 from denizen.llm.replies import Replies, StoredReply
 from denizen.measuring.dependence import groups
 from denizen.recipes.run_folder import check_version
+from denizen.reports.results import by_judge
 
 _Row = dict[str, Any]
 
@@ -92,7 +93,7 @@ class FinishedRun:
     @property
     def depth(self) -> int:
         """How many passages each system has found for a test query."""
-        return 5 if self.metrics.get("judged_by", "labels") != "labels" else int(self.metrics["config"]["depth"])
+        return 5 if by_judge(self.metrics) else int(self.metrics["config"]["depth"])
 
     @cached_property
     def examples_at(self) -> str | None:

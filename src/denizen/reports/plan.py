@@ -26,7 +26,7 @@ from denizen.recipes.run_folder import read_config
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.encoder import encode
 from denizen.retrievers.matryoshka import promised
-from denizen.supervision import synthesis
+from denizen.supervision import synthesis, trial
 from denizen.supervision.asking import GRADE_TOKENS, QUESTION_TOKENS, TOKEN_CHARS
 from denizen.supervision.grading import DEV_TOP, TEST_TOP, Sampling
 from denizen.supervision.taught import Taught
@@ -227,6 +227,8 @@ def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool
     writing = written + synthesis.expert_calls(math.ceil(expert)) * (3 if keep == 1 else 1)
     grades = (kept["train"] + expert) * _graded_of_query(taught.sampling, corpus) * config.rounds
     grades += kept["dev"] * DEV_TOP * (config.rounds + 1) + kept.get("test", 0) * TEST_TOP
+    if config.teacher == "llm" and config.least_kappa:
+        grades += 2 * min(trial.QUERIES, kept["train"] + kept["dev"])
     shown = math.ceil(grades) if config.teacher == "llm" else 0
     together = config.grades_per_call if config.teacher == "llm" else 1
     calls = math.ceil(shown / together)

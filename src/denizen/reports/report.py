@@ -12,7 +12,7 @@ from denizen.measuring.students import ENOUGH
 from denizen.reports.card import title
 from denizen.reports.finished_run import FinishedRun
 from denizen.reports.rendering import render
-from denizen.reports.results import headline, unchanged
+from denizen.reports.results import WRITTEN_FOR, by_judge, headline, unchanged
 from denizen.reports.sections import sections
 
 
@@ -54,7 +54,14 @@ def _warnings(metrics: dict[str, Any]) -> list[str]:
             f"{decided['queries']} dev queries decided, which are few: the best of them may be so by chance. "
             "--cross-fitting lets train decide, too."
         )
-    if metrics.get("judged_by", "labels") != "labels":
+    if (trial := metrics.get("trial")) and not trial["passed"]:
+        found.append(f"{trial['why'][0].upper()}{trial['why'][1:]}.")
+    if metrics.get("judged_by") == WRITTEN_FOR:
+        found.append(
+            f"The test counts {WRITTEN_FOR} as the only answers, and an LLM wrote them: its figures compare systems, "
+            "and say little of what people will find."
+        )
+    if by_judge(metrics):
         found.append(
             f"The test was graded by {metrics['judged_by']}. A teacher is kind to its own student: "
             "denizen pool RUN --judge ANOTHER-LLM asks another one."

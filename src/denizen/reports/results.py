@@ -34,6 +34,8 @@ _TAKE = {
     "further": "Take the model that was trained further from what {} ships",
     "anew": "Take the model that was trained anew from the base of {}",
 }
+# by what a test is measured where nobody has labelled its queries and no judge is good enough
+WRITTEN_FOR = "the passages that its queries were written for"
 # a header and rows; nothing where there is nothing to say
 Table = list[list[str]]
 
@@ -188,12 +190,19 @@ def teacher_lines(report: dict[str, Any]) -> list[str]:
     if "judged_by" not in report:
         return []
     lines = [f"test graded by {report['judged_by']}"]
+    if (trial := report.get("trial")) and not trial["passed"]:
+        lines.append(trial["why"])
     for reason, count in report["test_queries_left_out"].items():
         if count:
             lines.append(f"  {count:,} test queries {reason.replace('_', ' ')} are left out")
-    if report["judged_by"] != "labels":
+    if by_judge(report):
         lines.append("a teacher is kind to its own student: denizen pool RUN --judge ANOTHER-LLM asks another one")
     return lines
+
+
+def by_judge(report: dict[str, Any]) -> bool:
+    """Whether a judge has said what is right in the test."""
+    return report.get("judged_by", "labels") not in ("labels", WRITTEN_FOR)
 
 
 def gate_sentence(report: dict[str, Any]) -> str:

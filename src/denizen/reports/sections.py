@@ -330,7 +330,10 @@ def _teacher(run: FinishedRun) -> Blocks:
     metrics = run.metrics
     if not (teacher := taught_by(metrics)):
         return []
-    blocks: Blocks = [("facts", [("teacher", teacher), ("test graded by", metrics["judged_by"])])]
+    facts = [("teacher", teacher), ("test graded by", metrics["judged_by"])]
+    if trial := metrics.get("trial"):
+        facts.append(("the judge on trial", trial["why"]))
+    blocks: Blocks = [("facts", facts)]
     blocks += [("table", rows) for rows in (coverage_lines(metrics), spending_lines(metrics)) if rows]
     blocks += _written(run)
     audit = read_json(run.folder / "audit.json")

@@ -38,8 +38,8 @@ Ask = Callable[..., list[int | None]]
 
 
 def graded_pairs(run: Path) -> dict[Pair, int]:
-    """The pairs that the teacher of a run has graded, with their grades."""
-    paths = sorted(run.glob("round-*/judgments/judgments.parquet"))
+    """The pairs that the teacher of a run has graded, with their grades; those of its trial where it failed that."""
+    paths = sorted(run.glob("round-*/judgments/judgments.parquet")) or sorted(run.glob("trial/judgments.parquet"))
     rows = [row for path in paths for row in read_table(path, "judgments").to_pylist() if row["grade"] is not None]
     if not rows:
         return {}

@@ -143,11 +143,23 @@ class Labels(Params):
 
     def look(self, run: Pipeline, texts: Texts, now: Round, before: Sequence[Seen]) -> Seen:
         """Steps candidates and examples."""
-        known = Known(texts.pairs)
-        if not now.left:
-            return Seen(**vars(now), known=known)
-        shared = {"queries": texts.queries, "student": Value(now.number)}
-        candidates = run(mine, self.mining, found=now.found, corpus=texts.corpus, qrels=texts.pairs, **shared)
-        earlier = before[-1].examples if before else None
-        made = run(select, self.selecting, candidates=candidates, earlier=earlier, **shared)
-        return Seen(**vars(now), known=known, examples=made, mined=candidates)
+        return look_by_pairs(run, self.mining, self.selecting, texts, now, before)
+
+
+def look_by_pairs(
+    run: Pipeline,
+    mining: Mining,
+    selecting: SelectingLabelled,
+    texts: Texts,
+    now: Round,
+    before: Sequence[Seen],
+) -> Seen:
+    """Steps candidates and examples, by nothing but the pairs of a run."""
+    known = Known(texts.pairs)
+    if not now.left:
+        return Seen(**vars(now), known=known)
+    shared = {"queries": texts.queries, "student": Value(now.number)}
+    candidates = run(mine, mining, found=now.found, corpus=texts.corpus, qrels=texts.pairs, **shared)
+    earlier = before[-1].examples if before else None
+    made = run(select, selecting, candidates=candidates, earlier=earlier, **shared)
+    return Seen(**vars(now), known=known, examples=made, mined=candidates)

@@ -38,6 +38,7 @@ class Texts:
         test_queries: The queries of the test.
         labels: Their labels; None: the teacher says what is right.
         written: How queries were written; None where they were not.
+        graded: Whether a teacher looks at what is found; False: the pairs are all that is known.
     """
 
     source: Artifact
@@ -49,11 +50,12 @@ class Texts:
     test_queries: Queries | None = None
     labels: Qrels | None = None
     written: Artifact | None = None
+    graded: bool = False
 
     @property
     def dev_labels(self) -> Qrels | None:
         """Labels by which dev can be measured at once; None where a teacher has to look first."""
-        return self.pairs if self.documents is None else None
+        return None if self.graded else self.pairs
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Supervision by a teacher (arXiv 2512.08088): an LLM writes queries, an LLM or a cross-encoder judges what is found.
 
-    source -> corpus, documents (their sides) -synthesis-> queries, sources
+    source -> corpus, documents (their sides) -synthesis-> queries, sources -trial-> whether the LLM grades
     a round: run -> candidates -> judgments -> answers -> examples
 
 Documents of the test side are never shown before the test; where the source has no labels, queries are written for
-them, and what the systems find is judged there.
+them, and what the systems find is judged there. An LLM that grades too poorly is not asked: then the passages that
+queries were written for are all that is known, in training and in the test.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from denizen.llm.prompts import prompts_digest
 from denizen.retrievers.cross_encoder import locate_cross_encoder
 from denizen.retrievers.model_ref import outside_model
 from denizen.supervision.asking import Asking
+from denizen.supervision.gold import Mining, SelectingLabelled, look_by_pairs
 from denizen.supervision.graded_test import graded_test
 from denizen.supervision.grading import (
     Allotment,
@@ -40,7 +42,8 @@ from denizen.supervision.grading import (
 )
 from denizen.supervision.supervision import Known, Round, Seen, Texts
 from denizen.supervision.synthesis import STYLES, read_styles
-from denizen.supervision.write_queries import Synthesis, synthesize
+from denizen.supervision.trial import TrialChoice, try_judge
+from denizen.supervision.write_queries import Synthesis, WrittenQueries, synthesize
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Taught(Params):
             return run(divide, self.data, source=given.source)
 
     def prepare(self, run: Pipeline, given: Given, base: Model) -> Texts:
-        """Steps corpus and synthesis."""
+        """Steps corpus and synthesis, and trial where an LLM grades."""
         made = self.read(run, given)
         log = self.log.query_log
         written = run(
@@ -102,7 +105,8 @@ class Taught(Params):
             prompts=Value([prompts_digest("question", "multi_hop", "expert"), STYLES]),
             query_log=Artifact.outside(Path(log).expanduser()) if log else None,
         )
-        labelled = made.has_labels
+        graded = self.trusted(run, made, written)
+        labels = made.labels if made.has_labels else None if graded else written.sources
         return Texts(
             made,
             made.corpus,
@@ -110,17 +114,25 @@ class Taught(Params):
             written.sources,
             written.queries,
             made.documents,
-            made.test_queries if labelled else written.queries,
-            made.labels if labelled else None,
+            made.test_queries if made.has_labels else written.queries,
+            labels,
             written,
+            graded,
         )
+
+    def trusted(self, run: Pipeline, made: Unlabelled, written: WrittenQueries) -> bool:
+        """Whether the judge is asked; a cross-encoder always is."""
+        return True
 
     def splits(self, last: bool) -> tuple[str, ...]:
         """After the last training only dev is looked at."""
         return ("dev",) if last else ("train", "dev")
 
     def look(self, run: Pipeline, texts: Texts, now: Round, before: Sequence[Seen]) -> Seen:
-        """Steps candidates, judgments, answers and examples."""
+        """Steps candidates, judgments, answers and examples; without grades candidates and examples, as with labels."""
+        if not texts.graded:
+            selecting = SelectingLabelled.of(self.as_dict())
+            return look_by_pairs(run, Mining(), selecting, texts, now, before)
         student, pairs = Value(now.number), texts.pairs
         about = {"corpus": texts.corpus, "queries": texts.queries, "pairs": pairs}
         seen = {"found": now.found, "model": now.model, "index": now.index}
@@ -161,6 +173,7 @@ class Taught(Params):
 class TaughtByLLM(Taught):
     """The settings of a run whose teacher is an LLM."""
 
+    trial: TrialChoice = field(default_factory=TrialChoice)
     grading: Grading = field(default_factory=Grading)
     selecting: SelectingGraded = field(default_factory=SelectingGraded)
 
@@ -169,6 +182,14 @@ class TaughtByLLM(Taught):
         if not self.llm:
             raise InputError("teacher llm needs llm: the name of the model at the endpoint")
         super().check()
+
+    def trusted(self, run: Pipeline, made: Unlabelled, written: WrittenQueries) -> bool:
+        """Step trial."""
+        if not self.trial.least_kappa:
+            return True
+        about = {"corpus": made.corpus, "documents": made.documents}
+        _, who = self.judges()
+        return run(try_judge, self.trial, **about, queries=written.queries, pairs=written.sources, **who).passed
 
     def judges(self) -> tuple[Params, dict[str, Input]]:
         """The LLM, by its prompts."""

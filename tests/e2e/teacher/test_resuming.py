@@ -23,9 +23,9 @@ GATE = {"epochs": 10.0, "learning_rate": 4e-3, "near_base": 0.0, "forgetting_lim
 GATE |= {"dev_share": 0.2}
 CONCURRENCY = 4
 # steps that write tables, those that write models, and those that ask
-TABLES = ("corpus", "synthesis", "run", "candidates", "judgments", "answers", "examples", "test")
+TABLES = ("corpus", "synthesis", "trial", "run", "candidates", "judgments", "answers", "examples", "test")
 MODELS = ("choice", "gate", "model")
-ASKING = ("synthesis", "judgments", "test")
+ASKING = ("synthesis", "trial", "judgments", "test")
 
 
 def _points(places: list[str], every: bool, asking: tuple[str, ...] = ASKING) -> list[str]:
@@ -128,7 +128,7 @@ def test_a_run_with_labelled_test_queries_killed_in_every_step_ends_as_if_it_had
         given = _settings(config(folder, tiny_encoder, server.url, rounds=1))
         adapt(given, whole)
         before = len(server.requests)
-        points = _points(list(_in_order(whole)), every=True, asking=("synthesis", "judgments"))
+        points = _points(list(_in_order(whole)), every=True, asking=("synthesis", "trial", "judgments"))
         killer.run(given, tmp_path / "killed", *points)
         _check(whole, tmp_path / "killed", server.requests[before:], points)
 

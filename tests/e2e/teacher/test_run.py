@@ -209,6 +209,8 @@ def test_a_run_asks_for_no_more_than_its_plan_says(
     settings: dict[str, Any] = {"mine_within": within, "found_by": 3, "passage_chars": 160, "rounds": 1}
     # without probabilities, more may be kept than the share that is likely
     settings |= {"expert_queries": 0.0, "keep_share": 0.4, "round_trip": 50}
+    # this one calls all an answer, so that no query is left out, and would fail its trial
+    settings |= {"least_kappa": 0.0}
     with ScriptedServer(reply, logprobs=()) as server:
         adapt(config(path, tiny_encoder, server.url, **settings), tmp_path / "run", progress=Terminal())
     plan = capsys.readouterr().err
@@ -285,3 +287,49 @@ def test_train_decides_too_without_a_grade_more(
     for place in set(asked[0]) - {"test"}:
         assert asked[0][place] == asked[1][place], place
     assert set(asked[0]) == set(asked[1])
+
+
+@pytest.mark.parametrize("with_labels", [False, True], ids=["documents alone", "labelled test"])
+def test_a_judge_that_fails_its_trial_is_asked_no_further_and_the_run_says_so(
+    with_labels: bool, documents: Path, pairs: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    def grades_all_alike(body: dict[str, Any]) -> Any:
+        return '{"grade": 3}' if '"grade"' in body["messages"][0]["content"] else answer(body)
+
+    source, out = labelled(pairs, tmp_path / "beir") if with_labels else documents, tmp_path / "run"
+    with ScriptedServer(grades_all_alike) as server:
+        given = config(source, tiny_encoder, server.url, rounds=1)
+        found = adapt(given, out)
+        paid = len(server.requests)
+        assert not found["trial"]["passed"] and found["trial"]["kappa"]["value"] == 0
+        assert adapt(given, out)["trial"] == found["trial"] and len(server.requests) == paid
+    assert set(found["spending"]["by_stage"]) == {"synthesis", "trial"}
+    assert found["spending"]["by_stage"]["trial"]["calls"] <= 60
+    assert found["judged_by"] == ("labels" if with_labels else "the passages that its queries were written for")
+    assert {"MRR@5", "nDCG@10"} <= set(found["difference"])
+    examples = read_table(out / "round-0/examples/examples.parquet", "examples").to_pylist()
+    own = relevant(read_table(out / "synthesis/sources.parquet", "qrels"))
+    assert examples and all(row["positive_id"] in own[row["query_id"]] for row in examples)
+    # as with labels, what the base ranks high is a candidate, whatever the judge would have said
+    roles = read_table(out / "round-0/candidates/candidates.parquet", "candidates")["role"].to_pylist()
+    assert {"positive", "negative"} == set(roles)
+    page = report(out).read_text()
+    assert "goes on without grades" in page
+    assert ("as the only answers" in page) is not with_labels
+    assert "trained without grades" in (out / "model/README.md").read_text()
+    _no_test_passage_was_trained_on(out, examples)
+
+
+def _no_test_passage_was_trained_on(out: Path, examples: list[dict[str, Any]]) -> None:
+    sides = read_table(out / "corpus/documents.parquet", "documents").to_pylist()
+    hidden = {row["parent_id"] for row in sides if row["split"] == "test"}
+    home = dict(each(read_table(out / "corpus/corpus.parquet", "corpus"), "doc_id", "parent_id"))
+    shown = {doc_id for row in examples for doc_id in (row["positive_id"], *row["negative_ids"])}
+    assert not hidden & {home[doc_id] for doc_id in shown}
+
+
+def test_without_a_limit_nobody_is_tried(documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer) -> None:
+    with ScriptedServer(answer) as server:
+        found = adapt(config(documents, tiny_encoder, server.url, rounds=1, least_kappa=0.0), tmp_path / "run")
+    assert found["trial"] is None and "trial" not in found["spending"]["by_stage"]
+    assert not (tmp_path / "run/trial").exists() and found["judged_by"] == "tiny, the teacher itself"

@@ -418,7 +418,7 @@ def test_a_changed_prompt_changes_what_is_asked_with_it(
 
     before, original = world.calls(), taught.prompts_digest
     writes = {"synthesis"} if prompt in ("question", "multi_hop", "expert") else set()
-    grades = {f"round-{number}/judgments" for number in range(3)} | ({"test"} if "test" in before else set())
+    grades = {f"round-{number}/judgments" for number in range(3)} | ({"trial", "test"} & set(before))
     if world.config.teacher == "gold":
         own: set[str] = set()
     else:

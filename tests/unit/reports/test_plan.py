@@ -33,8 +33,8 @@ def _plan(folder: Path, count: int = 100, **changed: Any) -> str:
 
 
 def test_the_test_has_four_systems_graded(tmp_path: Path) -> None:
-    # train 80 * 3, dev 10 * 5 before the round and after it, test 10 * 20
-    assert "at most 540 grades in 1 round(s) and the test by llm, 540 to 540 calls" in _plan(tmp_path)
+    # train 80 * 3, dev 10 * 5 before the round and after it, test 10 * 20, the judge on trial 30 * 2
+    assert "at most 600 grades in 1 round(s) and the test by llm, 600 to 600 calls" in _plan(tmp_path)
 
 
 def test_that_few_dev_queries_are_cross_fitted_is_said_and_that_it_asks_for_no_grades(tmp_path: Path) -> None:

@@ -1,0 +1,164 @@
+"""The step that tries a judge before it is asked and paid for a whole run: does it tell answers from what is near them?
+
+A query that was written for one passage is answered there, and hardly in a passage of another document that BM25 ranks
+about fifteenth. A judge that cannot tell the two apart makes training worse than no grades do: it leaves out the
+queries whose own passage it does not call an answer, and calls passages answers that are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from denizen.data.artifacts import Corpus, Documents, Qrels, Queries
+from denizen.data.relatedness import POSITIVE, related_passages
+from denizen.data.tables import each, only, rankings, relevant, texts_by_id, write_table
+from denizen.engine.artifact import Artifact, Value
+from denizen.engine.progress import Progress
+from denizen.engine.settings import Seeded, setting
+from denizen.engine.step import Context, Partial, step
+from denizen.llm.client import LLM
+from denizen.measuring.agreement import cohen_kappa, positive_rates, words
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.searching import search_each
+from denizen.supervision import judging
+from denizen.supervision.asking import calls_left, check_coverage, whole_or_partial
+from denizen.supervision.grading import Grading, teacher_of
+from denizen.supervision.judging import Pair
+
+STAGE = "trial"
+# that are tried, two passages each; the standard error of kappa then is about .1
+QUERIES = 30
+# fewer say nothing
+_LEAST = 10
+# a trial may take at most the budget divided by this
+_TRIAL_PART = 10
+# BM25's rank that the near passage stands nearest to: on the topic, and seldom another answer
+_NEAR = 15
+
+
+@dataclass(frozen=True)
+class TrialChoice(Grading, Seeded):
+    """Whether the judge is tried, and what it has to reach."""
+
+    panel = "Candidates for the teacher"
+
+    # Below "moderate" (Landis and Koch 1977) training without any grade is the safer way: it keeps 73 to 95 % of the
+    # gain (bench/distill.py), and a judge of kappa .2 drops most queries
+    least_kappa: float = setting(
+        0.4,
+        "Train without grades when the LLM's kappa on a trial (passages that queries were written for, and near ones) "
+        "is lower; 0: no trial.",
+        least=0,
+        most=1,
+    )
+
+
+class Trial(Artifact):
+    """What came of it."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the judge is asked; in a plan: yes, which costs more."""
+        return bool(self.facts.get("passed", True))
+
+
+@step(version=1, makes=Trial, name=STAGE)
+def try_judge(  # noqa: PLR0913
+    out: Path,
+    params: TrialChoice,
+    ctx: Context,
+    *,
+    corpus: Corpus,
+    documents: Documents,
+    queries: Queries,
+    pairs: Qrels,
+    prompts: Value,
+) -> dict[str, Any] | Partial:
+    """Has some queries of train and dev graded with their own passage and with a near one of another document.
+
+    The judge fails when its kappa is below the limit, of answers (grade 4) against what is known. Where fewer than
+    ten queries can be tried, or a tenth of the budget pays for fewer, it is asked as it is.
+
+    Args:
+        out: Where to write judgments.parquet and failures.parquet.
+        params: The limit, how many passages are graded in a call, and the seed of the drawing.
+        ctx: The LLM.
+        corpus: The passages.
+        documents: Their sides; those of the test are not shown.
+        queries: The queries.
+        pairs: What they were written for.
+        prompts: What is asked.
+    """
+    known = planted(corpus.table, documents.table, queries, pairs.table, params.seed, ctx.progress)
+    left = calls_left(ctx[LLM], STAGE)
+    most = None if left is None else left // _TRIAL_PART
+    if most is not None and most < 2 * _LEAST:
+        most = 0
+    listed = [pair for both in known for pair in both]
+    teacher = teacher_of(params, ctx, STAGE, None, most, by_query=True)
+    with ctx.progress.bar(teacher.calls(listed), "calls to try the judge") as advance:
+        judgments, failures = judging.judge(listed, teacher, STAGE, advance)
+    facts = check_coverage(STAGE, len(listed), failures, 0.0)
+    write_table(out / "judgments.parquet", judgments)
+    write_table(out / "failures.parquet", failures)
+    own = {(pair.query_id, pair.doc_id) for pair, _ in known}
+    graded = each(judgments, "query_id", "doc_id", "grade")
+    told = verdict([(grade, (query_id, doc_id) in own) for query_id, doc_id, grade in graded], params.least_kappa)
+    ctx.progress.say(told["why"])
+    return whole_or_partial({**facts, **told})
+
+
+def planted(
+    corpus: pa.Table, documents: pa.Table, queries: Queries, pairs: pa.Table, seed: int, progress: Progress
+) -> list[tuple[Pair, Pair]]:
+    """Queries of train and dev that were written for one passage, with that, and with a near one that is no answer.
+
+    Of several passages that a query was written for none need be a whole answer; such a query is not among them.
+    """
+    sources, asked = relevant(pairs), queries.texts("train", "dev")
+    single = [name for name in asked if len(sources.get(name, ())) == 1]
+    drawn = [single[at] for at in np.random.default_rng(seed).permutation(len(single))[:QUERIES].tolist()]
+    if not drawn:
+        return []
+    shown = only(corpus, "parent_id", only(documents, "split", ("train", "dev"))["parent_id"].to_pylist())
+    wanted = {name: asked[name] for name in drawn}
+    run = search_each({"bm25": BM25.fitting(shown)}, wanted, shown, 2 * _NEAR, progress)["bm25"]
+    related, text_of, found = related_passages(pairs, shown, drawn), texts_by_id(shown), rankings(run)
+    made: list[tuple[Pair, Pair]] = []
+    for name in drawn:
+        (source,) = sources[name]
+        ranked = enumerate((doc_id for doc_id, _ in found.get(name, ())), start=1)
+        near = sorted((abs(rank - _NEAR), doc_id) for rank, doc_id in ranked if doc_id not in related[name])
+        # where no other passage has a word of the query, any will do
+        others = [doc_id for _, doc_id in near] or [doc_id for doc_id in text_of if doc_id not in related[name]]
+        if others:
+            own, other = (Pair(name, doc_id, asked[name], text_of[doc_id]) for doc_id in (source, others[0]))
+            made.append((own, other))
+    return made
+
+
+def verdict(graded: Sequence[tuple[int, bool]], least_kappa: float) -> dict[str, Any]:
+    """Whether a judge has passed, by what it graded and whether that is an answer, with the figures and a sentence."""
+    called, truth = [int(grade >= POSITIVE) for grade, _ in graded], [int(known) for _, known in graded]
+    kappa = cohen_kappa(called, truth)
+    rates = positive_rates([grade for grade, _ in graded], [POSITIVE if known else 1 for _, known in graded])
+    told = {"kappa": asdict(kappa), **asdict(rates), "least_kappa": least_kappa}
+    if kappa.value is None or len(graded) < 2 * _LEAST:
+        return {**told, "passed": True, "why": "the judge could not be tried: too few queries, or too small a budget"}
+    passed = kappa.value >= least_kappa
+    found = (
+        f"the judge's kappa is {kappa.value:.2f} [{kappa.low:.2f}, {kappa.high:.2f}] ({words(kappa.value)}) on "
+        f"{len(graded)} passages that are known to answer, or not to; {least_kappa:g} is the least"
+    )
+    if not passed:
+        found += (
+            ": the run goes on without grades, by the passages that queries were written for. A better LLM may grade "
+            "(denizen audit says how well one does); --least-kappa 0 uses the grades of this one all the same"
+        )
+    return {**told, "passed": passed, "why": found}
