@@ -151,8 +151,6 @@ def _serving(file: GGUFFile) -> _Server:
     with _starting:
         found = _servers.get(file.name)
         if found is None or found.process.poll() is not None:
-            if not _servers:
-                atexit.register(_end_all)
             found = _servers[file.name] = _started(file)
         return found
 
@@ -206,7 +204,8 @@ def _last_words(code: int, log: IO[bytes]) -> str:
     return f"killed by signal {-code}, mostly for want of memory" if code < 0 else f"exit status {code}"
 
 
-def _end_all() -> None:
+def end_all() -> None:
+    """Ends all servers; they are started again when they are asked again."""
     for server in _servers.values():
         assert server.process.stdin  # noqa: S101  (a pipe)
         server.process.stdin.close()
@@ -215,3 +214,9 @@ def _end_all() -> None:
             server.process.wait(_PARTING)
         except subprocess.TimeoutExpired:
             server.process.kill()
+            server.process.wait()
+        server.log.close()
+    _servers.clear()
+
+
+atexit.register(end_all)

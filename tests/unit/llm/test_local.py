@@ -38,7 +38,7 @@ from denizen.supervision.asking import Asking
 from denizen.supervision.judging import Grade
 llm = Asking().client(sys.argv[1], Path(sys.argv[2]))
 llm.ask([Prompt((("user", "which grade?"),), Grade, 64)], "test")
-print(*[server.process.pid for server in local._servers.values()], flush=True)
+print(llm.replies.spent().calls, *[server.process.pid for server in local._servers.values()], flush=True)
 sys.stdin.read()
 """
 
@@ -59,8 +59,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def none_left() -> Iterator[None]:
     """Each test starts its own server and leaves none."""
     yield
-    local._end_all()
-    local._servers.clear()
+    local.end_all()
 
 
 def _llm(file: Path, folder: Path, **more: object) -> LLM:
@@ -139,8 +138,7 @@ def test_nothing_is_started_before_the_first_call_nor_for_what_is_stored(file: P
     assert not local._servers
     llm.ask([_prompt("one")], "test")
     assert len(_pids()) == 1
-    local._end_all()
-    local._servers.clear()
+    local.end_all()
     again = _llm(file, tmp_path)
     assert isinstance(again.ask([_prompt("one")], "test")[0], Answer)
     assert not local._servers and again.replies.spent().calls == 1
@@ -244,25 +242,34 @@ def test_a_server_that_is_killed_ends_the_asking_and_the_next_starts_anew(file: 
     assert local._servers[llm.model] is not server
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc to see whether a process is there")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, None])
-def test_a_server_ends_with_who_has_started_it(how: signal.Signals | None, file: Path, tmp_path: Path) -> None:
-    asker = subprocess.Popen(
-        [sys.executable, "-c", ASKS, str(file), str(tmp_path)],
+def _asking(file: Path, folder: Path) -> subprocess.Popen[str]:
+    """A program that asks one thing and waits for the end of its input."""
+    return subprocess.Popen(
+        [sys.executable, "-c", ASKS, str(file), str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
     )
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc to see whether a process is there")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, None])
+def test_a_server_ends_with_who_has_started_it_and_nothing_is_paid_again(
+    how: signal.Signals | None, file: Path, tmp_path: Path
+) -> None:
+    asker = _asking(file, tmp_path)
     assert asker.stdin and asker.stdout
-    pid = int(asker.stdout.readline())
-    assert Path(f"/proc/{pid}").exists() and not _is_gone(pid, 0.3)
+    calls, pid = map(int, asker.stdout.readline().split())
+    assert calls == 1 and not _is_gone(pid, 0.3)
     if how:
         asker.send_signal(how)
     else:
         asker.stdin.close()
     asker.wait()
     assert _is_gone(pid)
+    # one call in all, and no server
+    assert _asking(file, tmp_path).communicate()[0] == "1\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends when it has loaded")
