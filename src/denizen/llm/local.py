@@ -105,8 +105,8 @@ def endpoint_of(llm: str, url: str, key_variable: str, timeout: float) -> ChatEn
 def threads() -> int:
     """How many threads llama.cpp works with: a core is left to all else.
 
-    They wait for each other some hundred times a token, so that one that shares its core holds up all of them. On two
-    cores that others used, too, a call took 1.2 s with one thread and 3 to 9 s with two.
+    They wait for each other some hundred times a token, so that one that shares its core holds up all of them: on two
+    busy cores two were many times as slow as one (bench/local_llm.py).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores - 1)
@@ -116,7 +116,8 @@ def slots() -> int:
     """How many calls a server works on at a time.
 
     Our calls are long prompts with short replies. A prompt keeps all threads busy; only while replies are written is
-    there something to share. With one thread a second slot brought nothing, and each takes memory for its context.
+    there something to share. With one thread a second slot brought nothing, and each takes memory for its context; how
+    many are best on many cores is not measured.
     """
     return min(_MOST_SLOTS, max(1, threads() // 2))
 
