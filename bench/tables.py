@@ -130,6 +130,14 @@ def growth_table(results: Path = RESULTS) -> str:
     return _markdown(rows)
 
 
+def local_llm_table(results: Path = RESULTS) -> str:
+    """One row a model and a way of serving it: seconds a grade."""
+    rows = [["model", "threads", "slots", "seconds a call"], ["---"] * 4]
+    for row in json.loads((results / "local_llm.json").read_text(encoding="utf-8"))["rows"]:
+        rows.append([row["model"].split("@")[0], str(row["threads"]), str(row["slots"]), f"{row['seconds']:.1f}"])
+    return _markdown(rows)
+
+
 def distill_table(results: Path = RESULTS) -> str:
     """One row a set and a teacher, all of them oracles: what of the gold-label gain is left, at how many grades."""
     header = ["data", "oracle", "base", "adapted", "gain", "of the gold gain", "grades"]

@@ -277,7 +277,7 @@ class _Adapting:
     def _metrics(self, found: Sequence[Adapted]) -> dict[str, Any]:
         from denizen.reports.metrics import metrics_json, metrics_of_seed
         from denizen.reports.results import WRITTEN_FOR
-        from denizen.supervision.asking import spending
+        from denizen.supervision.asking import named, spending
 
         limit, taught = self.config.forgetting_limit, isinstance(self.config.supervision, Taught)
         arithmetic = self.config.training.on_this_machine().precision
@@ -304,4 +304,5 @@ class _Adapting:
             "trial": facts.get("trial"),
             "test_queries_left_out": told.get("queries_left_out", {}),
         }
-        return {**metrics, "seeds": [], "spending": spending(self.llm), "coverage": asked, **judged}
+        asked_of = {"llm": named(self.llm)} if self.llm else {}
+        return {**metrics, "seeds": [], **asked_of, "spending": spending(self.llm), "coverage": asked, **judged}

@@ -29,6 +29,7 @@ def tables() -> ModuleType:
         ("speed_table", "README.md"),
         ("growth_table", "docs/speed.md"),
         ("distill_table", "docs/teacher.md"),
+        ("local_llm_table", "docs/teacher.md"),
         ("proof_table", "docs/proof.md"),
         ("ingest_table", "docs/ingest.md"),
         ("ingest_growth_table", "docs/ingest.md"),

@@ -11,7 +11,7 @@ from denizen.cli.app import Told, command
 from denizen.cli.options import Store, of_adapt, without_effect
 from denizen.cli.printing import in_columns
 
-_ENDPOINT = typer.Option(help="Its endpoint, where it is not the run's (key: JUDGE_API_KEY).")
+_ENDPOINT = typer.Option(help="Its endpoint, where it is not the run's (key: JUDGE_API_KEY); a GGUF file has none.")
 _SEED = "Draws what is searched of a large set (default: the seed of the model's run, or 42 where none is known)."
 _PRICES = typer.Option(help="Its prices, as 0.15/0.60.")
 

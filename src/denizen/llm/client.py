@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from denizen.engine.errors import InputError
 from denizen.llm.answer import Answer, Failure, Prompt
 from denizen.llm.budget import Budget, Spending, worst_prompt_tokens
-from denizen.llm.endpoint import ChatEndpoint, Completion, Trouble, response_format
+from denizen.llm.endpoint import Completion, Trouble, response_format
+from denizen.llm.local import endpoint_of
 from denizen.llm.parsing import parse_reply
 from denizen.llm.replies import TRANSPORT, Replies, StoredReply
 from denizen.llm.whole_prompt import cut_prompt
@@ -53,20 +54,22 @@ class LLM:
     """A client, for one `ask` at a time.
 
     Args:
-        model: The LLM as the endpoint calls it.
+        model: The LLM as the endpoint calls it, or without an endpoint a GGUF file, which is served here.
         replies: Where replies are kept; what its run has spent counts against the budget.
         budget: Limits on calls, tokens and money.
         endpoint: Base URL; empty for OPENAI_BASE_URL of the environment, or else api.openai.com.
         key_variable: The environment variable with the endpoint's key; not needed by a local server.
-        concurrency: Calls at a time.
+        concurrency: Calls at a time, at most; a server of our own takes no more than it works on.
         timeout: Seconds after which a call is given up and tried again.
         thinking_tokens: What a reply may take besides the tokens that its prompt allows.
 
     Attributes:
+        model: What replies are kept under: of a file its name and digest.
         backoff: Seconds before the second try; twice as many before each further one.
 
     Raises:
-        InputError: When the endpoint's URL is not of the right form, or a number is out of range.
+        InputError: When the endpoint's URL is not of the right form, the file cannot be served, or a number is out of
+            range.
     """
 
     def __init__(  # noqa: PLR0913
@@ -85,13 +88,13 @@ class LLM:
             raise InputError(
                 f"concurrency is {concurrency} and timeout {timeout:g} s; give 1 or more, and more than 0 s"
             )
-        self.model = model
+        self.endpoint = endpoint_of(model, endpoint, key_variable, timeout)
+        self.model = self.endpoint.model
         self.replies = replies
         self.budget = budget
-        self.concurrency = concurrency
+        self.concurrency = min(concurrency, self.endpoint.most_at_once or concurrency)
         self.thinking_tokens = thinking_tokens
         self.backoff = 0.5
-        self.endpoint = ChatEndpoint(model, endpoint, key_variable, timeout)
 
     def key(self, prompt: Prompt) -> str:
         """SHA-256 over all that the reply depends on.

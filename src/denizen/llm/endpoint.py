@@ -100,10 +100,13 @@ class ChatEndpoint:
 
     Attributes:
         parameters: What of a request the endpoint takes, as far as calls have shown.
+        most_at_once: The most calls that it works on at a time; None where nobody knows.
 
     Raises:
         InputError: When the URL is not of the right form.
     """
+
+    most_at_once: int | None = None
 
     def __init__(self, model: str, url: str, key_variable: str, timeout: float) -> None:
         self.model = model

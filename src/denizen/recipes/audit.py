@@ -11,7 +11,7 @@ from denizen.engine.files import write_json
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.run_folder import held
 from denizen.measuring.agreement import compare
-from denizen.recipes.run_folder import judge_of, llm_of, read_config
+from denizen.recipes.run_folder import is_own_llm, judge_of, llm_of, read_config
 from denizen.supervision import audit as questions
 from denizen.supervision.asking import spending
 
@@ -34,8 +34,8 @@ def audit(  # noqa: PLR0913
     Args:
         run: The folder of a run with teacher llm.
         sample: How many judged pairs are looked at, drawn at random; as many planted ones and 120 decoys come on top.
-        second_llm: Another LLM that grades the same pairs.
-        second_endpoint: Its endpoint, whose key is in JUDGE_API_KEY; empty: that of the run.
+        second_llm: Another LLM that grades the same pairs: a GGUF file, or its name at its endpoint.
+        second_endpoint: Its endpoint, whose key is in JUDGE_API_KEY; empty: that of the run, and none for a file.
         second_prices: Its prices; empty: as free as those of the run.
         export: Write the sample as a sheet for people to grade (.csv or .xlsx) and stop there.
         people: A sheet that people have graded.
@@ -52,7 +52,7 @@ def audit(  # noqa: PLR0913
     progress, config = progress or Silent(), read_config(run, **changed)
     if config.teacher != "llm":
         raise InputError(f"{run} has no judgments by an LLM; audit needs a run with --teacher llm")
-    if second_llm == config.llm:
+    if second_llm and is_own_llm(config, run, second_llm, second_endpoint):
         raise InputError(f"second_llm is {second_llm!r}, the run's own judge; name another one")
     with held(run), progress.working(questions.STAGE):
         pairs = questions.graded_pairs(run)
@@ -70,13 +70,13 @@ def audit(  # noqa: PLR0913
         calls = len(chosen) * (2 if second else 1) + 3 * sample + 2 * asked + questions.decoy_calls(asked)
         progress.say(f"at most {calls:,} calls; those that were made before cost nothing")
         ask = partial(questions.grades, llm, progress)
-        found: dict[str, Any] = {"llm": config.llm, "pairs": len(chosen), "seed": seed}
+        found: dict[str, Any] = {"llm": llm.model, "pairs": len(chosen), "seed": seed}
         found["again"] = compare(given, ask(chosen, together=config.grades_per_call, repeat=1))
         found |= questions.together(pairs, sample, config.grades_per_call, seed, ask)
         apart = questions.with_strangers(run, chosen, seed)
         found |= {"planted": questions.planted(apart, ask), "decoys": questions.decoys(apart, ask)}
         if second:
-            found["second_llm"] = {"llm": second_llm, **compare(given, questions.grades(second, progress, chosen))}
+            found["second_llm"] = {"llm": second.model, **compare(given, questions.grades(second, progress, chosen))}
         found |= by_people
         found |= {"headline": questions.headline(found), "spending": spending(llm)["by_stage"].get("audit", {})}
         write_json(run / "audit.json", found)

@@ -283,7 +283,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
     if teacher == "cross-encoder" and not values["cross_encoder"]:
         raise InputError("teacher cross-encoder needs cross_encoder: the folder of a sentence-transformers model")
     if teacher == "llm" and not values["llm"]:
-        raise InputError("teacher llm needs llm: the name of the model at the endpoint")
+        raise InputError("teacher llm needs llm: a GGUF file, or the name of the model at the endpoint")
     if values["split"] == "random" and teacher != "gold":
         raise InputError(
             f"split is 'random', which goes by labelled rows; with teacher {teacher} documents are divided: auto, "

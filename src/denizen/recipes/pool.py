@@ -13,7 +13,7 @@ from denizen.engine.files import write_json
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.run_folder import held
 from denizen.measuring import pooling
-from denizen.recipes.run_folder import judge_of, llm_of, read_config, store_of, taught_by_llm
+from denizen.recipes.run_folder import is_own_llm, judge_of, llm_of, read_config, store_of
 from denizen.retrievers.encoder import Encoder
 from denizen.retrievers.loading import locate
 from denizen.supervision import pool as questions
@@ -38,8 +38,8 @@ def pool(  # noqa: PLR0913
     Args:
         run: The folder of a run with a teacher.
         models: Folders or ids; none: the run's base and its adapted model. The first is the one compared with.
-        judge: The LLM that grades.
-        judge_endpoint: Its endpoint, whose key is in JUDGE_API_KEY; empty: that of the run.
+        judge: The LLM that grades: a GGUF file, or its name at its endpoint.
+        judge_endpoint: Its endpoint, whose key is in JUDGE_API_KEY; empty: that of the run, and none for a file.
         judge_prices: Its prices; empty: as free as those of the run.
         queries: Fresh queries that are written, by the run's LLM.
         same_judge: Allow the teacher to grade its own student.
@@ -53,7 +53,7 @@ def pool(  # noqa: PLR0913
         InputError: When the judge is the teacher and same_judge is not set, or the run has no held-out documents.
     """
     progress, config = progress or Silent(), read_config(run, **changed)
-    if judge == taught_by_llm(config, run).llm and not same_judge:
+    if not same_judge and is_own_llm(config, run, judge, judge_endpoint):
         raise InputError(
             f"judge is {judge!r}, the teacher itself, which would reward its own taste; name another LLM, or same_judge"
         )
@@ -70,9 +70,9 @@ def pool(  # noqa: PLR0913
             views[name] = pooling.view(encoder, passages, asked, progress)
         units = pooling.pooled_units(views, questions.documents_of(corpus), config.found_by)
         most = sum(len(unit.pooled) for unit in units)
-        progress.say(f"at most {most:,} grades by {judge}, fewer if the figures are sure before")
+        progress.say(f"at most {most:,} grades by {grader.model}, fewer if the figures are sure before")
         answers = partial(questions.answers, grader, asked, passages, progress)
-        found = {"judge": judge, "teacher": config.llm, "models": list(views), "queries": len(asked)}
+        found = {"judge": grader.model, "teacher": writer.model, "models": list(views), "queries": len(asked)}
         found |= pooling.compare(units, next(iter(views.values())), answers, config.seed)
         found["spending"] = spending(grader)["by_stage"].get(questions.STAGE, {})
         write_json(run / "pool.json", found)

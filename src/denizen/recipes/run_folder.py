@@ -11,6 +11,7 @@ from denizen.engine.files import read_json, write_json
 from denizen.engine.pipeline import RECORD, differences
 from denizen.engine.redo import stopped_redo
 from denizen.llm.client import LLM
+from denizen.llm.gguf_file import file_of
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.supervision.taught import Taught
 
@@ -116,6 +117,12 @@ def llm_of(config: AdaptConfig, run: Path) -> LLM:
     """
     supervision = taught_by_llm(config, run)
     return supervision.asking.client(supervision.llm, run)
+
+
+def is_own_llm(config: AdaptConfig, run: Path, llm: str, endpoint: str) -> bool:
+    """Whether another LLM is the run's own, by whatever path its file is given."""
+    file = file_of(llm, endpoint)
+    return (file.name if file else llm) == taught_by_llm(config, run).llm_called
 
 
 def judge_of(config: AdaptConfig, run: Path, llm: str, endpoint: str, prices: str) -> LLM:

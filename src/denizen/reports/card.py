@@ -78,8 +78,10 @@ def model_card(report: dict[str, Any], without_effect: Collection[str]) -> str:
         reranker=sentence(second) if (second := reranker_sentence(report)) else "",
         verdict=sentence(gate_sentence(report)),
         teacher=taught_by(report),
+        llm=llm_of(report),
         settings={
             **{name: value for name, value in config.items() if name not in {*_PATHS, *without_effect}},
+            **({"llm": llm_of(report)} if "llm" in config else {}),
             "training arithmetic": report["arithmetic"],
             "encoding backend": report["backends"]["adapted"],
             **report["versions"],
@@ -115,7 +117,12 @@ def taught_by(report: dict[str, Any]) -> str:
     config = report["config"]
     if config["teacher"] == "gold":
         return ""
-    return Path(config.get("cross_encoder", "")).name or str(config.get("llm") or config["teacher"])
+    return Path(config.get("cross_encoder", "")).name or llm_of(report) or str(config["teacher"])
+
+
+def llm_of(report: dict[str, Any]) -> str:
+    """The LLM of a run as replies name it, not by where a file of it lies; empty for a run without one."""
+    return str(report.get("llm", {}).get("name") or report["config"].get("llm", ""))
 
 
 def sentence(text: str) -> str:

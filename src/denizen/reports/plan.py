@@ -17,6 +17,7 @@ from denizen.data.tables import texts
 from denizen.engine.artifact import Artifact
 from denizen.engine.step import Context
 from denizen.llm.budget import Prices
+from denizen.llm.local import slots
 from denizen.llm.prompts import prompt_text
 from denizen.measuring.crossfit import FOLDS
 from denizen.measuring.probes import Probes, RetrievalProbe
@@ -193,7 +194,8 @@ def _teacher_lines(config: AdaptConfig, taught: Taught, source: Unlabelled) -> l
         f"      about {likely.grades:,}, at most {most.grades:,} grades in {config.rounds} round(s) and the test by "
         f"{config.teacher}, {likely.calls:,} to {most.calls:,} calls",
         f"      about {likely.into / 1e6:.2f} million tokens in, {likely.out / 1e6:.2f} million out"
-        f"{_price(config, likely, most)}",
+        f"{_price(taught.asking.of_llm(config.llm).prices, likely, most)}",
+        *_served_lines(taught),
     ]
     if config.cross_fitting and likely.dev < ENOUGH:
         lines.append(
@@ -253,9 +255,18 @@ def _graded_of_query(config: Sampling, corpus: pa.Table) -> int:
     return min(config.found_by, documents) * min(wanted, -(-len(corpus) // documents))
 
 
-def _price(config: AdaptConfig, likely: _Asked, most: _Asked) -> str:
-    prices = Prices.read(config.prices)
+def _price(told: str, likely: _Asked, most: _Asked) -> str:
+    prices = Prices.read(told)
     if prices is None:
         return "; price unknown"
+    if prices == Prices(0, 0):
+        return "; no money"
     about, limit = ((found.into * prices.input + found.out * prices.output) / 1e6 for found in (likely, most))
-    return f"; about {about:.2f}, at most {limit:.2f} at {config.prices} a million"
+    return f"; about {about:.2f}, at most {limit:.2f} at {told} a million"
+
+
+def _served_lines(taught: Taught) -> list[str]:
+    """Who serves a file; nothing for an endpoint."""
+    if (called := taught.llm_called) == taught.llm:
+        return []
+    return [f"      {called} is served here by llama.cpp, {min(taught.asking.concurrency, slots())} call(s) at a time"]

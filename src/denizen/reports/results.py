@@ -170,10 +170,15 @@ def spending_lines(report: dict[str, Any]) -> Table:
     """What an LLM was paid for, a row a stage; nothing for a run without one."""
     if not (spending := report.get("spending")):
         return []
-    rows = [["spent by stage", "calls", "tokens", f"money at {report['config']['prices'] or 'no price'}"]]
+    rows = [["spent by stage", "calls", "tokens", f"money at {_prices(report)}"]]
     for stage, of in {**spending["by_stage"], "in all": spending["total"]}.items():
         rows.append([stage, f"{of['calls']:,}", f"{of['tokens']:,}", f"{of['money']:.4f}"])
     return rows
+
+
+def _prices(report: dict[str, Any]) -> str:
+    known = report.get("llm", {}).get("prices")
+    return f"{known['input']:g}/{known['output']:g}" if known else report["config"]["prices"] or "no price"
 
 
 def coverage_lines(report: dict[str, Any]) -> Table:

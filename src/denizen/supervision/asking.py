@@ -17,6 +17,8 @@ from denizen.engine.step import Partial
 from denizen.llm.answer import Failure, Prompt
 from denizen.llm.budget import Budget, Prices, Spending
 from denizen.llm.client import LLM
+from denizen.llm.gguf_file import file_of
+from denizen.llm.local import endpoint_of
 from denizen.llm.replies import Replies
 
 REPLIES = "replies.sqlite"
@@ -34,14 +36,18 @@ class Asking(Params):
     panel = "Teacher"
     effect = False
 
-    endpoint: str = setting("", "Base URL of an OpenAI-compatible endpoint, as http://localhost:8000/v1.")
+    endpoint: str = setting(
+        "", "Base URL of an OpenAI-compatible endpoint, as http://localhost:8000/v1; a GGUF file needs none."
+    )
     prices: str = setting("", "Price of a million input and output tokens, as 0.15/0.60; 0/0: your own server.")
     allow_unpriced: bool = setting(False, "Call an LLM of unknown price.")
     budget_calls: int = setting(0, "Most LLM calls of the run; 0: no limit.", least=0)
     budget_tokens: int = setting(0, "Most LLM tokens of the run, input and output; 0: no limit.", least=0)
     budget_money: float = setting(0.0, "Most money for the LLM, in the unit of prices; 0: no limit.", least=0)
-    concurrency: int = setting(8, "LLM calls at a time.", least=1, most=1024)
-    timeout: float = setting(120.0, "Seconds after which a call that has not ended is tried again.", least=0.1)
+    concurrency: int = setting(8, "LLM calls at a time; fewer where llama.cpp is started here.", least=1, most=1024)
+    timeout: float = setting(
+        120.0, "Seconds after which a call that has not ended is tried again; a GGUF file has 1800 at least.", least=0.1
+    )
     # what models spend on it is a few hundred tokens for a grade, and those that do not think stop by themselves
     thinking_tokens: int = setting(
         2000, "Tokens that a reply may take besides the answer, for models that think.", least=0, most=1 << 20
@@ -64,6 +70,24 @@ class Asking(Params):
             allow_unpriced=self.allow_unpriced,
         )
 
+    def check(self, llm: str) -> None:
+        """Makes sure that an LLM can be asked, as far as that is known without asking.
+
+        Raises:
+            InputError: When its price is unknown, the endpoint is no URL, or a file is missing or cannot be served.
+        """
+        self.of_llm(llm).budget  # noqa: B018  (it says whether the price is known)
+        endpoint_of(llm, self.endpoint, KEY, self.timeout)
+
+    def of_llm(self, llm: str) -> Asking:
+        """The same as it goes for an LLM: what is served here costs nothing, unless prices are given."""
+        return replace(self, prices=self.prices or "0/0") if file_of(llm, self.endpoint) else self
+
+    def called(self, llm: str) -> str:
+        """What an LLM is called in results: a GGUF file by its name and digest, wherever it lies."""
+        file = file_of(llm, self.endpoint)
+        return file.name if file else llm
+
     def replies_path(self, out: Path) -> Path:
         """Where a run keeps its LLM's replies."""
         return Path(self.replies).expanduser() if self.replies else out / REPLIES
@@ -75,7 +99,7 @@ class Asking(Params):
         return LLM(
             llm,
             replies,
-            self.budget,
+            self.of_llm(llm).budget,
             endpoint=self.endpoint,
             concurrency=self.concurrency,
             timeout=self.timeout,
@@ -86,19 +110,23 @@ class Asking(Params):
     def judge(self, own: str, out: Path, llm: str, endpoint: str, prices: str) -> LLM:
         """The client of another LLM than the run's, on the run's budget.
 
-        At another endpoint it has its own key, in `JUDGE_API_KEY`: nobody's key is sent to somebody else's server.
+        At another endpoint it has its own key, in `JUDGE_API_KEY`: nobody's key is sent to somebody else's server. A
+        GGUF file without an endpoint of its own is served here, wherever the run's LLM is.
 
         Args:
             own: The run's LLM.
             out: The run's folder.
             llm: The other one.
             endpoint: Its endpoint; empty: that of the run.
-            prices: Its prices; empty: nothing, at the run's endpoint if that costs nothing either.
+            prices: Its prices; empty: nothing, for a file and at the run's endpoint if that costs nothing either.
 
         Raises:
             InputError: When its price is not known.
         """
-        free = not endpoint and Prices.read(self.prices) == Prices(0, 0)
+        if file_of(llm, endpoint):
+            return replace(self, endpoint="", prices=prices).client(llm, out)
+        # where the run's own is a file, the run has no endpoint that could be free
+        free = not endpoint and not file_of(own, self.endpoint) and Prices.read(self.prices) == Prices(0, 0)
         prices = prices or ("0/0" if free else "")
         if not prices and not self.allow_unpriced:
             raise InputError(
@@ -171,6 +199,11 @@ def whole_or_partial(facts: dict[str, Any]) -> dict[str, Any] | Partial:
     """The facts of a step that has asked, as partial where calls failed or a budget cut them off."""
     lacks = {name: facts[name] for name in ("failures", "cut_off_by_budget") if facts[name]}
     return Partial(facts, lacks) if lacks else facts
+
+
+def named(llm: LLM) -> dict[str, Any]:
+    """What a run's LLM is called in results, and its prices, or None."""
+    return {"name": llm.model, "prices": asdict(llm.budget.prices) if llm.budget.prices else None}
 
 
 def spending(llm: LLM | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ queries were written for are all that is known, in training and in the test.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,11 @@ class Taught(Params):
         """The LLM that writes."""
         return self.synthesis.llm
 
+    @property
+    def llm_called(self) -> str:
+        """What it is called in results, and by which steps know it: of a file its content decides, not its place."""
+        return self.asking.called(self.llm)
+
     def check(self) -> None:
         """Makes sure that a run can begin, before anything is read or paid.
 
@@ -79,7 +84,7 @@ class Taught(Params):
         read_styles(self.synthesis.styles)
         log = self.log.query_log
         if self.llm:
-            self.asking.budget  # noqa: B018  (it says whether the price is known)
+            self.asking.check(self.llm)
         elif not log:
             raise InputError("without labels, queries must come from somewhere: give llm, or query_log")
         if log and not Path(log).expanduser().is_file():
@@ -96,7 +101,7 @@ class Taught(Params):
         log = self.log.query_log
         written = run(
             synthesize,
-            self.synthesis,
+            replace(self.synthesis, llm=self.llm_called),
             corpus=made.corpus,
             documents=made.documents,
             test_queries=made.test_queries,
@@ -180,7 +185,7 @@ class TaughtByLLM(Taught):
     def check(self) -> None:
         """As of any teacher, and that the LLM has a name."""
         if not self.llm:
-            raise InputError("teacher llm needs llm: the name of the model at the endpoint")
+            raise InputError("teacher llm needs llm: a GGUF file, or the name of the model at the endpoint")
         super().check()
 
     def trusted(self, run: Pipeline, made: Unlabelled, written: WrittenQueries) -> bool:
@@ -193,7 +198,7 @@ class TaughtByLLM(Taught):
 
     def judges(self) -> tuple[Params, dict[str, Input]]:
         """The LLM, by its prompts."""
-        return self.grading, {"prompts": Value(prompts_digest("grade", "grade_several"))}
+        return replace(self.grading, llm=self.llm_called), {"prompts": Value(prompts_digest("grade", "grade_several"))}
 
     def select(self, run: Pipeline, texts: Texts, now: Round, known: Known, earlier: Examples | None) -> Examples:
         """From grades."""

@@ -54,7 +54,9 @@ class LLMChoice(Params):
 
     panel = "Teacher"
 
-    llm: str = setting("", "The LLM that writes queries and grades, as its endpoint calls it.")
+    llm: str = setting(
+        "", "The LLM that writes queries and grades: a GGUF file, served here, or its name at the endpoint."
+    )
 
 
 @dataclass(frozen=True)

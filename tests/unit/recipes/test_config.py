@@ -376,7 +376,7 @@ def test_a_window_beyond_the_depth_is_refused_with_both_numbers(name: str) -> No
         ("cross-encoder", {"loss": "infonce"}, "loss infonce does not go with teacher cross-encoder"),
         ("cross-encoder", {"negatives": 0}, "negatives is 0; margin-mse needs at least 1"),
         ("cross-encoder", {"cross_encoder": ""}, "teacher cross-encoder needs cross_encoder: the folder of a"),
-        ("llm", {"llm": ""}, "teacher llm needs llm: the name of the model at the endpoint"),
+        ("llm", {"llm": ""}, "teacher llm needs llm: a GGUF file, or the name of the model at the endpoint"),
         ("llm", {"seeds": 2}, "seeds is 2; only runs with labels are repeated"),
         ("cross-encoder", {"seeds": 2}, "seeds is 2; only runs with labels are repeated"),
     ],

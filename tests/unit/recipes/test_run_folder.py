@@ -11,7 +11,7 @@ from denizen.engine.errors import ChangedError, InputError
 from denizen.engine.files import write_json
 from denizen.engine.redo import open_redo
 from denizen.recipes.config import AdaptConfig
-from denizen.recipes.run_folder import check_config, read_config, store_of, taught_by_llm
+from denizen.recipes.run_folder import check_config, is_own_llm, read_config, store_of, taught_by_llm
 
 CONFIG = AdaptConfig("data", rounds=2)
 
@@ -100,3 +100,18 @@ def test_only_a_run_with_an_llm_has_one(run: Path) -> None:
         taught_by_llm(log_alone, run)
     taught = taught_by_llm(log_alone.changed(llm="writer"), run)
     assert taught.llm == "writer" and json.dumps(taught.as_dict())
+
+
+def test_a_file_is_the_run_s_own_by_whatever_path_and_a_name_by_its_letters(tmp_path: Path) -> None:
+    for name, content in (("one.gguf", "a"), ("other.gguf", "b")):
+        (tmp_path / name).write_text(f"GGUF{content}")
+    (tmp_path / "links").mkdir()
+    linked = (tmp_path / "links/one.gguf").resolve()
+    linked.symlink_to(tmp_path / "one.gguf")
+    config = AdaptConfig("data", teacher="llm", llm=str(tmp_path / "one.gguf"))
+    assert is_own_llm(config, tmp_path, str(linked), "")
+    assert not is_own_llm(config, tmp_path, str(tmp_path / "other.gguf"), "")
+    # so called at somebody's endpoint
+    assert not is_own_llm(config, tmp_path, str(linked), "http://127.0.0.1:9/v1")
+    named = AdaptConfig("data", teacher="llm", llm="judge")
+    assert is_own_llm(named, tmp_path, "judge", "") and not is_own_llm(named, tmp_path, "another", "")

@@ -77,6 +77,13 @@ scores = model.similarity(queries, documents)
     )
 
 
+def test_a_file_is_named_with_its_digest_and_not_by_where_it_lies() -> None:
+    config = {**METRICS["config"], "llm": "/home/somebody/teacher.gguf"}
+    text = _card(config=config, llm={"name": "teacher.gguf@0123456789ab", "prices": {"input": 0.0, "output": 0.0}})
+    assert "queries written by teacher.gguf@0123456789ab, passages graded by teacher.gguf@0123456789ab" in text
+    assert "\nllm: teacher.gguf@0123456789ab\n" in text and "somebody" not in text
+
+
 @pytest.mark.parametrize(("best_round", "why"), [(0, "No round beat the base"), (1, "The student broke the")])
 def test_an_unchanged_base_is_called_so_and_why(best_round: int, why: str) -> None:
     text = _card(chosen="base", best_round=best_round)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from denizen.data.tables import rows_table, write_table
 from denizen.engine.progress import Silent
 from denizen.engine.step import Context
 from denizen.recipes.config import AdaptConfig
+from denizen.reports import plan
 from denizen.reports.plan import plan_lines
 from denizen.retrievers.matryoshka import loss_record
 
@@ -35,6 +37,20 @@ def _plan(folder: Path, count: int = 100, **changed: Any) -> str:
 def test_the_test_has_four_systems_graded(tmp_path: Path) -> None:
     # train 80 * 3, dev 10 * 5 before the round and after it, test 10 * 20, the judge on trial 30 * 2
     assert "at most 600 grades in 1 round(s) and the test by llm, 600 to 600 calls" in _plan(tmp_path)
+
+
+def test_what_costs_nothing_has_no_money_and_a_file_says_who_serves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "slots", lambda: 3)
+    (tmp_path / "teacher.gguf").write_text("GGUF")
+    file = {"llm": str(tmp_path / "teacher.gguf"), "prices": ""}
+    served = r"; no money\n      teacher\.gguf@[0-9a-f]{12} is served here by llama\.cpp, 3 call"
+    assert re.search(served, _plan(tmp_path, **file)) and str(tmp_path) not in _plan(tmp_path, **file)
+    assert "llama.cpp, 2 call" in _plan(tmp_path, **file, concurrency=2)
+    at_endpoint = _plan(tmp_path, prices="1/2")
+    assert "at 1/2 a million" in at_endpoint and "served here" not in at_endpoint
+    assert "; price unknown" in _plan(tmp_path, prices="", allow_unpriced=True)
 
 
 def test_that_few_dev_queries_are_cross_fitted_is_said_and_that_it_asks_for_no_grades(tmp_path: Path) -> None:

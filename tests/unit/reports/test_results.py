@@ -13,6 +13,7 @@ from denizen.reports.results import (
     records,
     result_lines,
     seed_lines,
+    spending_lines,
 )
 
 GAIN = {"value": 0.1, "low": 0.05, "high": 0.15, "p": 0.00005}
@@ -162,3 +163,17 @@ def test_the_table_ends_with_what_is_shipped() -> None:
     assert header[3:6] == ["adapted", "adapted + BM25", "adapted + BM25 - base"]
     assert row == ["MRR@5", "0.500", "0.450", "0.600", "0.700", "+0.200", "+0.100 to +0.300", "< 0.0001"]
     assert result_lines(report, alone=True) == result_lines(_report())
+
+
+def test_what_calls_cost_is_shown_at_the_prices_that_were_known() -> None:
+    spent = {"total": {"calls": 2, "tokens": 3000, "money": 0.5}, "by_stage": {}}
+    for told, config, heading in (
+        ({"llm": {"name": "a", "prices": {"input": 0.15, "output": 0.6}}}, "", "money at 0.15/0.6"),
+        ({"llm": {"name": "a.gguf@0123456789ab", "prices": {"input": 0.0, "output": 0.0}}}, "", "money at 0/0"),
+        ({"llm": {"name": "a", "prices": None}}, "", "money at no price"),
+        # of a run from before that was kept
+        ({}, "1/2", "money at 1/2"),
+    ):
+        rows = spending_lines({"spending": spent, "config": {"prices": config}, **told})
+        assert rows == [["spent by stage", "calls", "tokens", heading], ["in all", "2", "3,000", "0.5000"]]
+    assert spending_lines({"config": {"prices": "1/2"}}) == []

@@ -120,6 +120,27 @@ def test_a_cross_encoder_needs_its_folder_and_somebody_s_queries(tmp_path: Path)
     assert locate_cross_encoder(str(tmp_path)) == tmp_path
 
 
+def test_what_an_llm_is_asked_for_depends_on_its_file_and_not_on_where_that_lies(tmp_path: Path) -> None:
+    def of(folder: str, content: str) -> TaughtByLLM:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        file = tmp_path / folder / "teacher.gguf"
+        file.write_text(f"GGUF{content}")
+        return TaughtByLLM.of({"llm": str(file)})
+
+    one, moved, other = of("one", "a"), of("moved", "a"), of("other", "b")
+    assert one.judges()[0] == moved.judges()[0] != other.judges()[0]
+    assert one.judges()[0].as_dict()["llm"] == one.llm_called
+    assert one.llm_called.startswith("teacher.gguf@") and str(tmp_path) not in one.llm_called
+    assert TaughtByLLM.of({"llm": "tiny"}).llm_called == "tiny"
+
+
+def test_a_check_finds_a_file_that_is_missing_and_an_endpoint_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"llm '.*gone\.gguf' ends in .gguf and is no file"):
+        TaughtByLLM.of({"llm": str(tmp_path / "gone.gguf")}).check()
+    with pytest.raises(InputError, match="is no http or https address"):
+        TaughtByLLM.of({"llm": "tiny", "prices": "0/0", "endpoint": "localhost"}).check()
+
+
 def test_after_the_last_training_only_dev_is_looked_at() -> None:
     supervision = AdaptConfig("documents", **LLM).supervision
     assert (supervision.splits(False), supervision.splits(True)) == (("train", "dev"), ("dev",))
