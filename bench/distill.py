@@ -158,7 +158,6 @@ def with_oracle(name: str, folder: Path, place: str, wrong: float = 0.0, **setti
             # the oracle's questions are real ones: all are wanted, once each, and it has no others to invent
             passages=100_000,
             dev_share=0.1,
-            keep_share=1.0,
             round_trip=0,
             expert_queries=0.0,
             styles="question",

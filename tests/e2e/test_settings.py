@@ -93,8 +93,8 @@ def test_a_file_of_settings_that_cannot_be_used_is_refused(
     [
         (["--styles", "keyword"], "styles does nothing with teacher gold;", "llm"),
         (
-            ["--budget-calls", "5", "--keep-share", "0.5", "--llm", "judge"],
-            "budget_calls, keep_share, llm do nothing with teacher gold;",
+            ["--budget-calls", "5", "--passages", "5", "--llm", "judge"],
+            "budget_calls, llm, passages do nothing with teacher gold;",
             "llm",
         ),
         (["--query-log", "log.txt"], "query_log does nothing with teacher gold;", "llm or cross-encoder"),

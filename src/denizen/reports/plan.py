@@ -31,7 +31,7 @@ from denizen.supervision import synthesis, trial
 from denizen.supervision.asking import GRADE_TOKENS, QUESTION_TOKENS, TOKEN_CHARS
 from denizen.supervision.grading import DEV_TOP, TEST_TOP, Sampling
 from denizen.supervision.taught import Taught
-from denizen.supervision.write_queries import read_query_log
+from denizen.supervision.write_queries import KEPT, read_query_log
 
 _SAMPLE = 48
 _STEP_TEXTS = 64
@@ -179,15 +179,14 @@ def _speed(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Conte
 def _teacher_lines(config: AdaptConfig, taught: Taught, source: Unlabelled) -> list[str]:
     """What a teacher will be asked for and what that costs, likely and at most, before the first call.
 
-    At most: every query that is written is kept. Likely: `keep_share` of them, by the LLM's probabilities, or about as
-    many that lead back to their passage. Tokens are estimated at four characters each; grades that earlier rounds or
-    runs have stored cost nothing.
+    At most: every query is asked for twice, and then kept. Likely: half of them are. Tokens are estimated at four
+    characters each; grades that earlier rounds or runs have stored cost nothing.
     """
     corpus, documents, labelled = source.corpus.table, source.documents.table, source.has_labels
     domains = len(documents["domain"].unique())
     wanted = sum(taught.synthesis.counts(labelled).values()) * domains
     written = min(wanted, len(config.styles.split(",")) * len(corpus)) if config.llm else 0
-    likely, most = (_asked(config, taught, corpus, labelled, written, keep) for keep in (config.keep_share, 1.0))
+    likely, most = (_asked(config, taught, corpus, labelled, written, keep) for keep in (KEPT, 1.0))
     lines = [
         f"plan  {len(corpus):,} passages of {source.facts['documents']:,} documents in {domains} domain(s)",
         f"      about {likely.writing:,}, at most {most.writing:,} calls write about {likely.queries:,} queries",
@@ -226,7 +225,7 @@ def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool
     for query in read_query_log(log, taught.synthesis, labelled) if log else ():
         kept[query.split] = kept.get(query.split, 0) + 1
     # an expert that repeats itself is asked again a few times
-    writing = written + synthesis.expert_calls(math.ceil(expert)) * (3 if keep == 1 else 1)
+    writing = round(written * (1 + keep)) + synthesis.expert_calls(math.ceil(expert)) * (3 if keep == 1 else 1)
     grades = (kept["train"] + expert) * _graded_of_query(taught.sampling, corpus) * config.rounds
     grades += kept["dev"] * DEV_TOP * (config.rounds + 1) + kept.get("test", 0) * TEST_TOP
     if config.teacher == "llm" and config.least_kappa:

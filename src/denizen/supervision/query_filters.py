@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -53,17 +52,9 @@ def keep_usable(
     every = clusters([*held_out, *(query.text for query in tidy)], near_duplicate)
     of_test, alike = set(every[: len(held_out)]), every[len(held_out) :]
     seen: set[str | int] = set()
-    is_ordinary = (lambda word: True) if words is None else words.is_ordinary
     reasons = []
     for query, cluster in zip(tidy, alike, strict=True):
-        reason = _length_problem(query.text)
-        if not reason and query.origin != "log" and speaks_of_source(query.text):
-            reason = "speaks of its source"
-        own = [passages[source] for source in query.sources]
-        if not reason and any(copies(query.text, passage, is_ordinary) for passage in own):
-            reason = "copies its passage"
-        if not reason and words is not None and own and words.fits_many(query.text, own):
-            reason = "fits many passages"
+        reason = rule_broken(query, [passages[source] for source in query.sources], words)
         if not reason and cluster in of_test:
             reason = "says the same as a test query"
         if not reason and {folded(query.text), cluster} & seen:
@@ -74,24 +65,24 @@ def keep_usable(
     return _parted(tidy, reasons)
 
 
-def keep_probable(queries: Sequence[Written], share: float) -> tuple[list[Written], list[Dropped]]:
-    """Keeps the queries that their writer found most probable (InPars, arXiv 2202.05144).
-
-    A share of each domain, split and style by itself: styles differ in probability.
+def rule_broken(query: Written, own: Sequence[str], words: PassageWords | None) -> str:
+    """Which rule a query breaks by itself, whatever else was written; empty where it keeps all.
 
     Args:
-        queries: Queries with log-probabilities.
-        share: The share to keep, rounded up.
+        query: The query.
+        own: The texts of the passages that it was written for.
+        words: Those of the corpus; None: unknown.
     """
-    groups: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for at, query in enumerate(queries):
-        groups[query.domain, query.split, query.origin].append(at)
-    reasons = [""] * len(queries)
-    for members in groups.values():
-        ranked = sorted(members, key=lambda at: math.inf if (known := queries[at].logprob) is None else -known)
-        for at in ranked[math.ceil(share * len(members) - 1e-9) :]:
-            reasons[at] = "less probable than the others"
-    return _parted(queries, reasons)
+    if problem := _length_problem(query.text):
+        return problem
+    if query.origin != "log" and speaks_of_source(query.text):
+        return "speaks of its source"
+    is_ordinary = (lambda word: True) if words is None else words.is_ordinary
+    if any(copies(query.text, passage, is_ordinary) for passage in own):
+        return "copies its passage"
+    if words is not None and own and words.fits_many(query.text, own):
+        return "fits many passages"
+    return ""
 
 
 def keep_found(

@@ -11,7 +11,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from denizen.data.tables import each
 from denizen.engine.errors import InputError
 from denizen.llm.answer import Answer, Failure, Prompt, cut_off
 from denizen.llm.client import LLM
-from denizen.llm.prompts import Messages, messages, prompt_examples, with_turns
+from denizen.llm.prompts import Messages, messages, prompt_examples, prompt_text, with_turns
 from denizen.retrievers.store import Vectors
 from denizen.supervision.written import Written
 
@@ -42,6 +42,14 @@ STYLES: dict[str, str] = {
     "conversational": "Write a question in everyday speech, as one would ask a colleague.",
 }
 MULTI_HOP = "multi-hop"
+# why a question is not used -> what its writer is told
+RULES: dict[str, str] = {
+    "speaks of its source": "It speaks of the passage, or of a part of it. Whoever searches has not seen it.",
+    "copies its passage": "It repeats a sentence of the passage. Ask in other words than those.",
+    "fits many passages": "It could be asked about many texts. Name what this one is about.",
+    "too short": "It is too short to be found by.",
+    "too long": "It is too long for a search.",
+}
 
 
 class Question(BaseModel):
@@ -138,7 +146,7 @@ def _passages(corpus: pa.Table, documents: pa.Table) -> dict[tuple[str, str], di
 
 
 def question_prompts(wanted: Sequence[Task], passages: Mapping[str, str], asked: Sequence[str] = ()) -> list[Prompt]:
-    """The calls for some tasks; log-probabilities are asked for, as InPars selects by them.
+    """The calls for some tasks.
 
     Before the passage stand four examples of ours (InPars, arXiv 2202.05144, has three), from other fields than each
     other and one of each style, the same in all calls.
@@ -159,8 +167,14 @@ def question_prompts(wanted: Sequence[Task], passages: Mapping[str, str], asked:
             text = messages("multi_hop", {"passages": material})
         else:
             text = with_turns(_question(material[0], task.style, asked), shown)
-        prompts.append(Prompt(text, Question, _QUESTION_TOKENS, logprobs=True))
+        prompts.append(Prompt(text, Question, _QUESTION_TOKENS))
     return prompts
+
+
+def again(prompt: Prompt, reply: Answer, reason: str) -> Prompt:
+    """The same call once more, after its reply and what is wrong with that, a key of `RULES`."""
+    said = prompt_text("question_again").strip().format(reason=RULES[reason])
+    return replace(prompt, messages=(*prompt.messages, ("assistant", reply.text), ("user", said)))
 
 
 def _question(passage: str, style: str, asked: Sequence[str]) -> Messages:
@@ -172,7 +186,7 @@ def _question(passage: str, style: str, asked: Sequence[str]) -> Messages:
 def written(wanted: Sequence[Task], replies: Sequence[Answer | Failure]) -> list[Written]:
     """The queries that were written; calls that failed are left out."""
     return [
-        Written(reply.value.question, task.domain, task.split, task.style, task.sources, reply.logprob)
+        Written(reply.value.question, task.domain, task.split, task.style, task.sources)
         for task, reply in zip(wanted, replies, strict=True)
         if isinstance(reply, Answer) and isinstance(reply.value, Question)
     ]

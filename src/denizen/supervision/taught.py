@@ -41,7 +41,7 @@ from denizen.supervision.grading import (
     select_scored,
 )
 from denizen.supervision.supervision import Known, Round, Seen, Texts
-from denizen.supervision.synthesis import STYLES, read_styles
+from denizen.supervision.synthesis import RULES, STYLES, read_styles
 from denizen.supervision.trial import TrialChoice, try_judge
 from denizen.supervision.write_queries import Synthesis, WrittenQueries, synthesize
 
@@ -107,7 +107,7 @@ class Taught(Params):
             test_queries=made.test_queries,
             labels=made.labels,
             base=base,
-            prompts=Value([prompts_digest("question", "multi_hop", "expert"), STYLES]),
+            prompts=Value([prompts_digest("question", "question_again", "multi_hop", "expert"), STYLES, RULES]),
             query_log=Artifact.outside(Path(log).expanduser()) if log else None,
         )
         graded = self.trusted(run, made, written)

@@ -15,7 +15,6 @@ class Written:
         split: The side of its documents.
         origin: Its style, or expert, or log.
         sources: The passages that it was written for; none for an expert's.
-        logprob: Mean log-probability of its tokens under the model that wrote it, where that is known.
     """
 
     text: str
@@ -23,4 +22,3 @@ class Written:
     split: str
     origin: str
     sources: tuple[str, ...] = ()
-    logprob: float | None = None

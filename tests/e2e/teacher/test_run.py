@@ -84,7 +84,7 @@ def test_fifty_documents_are_enough_and_real_queries_take_part(
     shown: list[str] = []
     with ScriptedServer(expert_or) as server:
         # the defaults that decide how much there is
-        own = {"passages": 500, "keep_share": 0.4, "round_trip": 20, "expert_queries": 1.0, "graded_top": 5}
+        own = {"passages": 300, "round_trip": 20, "expert_queries": 1.0, "graded_top": 5}
         more = {**own, "styles": "question,keyword,long,conversational", "query_log": str(log), "rounds": 1}
         report = adapt(config(folder, tiny_encoder, server.url, **more), tmp_path / "run")
     queries = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()
@@ -207,8 +207,7 @@ def test_a_run_asks_for_no_more_than_its_plan_says(
         return json.dumps({"question": f"what is {words[0]} {words[4]}"} if '"question"' in system else {"grade": 4})
 
     settings: dict[str, Any] = {"mine_within": within, "found_by": 3, "passage_chars": 160, "rounds": 1}
-    # without probabilities, more may be kept than the share that is likely
-    settings |= {"expert_queries": 0.0, "keep_share": 0.4, "round_trip": 50}
+    settings |= {"expert_queries": 0.0, "round_trip": 50}
     # this one calls all an answer, so that no query is left out, and would fail its trial
     settings |= {"least_kappa": 0.0}
     with ScriptedServer(reply, logprobs=()) as server:

@@ -337,7 +337,7 @@ def test_documents_are_split_by_time_with_any_teacher_and_by_row_with_none(teach
 
 
 def test_what_only_an_llm_does_is_refused_beside_a_cross_encoder_without_one() -> None:
-    idle = {"passages": 9, "keep_share": 0.5, "styles": "keyword", "round_trip": 0, "endpoint": "x", "budget_calls": 1}
+    idle = {"passages": 9, "styles": "keyword", "round_trip": 0, "endpoint": "x", "budget_calls": 1}
     for name, value in idle.items():
         expected = f"{name} does nothing with teacher cross-encoder and no llm; leave it out, or choose teacher llm"
         with pytest.raises(InputError, match=f"^{expected}$"):

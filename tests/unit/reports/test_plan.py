@@ -19,8 +19,8 @@ from denizen.reports import plan
 from denizen.reports.plan import plan_lines
 from denizen.retrievers.matryoshka import loss_record
 
-# 80 queries for train, 10 each for dev and test, all kept; a train query has 3 passages graded in a round
-SETTINGS: dict[str, Any] = {"passages": 80, "dev_share": 0.1, "test_share": 0.1, "keep_share": 1.0, "round_trip": 0}
+# 80 queries for train, 10 each for dev and test, half of them likely kept; a train query has 3 passages graded in a round
+SETTINGS: dict[str, Any] = {"passages": 80, "dev_share": 0.1, "test_share": 0.1, "round_trip": 0}
 SETTINGS |= {"expert_queries": 0.0, "styles": "question", "graded_top": 1, "mine_within": "corpus", "rounds": 1}
 
 
@@ -35,8 +35,12 @@ def _plan(folder: Path, count: int = 100, **changed: Any) -> str:
 
 
 def test_the_test_has_four_systems_graded(tmp_path: Path) -> None:
-    # train 80 * 3, dev 10 * 5 before the round and after it, test 10 * 20, the judge on trial 30 * 2
-    assert "at most 600 grades in 1 round(s) and the test by llm, 600 to 600 calls" in _plan(tmp_path)
+    # train 80 * 3, dev 10 * 5 before the round and after it, test 10 * 20, or half; the judge on trial 30 * 2
+    assert "about 330, at most 600 grades in 1 round(s) and the test by llm, 330 to 600 calls" in _plan(tmp_path)
+
+
+def test_half_of_the_questions_are_likely_asked_for_twice_and_at_most_all(tmp_path: Path) -> None:
+    assert "about 150, at most 200 calls write about 50 queries" in _plan(tmp_path)
 
 
 def test_what_costs_nothing_has_no_money_and_a_file_says_who_serves_it(
@@ -55,7 +59,7 @@ def test_what_costs_nothing_has_no_money_and_a_file_says_who_serves_it(
 
 def test_that_few_dev_queries_are_cross_fitted_is_said_and_that_it_asks_for_no_grades(tmp_path: Path) -> None:
     said = (
-        "about 10 dev queries are few, so train decides, too: the rounds are trained 5 times more, each on 4 of 5 parts"
+        "about 5 dev queries are few, so train decides, too: the rounds are trained 5 times more, each on 4 of 5 parts"
     )
     text = _plan(tmp_path)
     assert said in text and "asks for no grades" in text.splitlines()[-1]
@@ -64,8 +68,8 @@ def test_that_few_dev_queries_are_cross_fitted_is_said_and_that_it_asks_for_no_g
 
 @pytest.mark.parametrize(("dev", "few"), [(499, True), (500, False)])
 def test_from_five_hundred_dev_queries_on_nothing_is_cross_fitted(dev: int, few: bool, tmp_path: Path) -> None:
-    # dev in proportion to train: .3 of the documents to .4
-    text = _plan(tmp_path, 2000, passages=round(dev * 0.4 / 0.3), dev_share=0.3, test_share=0.3)
+    # dev in proportion to train: .3 of the documents to .4; half of the queries are kept
+    text = _plan(tmp_path, 4000, passages=round(2 * dev * 0.4 / 0.3), dev_share=0.3, test_share=0.3)
     assert (f"about {dev} dev queries are few" in text) is few and ("are few" in text) is few
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denizen.supervision.query_filters import counts, keep_found, keep_probable, keep_usable, overlap
+from denizen.supervision.query_filters import counts, keep_found, keep_usable, overlap
 from denizen.supervision.query_rules import PassageWords
 from denizen.supervision.written import Written
 
@@ -74,20 +74,6 @@ def test_of_two_that_say_the_same_the_first_is_kept() -> None:
     kept, dropped = keep_usable(listed, PASSAGES, 0.9)
     assert [row.text for row in kept] == ["what is gout?", "how is lupus treated"]
     assert [row.reason for row in dropped] == ["duplicate", "near-duplicate"]
-
-
-def test_the_most_probable_are_kept_for_each_style_by_itself() -> None:
-    """Key words are less probable than a sentence whoever writes them; of 3 a share of .4 is 2, of 1 it is 1."""
-    sentences = [query(f"q{at}", logprob=-float(at)) for at in range(3)]
-    words = [query("key words", origin="keyword", logprob=-9.0)]
-    kept, dropped = keep_probable([*sentences[::-1], *words], 0.4)
-    assert [row.text for row in kept] == ["q1", "q0", "key words"]
-    assert [row.query.text for row in dropped] == ["q2"]
-
-
-def test_a_query_without_a_probability_comes_after_those_with_one() -> None:
-    kept, _ = keep_probable([query("a", logprob=None), query("b", logprob=0.0)], 0.5)
-    assert [row.text for row in kept] == ["b"]
 
 
 def test_the_round_trip_keeps_what_leads_back() -> None:

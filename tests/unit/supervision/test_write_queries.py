@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from denizen.data.artifacts import Corpus, Documents, Model, Qrels, Queries
 from denizen.data.prepare import Shares
-from denizen.data.tables import rankings, read_table
+from denizen.data.tables import rankings, read_table, rows_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Silent
 from denizen.engine.step import Partial
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
-from denizen.supervision import synthesis
+from denizen.supervision import write_queries
 from denizen.supervision.write_queries import Synthesis, read_query_log, synthesize
-from denizen.supervision.written import Written
 from tests.llm_server import ScriptedServer
 
 from .asked_steps import client, context, stored
@@ -31,7 +31,7 @@ from .asked_steps import client, context, stored
 WORDS = ["gout", "lupus", "fever", "pain", "drug", "dose", "child", "symptom", "treat", "cause", "which", "how"]
 SIDES = ["train"] * 8 + ["dev"] * 2 + ["test"] * 2
 SETTINGS: dict[str, Any] = {"llm": "tiny", "passages": 8, "styles": "question", "expert_queries": 0.0, "round_trip": 0}
-SETTINGS |= {"keep_share": 1.0, "backend": "torch", "precision": "fp32", "dev_share": 0.2, "test_share": 0.2}
+SETTINGS |= {"backend": "torch", "precision": "fp32", "dev_share": 0.2, "test_share": 0.2}
 
 
 def _ask(body: dict[str, Any]) -> str:
@@ -63,7 +63,7 @@ def _given(folder: Path, model: Path, labelled: bool = False, chars: int = 120) 
 
 def _write(folder: Path, model: Path, url: str = "", **how: Any) -> Any:
     out = folder / "out"
-    out.mkdir(exist_ok=True)
+    out.mkdir(exist_ok=True, parents=True)
     limits, settings, given = (how.get(name, {}) for name in ("limits", "settings", "given"))
     llm = client(folder, url, **limits) if url else None
     ctx = context(llm, Encoders(folder / "store"), min_coverage=how.get("min_coverage", 0.9))
@@ -111,14 +111,6 @@ def test_where_the_test_is_labelled_none_is_written_for_it_nor_says_the_same(
     assert facts["by_domain"][""] == {"written": 10, "kept": 9, "says the same as a test query": 1}
 
 
-def test_the_more_probable_share_of_each_side_is_kept(tiny_encoder: Path, tmp_path: Path) -> None:
-    with ScriptedServer(_ask) as server:
-        facts = _write(tmp_path, tiny_encoder, server.url, settings={"keep_share": 0.75})
-    # rounded up in each side
-    assert facts["queries"] == {"train": 6, "dev": 2, "test": 2}
-    assert {row["reason"] for row in _rows(tmp_path, "dropped_queries")} == {"less probable than the others"}
-
-
 def test_training_queries_have_to_lead_back_by_model_or_by_words(tiny_encoder: Path, tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
@@ -153,21 +145,52 @@ def test_training_queries_have_to_lead_back_by_model_or_by_words(tiny_encoder: P
     assert {row["reason"] for row in _rows(tmp_path, "dropped_queries")} == {"round trip: not in the first 2"}
 
 
-def test_a_query_of_unknown_probability_has_to_lead_back_and_is_not_the_least_probable(
+def test_what_breaks_a_rule_is_asked_for_once_more_with_the_reason(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Of every other passage the first question speaks of the passage; of one of these the second one does so, too."""
+    bodies: list[dict[str, Any]] = []
+
+    def careless(body: dict[str, Any]) -> str:
+        bodies.append(body)
+        *_, passage = (text["content"] for text in body["messages"] if "<passage>" in text["content"])
+        about = re.findall(r"all about (.*?) ", passage)[0]
+        again = body["messages"][-1]["content"].startswith("It speaks of the passage")
+        bad = WORDS.index(about) % 2 == 0 and (not again or about == "fever")
+        return json.dumps({"question": "what is the passage about?" if bad else f"what about {about}"})
+
+    with ScriptedServer(careless) as server:
+        facts = _write(tmp_path, tiny_encoder, server.url)
+    counts = facts["by_domain"][""]
+    # twelve passages and six asked for again, of which one is as bad
+    assert len(bodies) == 18 and facts["asked"] == 18
+    assert counts == {"written": 18, "kept": 11, "speaks of its source": 7}
+    for body in bodies[12:]:
+        *_, before, told = body["messages"]
+        assert before == {"role": "assistant", "content": json.dumps({"question": "what is the passage about?"})}
+        assert told["role"] == "user" and "Write another one" in told["content"]
+
+
+def test_a_run_of_which_nearly_nothing_leads_back_stops_and_shows_what_was_written(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An endpoint may give log-probabilities with some replies alone; every passage is in the first 12 of 12."""
-    real, unknown = synthesis.written, {"d00", "d01", "d02", "d09"}
+    def finds_own(queries: int) -> Callable[..., dict[str, pa.Table]]:
+        """Of the first queries the own passage, of the others nothing."""
+        return lambda systems, named, *rest: {
+            "bm25": rows_table("run", [(at, f"d{named[at].split()[-1]}", 1.0) for at in list(named)[:queries]])
+        }
 
-    def some(*given: Any) -> list[Written]:
-        return [replace(row, logprob=None) if row.sources[0] in unknown else row for row in real(*given)]
+    def numbered(body: dict[str, Any]) -> str:
+        about = re.findall(r"all about (.*?) ", body["messages"][-1]["content"])[0]
+        return json.dumps({"question": f"what of {about} {WORDS.index(about):02}"})
 
-    monkeypatch.setattr(synthesis, "written", some)
-    with ScriptedServer(_ask) as server:
-        facts = _write(tmp_path, tiny_encoder, server.url, settings={"round_trip": 12, "keep_share": 0.6})
-    assert unknown <= {row["source_doc_id"] for row in _rows(tmp_path, "queries")}
-    # of the others 3 of 5, 1 of 1 and 2 of 2
-    assert facts["queries"] == {"train": 3 + 3, "dev": 1 + 1, "test": 2}
+    told = r"2 of 12 written queries lead back (.|\n)* at least 20%(.|\n)*\n  what of "
+    with ScriptedServer(numbered) as server:
+        monkeypatch.setattr(write_queries, "search_each", finds_own(2))
+        with pytest.raises(InputError, match=told):
+            _write(tmp_path / "few", tiny_encoder, server.url, settings={"round_trip": 1})
+        # three are no longer nearly nothing, though too few to go on with
+        monkeypatch.setattr(write_queries, "search_each", finds_own(3))
+        with pytest.raises(InputError, match="are left, at least 2 are needed"):
+            _write(tmp_path / "more", tiny_encoder, server.url, settings={"round_trip": 1})
 
 
 def test_experts_ask_as_many_as_are_kept_for_training(tiny_encoder: Path, tmp_path: Path) -> None:
