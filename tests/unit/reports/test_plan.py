@@ -19,7 +19,7 @@ from denizen.reports import plan
 from denizen.reports.plan import plan_lines
 from denizen.retrievers.matryoshka import loss_record
 
-# 80 queries for train, 10 each for dev and test, half of them likely kept; a train query has 3 passages graded in a round
+# 80 queries for train, 10 each for dev and test, half of them likely kept; a train query has 3 passages graded a round
 SETTINGS: dict[str, Any] = {"passages": 80, "dev_share": 0.1, "test_share": 0.1, "round_trip": 0}
 SETTINGS |= {"expert_queries": 0.0, "styles": "question", "graded_top": 1, "mine_within": "corpus", "rounds": 1}
 
