@@ -39,7 +39,7 @@ _DEPTH = 5
 _MEASURES = ("MRR@5", "DCG@5")
 
 
-@step(version=8, makes=Evaluation, name="test")
+@step(version=9, makes=Evaluation, name="test")
 def graded_test(  # noqa: PLR0913
     out: Path,
     params: Params,
@@ -52,6 +52,7 @@ def graded_test(  # noqa: PLR0913
     corpus: Corpus,
     queries: Queries,
     pairs: Qrels,
+    answer_from: Value,
     prompts: Value | None = None,
     cross_encoder: Model | None = None,
     reranker: Model | None = None,
@@ -74,6 +75,7 @@ def graded_test(  # noqa: PLR0913
         corpus: The passages.
         queries: Those of split test count.
         pairs: What they were written for.
+        answer_from: From which grade on a passage is an answer.
         prompts: What an LLM is asked.
         cross_encoder: Who judges instead.
         reranker: What scores the best passages of what is shipped otherwise again.
@@ -104,7 +106,7 @@ def graded_test(  # noqa: PLR0913
     facts = check_coverage("test", len(listed), failures, ctx[Asking].min_coverage)
     write_table(out / "judgments.parquet", judgments)
     write_table(out / "failures.parquet", failures)
-    grades = judging.graded_qrels(judging.with_sources(judgments, written_for(pairs)))
+    grades = judging.graded_qrels(judging.with_sources(judgments, written_for(pairs), answer_from.content))
     answered = {query_id for query_id, relevance in each(grades, "query_id", "relevance") if relevance}
     graded = set(each(judgments, "query_id", "doc_id"))
     whole = [query_id for query_id in asked if all((query_id, name) in graded for name in pool[query_id])]

@@ -207,11 +207,13 @@ def judge(  # noqa: PLR0913
     return whole_or_partial({**facts, "grades": counts})
 
 
-@step(version=1, makes=Answers, name="answers")
-def answer(out: Path, params: Params, ctx: Context, *, judged: Sequence[Judgments], pairs: Qrels) -> dict[str, Any]:
-    """What is an answer by all judgments so far and by what queries were written for."""
+@step(version=2, makes=Answers, name="answers")
+def answer(
+    out: Path, params: Params, ctx: Context, *, judged: Sequence[Judgments], pairs: Qrels, answer_from: Value
+) -> dict[str, Any]:
+    """What is an answer by all judgments so far, from which grade on, and by what queries were written for."""
     together = pa.concat_tables([judging.no_judgments(), *(part.table for part in judged)])
-    known = judging.with_sources(together, written_for(pairs))
+    known = judging.with_sources(together, written_for(pairs), answer_from.content)
     qrels = judging.graded_qrels(known)
     write_table(out / "judgments.parquet", known)
     write_table(out / "qrels.parquet", qrels)

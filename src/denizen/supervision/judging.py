@@ -226,8 +226,12 @@ def graded_qrels(judgments: pa.Table) -> pa.Table:
     return rows_table("qrels", ((row["query_id"], row["doc_id"], int(answer)) for row, answer in judged))
 
 
-def with_sources(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) -> pa.Table:
+def with_sources(
+    judgments: pa.Table, written_for: Mapping[str, Sequence[str]], answer_from: int = POSITIVE
+) -> pa.Table:
     """Judgments completed by what is known of the passages that a query was written for.
+
+    Grades from `answer_from` on are raised to that of an answer: a judge that seldom gives it is read by what it gives.
 
     Of several, each was chosen because it holds a part of the answer: a part (grade 3) counts as one. Where none of
     them was graded, because a budget ended or a call failed, they are answers by their writer's word, as in InPars
@@ -236,6 +240,8 @@ def with_sources(judgments: pa.Table, written_for: Mapping[str, Sequence[str]]) 
     rows = judgments.to_pylist()
     judged = set()
     for row in rows:
+        if row["grade"] is not None and row["grade"] >= answer_from:
+            row["grade"] = POSITIVE
         own = written_for.get(row["query_id"], ())
         if row["doc_id"] in own:
             judged.add(row["query_id"])

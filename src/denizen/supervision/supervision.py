@@ -19,7 +19,7 @@ from denizen.data.artifacts import (
     Run,
 )
 from denizen.data.prepare import Given
-from denizen.engine.artifact import Artifact, Input
+from denizen.engine.artifact import Artifact, Input, Value
 from denizen.engine.pipeline import Pipeline
 from denizen.retrievers.index import Index
 
@@ -39,6 +39,7 @@ class Texts:
         labels: Their labels; None: the teacher says what is right.
         written: How queries were written; None where they were not.
         graded: Whether a teacher looks at what is found; False: the pairs are all that is known.
+        answer_from: From which of its grades on a passage is an answer.
     """
 
     source: Artifact
@@ -51,6 +52,7 @@ class Texts:
     labels: Qrels | None = None
     written: Artifact | None = None
     graded: bool = False
+    answer_from: Value | None = None
 
     @property
     def dev_labels(self) -> Qrels | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from denizen.data.artifacts import Evaluation, Examples, Model
 from denizen.data.prepare import Dividing, Given, Unlabelled, divide
+from denizen.data.relatedness import POSITIVE
 from denizen.engine.artifact import Artifact, Input, Value
 from denizen.engine.errors import InputError
 from denizen.engine.pipeline import Pipeline
@@ -42,7 +43,7 @@ from denizen.supervision.grading import (
 )
 from denizen.supervision.supervision import Known, Round, Seen, Texts
 from denizen.supervision.synthesis import RULES, STYLES, read_styles
-from denizen.supervision.trial import TrialChoice, try_judge
+from denizen.supervision.trial import STAGE, Trial, TrialChoice, try_judge
 from denizen.supervision.write_queries import Synthesis, WrittenQueries, synthesize
 
 
@@ -110,7 +111,8 @@ class Taught(Params):
             prompts=Value([prompts_digest("question", "question_again", "multi_hop", "expert"), STYLES, RULES]),
             query_log=Artifact.outside(Path(log).expanduser()) if log else None,
         )
-        graded = self.trusted(run, made, written)
+        trial = self.tried(run, made, written)
+        graded = trial is None or trial.passed
         labels = made.labels if made.has_labels else None if graded else written.sources
         return Texts(
             made,
@@ -123,11 +125,12 @@ class Taught(Params):
             labels,
             written,
             graded,
+            Value(trial.answer_from, place=STAGE) if trial else Value(POSITIVE),
         )
 
-    def trusted(self, run: Pipeline, made: Unlabelled, written: WrittenQueries) -> bool:
-        """Whether the judge is asked; a cross-encoder always is."""
-        return True
+    def tried(self, run: Pipeline, made: Unlabelled, written: WrittenQueries) -> Trial | None:
+        """What came of the judge's trial; a cross-encoder has none."""
+        return None
 
     def splits(self, last: bool) -> tuple[str, ...]:
         """After the last training only dev is looked at."""
@@ -147,7 +150,7 @@ class Taught(Params):
         params, who = self.judges()
         with run.using(Allotment(now.left)):
             judged = run(judge, params, candidates=candidates, earlier=earlier, **about, **who)
-        found = run(answer, judged=[*earlier, judged], pairs=pairs)
+        found = run(answer, judged=[*earlier, judged], pairs=pairs, answer_from=texts.answer_from)
         known = Known(found.qrels, found.judgments)
         made = None
         if now.left:
@@ -158,7 +161,7 @@ class Taught(Params):
         """Step test, where the source has no labels for it."""
         params, who = self.judges()
         asked = {"corpus": texts.corpus, "queries": texts.test_queries, "pairs": texts.pairs}
-        return run(graded_test, params, **systems, **asked, **who)
+        return run(graded_test, params, answer_from=texts.answer_from, **systems, **asked, **who)
 
     @classmethod
     def idle(cls, values: Mapping[str, Any]) -> set[str]:
@@ -188,13 +191,13 @@ class TaughtByLLM(Taught):
             raise InputError("teacher llm needs llm: a GGUF file, or the name of the model at the endpoint")
         super().check()
 
-    def trusted(self, run: Pipeline, made: Unlabelled, written: WrittenQueries) -> bool:
+    def tried(self, run: Pipeline, made: Unlabelled, written: WrittenQueries) -> Trial | None:
         """Step trial."""
         if not self.trial.least_kappa:
-            return True
+            return None
         about = {"corpus": made.corpus, "documents": made.documents}
         _, who = self.judges()
-        return run(try_judge, self.trial, **about, queries=written.queries, pairs=written.sources, **who).passed
+        return run(try_judge, self.trial, **about, queries=written.queries, pairs=written.sources, **who)
 
     def judges(self) -> tuple[Params, dict[str, Input]]:
         """The LLM, by its prompts."""

@@ -67,6 +67,11 @@ class Trial(Artifact):
         """Whether the judge is asked; in a plan: yes, which costs more."""
         return bool(self.facts.get("passed", True))
 
+    @property
+    def answer_from(self) -> int:
+        """From which grade on a passage is an answer."""
+        return int(self.facts.get("answer_from", POSITIVE))
+
 
 @step(version=1, makes=Trial, name=STAGE)
 def try_judge(  # noqa: PLR0913
@@ -82,7 +87,8 @@ def try_judge(  # noqa: PLR0913
 ) -> dict[str, Any] | Partial:
     """Has some queries of train and dev graded with their own passage and with a near one of another document.
 
-    The judge fails when its kappa is below the limit, of answers (grade 4) against what is known. Where fewer than
+    The judge fails when its kappa is below the limit, of answers against what is known: by grade 4 and, where that does
+    not suffice, by grades 3 and 4. Where fewer than
     ten queries can be tried, or a tenth of the budget pays for fewer, it is asked as it is.
 
     Args:
@@ -144,21 +150,34 @@ def planted(
 
 
 def verdict(graded: Sequence[tuple[int, bool]], least_kappa: float) -> dict[str, Any]:
-    """Whether a judge has passed, by what it graded and whether that is an answer, with the figures and a sentence."""
-    called, truth = [int(grade >= POSITIVE) for grade, _ in graded], [int(known) for _, known in graded]
-    kappa = cohen_kappa(called, truth)
-    rates = positive_rates([grade for grade, _ in graded], [POSITIVE if known else 1 for _, known in graded])
-    told = {"kappa": asdict(kappa), **asdict(rates), "least_kappa": least_kappa}
-    if kappa.value is None or len(graded) < 2 * _LEAST:
-        return {**told, "passed": True, "why": "the judge could not be tried: too few queries, or too small a budget"}
-    passed = kappa.value >= least_kappa
-    found = (
-        f"the judge's kappa is {kappa.value:.2f} [{kappa.low:.2f}, {kappa.high:.2f}] ({words(kappa.value)}) on "
-        f"{len(graded)} passages that are known to answer, or not to; {least_kappa:g} is the least"
+    """Whether a judge has passed, by what it graded and whether that is an answer, with the figures and a sentence.
+
+    What fails because it seldom gives grade 4 is looked at once more with grade 3 as an answer, too.
+    """
+    strict, lenient = (_agreement(graded, line) for line in (POSITIVE, POSITIVE - 1))
+    if strict["kappa"]["value"] is None or len(graded) < 2 * _LEAST:
+        why = "the judge could not be tried: too few queries, or too small a budget"
+        return {**strict, "least_kappa": least_kappa, "passed": True, "why": why}
+    milder = strict["kappa"]["value"] < least_kappa <= lenient["kappa"]["value"]
+    kappa = (found := lenient if milder else strict)["kappa"]
+    passed = kappa["value"] >= least_kappa
+    why = (
+        f"the judge's kappa is {kappa['value']:.2f} [{kappa['low']:.2f}, {kappa['high']:.2f}] "
+        f"({words(kappa['value'])}) on {len(graded)} passages that are known to answer, or not to; {least_kappa:g} is "
+        "the least"
     )
+    if milder:
+        why += f". It seldom gives grade 4 (kappa {strict['kappa']['value']:.2f}), so that grade 3 is an answer, too"
     if not passed:
-        found += (
+        why += (
             ": the run goes on without grades, by the passages that queries were written for. A better LLM may grade "
             "(denizen audit says how well one does); --least-kappa 0 uses the grades of this one all the same"
         )
-    return {**told, "passed": passed, "why": found}
+    return {**found, "least_kappa": least_kappa, "passed": passed, "why": why}
+
+
+def _agreement(graded: Sequence[tuple[int, bool]], line: int) -> dict[str, Any]:
+    """Kappa and rates, a grade from the line on being an answer."""
+    called, truth = [grade >= line for grade, _ in graded], [known for _, known in graded]
+    one, other = ([POSITIVE if yes else 1 for yes in listed] for listed in (called, truth))
+    return {"answer_from": line, "kappa": asdict(cohen_kappa(one, other)), **asdict(positive_rates(one, other))}

@@ -332,3 +332,21 @@ def test_without_a_limit_nobody_is_tried(documents: Path, tiny_encoder: Path, tm
         found = adapt(config(documents, tiny_encoder, server.url, rounds=1, least_kappa=0.0), tmp_path / "run")
     assert found["trial"] is None and "trial" not in found["spending"]["by_stage"]
     assert not (tmp_path / "run/trial").exists() and found["judged_by"] == "tiny, the teacher itself"
+
+
+def test_a_judge_that_knows_and_never_says_4_is_read_by_grade_3(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    def shy(body: dict[str, Any]) -> Any:
+        return str(answer(body)).replace('"grade": 4', '"grade": 3')
+
+    with ScriptedServer(shy) as server:
+        found = adapt(config(documents, tiny_encoder, server.url, rounds=1), tmp_path / "run")
+    assert found["trial"]["passed"] and found["trial"]["answer_from"] == 3
+    assert found["judged_by"] == "tiny, the teacher itself" and found["queries"] > 0
+    examples = read_table(tmp_path / "run/round-0/examples/examples.parquet", "examples").to_pylist()
+    # as many as of one that says 4: no query is left out for want of it
+    asked = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()
+    train = {row["query_id"] for row in asked if row["split"] == "train" and row["origin"] != "expert"}
+    assert train <= {row["query_id"] for row in examples}
+    assert "grade 3 is an answer, too" in report(tmp_path / "run").read_text()

@@ -11,6 +11,7 @@ import pytest
 
 from denizen.data.artifacts import Corpus, Model, Qrels, Queries
 from denizen.data.tables import read_table
+from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
 from denizen.engine.step import Partial
 from denizen.measuring.fusion import Fused
@@ -50,6 +51,7 @@ def _test(folder: Path, model: Path, url: str, *, hybrid: bool = False, **limits
         base_index=index,
         index=index,
         fused=_fused(folder / "fused", hybrid),
+        answer_from=Value(4),
         pairs=stored(Qrels, folder / "in/qrels.parquet", pairs),
         **texts,
     )

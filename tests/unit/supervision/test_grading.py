@@ -209,7 +209,14 @@ def test_answers_are_those_of_all_rounds_and_of_writers_where_nobody_looked(tmp_
     one = _judged(tmp_path, "one", [{"query_id": "t1", "doc_id": "p6", "grade": 2}])
     two = _judged(tmp_path, "two", [{"query_id": "t1", "doc_id": "p1", "grade": 4}])
     (tmp_path / "out").mkdir()
-    found = answer(tmp_path / "out", SelectingScored(), context(None), judged=[one, two], pairs=texts["pairs"])
+    found = answer(
+        tmp_path / "out",
+        SelectingScored(),
+        context(None),
+        judged=[one, two],
+        pairs=texts["pairs"],
+        answer_from=Value(4),
+    )
     qrels = read_table(tmp_path / "out/qrels.parquet", "qrels").to_pylist()
     assert {(row["query_id"], row["doc_id"]): row["relevance"] for row in qrels} == {
         ("t1", "p6"): 0,

@@ -114,6 +114,13 @@ def test_a_part_of_the_answer_counts_where_a_query_was_written_for_several_passa
     assert found["grade"].to_pylist() == [3, 4, 2, 3, 4]
 
 
+def test_grades_from_the_line_on_are_those_of_an_answer() -> None:
+    rows = [{"query_id": "q", "doc_id": str(grade), "teacher": "t", "grade": grade} for grade in (1, 2, 3, 4)]
+    judged = rows_table("judgments", rows)
+    assert with_sources(judged, {}, 3)["grade"].to_pylist() == [1, 2, 4, 4]
+    assert with_sources(judged, {}).equals(judged)
+
+
 def test_calls_begin_with_one_for_every_query(tmp_path: Path) -> None:
     with ScriptedServer(by_number) as server:
         teacher = LLMTeacher(client(tmp_path, server.url), "judgments", together=2, most=2)

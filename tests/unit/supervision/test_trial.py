@@ -92,13 +92,27 @@ def test_a_query_whose_words_no_other_passage_has_is_shown_another_all_the_same(
     [(20, 20, 1.0, True), (14, 14, 0.4, True), (13, 14, 0.35, False), (0, 20, 0.0, False), (20, 0, 0.0, False)],
 )
 def test_the_limit_holds_for_kappa_of_answers(right_own: int, right_near: int, kappa: float, passed: bool) -> None:
-    own = [(4, True)] * right_own + [(3, True)] * (20 - right_own)
+    own = [(4, True)] * right_own + [(1, True)] * (20 - right_own)
     near = [(1, False)] * (right_near // 2) + [(3, False)] * (right_near - right_near // 2)
     near += [(4, False)] * (20 - right_near)
     told = verdict(own + near, 0.4)
     assert told["kappa"]["value"] == pytest.approx(kappa) and told["passed"] is passed
     assert ("goes on without grades" in told["why"]) is not passed
     assert told["sensitivity"]["value"] == right_own / 20 and told["specificity"]["value"] == right_near / 20
+
+
+def test_a_judge_that_seldom_gives_grade_4_is_read_by_grade_3() -> None:
+    """A small model on 60 pairs: of answers 6 are a 4 and 17 a 3, of near passages none and 9."""
+    graded = [(4, True)] * 6 + [(3, True)] * 17 + [(2, True)] * 7
+    graded += [(3, False)] * 9 + [(2, False)] * 20 + [(1, False)]
+    told = verdict(graded, 0.4)
+    # 23 / 30 + 21 / 30 - 1
+    assert told["passed"] and told["answer_from"] == 3 and told["kappa"]["value"] == pytest.approx(14 / 30)
+    assert "kappa 0.20" in told["why"] and "grade 3 is an answer, too" in told["why"]
+    # where grade 4 suffices, it decides, though 3 would agree better; where neither does, it is said of grade 4
+    assert verdict(graded, 0.19)["answer_from"] == 4
+    strict = verdict(graded, 0.5)
+    assert not strict["passed"] and strict["answer_from"] == 4 and strict["kappa"]["value"] == pytest.approx(0.2)
 
 
 def test_too_few_say_nothing(tmp_path: Path) -> None:
