@@ -91,6 +91,24 @@ class Drawing:
             }
         return found
 
+    def by_domain(self, domains: Sequence[str]) -> dict[str, Any]:
+        """The same for each domain by itself; nothing where there is but one.
+
+        Args:
+            domains: That of each query, by number.
+        """
+        places: dict[str, list[int]] = {}
+        for at, query in enumerate(self.queries):
+            places.setdefault(domains[query], []).append(at)
+        return {name: self._only(places[name]).summary() for name in sorted(places)} if len(places) > 1 else {}
+
+    def _only(self, places: Sequence[int]) -> Drawing:
+        found = Drawing(next(iter(self.values.values())))
+        found.queries = [self.queries[at] for at in places]
+        for measure, of_model in self.values.items():
+            found.values[measure] = {name: [values[at] for at in places] for name, values in of_model.items()}
+        return found
+
 
 def view(encoder: Encoder, passages: Sequence[str], queries: Sequence[str], progress: Progress) -> View:
     """What a model sees of passages and queries."""
@@ -113,28 +131,35 @@ def pooled_units(views: Mapping[str, View], parents: Sequence[str], found_by: in
     return units
 
 
-def compare(units: Sequence[Unit], base: View, judge: Judge, seed: int) -> dict[str, Any]:
+def compare(units: Sequence[Unit], base: View, judge: Judge, seed: int, domains: Sequence[str] = ()) -> dict[str, Any]:
     """Measures the models on random units and, where there are several, on those where they disagree.
 
     Where an answer is near is what the first model, the base, sees.
+
+    Args:
+        units: What may be graded.
+        base: What the first model sees.
+        judge: Who grades.
+        seed: Seed of the order.
+        domains: The domain of each query, by number, for figures of each; none: not known.
 
     Raises:
         InputError: When no unit could be graded as a whole.
     """
     order = np.random.default_rng(seed).permutation(len(units))
-    found = {"random": _measure([units[at] for at in order], judge)}
+    found = {"random": _measure([units[at] for at in order], judge, domains)}
     if len(units[0].best) > 1:
         bests = [list(unit.best.values()) for unit in units]
         far = [disagreement(base.passages[best[0]], base.passages[best[-1]]) for best in bests]
         near = [base.scores[unit.query, best[0][0]] for unit, best in zip(units, bests, strict=True)]
         ranks = sum(np.argsort(np.argsort(-np.array(values))) for values in (far, near))
         order = np.argsort(ranks, kind="stable")[: math.ceil(len(units) / _DISAGREEING)]
-        found["disagreeing"] = _measure([units[at] for at in order], judge)
+        found["disagreeing"] = _measure([units[at] for at in order], judge, domains)
         found["disagreeing"]["note"] = "drawn where the models disagree: optimistic as an estimate of the average"
     return found
 
 
-def _measure(units: Sequence[Unit], judge: Judge) -> dict[str, Any]:
+def _measure(units: Sequence[Unit], judge: Judge, domains: Sequence[str]) -> dict[str, Any]:
     """Grades units in their order until the figures are sure enough, or units or budget end."""
     drawing, failed, ended = Drawing(units[0].best), 0, "all pairs were graded"
     for begin in range(0, len(units), _BATCH):
@@ -158,7 +183,8 @@ def _measure(units: Sequence[Unit], judge: Judge) -> dict[str, Any]:
             f"no (query, document) pair was graded as a whole ({failed:,} failed): {ended}; raise the budget, or take "
             "another judge"
         )
-    return {"ended": ended, "not_wholly_graded": failed, **drawing.summary()}
+    by_domain = drawing.by_domain(domains) if domains else {}
+    return {"ended": ended, "not_wholly_graded": failed, **drawing.summary(), "by_domain": by_domain}
 
 
 def moments(values: Sequence[float], groups: Sequence[int]) -> tuple[float, float]:

@@ -47,7 +47,7 @@ def pool(  # noqa: PLR0913
         changed: Settings of the run that do not decide results: endpoint, prices, budgets.
 
     Returns:
-        The contents of pool.json: for both drawings, means with standard errors and paired differences.
+        The contents of pool.json: for both drawings, means with standard errors and paired differences, by domain, too.
 
     Raises:
         InputError: When the judge is the teacher and same_judge is not set, or the run has no held-out documents.
@@ -63,7 +63,8 @@ def pool(  # noqa: PLR0913
         corpus, documents = questions.held_out(run)
         # another seed than that of the run, whose own queries would come again
         wanted = tasks(corpus, documents, {"test": queries}, read_styles(config.styles), config.seed + 1)[:queries]
-        asked = questions.write_queries(wanted, corpus, config.near_duplicate, config.min_coverage, writer, progress)
+        wrote = questions.write_queries(wanted, corpus, config.near_duplicate, config.min_coverage, writer, progress)
+        asked, domains = [query.text for query in wrote], [query.domain for query in wrote]
         passages, views = texts(corpus), {}
         for name in models or (config.model, str(run / "model")):
             encoder = Encoder(locate(name), store_of(config, run), backend=config.backend, precision=config.precision)
@@ -73,7 +74,7 @@ def pool(  # noqa: PLR0913
         progress.say(f"at most {most:,} grades by {grader.model}, fewer if the figures are sure before")
         answers = partial(questions.answers, grader, asked, passages, progress)
         found = {"judge": grader.model, "teacher": writer.model, "models": list(views), "queries": len(asked)}
-        found |= pooling.compare(units, next(iter(views.values())), answers, config.seed)
+        found |= pooling.compare(units, next(iter(views.values())), answers, config.seed, domains)
         found["spending"] = spending(grader)["by_stage"].get(questions.STAGE, {})
         write_json(run / "pool.json", found)
     return found

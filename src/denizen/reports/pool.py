@@ -21,4 +21,20 @@ def pool_lines(found: dict[str, Any]) -> list[str]:
                 for measure, of_model in part["means"].items()
                 for name, value in of_model.items()
             ]
+            lines += _by_domain(part["by_domain"])
+    return lines
+
+
+def _by_domain(found: dict[str, Any]) -> list[str]:
+    """A line a domain and measure: how many pairs, the base, and each other model with its difference."""
+    width = max(map(len, found), default=0)
+    lines = []
+    for domain, part in found.items():
+        for measure, of_model in part["means"].items():
+            base, *others = of_model
+            lines += [
+                f"  {domain:<{width}}  {part['pairs']:>5} pairs  {measure:<6} {of_model[base]['mean']:.3f} -> "
+                f"{of_model[name]['mean']:.3f}  {name}  {change(part['differences'][measure][name])}"
+                for name in others
+            ]
     return lines

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from denizen.reports.results import (
     SYSTEMS,
     analyser_lines,
     baseline_lines,
+    change,
     coverage_lines,
     decided_by,
     dim_lines,
@@ -53,6 +55,8 @@ _TRAINED = 6
 # queries that were written, of those used and of each reason against one
 _WRITTEN = 10
 _MOST_ROWS = 50
+# of a domain; the second with labels, the third with a judge
+_OF_DOMAIN = ("MRR@5", "nDCG@10", "DCG@5")
 _MOST_REASONS = 20
 _TEXT_CHARS = 900
 
@@ -210,7 +214,27 @@ def _where(run: FinishedRun) -> Blocks:
     few = "" if by == "query" else f", or about fewer than {gains.LEAST_TOGETHER} {by}s,"
     text += f"Groups of fewer than {gains.LEAST} queries{few} are left out: their intervals could not be trusted. "
     text += "Where the answer was first before it can only fall, and where it was far down it can only rise."
-    return [("charts", figures), ("faint", text)]
+    return [("charts", figures), ("faint", text), *_titled("Every domain", _domain_rows(run, domains))]
+
+
+def _domain_rows(run: FinishedRun, domains: Mapping[str, str]) -> list[list[str]]:
+    """How many queries each domain has, and its figures before and after; nothing where there is but one."""
+    inside: dict[str, list[str]] = {}
+    for query_id, name in domains.items():
+        inside.setdefault(name, []).append(query_id)
+    if len(inside) < 2:
+        return []
+    base, adapted = run.values("base"), run.values("adapted")
+    measures = [name for name in _OF_DOMAIN if name in base]
+    rows = [["domain", "queries", *(head for name in measures for head in (f"{name} base", "adapted", "change"))]]
+    for domain, ids in sorted(inside.items(), key=lambda pair: (-len(pair[1]), pair[0]))[:_MOST_ROWS]:
+        row, groups = [domain, f"{len(ids):,}"], [run.together[query_id] for query_id in ids]
+        for name in measures:
+            before, after = (np.array([values[name][query_id] for query_id in ids]) for values in (base, adapted))
+            found = change(asdict(paired_difference(after, before, groups=groups)))
+            row += [f"{before.mean():.3f}", f"{after.mean():.3f}", found]
+        rows.append(row)
+    return rows
 
 
 def _scores(run: FinishedRun) -> Blocks:

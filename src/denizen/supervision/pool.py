@@ -18,6 +18,7 @@ from denizen.supervision.judging import LLMTeacher, Pair
 from denizen.supervision.query_filters import keep_usable
 from denizen.supervision.sampling import has_long_documents
 from denizen.supervision.synthesis import Task, question_prompts, written
+from denizen.supervision.written import Written
 
 STAGE = "pool"
 
@@ -38,7 +39,7 @@ def held_out(run: Path) -> tuple[pa.Table, pa.Table]:
 
 def write_queries(
     wanted: Sequence[Task], corpus: pa.Table, near_duplicate: float, min_coverage: float, llm: LLM, progress: Progress
-) -> list[str]:
+) -> list[Written]:
     """Has queries written.
 
     Args:
@@ -62,7 +63,7 @@ def write_queries(
     kept, _ = keep_usable(written(wanted, replies), passages, near_duplicate)
     if not kept:
         raise InputError("no usable query was written for the held-out documents")
-    return [query.text for query in kept]
+    return kept
 
 
 def documents_of(corpus: pa.Table) -> list[str]:

@@ -61,6 +61,22 @@ def test_the_summary_compares_with_the_first_model() -> None:
     assert "base" not in found["differences"]["MRR@5"]
 
 
+def test_each_domain_has_the_figures_of_its_own_queries() -> None:
+    """Of 60 queries every third is of another domain, where the model gains nothing and elsewhere a half."""
+    drawing, apart = Drawing(["base", "adapted"]), Drawing(["base", "adapted"])
+    for at in range(60):
+        answers = {"base": [False, True], "adapted": [at % 3 > 0, True]}
+        drawing.add(at, answers)
+        if at % 3:
+            apart.add(at, answers)
+    found = drawing.by_domain(["10-Q" if at % 3 else "8-K" for at in range(60)])
+    assert list(found) == ["10-Q", "8-K"] and found["10-Q"] == apart.summary()
+    assert (found["10-Q"]["pairs"], found["8-K"]["pairs"]) == (40, 20)
+    gains = [found[name]["differences"]["MRR@5"]["adapted"]["value"] for name in found]
+    assert gains == pytest.approx([0.5, 0.0])
+    assert drawing.by_domain(["one"] * 60) == {}
+
+
 def test_disagreement_is_the_larger_mean_distance_to_the_other_set() -> None:
     """Of one set both members are in the other (0); of the other one member is at distance 1 from all: 1/3."""
     x, y, z = np.eye(3, dtype=np.float32)

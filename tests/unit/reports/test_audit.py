@@ -44,6 +44,7 @@ def test_a_comparison_shows_each_model_and_its_difference_to_the_first() -> None
         "not_wholly_graded": 2,
         "means": {"MRR@5": {"base": moments, "run/model": moments}},
         "differences": {"MRR@5": {"run/model": {"value": 0.1, "low": -0.05, "high": 0.2}}},
+        "by_domain": {},
     }
     lines = [
         "graded by other, 30 fresh queries on held-out documents",
@@ -56,3 +57,8 @@ def test_a_comparison_shows_each_model_and_its_difference_to_the_first() -> None
     told = pool_lines(found | {"disagreeing": {**part, "not_wholly_graded": 0}})
     assert told[4] == "disagreeing (query, document) pairs: 50 graded; optimistic; all pairs were graded"
     assert told[:4] == lines and told[5:] == lines[2:]
+    by_domain = {"10-K": {**part, "pairs": 30}, "8-K": {**part, "pairs": 20}}
+    assert pool_lines(found | {"random": {**part, "by_domain": by_domain}})[4:] == [
+        "  10-K     30 pairs  MRR@5  0.500 -> 0.500  run/model  +0.100 [-0.050, +0.200]",
+        "  8-K      20 pairs  MRR@5  0.500 -> 0.500  run/model  +0.100 [-0.050, +0.200]",
+    ]

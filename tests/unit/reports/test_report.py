@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from denizen.data.tables import read_table, with_column, write_table
 from denizen.engine.errors import InputError
 from denizen.reports.report import report
 from tests.html_page import Page
@@ -56,6 +57,16 @@ def test_what_the_sections_say(run: Path) -> None:
     assert "not measured: denizen audit RUN" in text and "2 test questions about 2 documents are few" in text
     assert "<td>endpoint</td><td>http://secret.example</td>" in text
     assert '<p class="faint">BM25: German, stemmed</p>' in text
+
+
+def test_every_domain_has_its_row_and_one_alone_has_none(run: Path) -> None:
+    assert "Every domain" not in _text(run)
+    corpus = read_table(run / "corpus/corpus.parquet", "corpus")
+    write_table(run / "corpus/corpus.parquet", with_column(corpus, "domain", ["10-Q", "10-K", "10-Q"]))
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", _text(run))]
+    # q2 asks for b and q3 for c; of a single query every resample is the same
+    assert ["10-K", "1", "0.500", "1.000", "+0.500 [+0.500, +0.500]"] in cells
+    assert ["10-Q", "1", "1.000", "1.000", "+0.000 [+0.000, +0.000]"] in cells
 
 
 def test_the_steps_that_made_the_examples(run: Path) -> None:
