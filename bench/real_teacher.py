@@ -23,6 +23,7 @@ from few_labels import SETS, cell_of, figures, read_labelled, write
 from measuring import RESULTS, RUNS, data, keep, shown, timed_adapt
 
 _FOLDER, _GENERAL, _SHOWN = "real_teacher", "nq_general", "MRR@5"
+_AGAINST = ("difference_base_hybrid", "difference_bm25")
 # about 60 minutes on two cores: 6 s a question, of which a half is asked for twice, and 3 s a grade
 _SETTINGS: dict[str, Any] = {"passages": 120, "expert_queries": 0.0, "rounds": 1, "graded_top": 2}
 _GRADED_CALLS = 800
@@ -54,7 +55,7 @@ def table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     for name, result in results:
         for way, found in result["ways"].items():
             best = found["shipped"]
-            against = (shown(best[key][_SHOWN]) if key in best else "-" for key in ("difference_base_hybrid", "difference_bm25"))
+            against = (shown(best[key][_SHOWN]) if key in best else "-" for key in _AGAINST)
             means = [_mean(found, system) for system in ("base", "bm25", "base-hybrid")]
             count = str(found["written"]["queries"]["train"]) if "written" in found else "300 labels"
             rows.append([name, way, count, *means, f"{best['means'][_SHOWN]:.3f}", *against])
