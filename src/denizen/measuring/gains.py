@@ -58,6 +58,15 @@ def first_relevant(ranked: Rankings, known: Known) -> dict[str, int | None]:
     return found
 
 
+def enough(groups: Sequence[int]) -> bool:
+    """Whether an interval over some queries can be trusted.
+
+    Args:
+        groups: For each of them the number of what it depends on.
+    """
+    return len(groups) >= LEAST and len(set(groups)) >= LEAST_TOGETHER
+
+
 def by_group(
     names: Mapping[str, str],
     base: Mapping[str, float],
@@ -73,11 +82,9 @@ def by_group(
     inside: dict[str, list[str]] = {}
     for query_id, name in names.items():
         inside.setdefault(name, []).append(query_id)
-    trusted = {
-        name: ids
-        for name, ids in inside.items()
-        if len(ids) >= LEAST and (together is None or len({together[name] for name in ids}) >= LEAST_TOGETHER)
-    }
+    # without anything to depend on, each query stands for itself
+    of = together or {name: at for at, name in enumerate(names)}
+    trusted = {name: ids for name, ids in inside.items() if enough([of[query_id] for query_id in ids])}
     kept = sorted(trusted, key=lambda name: -len(trusted[name]))[:_MOST_GROUPS]
     found = {}
     for name, ids in trusted.items():

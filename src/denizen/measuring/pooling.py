@@ -18,6 +18,7 @@ import numpy as np
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress
 from denizen.llm.answer import Failure, cut_off
+from denizen.measuring.gains import enough
 from denizen.measuring.significance import paired_difference
 from denizen.retrievers.encoder import Encoder
 from denizen.retrievers.store import Vectors
@@ -92,7 +93,7 @@ class Drawing:
         return found
 
     def by_domain(self, domains: Sequence[str]) -> dict[str, Any]:
-        """The same for each domain by itself; nothing where there is but one.
+        """The same for each domain by itself, and whether there is enough of it; nothing where there is but one.
 
         Args:
             domains: That of each query, by number.
@@ -100,7 +101,10 @@ class Drawing:
         places: dict[str, list[int]] = {}
         for at, query in enumerate(self.queries):
             places.setdefault(domains[query], []).append(at)
-        return {name: self._only(places[name]).summary() for name in sorted(places)} if len(places) > 1 else {}
+        if len(places) < 2:
+            return {}
+        found = {name: self._only(places[name]) for name in sorted(places)}
+        return {name: {**part.summary(), "enough": enough(part.queries)} for name, part in found.items()}
 
     def _only(self, places: Sequence[int]) -> Drawing:
         found = Drawing(next(iter(self.values.values())))

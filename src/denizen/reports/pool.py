@@ -25,6 +25,12 @@ def pool_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _change(part: dict[str, Any], measure: str, name: str) -> str:
+    """A difference, with its interval where there is enough to trust it."""
+    found = part["differences"][measure][name]
+    return change(found) if part["enough"] else f"{found['value']:+.3f}"
+
+
 def _by_domain(found: dict[str, Any]) -> list[str]:
     """A line a domain and measure: how many pairs, the base, and each other model with its difference."""
     width = max(map(len, found), default=0)
@@ -34,7 +40,7 @@ def _by_domain(found: dict[str, Any]) -> list[str]:
             base, *others = of_model
             lines += [
                 f"  {domain:<{width}}  {part['pairs']:>5} pairs  {measure:<6} {of_model[base]['mean']:.3f} -> "
-                f"{of_model[name]['mean']:.3f}  {name}  {change(part['differences'][measure][name])}"
+                f"{of_model[name]['mean']:.3f}  {name}  {_change(part, measure, name)}"
                 for name in others
             ]
     return lines

@@ -214,7 +214,9 @@ def _where(run: FinishedRun) -> Blocks:
     few = "" if by == "query" else f", or about fewer than {gains.LEAST_TOGETHER} {by}s,"
     text += f"Groups of fewer than {gains.LEAST} queries{few} are left out: their intervals could not be trusted. "
     text += "Where the answer was first before it can only fall, and where it was far down it can only rise."
-    return [("charts", figures), ("faint", text), *_titled("Every domain", _domain_rows(run, domains))]
+    rows = _domain_rows(run, domains)
+    noted = [("faint", "Where there are too few queries for an interval, there is none.")] if rows else []
+    return [("charts", figures), ("faint", text), *_titled("Every domain", rows), *noted]
 
 
 def _domain_rows(run: FinishedRun, domains: Mapping[str, str]) -> list[list[str]]:
@@ -231,8 +233,9 @@ def _domain_rows(run: FinishedRun, domains: Mapping[str, str]) -> list[list[str]
         row, groups = [domain, f"{len(ids):,}"], [run.together[query_id] for query_id in ids]
         for name in measures:
             before, after = (np.array([values[name][query_id] for query_id in ids]) for values in (base, adapted))
-            found = change(asdict(paired_difference(after, before, groups=groups)))
-            row += [f"{before.mean():.3f}", f"{after.mean():.3f}", found]
+            found = asdict(paired_difference(after, before, groups=groups))
+            said = change(found) if gains.enough(groups) else f"{found['value']:+.3f}"
+            row += [f"{before.mean():.3f}", f"{after.mean():.3f}", said]
         rows.append(row)
     return rows
 

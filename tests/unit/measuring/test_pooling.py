@@ -70,11 +70,16 @@ def test_each_domain_has_the_figures_of_its_own_queries() -> None:
         if at % 3:
             apart.add(at, answers)
     found = drawing.by_domain(["10-Q" if at % 3 else "8-K" for at in range(60)])
-    assert list(found) == ["10-Q", "8-K"] and found["10-Q"] == apart.summary()
+    assert list(found) == ["10-Q", "8-K"] and found["10-Q"] == {**apart.summary(), "enough": False}
     assert (found["10-Q"]["pairs"], found["8-K"]["pairs"]) == (40, 20)
     gains = [found[name]["differences"]["MRR@5"]["adapted"]["value"] for name in found]
     assert gains == pytest.approx([0.5, 0.0])
     assert drawing.by_domain(["one"] * 60) == {}
+    # fifty pairs are enough, unless they are of a few queries
+    ten = ["10-Q" if at >= 10 else "8-K" for at in range(60)]
+    assert drawing.by_domain(ten)["10-Q"]["enough"]
+    drawing.queries = [at % 9 if at >= 10 else 9 for at in range(60)]
+    assert not drawing.by_domain(["10-Q"] * 9 + ["8-K"])["10-Q"]["enough"]
 
 
 def test_disagreement_is_the_larger_mean_distance_to_the_other_set() -> None:

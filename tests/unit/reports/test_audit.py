@@ -57,8 +57,8 @@ def test_a_comparison_shows_each_model_and_its_difference_to_the_first() -> None
     told = pool_lines(found | {"disagreeing": {**part, "not_wholly_graded": 0}})
     assert told[4] == "disagreeing (query, document) pairs: 50 graded; optimistic; all pairs were graded"
     assert told[:4] == lines and told[5:] == lines[2:]
-    by_domain = {"10-K": {**part, "pairs": 30}, "8-K": {**part, "pairs": 20}}
+    by_domain = {"10-K": {**part, "pairs": 90, "enough": True}, "8-K": {**part, "pairs": 20, "enough": False}}
     assert pool_lines(found | {"random": {**part, "by_domain": by_domain}})[4:] == [
-        "  10-K     30 pairs  MRR@5  0.500 -> 0.500  run/model  +0.100 [-0.050, +0.200]",
-        "  8-K      20 pairs  MRR@5  0.500 -> 0.500  run/model  +0.100 [-0.050, +0.200]",
+        "  10-K     90 pairs  MRR@5  0.500 -> 0.500  run/model  +0.100 [-0.050, +0.200]",
+        "  8-K      20 pairs  MRR@5  0.500 -> 0.500  run/model  +0.100",
     ]
