@@ -84,7 +84,7 @@ def test_fifty_documents_are_enough_and_real_queries_take_part(
     shown: list[str] = []
     with ScriptedServer(expert_or) as server:
         # the defaults that decide how much there is
-        own = {"passages": 300, "round_trip": 20, "expert_queries": 1.0, "graded_top": 5}
+        own = {"passages": 300, "round_trip": 1, "expert_queries": 1.0, "graded_top": 5}
         more = {**own, "styles": "question,keyword,long,conversational", "query_log": str(log), "rounds": 1}
         report = adapt(config(folder, tiny_encoder, server.url, **more), tmp_path / "run")
     queries = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()

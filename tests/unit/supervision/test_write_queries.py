@@ -14,7 +14,7 @@ import pytest
 
 from denizen.data.artifacts import Corpus, Documents, Model, Qrels, Queries
 from denizen.data.prepare import Shares
-from denizen.data.tables import rankings, read_table, rows_table
+from denizen.data.tables import rankings, read_table, rows_table, with_column
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Silent
@@ -191,6 +191,28 @@ def test_a_run_of_which_nearly_nothing_leads_back_stops_and_shows_what_was_writt
         monkeypatch.setattr(write_queries, "search_each", finds_own(3))
         with pytest.raises(InputError, match="are left, at least 2 are needed"):
             _write(tmp_path / "more", tiny_encoder, server.url, settings={"round_trip": 1})
+
+
+def test_a_near_duplicate_of_the_passage_leads_back_to_it(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the eight of train every second one is nearly the one before; found is the passage after the own one."""
+    given = _given(tmp_path, tiny_encoder)["corpus"].table
+    pairs = with_column(given, "cluster", [at // 2 if at < 8 else at for at in range(len(given))])
+    corpus = stored(Corpus, tmp_path / "pairs/corpus.parquet", pairs.to_pylist())
+
+    def finds_next(systems: Any, named: dict[str, str], *rest: Any) -> dict[str, pa.Table]:
+        places = {at: WORDS.index(text.split()[-1]) for at, text in named.items()}
+        found = [(at, f"d{place + (place < 8):02}", 1.0) for at, place in places.items()]
+        return {"bm25": rows_table("run", found)}
+
+    monkeypatch.setattr(write_queries, "search_each", finds_next)
+    with ScriptedServer(_ask) as server:
+        facts = _write(tmp_path, tiny_encoder, server.url, settings={"round_trip": 1}, given={"corpus": corpus})
+    # one of two that are nearly the same is asked about; the first, after which the other stands, leads back
+    kept = {row["source_doc_id"] for row in _rows(tmp_path, "queries") if row["split"] == "train"}
+    asked = kept | {row["source_doc_id"] for row in _rows(tmp_path, "dropped_queries")}
+    assert facts["queries"]["train"] == len(kept) > 0 and kept == asked & {"d00", "d02", "d04", "d06"}
 
 
 def test_experts_ask_as_many_as_are_kept_for_training(tiny_encoder: Path, tmp_path: Path) -> None:
