@@ -301,7 +301,8 @@ class _Adapting:
         labelled = texts.labels is not None and texts.labels.digest != texts.pairs.digest
         judged = {
             "judged_by": told.get("judged_by", "labels" if labelled else WRITTEN_FOR),
-            "trial": facts.get("trial"),
+            # what a run before this one has left behind is none of its steps
+            "trial": facts.get("trial") if "trial" in self.run.calls else None,
             "test_queries_left_out": told.get("queries_left_out", {}),
         }
         asked_of = {"llm": named(self.llm)} if self.llm else {}

@@ -290,6 +290,7 @@ class Pipeline:
         facts, lacks = (told.facts, told.lacks) if isinstance(told, Partial) else (told or {}, None)
         record = {
             **call.described,
+            "function": _function(call),
             "fingerprint": call.fingerprint,
             **_lineage(call),
             "files": files,
@@ -376,6 +377,10 @@ def records(folder: Path) -> dict[str, dict[str, Any]]:
     return {place: record for place, record in found.items() if record}
 
 
+def _function(call: Call[Any]) -> str:
+    return f"{call.step.__module__}.{call.step.__qualname__}"
+
+
 def _lineage(call: Call[Any]) -> dict[str, list[str]]:
     return {"made_from": sorted(set(call.derived.values())), "derived": sorted(call.derived)}
 
@@ -391,8 +396,8 @@ def _link(origin: Path, record: Mapping[str, Any], target: Path) -> None:
 
 def _changed(own: Mapping[str, Any], call: Call[Any]) -> list[str]:
     """What the user has changed since; not what earlier steps have renewed, or do not make any more."""
-    if own["step"] != call.described["step"]:
-        # which of two steps stands at a place follows from what others have found
+    if own.get("function", _function(call)) != _function(call):
+        # which of two functions stands at a place follows from what earlier steps have found
         return []
     lines = differences({name: own[name] for name in ("step", "version", "params", "inputs")}, call.described)
     derived = {*own["derived"], *call.derived}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from denizen.data.artifacts import Corpus, Evaluation, Model, Qrels, Queries
+from denizen.data.tables import relevant
 from denizen.engine.artifact import Value
 from denizen.engine.settings import Params
 from denizen.engine.step import Context, step
@@ -94,7 +95,9 @@ def test(  # noqa: PLR0913
     if "plain" in measured:
         measured["plain-hybrid"] = fused.hybrid(beside, measured["plain"])
     measured["hybrid"] = fused.hybrid(beside, measured["adapted"])
-    asked = queries.texts("test")
+    answers = relevant(qrels.table)
+    every = queries.texts("test")
+    asked = {query_id: text for query_id, text in every.items() if query_id in answers}
     runs = search_each(measured, asked, corpus.table, params.depth, ctx.progress)
     if reranker and reranking:
         first, scorer = runs[fused.system], Reranker(reranker.path, reranker.digest)
@@ -104,7 +107,9 @@ def test(  # noqa: PLR0913
     if dims is not None:
         two = {name: measured[name] for name in ("base", "adapted")}
         found["dims"] = by_dim(two, dims.content, asked, qrels.table, corpus.table, params.depth, ctx.progress)
-    return {**found, **provenance(base_index, index, bm25, beside)}
+    # real queries of a log, where the passages that others were written for are all that is known
+    left_out = {"queries_left_out": {"without_an_answer": lost}} if (lost := len(every) - len(asked)) else {}
+    return {**found, **left_out, **provenance(base_index, index, bm25, beside)}
 
 
 def provenance(base_index: Index, index: Index, bm25: BM25, beside: BM25) -> dict[str, Any]:

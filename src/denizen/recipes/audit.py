@@ -74,7 +74,8 @@ def audit(  # noqa: PLR0913
         found["again"] = compare(given, ask(chosen, together=config.grades_per_call, repeat=1))
         found |= questions.together(pairs, sample, config.grades_per_call, seed, ask)
         apart = questions.with_strangers(run, chosen, seed)
-        found |= {"planted": questions.planted(apart, ask), "decoys": questions.decoys(apart, ask)}
+        read = questions.reading(ask, questions.answer_line(run))
+        found |= {"planted": questions.planted(apart, read), "decoys": questions.decoys(apart, read)}
         if second:
             found["second_llm"] = {"llm": second.model, **compare(given, questions.grades(second, progress, chosen))}
         found |= by_people

@@ -228,14 +228,15 @@ def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool
     writing = round(written * (1 + keep)) + synthesis.expert_calls(math.ceil(expert)) * (3 if keep == 1 else 1)
     grades = (kept["train"] + expert) * _graded_of_query(taught.sampling, corpus) * config.rounds
     grades += kept["dev"] * DEV_TOP * (config.rounds + 1) + kept.get("test", 0) * TEST_TOP
-    if config.teacher == "llm" and config.least_kappa:
-        grades += 2 * min(trial.QUERIES, kept["train"] + kept["dev"])
+    tried = 2 * min(trial.QUERIES, kept["train"] + kept["dev"]) if config.teacher == "llm" and config.least_kappa else 0
     shown = math.ceil(grades) if config.teacher == "llm" else 0
     together = config.grades_per_call if config.teacher == "llm" else 1
     calls = math.ceil(shown / together)
     if together > 1:
         # the last call of a query may be for less
         calls += math.ceil((sum(kept.values()) + expert) * config.rounds)
+    # the judge's trial, one a call
+    calls, shown, grades = calls + math.ceil(tried), shown + math.ceil(tried), grades + tried
     lengths = [len(text) for text in texts(corpus)]
     passage = sum(lengths) / len(lengths) / TOKEN_CHARS
     words = {name: len(prompt_text(name)) / TOKEN_CHARS for name in ("question", "grade")}

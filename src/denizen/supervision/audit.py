@@ -14,6 +14,7 @@ from denizen.data.formats.grading_sheet import SheetRow, read_sheet, row_key, wr
 from denizen.data.relatedness import POSITIVE
 from denizen.data.tables import each, only, read_table, relevant, texts_by_id
 from denizen.engine.errors import InputError
+from denizen.engine.files import read_json
 from denizen.engine.progress import Progress
 from denizen.llm.answer import Failure, cut_off
 from denizen.llm.client import LLM
@@ -39,7 +40,9 @@ Ask = Callable[..., list[int | None]]
 
 def graded_pairs(run: Path) -> dict[Pair, int]:
     """The pairs that the teacher of a run has graded, with their grades; those of its trial where it failed that."""
-    paths = sorted(run.glob("round-*/judgments/judgments.parquet")) or sorted(run.glob("trial/judgments.parquet"))
+    trial = (read_json(run / "metrics.json") or {}).get("trial") or {}
+    failed = [run / "trial/judgments.parquet"] if trial and not trial["passed"] else []
+    paths = failed or sorted(run.glob("round-*/judgments/judgments.parquet"))
     rows = [row for path in paths for row in read_table(path, "judgments").to_pylist() if row["grade"] is not None]
     if not rows:
         return {}
@@ -50,6 +53,21 @@ def graded_pairs(run: Path) -> dict[Pair, int]:
         Pair(row["query_id"], row["doc_id"], asked[row["query_id"]], text_of[row["doc_id"]]): row["grade"]
         for row in rows
     }
+
+
+def answer_line(run: Path) -> int:
+    """From which grade on the judge of a run calls a passage an answer, by its trial."""
+    trial = (read_json(run / "metrics.json") or {}).get("trial") or {}
+    return int(trial.get("answer_from", POSITIVE))
+
+
+def reading(ask: Ask, line: int) -> Ask:
+    """The same judge, whose grades from the line on are those of an answer."""
+
+    def asked(*given: Any, **how: Any) -> list[int | None]:
+        return [POSITIVE if grade is not None and grade >= line else grade for grade in ask(*given, **how)]
+
+    return asked
 
 
 def draw(pairs: Mapping[Pair, int], count: int, seed: int) -> dict[Pair, int]:

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 
 from denizen.data.artifacts import Corpus, Evaluation, Model, Qrels, Queries
-from denizen.data.relatedness import POSITIVE
 from denizen.data.tables import each, run_ranks, texts_by_id, write_table
 from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
@@ -114,7 +113,7 @@ def graded_test(  # noqa: PLR0913
     if not ids:
         raise InputError(
             f"of {len(asked)} test queries {len(whole)} could be graded, and none of them has an answer graded "
-            f"{POSITIVE}; raise the budget or --passages"
+            f"{answer_from.content} or more; raise the budget or --passages"
         )
     result = retrieval.write_evaluation(out, runs, grades, ids, corpus.table, _MEASURES, fused.system)
     left_out = {"not_wholly_graded": len(asked) - len(whole), "without_an_answer": len(whole) - len(ids)}

@@ -115,12 +115,15 @@ class LLMTeacher:
         """LLM calls, stored ones included."""
         return sum(1 for _ in self._calls(pairs))
 
+    def prompts(self, pairs: Sequence[Pair]) -> list[Prompt]:
+        """What some pairs are asked by, in the order of the calls."""
+        return [self._prompt(pairs, rows) for rows in self._calls(pairs)]
+
     def judge(self, pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[Judgment | Failure]:
         """One call for each pair, or for each `together` passages of a query."""
         calls = list(self._calls(pairs))
         found: list[Judgment | Failure | None] = [None] * len(pairs)
-        prompts = [self._prompt(pairs, rows) for rows in calls]
-        replies = self.llm.ask(prompts, self.stage, progress, self.most)
+        replies = self.llm.ask(self.prompts(pairs), self.stage, progress, self.most)
         for rows, reply in zip(calls, replies, strict=True):
             for at, judgment in zip(rows, _judgments(reply, len(rows)), strict=True):
                 found[at] = judgment

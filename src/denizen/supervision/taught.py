@@ -196,8 +196,8 @@ class TaughtByLLM(Taught):
         if not self.trial.least_kappa:
             return None
         about = {"corpus": made.corpus, "documents": made.documents}
-        _, who = self.judges()
-        return run(try_judge, self.trial, **about, queries=written.queries, pairs=written.sources, **who)
+        (_, who), choice = self.judges(), replace(self.trial, llm=self.llm_called)
+        return run(try_judge, choice, **about, queries=written.queries, pairs=written.sources, **who)
 
     def judges(self) -> tuple[Params, dict[str, Input]]:
         """The LLM, by its prompts."""

@@ -19,6 +19,7 @@ from denizen.data.artifacts import Corpus, Documents, Qrels, Queries
 from denizen.data.relatedness import POSITIVE, related_passages
 from denizen.data.tables import each, only, rankings, relevant, texts_by_id, write_table
 from denizen.engine.artifact import Artifact, Value
+from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress
 from denizen.engine.settings import Seeded, setting
 from denizen.engine.step import Context, Partial, step
@@ -28,8 +29,8 @@ from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.searching import search_each
 from denizen.supervision import judging
 from denizen.supervision.asking import calls_left, check_coverage, whole_or_partial
-from denizen.supervision.grading import Grading, teacher_of
 from denizen.supervision.judging import Pair
+from denizen.supervision.write_queries import LLMChoice
 
 STAGE = "trial"
 # that are tried, two passages each; the standard error of kappa then is about .1
@@ -43,7 +44,7 @@ _NEAR = 15
 
 
 @dataclass(frozen=True)
-class TrialChoice(Grading, Seeded):
+class TrialChoice(LLMChoice, Seeded):
     """Whether the judge is tried, and what it has to reach."""
 
     panel = "Candidates for the teacher"
@@ -88,36 +89,60 @@ def try_judge(  # noqa: PLR0913
     """Has some queries of train and dev graded with their own passage and with a near one of another document.
 
     The judge fails when its kappa is below the limit, of answers against what is known: by grade 4 and, where that does
-    not suffice, by grades 3 and 4. Where fewer than
-    ten queries can be tried, or a tenth of the budget pays for fewer, it is asked as it is.
+    not suffice, by grades 3 and 4. Passages are graded one a call, since of two that stand together one would always be
+    the answer. Where fewer than ten can be tried, or a tenth of the budget pays for fewer, it is asked as it is.
 
     Args:
         out: Where to write judgments.parquet and failures.parquet.
-        params: The limit, how many passages are graded in a call, and the seed of the drawing.
+        params: The limit, and the seed of the drawing.
         ctx: The LLM.
         corpus: The passages.
         documents: Their sides; those of the test are not shown.
         queries: The queries.
         pairs: What they were written for.
         prompts: What is asked.
+
+    Raises:
+        InputError: When the judge fails and too few queries have a passage that they were written for.
     """
     known = planted(corpus.table, documents.table, queries, pairs.table, params.seed, ctx.progress)
-    left = calls_left(ctx[LLM], STAGE)
-    most = None if left is None else left // _TRIAL_PART
-    if most is not None and most < 2 * _LEAST:
-        most = 0
-    listed = [pair for both in known for pair in both]
-    teacher = teacher_of(params, ctx, STAGE, None, most, by_query=True)
+    teacher = judging.LLMTeacher(ctx[LLM], STAGE, by_query=True)
+    left = calls_left(ctx[LLM], STAGE, teacher.prompts(known[0]) if known else ())
+    paid = known if left is None else known[: left // _TRIAL_PART // 2]
+    if len(paid) < _LEAST:
+        paid = []
+    listed = [pair for both in paid for pair in both]
     with ctx.progress.bar(teacher.calls(listed), "calls to try the judge") as advance:
         judgments, failures = judging.judge(listed, teacher, STAGE, advance)
     facts = check_coverage(STAGE, len(listed), failures, 0.0)
+    facts["cut_off_by_budget"] += 2 * (len(known) - len(paid))
     write_table(out / "judgments.parquet", judgments)
     write_table(out / "failures.parquet", failures)
-    own = {(pair.query_id, pair.doc_id) for pair, _ in known}
-    graded = each(judgments, "query_id", "doc_id", "grade")
-    told = verdict([(grade, (query_id, doc_id) in own) for query_id, doc_id, grade in graded], params.least_kappa)
+    grade_of = {(query_id, doc_id): grade for query_id, doc_id, grade in each(judgments, "query_id", "doc_id", "grade")}
+    graded = [tuple(grade_of.get((pair.query_id, pair.doc_id)) for pair in both) for both in paid]
+    told = verdict([(own, near) for own, near in graded if own and near], params.least_kappa)
+    if not told["passed"]:
+        told["why"] += _unused(queries, pairs.table)
     ctx.progress.say(told["why"])
     return whole_or_partial({**facts, **told})
+
+
+def _unused(queries: Queries, pairs: pa.Table) -> str:
+    """How many queries cannot be used without grades, as the end of a sentence.
+
+    Raises:
+        InputError: When too few are left on a side.
+    """
+    own, sides = relevant(pairs), {side: queries.texts(side) for side in ("train", "dev", "test")}
+    for side, asked in sides.items():
+        # a source with labels has its own test
+        if asked and sum(name in own for name in asked) < 2:
+            raise InputError(
+                f"the judge failed its trial, and without its grades fewer than 2 {side} queries have a passage that "
+                "they were written for: raise --passages, take a better LLM, or --least-kappa 0, which uses its grades"
+            )
+    lost = sum(name not in own for asked in sides.values() for name in asked)
+    return f". {lost:,} queries that were written for no passage are not used" if lost else ""
 
 
 def planted(
@@ -149,35 +174,44 @@ def planted(
     return made
 
 
-def verdict(graded: Sequence[tuple[int, bool]], least_kappa: float) -> dict[str, Any]:
-    """Whether a judge has passed, by what it graded and whether that is an answer, with the figures and a sentence.
+def verdict(graded: Sequence[tuple[int, int]], least_kappa: float) -> dict[str, Any]:
+    """Whether a judge has passed, with the figures and a sentence.
 
     What fails because it seldom gives grade 4 is looked at once more with grade 3 as an answer, too.
+
+    Args:
+        graded: Of each query the grades of its own passage and of a near one.
+        least_kappa: What is asked of it.
     """
     strict, lenient = (_agreement(graded, line) for line in (POSITIVE, POSITIVE - 1))
-    if strict["kappa"]["value"] is None or len(graded) < 2 * _LEAST:
-        why = "the judge could not be tried: too few queries, or too small a budget"
+    if len(graded) < _LEAST:
+        why = f"the judge could not be tried: {len(graded)} queries were graded, {_LEAST} are needed"
         return {**strict, "least_kappa": least_kappa, "passed": True, "why": why}
     milder = strict["kappa"]["value"] < least_kappa <= lenient["kappa"]["value"]
     kappa = (found := lenient if milder else strict)["kappa"]
     passed = kappa["value"] >= least_kappa
     why = (
         f"the judge's kappa is {kappa['value']:.2f} [{kappa['low']:.2f}, {kappa['high']:.2f}] "
-        f"({words(kappa['value'])}) on {len(graded)} passages that are known to answer, or not to; {least_kappa:g} is "
-        "the least"
+        f"({words(kappa['value'])}) on {2 * len(graded)} passages of which half are known to answer; {least_kappa:g} "
+        "is the least"
     )
     if milder:
         why += f". It seldom gives grade 4 (kappa {strict['kappa']['value']:.2f}), so that grade 3 is an answer, too"
     if not passed:
         why += (
             ": the run goes on without grades, by the passages that queries were written for. A better LLM may grade "
-            "(denizen audit says how well one does); --least-kappa 0 uses the grades of this one all the same"
+            "(denizen audit says how well one does); --least-kappa 0 --redo round-0/candidates uses the grades of this "
+            "one all the same"
         )
     return {**found, "least_kappa": least_kappa, "passed": passed, "why": why}
 
 
-def _agreement(graded: Sequence[tuple[int, bool]], line: int) -> dict[str, Any]:
+def _agreement(graded: Sequence[tuple[int, int]], line: int) -> dict[str, Any]:
     """Kappa and rates, a grade from the line on being an answer."""
-    called, truth = [grade >= line for grade, _ in graded], [known for _, known in graded]
-    one, other = ([POSITIVE if yes else 1 for yes in listed] for listed in (called, truth))
-    return {"answer_from": line, "kappa": asdict(cohen_kappa(one, other)), **asdict(positive_rates(one, other))}
+    called = [POSITIVE if grade >= line else 1 for both in graded for grade in both]
+    truth = [POSITIVE, 1] * len(graded)
+    return {
+        "answer_from": line,
+        "kappa": asdict(cohen_kappa(called, truth)),
+        **asdict(positive_rates(called, truth)),
+    }

@@ -364,8 +364,8 @@ def _check_found(kept: Sequence[Written], dropped: Sequence[Dropped]) -> None:
         shown = "".join(f"\n  {lost.query.text}" for lost in dropped[:5])
         raise InputError(
             f"{len(kept)} of {tried} written queries lead back to their passage, at least {_FOUND:.0%} must: they say "
-            "too little of it. Nothing was graded. Give a larger LLM, real queries by --query-log, or --round-trip 0, "
-            f"which goes on all the same. Some of them:{shown}"
+            "too little of it. Nothing was graded. Give a larger LLM; or go on with all of them: "
+            f"--round-trip 0 --redo synthesis. Some of them:{shown}"
         )
 
 

@@ -21,7 +21,7 @@ from denizen.reports.report import report
 from denizen.retrievers.cross_encoder import load_cross_encoder
 from tests.llm_server import ScriptedServer, Status
 
-from .conftest import MORE, Answer, config, cross_encoder_settings, labelled
+from .conftest import COUNT, MORE, Answer, config, cross_encoder_settings, labelled
 
 
 def test_documents_become_an_adapted_model_and_every_query_is_accounted_for(
@@ -163,7 +163,13 @@ def test_several_passages_are_graded_in_one_call(
     single = json.loads((finished_run / "metrics.json").read_text())
     with ScriptedServer(answer) as server:
         several = adapt(config(documents, tiny_encoder, server.url, rounds=1, grades_per_call=3), tmp_path / "several")
-        assert len(server.requests) < single["spending"]["total"]["calls"] / 2
+    calls = [
+        sum(of["calls"] for stage, of in found["spending"]["by_stage"].items() if stage != "trial")
+        for found in (several, single)
+    ]
+    assert calls[0] < calls[1] / 2
+    # a judge is tried passage by passage
+    assert several["spending"]["by_stage"]["trial"] == single["spending"]["by_stage"]["trial"]
     assert several["adapted"] == single["adapted"]
 
 
@@ -350,3 +356,43 @@ def test_a_judge_that_knows_and_never_says_4_is_read_by_grade_3(
     train = {row["query_id"] for row in asked if row["split"] == "train" and row["origin"] != "expert"}
     assert train <= {row["query_id"] for row in examples}
     assert "grade 3 is an answer, too" in report(tmp_path / "run").read_text()
+
+
+def test_real_queries_are_left_out_of_a_test_by_the_passages_that_others_were_written_for(
+    documents: Path, pairs: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    def grades_all_alike(body: dict[str, Any]) -> Any:
+        return '{"grade": 3}' if '"grade"' in body["messages"][0]["content"] else answer(body)
+
+    log = tmp_path / "log.txt"
+    log.write_text(
+        "\n".join(json.loads(line)["question"] for line in pairs.read_text().splitlines()[COUNT : COUNT + 60])
+    )
+    with ScriptedServer(grades_all_alike) as server:
+        given = config(documents, tiny_encoder, server.url, rounds=1, query_log=str(log), expert_queries=0.0)
+        found = adapt(given, tmp_path / "run")
+    asked = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()
+    of_test = [row["origin"] for row in asked if row["split"] == "test"]
+    assert found["queries"] == sum(origin != "log" for origin in of_test) < len(of_test)
+    assert found["test_queries_left_out"] == {"without_an_answer": of_test.count("log")}
+    assert "queries that were written for no passage are not used" in found["trial"]["why"]
+
+
+def test_a_budget_that_pays_for_the_trial_later_goes_on_without_the_grades_of_before(
+    documents: Path, tiny_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    """At first nobody is tried and grades decide; then the judge fails, and the same places hold other steps."""
+
+    def grades_all_alike(body: dict[str, Any]) -> Any:
+        return '{"grade": 4}' if '"grade"' in body["messages"][0]["content"] else answer(body)
+
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    with ScriptedServer(grades_all_alike) as server:
+        given = config(documents, tiny_encoder, server.url, rounds=1, expert_queries=0.0)
+        before = adapt(given.changed(budget_calls=190), out)
+        assert before["trial"]["passed"] and "could not be tried" in before["trial"]["why"]
+        after = adapt(given.changed(budget_calls=5000), out)
+        expected = adapt(given.changed(budget_calls=5000), whole)
+    assert not after["trial"]["passed"] and after["trial"] == expected["trial"]
+    for name in ("base", "adapted", "dev", "difference", "judged_by"):
+        assert after[name] == expected[name]

@@ -11,7 +11,9 @@ import pytest
 from denizen.data.artifacts import Corpus, Documents, Qrels, Queries
 from denizen.data.tables import read_table
 from denizen.engine.artifact import Value
+from denizen.engine.errors import InputError
 from denizen.engine.progress import Silent
+from denizen.supervision.judging import LLMTeacher
 from denizen.supervision.trial import QUERIES, TrialChoice, planted, try_judge, verdict
 from tests.llm_server import ScriptedServer
 
@@ -33,13 +35,14 @@ def _inputs(folder: Path, queries: int) -> dict[str, Any]:
         for at in range(queries)
     ]
     pairs = [{"query_id": f"q{at:02}", "doc_id": f"p{at:02}", "relevance": 1} for at in range(queries)]
-    # one that was written for two passages, and one of the test
-    asked += [
-        {"query_id": "two", "text": "common", "split": "train"},
-        {"query_id": "hid", "text": "x", "split": "test"},
-    ]
+    # one that was written for two passages, and two of the test
+    asked += [{"query_id": "two", "text": "common", "split": "train"}]
+    asked += [{"query_id": name, "text": name, "split": "test"} for name in ("hid1", "hid2")]
     pairs += [{"query_id": "two", "doc_id": name, "relevance": 1} for name in ("p01", "p02")]
-    pairs += [{"query_id": "hid", "doc_id": "p49", "relevance": 1}]
+    pairs += [
+        {"query_id": "hid1", "doc_id": "p49", "relevance": 1},
+        {"query_id": "hid2", "doc_id": "p48", "relevance": 1},
+    ]
     return {
         "corpus": stored(Corpus, folder / "in/corpus.parquet", corpus),
         "documents": stored(Documents, folder / "in/documents.parquet", sides),
@@ -92,10 +95,9 @@ def test_a_query_whose_words_no_other_passage_has_is_shown_another_all_the_same(
     [(20, 20, 1.0, True), (14, 14, 0.4, True), (13, 14, 0.35, False), (0, 20, 0.0, False), (20, 0, 0.0, False)],
 )
 def test_the_limit_holds_for_kappa_of_answers(right_own: int, right_near: int, kappa: float, passed: bool) -> None:
-    own = [(4, True)] * right_own + [(1, True)] * (20 - right_own)
-    near = [(1, False)] * (right_near // 2) + [(3, False)] * (right_near - right_near // 2)
-    near += [(4, False)] * (20 - right_near)
-    told = verdict(own + near, 0.4)
+    own = [4] * right_own + [1] * (20 - right_own)
+    near = [1] * (right_near // 2) + [3] * (right_near - right_near // 2) + [4] * (20 - right_near)
+    told = verdict(list(zip(own, near, strict=True)), 0.4)
     assert told["kappa"]["value"] == pytest.approx(kappa) and told["passed"] is passed
     assert ("goes on without grades" in told["why"]) is not passed
     assert told["sensitivity"]["value"] == right_own / 20 and told["specificity"]["value"] == right_near / 20
@@ -103,8 +105,7 @@ def test_the_limit_holds_for_kappa_of_answers(right_own: int, right_near: int, k
 
 def test_a_judge_that_seldom_gives_grade_4_is_read_by_grade_3() -> None:
     """A small model on 60 pairs: of answers 6 are a 4 and 17 a 3, of near passages none and 9."""
-    graded = [(4, True)] * 6 + [(3, True)] * 17 + [(2, True)] * 7
-    graded += [(3, False)] * 9 + [(2, False)] * 20 + [(1, False)]
+    graded = list(zip([4] * 6 + [3] * 17 + [2] * 7, [3] * 9 + [2] * 20 + [1], strict=True))
     told = verdict(graded, 0.4)
     # 23 / 30 + 21 / 30 - 1
     assert told["passed"] and told["answer_from"] == 3 and told["kappa"]["value"] == pytest.approx(14 / 30)
@@ -115,9 +116,11 @@ def test_a_judge_that_seldom_gives_grade_4_is_read_by_grade_3() -> None:
     assert not strict["passed"] and strict["answer_from"] == 4 and strict["kappa"]["value"] == pytest.approx(0.2)
 
 
-def test_too_few_say_nothing(tmp_path: Path) -> None:
-    told = verdict([(1, True)] * 9 + [(4, False)] * 9, 0.4)
-    assert told["passed"] and "could not be tried" in told["why"]
+def test_a_judge_that_gives_one_grade_alone_fails_and_too_few_say_nothing() -> None:
+    assert not verdict([(3, 3)] * 10, 0.4)["passed"]
+    told = verdict([(1, 4)] * 9, 0.4)
+    assert told["passed"] and "9 queries were graded, 10 are needed" in told["why"]
+    assert verdict([], 0.4)["passed"]
 
 
 def _step(folder: Path, url: str, queries: int, **limits: Any) -> tuple[dict[str, Any], Path]:
@@ -144,12 +147,62 @@ def test_a_judge_that_knows_passes_and_one_that_grades_all_alike_does_not(tmp_pa
         assert len(read_table(out / "judgments.parquet", "judgments")) == 24
 
 
-@pytest.mark.parametrize(("calls", "asked"), [(10_000, 24), (239, 23), (200, 20), (199, 0)])
+@pytest.mark.parametrize(("calls", "asked"), [(10_000, 24), (239, 22), (200, 20), (199, 0)])
 def test_a_trial_takes_a_tenth_of_a_budget_at_most(tmp_path: Path, calls: int, asked: int) -> None:
     with ScriptedServer(_knows) as server:
         told, _ = _step(tmp_path, server.url, 12, calls=calls)
         assert len(server.requests) == asked
     assert told["passed"] and ("could not be tried" in told["why"]) == (asked == 0)
+    assert told["cut_off_by_budget"] == 24 - asked
+
+
+def test_what_a_round_has_paid_for_is_no_trial(tmp_path: Path) -> None:
+    """Their own passages are in the store; by them alone any judge that likes them would be perfect."""
+    given = _inputs(tmp_path, 12)
+    found = planted(
+        given["corpus"].table, given["documents"].table, given["queries"], given["pairs"].table, 42, Silent()
+    )
+    with ScriptedServer(lambda body: '{"grade": 4}') as server:
+        LLMTeacher(client(tmp_path, server.url), "round-0/judgments").judge([own for own, _ in found], lambda at: None)
+        told, _ = _step(tmp_path, server.url, 12, calls=199)
+        assert len(server.requests) == 12 and told["passed"] and told["kappa"]["value"] is None
+        (tmp_path / "out").rename(tmp_path / "before")
+        # with a budget that pays for both, it calls all an answer
+        told, _ = _step(tmp_path, server.url, 12, calls=500)
+    assert not told["passed"] and told["kappa"]["value"] == 0
+
+
+def test_money_buys_a_tenth_of_itself_too(tmp_path: Path) -> None:
+    """A call of the script costs 15 tokens; before any was made, what a prompt says is the only measure."""
+    with ScriptedServer(_knows) as server:
+        told, _ = _step(tmp_path, server.url, 12, tokens=3000)
+        assert len(server.requests) == 0
+    assert "could not be tried" in told["why"]
+
+
+def test_without_grades_each_side_needs_queries_of_its_own_passages(tmp_path: Path) -> None:
+    """Real queries have none and are left out; where that leaves one of the test, it is too few."""
+    given = _inputs(tmp_path, 12)
+    rows = given["queries"].table.to_pylist()
+    log = [{"query_id": f"l{at}", "text": "real", "split": "train", "origin": "log"} for at in range(3)]
+    pairs = given["pairs"].table.to_pylist()
+    fewer = [row for row in pairs if row["query_id"] != "hid2"]
+    for known, expected in ((pairs, "3 queries that were written for no passage are not used"), (fewer, None)):
+        folder = tmp_path / str(len(known))
+        (folder / "out").mkdir(parents=True)
+        own = {
+            **given,
+            "queries": stored(Queries, folder / "queries.parquet", [*rows, *log]),
+            "pairs": stored(Qrels, folder / "qrels.parquet", known),
+        }
+        with ScriptedServer(lambda body: '{"grade": 2}') as server:
+            asked = (folder / "out", TrialChoice(), context(client(folder, server.url), place="trial"))
+            if expected:
+                told = try_judge(*asked, **own, prompts=Value("x"))
+                assert expected in told["why"]
+            else:
+                with pytest.raises(InputError, match="fewer than 2 test queries have a passage"):
+                    try_judge(*asked, **own, prompts=Value("x"))
 
 
 def test_calls_that_fail_are_failures_and_the_rest_decides(tmp_path: Path) -> None:
