@@ -194,7 +194,7 @@ def teacher_lines(report: dict[str, Any]) -> list[str]:
     """Who graded the test; nothing for a run with labels."""
     if "judged_by" not in report:
         return []
-    lines = [f"test graded by {report['judged_by']}"]
+    lines = [f"test measured by {report['judged_by']}"]
     if (trial := report.get("trial")) and not trial["passed"]:
         lines.append(trial["why"])
     for reason, count in report["test_queries_left_out"].items():

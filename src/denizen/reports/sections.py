@@ -357,7 +357,7 @@ def _teacher(run: FinishedRun) -> Blocks:
     metrics = run.metrics
     if not (teacher := taught_by(metrics)):
         return []
-    facts = [("teacher", teacher), ("test graded by", metrics["judged_by"])]
+    facts = [("teacher", teacher), ("test measured by", metrics["judged_by"])]
     if trial := metrics.get("trial"):
         facts.append(("the judge on trial", trial["why"]))
     blocks: Blocks = [("facts", facts)]

@@ -1,7 +1,8 @@
 """What a teacher says of candidates: an LLM's grades, a cross-encoder's scores, or the labels of a source.
 
 Grades are those of arXiv 2512.08088: 1 unrelated, 2 weakly related, 3 a partial answer, 4 answers fully. A passage
-with grade 4 is a positive, with 1 or 2 a negative; 3 is neither and is never trained on. What could not be judged is
+with grade 4 is a positive, with 1 or 2 a negative; 3 is neither and is never trained on, unless the judge is read by it
+(`with_sources`). What could not be judged is
 missing, never a low grade: it is a row of failures.
 """
 

@@ -49,7 +49,7 @@ queries dropped as leaks: 0.
 
 ## Teacher
 
-No labels: queries written by judge, passages graded by judge; test graded by judge, the teacher itself.
+No labels: queries written by judge, passages graded by judge; test measured by judge, the teacher itself.
 
 ## Settings
 
