@@ -138,6 +138,58 @@ def local_llm_table(results: Path = RESULTS) -> str:
     return _markdown(rows)
 
 
+_WAYS = {
+    "query first": "a grade, the query first (as it is)",
+    "passage first": "a grade, the passage first",
+    "words, then grade": "the words that answer or NO_ANSWER, then a grade",
+}
+
+
+def grading_table(results: Path = RESULTS) -> str:
+    """One row a way of asking: kappa of grade 4 and of 3 and 4, what is called an answer, and how many decoys fool."""
+    header = ["asked for", "kappa, grade 4 an answer", "kappa, 3 too", "answers called so (by 4)", "near passages not"]
+    rows = [[*header, "fooled by long ones, by the query's words, by an order"], ["---"] * 6]
+    found = json.loads((results / "grading.json").read_text(encoding="utf-8"))["ways"]
+    for way, title in _WAYS.items():
+        of = found[way]
+        own, near = ([of["grades"][str(grade)][at] for grade in (1, 2, 3, 4)] for at in (0, 1))
+        # as many of both, so that kappa is sensitivity + specificity - 1
+        milder = sum(own[2:]) / sum(own) - sum(near[2:]) / sum(near)
+        kappa = f"{of['kappa']['value']:.2f} [{of['kappa']['low']:.2f}, {of['kappa']['high']:.2f}]"
+        rates = [f"{of[name]['value']:.0%}" for name in ("sensitivity", "specificity")]
+        fooled = ", ".join(f"{yes}/{all_}" for yes, all_ in of["fooled"].values())
+        rows.append([title, kappa, f"{milder:.2f}", *rates, fooled])
+    return _markdown(rows)
+
+
+_TAUGHT_BY = {
+    "without": "its questions, without grades",
+    "tried": "its questions, with grades from 3 on",
+    "labels": "300 labels",
+}
+
+
+def real_teacher_table(results: Path = RESULTS) -> str:
+    """One row a set and way: the base as it is best read and fused, what is shipped, and what that gained."""
+    header = ["data", "taught by", "training queries", "base", "BM25", "base, as read and fused", "shipped"]
+    rows = [[*header, "- base, as read and fused", "- BM25"], ["---"] * 9]
+    for name, title in _FEW.items():
+        path, labelled = results / f"real_teacher/{name}.json", results / f"few_labels/{name}-300-1.json"
+        if not path.is_file():
+            continue
+        ways = json.loads(path.read_text(encoding="utf-8"))["ways"]
+        ways["labels"] = json.loads(labelled.read_text(encoding="utf-8"))
+        for way, taught in _TAUGHT_BY.items():
+            if way in ways:
+                of, best = ways[way], ways[way]["shipped"]
+                means = [f"{of['means'][system]['MRR@5']:.3f}" for system in ("base", "bm25", "base-hybrid")]
+                over = [_change(best[key]["MRR@5"]) for key in ("difference_base_hybrid", "difference_bm25")]
+                rows.append(
+                    [title, taught, str(of["queries"]["train"]), *means, f"{best['means']['MRR@5']:.3f}", *over]
+                )
+    return _markdown(rows)
+
+
 def distill_table(results: Path = RESULTS) -> str:
     """One row a set and a teacher, all of them oracles: what of the gold-label gain is left, at how many grades."""
     header = ["data", "oracle", "base", "adapted", "gain", "of the gold gain", "grades"]

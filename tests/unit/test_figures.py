@@ -30,6 +30,8 @@ def tables() -> ModuleType:
         ("growth_table", "docs/speed.md"),
         ("distill_table", "docs/teacher.md"),
         ("local_llm_table", "docs/teacher.md"),
+        ("grading_table", "docs/teacher.md"),
+        ("real_teacher_table", "docs/teacher.md"),
         ("proof_table", "docs/proof.md"),
         ("ingest_table", "docs/ingest.md"),
         ("ingest_growth_table", "docs/ingest.md"),
