@@ -142,6 +142,18 @@ class _Server:
         """How it ended."""
         return _last_words(self.process.wait(), self.log)
 
+    def end(self) -> None:
+        """Ends it, by force where it does not end by itself, and lets go of what was held of it."""
+        assert self.process.stdin and self.process.stdout  # noqa: S101  (both are pipes)
+        self.process.stdin.close()
+        try:
+            self.process.wait(_PARTING)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
+
 
 _servers: dict[str, _Server] = {}
 _starting = threading.Lock()
@@ -151,7 +163,10 @@ def _serving(file: GGUFFile) -> _Server:
     """The server of a file, started unless it runs."""
     with _starting:
         found = _servers.get(file.name)
-        if found is None or found.process.poll() is not None:
+        if found is not None and found.process.poll() is not None:
+            found.end()
+            found = None
+        if found is None:
             found = _servers[file.name] = _started(file)
         return found
 
@@ -174,6 +189,7 @@ def _started(file: GGUFFile) -> _Server:
         address = _address(process, asked)
     except BaseException:
         process.kill()
+        process.wait()
         raise
     if not address:
         raise InputError(
@@ -208,15 +224,7 @@ def _last_words(code: int, log: IO[bytes]) -> str:
 def end_all() -> None:
     """Ends all servers; they are started again when they are asked again."""
     for server in _servers.values():
-        assert server.process.stdin  # noqa: S101  (a pipe)
-        server.process.stdin.close()
-    for server in _servers.values():
-        try:
-            server.process.wait(_PARTING)
-        except subprocess.TimeoutExpired:
-            server.process.kill()
-            server.process.wait()
-        server.log.close()
+        server.end()
     _servers.clear()
 
 
