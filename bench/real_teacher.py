@@ -57,7 +57,7 @@ def table(results: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
             best = found["shipped"]
             against = (shown(best[key][_SHOWN]) if key in best else "-" for key in _AGAINST)
             means = [_mean(found, system) for system in ("base", "bm25", "base-hybrid")]
-            count = str(found["written"]["queries"]["train"]) if "written" in found else "300 labels"
+            count = str(found["queries"]["train"])
             rows.append([name, way, count, *means, f"{best['means'][_SHOWN]:.3f}", *against])
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)

@@ -38,7 +38,7 @@ from few_labels import cell_of, read_labelled
 from measuring import RESULTS, RUNS, data, keep
 
 SETS = ("financial_qa_10k", "cfpb_regs")
-_EACH, _ROUND_TRIP, _SEED = 50, 1, 7
+_EACH, _ROUND_TRIP, _SEED = 50, 20, 7
 
 
 def measured(llm: LLM) -> tuple[dict[str, Any], list[tuple[Written, str]]]:

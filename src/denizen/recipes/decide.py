@@ -55,10 +55,11 @@ def decide(
     shared = {"corpus": texts.corpus, "queries": texts.deciding, "documents": texts.documents}
     found = run(keywords, config.searching, **shared)
     known = rounds[-1].known
+    answers = texts.pairs if texts.written_for else known.qrels
     if not config.cross_fitting or _deciding(texts, known) >= ENOUGH:
         return Asked(found)
     with run.scope("crossfit"):
-        parts = run(folds, config.folding, queries=texts.deciding, qrels=known.qrels, corpus=texts.corpus)
+        parts = run(folds, config.folding, queries=texts.deciding, qrels=answers, corpus=texts.corpus)
         if parts.facts.get("groups", FOLDS) < FOLDS:
             # what cannot be parted cannot be held out
             return Asked(found)
@@ -82,7 +83,7 @@ def decide(
                         models=[own[-1] for own in students],
                         index=rounds[now.number + 1].index,
                         folds=parts,
-                        qrels=known.qrels,
+                        qrels=answers,
                         runs=looked,
                         **shared,
                     )

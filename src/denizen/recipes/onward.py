@@ -41,7 +41,7 @@ def take(
         runs=found,
         held_out=found if crossfit else None,
         called=Value(list(BRANCHES[: 1 + len(branches)])),
-        **known_of(texts, further.rounds),
+        **known_of(texts, further.rounds, by_pairs=True),
     )
     of = dict(zip(BRANCHES[1:], branches, strict=False))
     choices, finals = ({name: getattr(each, at) for name, each in of.items()} for at in ("choice", "final"))

@@ -35,7 +35,7 @@ def prove(
 
     Where the run goes on from another, steps of `take`, too.
     """
-    base, about = brought.base, known_of(texts, rounds)
+    base, about = brought.base, known_of(texts, rounds, by_pairs=True)
     dims = Value(list(cut)) if (cut := dims_of(config, brought)) else None
     taken = settle(run, config, brought, texts, rounds, [seen.found for seen in anew[1:]])
     seen = seen_by(taken.rounds[:1], taken.asked.alone)

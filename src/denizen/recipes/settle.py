@@ -70,7 +70,7 @@ def settle(
     asked, learnt = decide(run, config, brought, texts, rounds, others), rounds[-2]
     if held is not None:
         rounds, asked = [held, *rounds[1:]], asked.against(held.found)
-    seen, about = seen_by(rounds, asked), known_of(texts, rounds)
+    seen, about = seen_by(rounds, asked), known_of(texts, rounds, by_pairs=asked.folds is not None)
     choice = final = run(choose, CrossFitting(config.cross_fitting), **seen, **about)
     if asked.students and choice.best:
         choice = final = run(soup, choice=choice, folds=[own[choice.best - 1] for own in asked.students])
@@ -101,8 +101,17 @@ def seen_by(rounds: Sequence[Seen], asked: Asked) -> dict[str, Any]:
     }
 
 
-def known_of(texts: Texts, rounds: Sequence[Seen]) -> dict[str, Any]:
-    """What decides, as inputs of the same steps."""
+def known_of(texts: Texts, rounds: Sequence[Seen], *, by_pairs: bool) -> dict[str, Any]:
+    """What decides, as inputs of the same steps.
+
+    Args:
+        texts: What is worked on.
+        rounds: The students.
+        by_pairs: Decide by the passages that queries were written for, where they were. Nobody grades what a student of
+            a fold or a hybrid brings up for the first time; by grades those would lose, or could never be proven.
+    """
     known = rounds[-1].known
     about = {"corpus": texts.corpus, "queries": texts.deciding}
+    if by_pairs and texts.written_for:
+        return {**about, "qrels": texts.pairs, "judgments": None}
     return {**about, "qrels": known.qrels, "judgments": known.judgments}

@@ -40,6 +40,7 @@ class Texts:
         written: How queries were written; None where they were not.
         graded: Whether a teacher looks at what is found; False: the pairs are all that is known.
         answer_from: From which of its grades on a passage is an answer.
+        written_for: Whether the pairs are what an LLM wrote queries for.
     """
 
     source: Artifact
@@ -53,6 +54,7 @@ class Texts:
     written: Artifact | None = None
     graded: bool = False
     answer_from: Value | None = None
+    written_for: bool = False
 
     @property
     def dev_labels(self) -> Qrels | None:

@@ -126,6 +126,7 @@ class Taught(Params):
             written,
             graded,
             Value(trial.answer_from, place=STAGE) if trial else Value(POSITIVE),
+            bool(self.llm),
         )
 
     def tried(self, run: Pipeline, made: Unlabelled, written: WrittenQueries) -> Trial | None:
