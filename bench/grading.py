@@ -26,17 +26,15 @@ from pydantic import BaseModel
 from denizen.data.near_duplicates import clusters
 from denizen.data.tables import rankings, rows_table, texts, with_column
 from denizen.engine.progress import Silent
-from denizen.llm.answer import Answer, Failure, Prompt
-from denizen.llm.budget import Budget, Prices
+from denizen.llm.answer import Failure, Prompt
 from denizen.llm.client import LLM
 from denizen.llm.prompts import Messages, messages
-from denizen.llm.replies import Replies
 from denizen.measuring.agreement import cohen_kappa, positive_rates
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.searching import search_each
 from denizen.supervision.judging import Grade, Pair, grades_of
 from few_labels import read_labelled
-from measuring import RESULTS, RUNS, data, keep
+from measuring import RESULTS, asked, data, keep, served
 
 SETS = ("financial_qa_10k", "cfpb_regs")
 # queries of each set: each gives an answer and a near passage; of the first some come the decoys
@@ -124,22 +122,9 @@ def _single(
     llm: LLM, pairs: Sequence[Pair], change: Callable[[Messages], Messages], kind: type[BaseModel]
 ) -> list[Any]:
     tokens = 32 if kind is Grade else 120
-    asked = (messages("grade", {"query": pair.query, "passage": pair.passage}) for pair in pairs)
-    replies = _asked(llm, [Prompt(change(text), kind, tokens) for text in asked])
+    graded = (messages("grade", {"query": pair.query, "passage": pair.passage}) for pair in pairs)
+    replies = asked(llm, [Prompt(change(text), kind, tokens) for text in graded])
     return [None if isinstance(reply, Failure) else reply.value for reply in replies]
-
-
-def _asked(llm: LLM, prompts: Sequence[Prompt]) -> list[Answer | Failure]:
-    done = 0
-
-    def progress(count: int) -> None:
-        nonlocal done
-        done += count
-        print(f"\r  {done}/{len(prompts)}", end="", flush=True)
-
-    found = llm.ask(prompts, "grading", progress)
-    print()
-    return found
 
 
 def _bare(llm: LLM, pairs: Sequence[Pair], change: Callable[[Messages], Messages] = lambda text: text) -> Graded:
@@ -157,7 +142,7 @@ def _together(llm: LLM, pairs: Sequence[Pair]) -> Graded:
         passages = [*company[:place], pair.passage, *company[place:]]
         text = messages("grade_several", {"query": pair.query, "passages": passages})
         prompts.append(Prompt(text, grades_of(_TOGETHER), 32 + 4 * _TOGETHER))
-    for at, reply in enumerate(_asked(llm, prompts)):
+    for at, reply in enumerate(asked(llm, prompts)):
         found.append(None if isinstance(reply, Failure) else reply.value.grades[at % _TOGETHER])
     return found
 
@@ -243,9 +228,7 @@ def main() -> None:
     path = RESULTS / "grading.json"
     result = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"ways": {}}
     if given.file:
-        folder = RUNS / "grading"
-        folder.mkdir(parents=True, exist_ok=True)
-        llm = LLM(str(given.file), Replies(folder / "replies.sqlite", "run"), Budget(prices=Prices(0, 0)))
+        llm = served(given.file, "grading")
         for way in given.ways:
             print(way, flush=True)
             result["ways"][way] = measured(llm, WAYS[way])

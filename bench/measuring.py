@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from denizen.api import adapt
 from denizen.engine.pipeline import records
 from denizen.engine.progress import Terminal
+from denizen.llm.answer import Answer, Failure, Prompt
+from denizen.llm.budget import Budget, Prices
+from denizen.llm.client import LLM
+from denizen.llm.replies import Replies
 from denizen.measuring.provenance import machine
 from denizen.recipes.config import AdaptConfig
 
@@ -48,6 +53,27 @@ def timed_adapt(name: str, source: Path, **settings: Any) -> dict[str, Any]:
         "seconds": round(sum(stages.values()), 1),
         "wall_seconds_of_this_call": round(time.monotonic() - began, 1),
     }
+
+
+def served(file: Path, name: str) -> LLM:
+    """A GGUF file as an LLM whose replies are kept under runs/bench/NAME, so that no call is made twice."""
+    folder = RUNS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return LLM(str(file), Replies(folder / "replies.sqlite", "run"), Budget(prices=Prices(0, 0)))
+
+
+def asked(llm: LLM, prompts: Sequence[Prompt]) -> list[Answer | Failure]:
+    """What an LLM replies; shows how far it is."""
+    done = 0
+
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        print(f"\r  {done}/{len(prompts)}", end="", flush=True)
+
+    found = llm.ask(prompts, "bench", progress)
+    print()
+    return found
 
 
 def shown(found: dict[str, float]) -> str:

@@ -23,10 +23,8 @@ from typing import Any
 from denizen.data.near_duplicates import clusters
 from denizen.data.tables import rows_table, run_ranks, texts, texts_by_id, with_column
 from denizen.engine.progress import Silent
-from denizen.llm.answer import Answer, Failure, Prompt
-from denizen.llm.budget import Budget, Prices
+from denizen.llm.answer import Answer, Failure
 from denizen.llm.client import LLM
-from denizen.llm.replies import Replies
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.searching import search_each
 from denizen.supervision import query_filters, synthesis
@@ -35,7 +33,7 @@ from denizen.supervision.synthesis import STYLES, Task
 from denizen.supervision.written import Written
 from few_labels import SETS as ALL_SETS
 from few_labels import cell_of, read_labelled
-from measuring import RESULTS, RUNS, data, keep
+from measuring import RESULTS, asked, data, keep, served
 
 SETS = ("financial_qa_10k", "cfpb_regs")
 _EACH, _ROUND_TRIP, _SEED = 50, 20, 7
@@ -56,7 +54,7 @@ def measured(llm: LLM) -> tuple[dict[str, Any], list[tuple[Written, str]]]:
         passages = texts_by_id(corpus)
         words = PassageWords.of(list(passages.values()))
         prompts = synthesis.question_prompts(wanted, passages)
-        first = _asked(llm, prompts)
+        first = asked(llm, prompts)
         broken = [_rule(task, reply, passages, words) for task, reply in zip(wanted, first, strict=True)]
         counts.update(f"first: {reason or 'keeps the rules'}" for reason in broken)
         again = [
@@ -64,7 +62,7 @@ def measured(llm: LLM) -> tuple[dict[str, Any], list[tuple[Written, str]]]:
             for task, prompt, reply, reason in zip(wanted, prompts, first, broken, strict=True)
             if isinstance(reply, Answer) and reason
         ]
-        second = _asked(llm, [prompt for _, prompt in again])
+        second = asked(llm, [prompt for _, prompt in again])
         told = [_rule(task, reply, passages, words) for (task, _), reply in zip(again, second, strict=True)]
         counts.update(f"again: {reason or 'keeps the rules'}" for reason in told)
         wrote = synthesis.written([*wanted, *(task for task, _ in again)], [*first, *second])
@@ -84,19 +82,6 @@ def _rule(task: Task, reply: Answer | Failure, passages: dict[str, str], words: 
         return f"no reply ({reply.kind})"
     (query,) = synthesis.written([task], [reply])
     return query_filters.rule_broken(query, [passages[source] for source in task.sources], words)
-
-
-def _asked(llm: LLM, prompts: Sequence[Prompt]) -> list[Answer | Failure]:
-    done = 0
-
-    def progress(count: int) -> None:
-        nonlocal done
-        done += count
-        print(f"\r  {done}/{len(prompts)}", end="", flush=True)
-
-    found = llm.ask(prompts, "writers", progress)
-    print()
-    return found
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -128,9 +113,7 @@ def main() -> None:
     path = RESULTS / "writers.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
     if given.file:
-        folder = RUNS / "writers"
-        folder.mkdir(parents=True, exist_ok=True)
-        llm = LLM(str(given.file), Replies(folder / "replies.sqlite", "run"), Budget(prices=Prices(0, 0)))
+        llm = served(given.file, "writers")
         row, kept = measured(llm)
         for at, (query, passage) in enumerate(kept, start=1):
             print(f"{at:>3} {query.origin:<15}{query.text}\n      | {' '.join(passage.split())[:300]}")

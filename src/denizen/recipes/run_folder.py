@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from denizen.engine.files import read_json, write_json
 from denizen.engine.pipeline import RECORD, differences
 from denizen.engine.redo import stopped_redo
 from denizen.llm.client import LLM
-from denizen.llm.gguf_file import file_of
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.supervision.taught import Taught
 
@@ -121,8 +121,8 @@ def llm_of(config: AdaptConfig, run: Path) -> LLM:
 
 def is_own_llm(config: AdaptConfig, run: Path, llm: str, endpoint: str) -> bool:
     """Whether another LLM is the run's own, by whatever path its file is given."""
-    file = file_of(llm, endpoint)
-    return (file.name if file else llm) == taught_by_llm(config, run).llm_called
+    taught = taught_by_llm(config, run)
+    return replace(taught.asking, endpoint=endpoint).called(llm) == taught.llm_called
 
 
 def judge_of(config: AdaptConfig, run: Path, llm: str, endpoint: str, prices: str) -> LLM:

@@ -25,12 +25,6 @@ def pool_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _change(part: dict[str, Any], measure: str, name: str) -> str:
-    """A difference, with its interval where there is enough to trust it."""
-    found = part["differences"][measure][name]
-    return change(found) if part["enough"] else f"{found['value']:+.3f}"
-
-
 def _by_domain(found: dict[str, Any]) -> list[str]:
     """A line a domain and measure: how many pairs, the base, and each other model with its difference."""
     width = max(map(len, found), default=0)
@@ -38,9 +32,10 @@ def _by_domain(found: dict[str, Any]) -> list[str]:
     for domain, part in found.items():
         for measure, of_model in part["means"].items():
             base, *others = of_model
+            changes = {name: change(part["differences"][measure][name], enough=part["enough"]) for name in others}
             lines += [
                 f"  {domain:<{width}}  {part['pairs']:>5} pairs  {measure:<6} {of_model[base]['mean']:.3f} -> "
-                f"{of_model[name]['mean']:.3f}  {name}  {_change(part, measure, name)}"
-                for name in others
+                f"{of_model[name]['mean']:.3f}  {name}  {told}"
+                for name, told in changes.items()
             ]
     return lines

@@ -395,9 +395,9 @@ def drawn_by(report: dict[str, Any]) -> str:
     return "queries" if by == "query" else f"{by}s, since questions about one depend on each other"
 
 
-def change(found: dict[str, float]) -> str:
-    """A difference with its interval."""
-    return f"{found['value']:+.3f} {_interval(found)}"
+def change(found: dict[str, float], *, enough: bool = True) -> str:
+    """A difference, with its interval where there is enough to trust that."""
+    return f"{found['value']:+.3f} {_interval(found)}" if enough else f"{found['value']:+.3f}"
 
 
 def _interval(found: dict[str, float]) -> str:

@@ -234,8 +234,7 @@ def _domain_rows(run: FinishedRun, domains: Mapping[str, str]) -> list[list[str]
         for name in measures:
             before, after = (np.array([values[name][query_id] for query_id in ids]) for values in (base, adapted))
             found = asdict(paired_difference(after, before, groups=groups))
-            said = change(found) if gains.enough(groups) else f"{found['value']:+.3f}"
-            row += [f"{before.mean():.3f}", f"{after.mean():.3f}", said]
+            row += [f"{before.mean():.3f}", f"{after.mean():.3f}", change(found, enough=gains.enough(groups))]
         rows.append(row)
     return rows
 

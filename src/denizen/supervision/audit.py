@@ -40,7 +40,7 @@ Ask = Callable[..., list[int | None]]
 
 def graded_pairs(run: Path) -> dict[Pair, int]:
     """The pairs that the teacher of a run has graded, with their grades; those of its trial where it failed that."""
-    trial = (read_json(run / "metrics.json") or {}).get("trial") or {}
+    trial = _trial(run)
     failed = [run / "trial/judgments.parquet"] if trial and not trial["passed"] else []
     paths = failed or sorted(run.glob("round-*/judgments/judgments.parquet"))
     rows = [row for path in paths for row in read_table(path, "judgments").to_pylist() if row["grade"] is not None]
@@ -57,8 +57,12 @@ def graded_pairs(run: Path) -> dict[Pair, int]:
 
 def answer_line(run: Path) -> int:
     """From which grade on the judge of a run calls a passage an answer, by its trial."""
-    trial = (read_json(run / "metrics.json") or {}).get("trial") or {}
-    return int(trial.get("answer_from", POSITIVE))
+    return int(_trial(run).get("answer_from", POSITIVE))
+
+
+def _trial(run: Path) -> dict[str, Any]:
+    """What came of the judge's trial; nothing where none was."""
+    return (read_json(run / "metrics.json") or {}).get("trial") or {}
 
 
 def reading(ask: Ask, line: int) -> Ask:
