@@ -49,7 +49,7 @@ def main(rows: int, repetitions: int) -> None:
     seconds: dict[str, list[float]] = {"sentence-transformers": [], "denizen": []}
     scores: dict[str, list[float]] = {"sentence-transformers": [], "denizen": []}
     for repetition in range(repetitions):
-        config = Training(epochs=1.0, seed=42 + repetition)
+        config = Training(epochs=1.0, seed=42 + repetition).of_size(decoder=False, weights=0)
         for side, run in (("sentence-transformers", theirs), ("denizen", ours)):
             with tempfile.TemporaryDirectory() as out:
                 began = time.perf_counter()

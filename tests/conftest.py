@@ -43,6 +43,12 @@ def no_network() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is made of an LLM once is made for the tests alone, by the programs that they start, too."""
+    os.environ["DENIZEN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random 2-layer BERT (hidden size 32, mean pooling, normalised) as a sentence-transformers folder."""

@@ -16,7 +16,8 @@ def tiny_gguf(path: Path, seed: int = 0) -> Path:
 
     random = np.random.default_rng(seed)
     letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, "<|end|>"]
+    # the one merge makes a token
+    tokens = [*letters, 2 * letters[0], "<|end|>"]
     writer = GGUFWriter(str(path), "llama")
     writer.add_context_length(_CONTEXT)
     writer.add_embedding_length(_WIDTH)
@@ -29,9 +30,9 @@ def tiny_gguf(path: Path, seed: int = 0) -> Path:
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types([TokenType.NORMAL] * len(letters) + [TokenType.CONTROL])
+    writer.add_token_types([TokenType.NORMAL] * (len(tokens) - 1) + [TokenType.CONTROL])
     writer.add_token_merges([f"{letters[0]} {letters[0]}"])
-    writer.add_eos_token_id(len(letters))
+    writer.add_eos_token_id(len(tokens) - 1)
     writer.add_add_bos_token(False)
     writer.add_chat_template(_TEMPLATE)
 

@@ -46,6 +46,51 @@ def tiny_model(folder: Path, architecture: str, *, tokens: int = 64, dim: int = 
     return folder / "model"
 
 
+LLMS = ("llama", "qwen3", "gemma3", "mistral")
+
+
+def tiny_llm(folder: Path, architecture: str = "llama", *, tokens: int = 64, **special: Any) -> Path:
+    """A decoder-only LLM as people bring it: a folder of transformers with a head, whose tokens are bytes.
+
+    Args:
+        folder: Where to.
+        architecture: One of `LLMS`.
+        tokens: How many positions it knows.
+        special: Special tokens of its tokenizer besides the end, or in its place.
+    """
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    pieces = ["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    made = Tokenizer(models.BPE({piece: at for at, piece in enumerate(pieces)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, **{"eos_token": "</s>", **special})
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    config = _llm_config(architecture)(
+        vocab_size=len(pieces),
+        max_position_embeddings=tokens,
+        num_key_value_heads=1,
+        head_dim=16,
+        initializer_range=0.5,
+        bos_token_id=0,
+        eos_token_id=1,
+        **_SIZES,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _llm_config(architecture: str) -> Any:
+    from transformers import Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen3Config
+
+    return dict(zip(LLMS, (LlamaConfig, Qwen3Config, Gemma3TextConfig, MistralConfig), strict=True))[architecture]
+
+
 def _word_pieces(special: list[str]) -> dict[str, int]:
     pieces = [*special, *_LETTERS, *(f"##{letter}" for letter in _LETTERS), *WORDS]
     return {piece: at for at, piece in enumerate(dict.fromkeys(pieces))}

@@ -141,7 +141,7 @@ def _models(config: AdaptConfig, sets: Sequence[Parts], earlier: EarlierRun | No
     from denizen.merging.methods import is_available
     from denizen.retrievers.loading import locate
 
-    base = earlier.shipped if earlier else locate(config.model)
+    base = earlier.shipped if earlier else locate(config.model, config.backbone)
     guide = locate(config.guide) if config.guide else base
     if sets and config.merge_evaluations and not is_available():
         raise InputError(
@@ -172,6 +172,7 @@ def _check_models(config: AdaptConfig, base: Path, guide: Path | None, sets: Seq
 def _brought(config: AdaptConfig, base: Path, guide: Path | None, given: Given, sets: Sequence[Parts]) -> Brought:
     from denizen.measuring.retrieval_sets import kept_texts
     from denizen.retrievers.matryoshka import promised
+    from denizen.retrievers.model_folder import is_decoder
     from denizen.retrievers.model_ref import outside_model
 
     kept = kept_texts(sets) if config.near_base else {}
@@ -183,6 +184,7 @@ def _brought(config: AdaptConfig, base: Path, guide: Path | None, given: Given, 
         Value(kept) if any(kept.values()) else None,
         outside_model(_reranker_start(config, base)) if config.reranker else None,
         promised(base).dims,
+        is_decoder(base),
     )
 
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from peft import PeftModel
 from sentence_transformers import SentenceTransformer
 
 from denizen.api import adapt
 from denizen.engine.errors import InputError
 from denizen.recipes.config import AdaptConfig
-from denizen.retrievers.loading import load_encoder
-from tests.tiny_models import ARCHITECTURES, tiny_model
+from denizen.retrievers.backbone import Backbone
+from denizen.retrievers.loading import load_encoder, locate
+from tests.tiny_models import ARCHITECTURES, LLMS, tiny_llm, tiny_model
 
 from .conftest import SETTINGS
 
@@ -49,6 +51,30 @@ def test_a_base_is_adapted_gated_and_shipped(architecture: str, pairs: Path, for
     assert after.tokenizer.padding_side == before.tokenizer.padding_side
     shipped = SentenceTransformer(str(tmp_path / "run/model"), device="cpu")
     assert shipped.encode_document(texts).shape == one.shape
+
+
+# in two rounds adapters go on from those of the first
+@pytest.mark.parametrize(
+    "architecture", [name if name == "llama" else pytest.param(name, marks=pytest.mark.slow) for name in LLMS]
+)
+def test_a_decoder_only_llm_is_adapted_by_adapters(architecture: str, pairs: Path, tmp_path: Path) -> None:
+    llm = tiny_llm(tmp_path / "llm", architecture)
+    how = {"attention": "bidirectional", "pooling": "mean"} if architecture == "mistral" else {}
+    report = run(pairs, llm, tmp_path / "run", rounds=2, **how)
+    for place in ("round-0/student", "round-1/student"):
+        facts = json.loads((tmp_path / "run" / place / "step.json").read_text())["facts"]
+        assert facts["lora_rank"] == 16 and np.isfinite([loss for _, loss in facts["loss"]]).all()
+    base, last = (
+        load_encoder(folder) for folder in (locate(str(llm), Backbone(**how)), tmp_path / "run/round-1/student")
+    )
+    texts = ["what is gout", "lupus is treated with a drug " * 3]
+    merged = last.encode_document(texts)
+    # the adapter of the second round is of the base itself
+    PeftModel.from_pretrained(base[0].auto_model, str(tmp_path / "run/round-1/student/adapter"))
+    assert (base.encode_document(texts) * merged).sum(axis=1).min() > 0.9999
+    shipped = SentenceTransformer(str(tmp_path / "run/model"), device="cpu")
+    assert shipped.prompts["query"].endswith("Query: ") and shipped.encode_document(texts).shape == merged.shape
+    assert report["config"]["lora_rank"] == -1
 
 
 @pytest.mark.slow

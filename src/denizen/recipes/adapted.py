@@ -27,6 +27,7 @@ class Brought:
         kept: By kind, texts of them that training keeps near the base.
         reranker: What a reranker is trained from; None: there is to be none.
         dims: To how many first dimensions the base's embeddings may be cut, as its folder says.
+        decoder: Whether the base is a decoder-only LLM.
         origin: Where the base is what an earlier run ships: the model that it was made from; None: no such run.
     """
 
@@ -37,6 +38,7 @@ class Brought:
     kept: Value | None
     reranker: Model | None = None
     dims: tuple[int, ...] = ()
+    decoder: bool = False
     origin: Model | None = None
 
 

@@ -20,6 +20,7 @@ from denizen.measuring.crossfit import Folding
 from denizen.measuring.reading import ReadingChoice
 from denizen.measuring.students import CrossFitting, Searching
 from denizen.merging.gate import Gating
+from denizen.retrievers.backbone import Backbone
 from denizen.retrievers.encoding import Encoding
 from denizen.supervision.gold import Labels
 from denizen.supervision.selecting import ranks
@@ -38,7 +39,11 @@ class Start(Params):
         "BEIR folder, file of pairs (.json, .jsonl[.gz], .csv, .parquet), saved dataset, or dataset id; with a teacher "
         "documents: files of any kind, a table, or a corpus that ingest made.",
     )
-    model: str = setting("all-MiniLM-L6-v2", "Base model: a sentence-transformers folder or id.")
+    model: str = setting(
+        "all-MiniLM-L6-v2",
+        "Base model: a sentence-transformers folder or id; or a decoder-only LLM, as a transformers folder, an id or a "
+        "GGUF file.",
+    )
     preset: str = setting("default", "default, or gold-triplet: the published gold-label recipe.")
     from_run: str = setting(
         "",
@@ -137,6 +142,7 @@ SUPERVISIONS: dict[str, type[Labels] | type[TaughtByLLM] | type[TaughtByCrossEnc
 }
 _COMMON = (
     Start,
+    Backbone,
     Loop,
     Training,
     Guide,
@@ -166,6 +172,7 @@ class AdaptConfig:
         given: Settings by their flat names.
 
     Attributes:
+        backbone: Of how a decoder-only LLM is read.
         training: Of the step that trains.
         passing: Of it, what also goes for a reranker.
         searching: Of those that search.
@@ -190,6 +197,7 @@ class AdaptConfig:
         known = settings_of(*_COMMON, SUPERVISIONS[teacher])
         _check_effect(given, usual, known, teacher)
         values = {**usual, **given, "source": source, "preset": preset}
+        self.backbone = Backbone.of(values)
         self.training = Training.of(values)
         self.passing = Pass.of(values)
         self.searching = Searching.of(values)

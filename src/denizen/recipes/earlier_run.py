@@ -75,7 +75,7 @@ class EarlierRun:
         Raises:
             InputError: When it is no longer the same.
         """
-        base = outside_model(locate(self.config.model))
+        base = outside_model(locate(self.config.model, self.config.backbone))
         records = (read_json(self.folder / place / RECORD) for place in _BY_BASE)
         made = next((record["inputs"]["model"] for record in records if record), base.digest)
         if made != base.digest:

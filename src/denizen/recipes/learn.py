@@ -96,7 +96,8 @@ def teach(  # noqa: PLR0913
         judgments=now.known.judgments,
         index=now.index,
         guide=brought.guide,
-        base=brought.base if brought.kept else None,
+        # adapters of the round before go on from what they are of
+        base=brought.base if brought.kept or brought.decoder or training.lora_rank > 0 else None,
         base_index=base_index if brought.kept else None,
         kept=brought.kept,
     )

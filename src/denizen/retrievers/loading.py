@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from denizen.engine.errors import InputError, reason
-from denizen.retrievers.model_folder import bin_weights, check_folder, has_routes, why_no_model, wrong_similarity
+from denizen.retrievers.backbone import Backbone, bi_encoder_of
+from denizen.retrievers.model_folder import (
+    bin_weights,
+    check_folder,
+    has_routes,
+    is_llm,
+    why_no_model,
+    wrong_similarity,
+)
 from denizen.retrievers.retriever import MANIFEST
 
 if TYPE_CHECKING:
@@ -20,20 +28,30 @@ _SAMPLE_TEXT = "the 1 2 3 of a, e and i: what is new? 的 и"
 _PASSAGE_NAMES = ("document", "passage", "corpus")
 
 
-def locate(name: str) -> Path:
-    """The local folder of a model: a path, the embedded all-MiniLM-L6-v2, or a downloaded hub model.
+def locate(name: str, backbone: Backbone | None = None) -> Path:
+    """The local folder of a model: a path, the embedded all-MiniLM-L6-v2, a downloaded hub model, or an LLM's reading.
+
+    Args:
+        name: A folder of sentence-transformers, a decoder-only LLM (a folder of transformers or a GGUF file), or an id.
+        backbone: How a decoder-only LLM is read; None: by the defaults.
 
     Raises:
-        InputError: When there is no such model, or it cannot be used, as far as its files say (`check_folder`).
+        InputError: When there is no such model, or it cannot be used, as far as its files say (`check_folder`), or
+            settings are given for the reading of an LLM, and it is none.
     """
     path = Path(name).expanduser()
     folder = path if path.exists() else fetched(name)
+    if is_llm(folder):
+        return bi_encoder_of(folder, name, backbone or Backbone())
+    if backbone:
+        backbone.check_unused(name)
     if not (folder / "modules.json").is_file():
         if (folder / MANIFEST).is_file():
             raise InputError(
                 f"{name} holds a retriever of several parts; give the model among them, such as {name}/model"
             )
-        raise InputError(why_no_model(folder, name) if folder.is_dir() else f"{name} is a file; give a model's folder")
+        file = f"{name} is a file; give a model's folder, or a GGUF file"
+        raise InputError(why_no_model(folder, name) if folder.is_dir() else file)
     check_folder(folder, name)
     return folder
 

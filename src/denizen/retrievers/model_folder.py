@@ -91,6 +91,21 @@ def check_folder(folder: Path, name: str) -> None:
         raise InputError(f"{name} has no Pooling module, so a text has no embedding; add one and save the model again")
 
 
+def check_backbone(folder: Path, name: str) -> None:
+    """Makes sure that the folder of a language model can be loaded, as far as its files say.
+
+    Args:
+        folder: The model.
+        name: What the user calls it.
+
+    Raises:
+        InputError: When its weights are missing, damaged or quantised, or it needs code of its own.
+    """
+    module = _Module("sentence_transformers.Transformer", folder, "")
+    _check_weights(module, name)
+    _check_transformer(module, name)
+
+
 def wrong_similarity(name: str, similarity: str) -> str:
     """Why a model that compares by a distance is refused."""
     return (
@@ -105,8 +120,8 @@ def why_no_model(folder: Path, name: str) -> str:
         return _adapter(name)
     if _is_cross_encoder(folder):
         return f"{name} is {_OTHER_TYPES['CrossEncoder']}; {_DENSE}"
-    if any(folder.glob("*.gguf")):
-        return f"{name} holds a GGUF file, which is for inference alone; give the model that it was converted from"
+    if files := sorted(path.name for path in folder.glob("*.gguf")):
+        return f"{name} holds {', '.join(files)}; give one of these files itself, as {name}/{files[0]}"
     return (
         f"{name} is no sentence-transformers model (it has no modules.json, so its pooling is unknown); "
         "save it with SentenceTransformer.save_pretrained first"
@@ -114,9 +129,9 @@ def why_no_model(folder: Path, name: str) -> str:
 
 
 def bin_weights(folder: Path) -> list[str]:
-    """Patterns of a downloaded model's weights in .bin, for modules (or a cross-encoder) without .safetensors."""
+    """Patterns of a downloaded model's weights in .bin, for modules (or a model by itself) without .safetensors."""
     if not (folder / "modules.json").is_file():
-        wanted = _is_cross_encoder(folder) and not list(folder.glob("*.safetensors"))
+        wanted = not list(folder.glob("*.safetensors")) and (_is_cross_encoder(folder) or _is_causal_lm(folder))
         return ["pytorch_model*.bin"] if wanted else []
     return [
         f"{module.place}/pytorch_model*.bin".removeprefix("/")
@@ -260,6 +275,33 @@ def _check_transformer(module: _Module, name: str) -> None:
 def _is_cross_encoder(folder: Path) -> bool:
     architectures = _settings(folder / "config.json").get("architectures") or []
     return any("ForSequenceClassification" in str(of) for of in architectures)
+
+
+def _is_causal_lm(folder: Path) -> bool:
+    architectures = _settings(folder / "config.json").get("architectures") or []
+    return any("ForCausalLM" in str(of) for of in architectures)
+
+
+def is_decoder(folder: Path) -> bool:
+    """Whether a bi-encoder's transformer is of a decoder-only architecture, whatever its tokens see here."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as DECODERS,
+    )
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS,
+    )
+
+    modules = (module for module in _modules(folder, str(folder)) if module.kind == "Transformer")
+    kinds = [str(_settings(module.folder / "config.json").get("model_type")) for module in modules]
+    # encoders can be made to say the next token, too
+    return any(kind in DECODERS and kind not in ENCODERS for kind in kinds)
+
+
+def is_llm(path: Path) -> bool:
+    """Whether a path is a decoder-only LLM: a GGUF file, or a folder of transformers whose head says the next token."""
+    if path.suffix.lower() == ".gguf":
+        return path.is_file()
+    return not (path / "modules.json").exists() and _is_causal_lm(path)
 
 
 def _is_adapter(folder: Path) -> bool:

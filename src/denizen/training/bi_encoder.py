@@ -23,6 +23,8 @@ from denizen.data.tables import each, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.loading import Kind, load_encoder, prompts_of
+from denizen.retrievers.model_folder import is_decoder
+from denizen.training.adapters import ADAPTER, attach, fold, of, save_adapters
 from denizen.training.batch_embedding import embed_columns
 from denizen.training.batches import length_batches, similar_batches
 from denizen.training.losses import LOSSES, LossInputs, Relevance, at_dims
@@ -105,12 +107,16 @@ def train(  # noqa: PLR0913
     anchors: _Vectors | None,
     scratch: Path,
     progress: Callable[[int], None] = lambda steps: None,
+    base: Path | None = None,
 ) -> dict[str, Any]:
     """Trains a student and saves it into `folder`, which plain `SentenceTransformer(folder)` loads.
 
     Training goes on from the last whole checkpoint in `scratch`, where they live while it lasts. Similar batches are
     made by `anchors`, the queries' embeddings, shape (rows, dim); without them, batches are by length. Without a guide,
     the student itself is that of the gist loss. `progress` is called with the number of steps that have just ended.
+
+    With a rank of adapters these alone are trained: those of the student go on, where it has some and `base` is what
+    they are of. They are saved by themselves, too, in `adapter`.
 
     Returns:
         Facts: rows, steps, dropped rows, and the loss along the way.
@@ -124,9 +130,14 @@ def train(  # noqa: PLR0913
             f"{rows} training example(s) were mined; at least 2 are needed. Add queries, or widen the windows"
         )
     torch.manual_seed(config.seed)
-    model = load_encoder(student)
+    goes_on = base is not None and (student / ADAPTER).is_dir()
+    below = base if base and goes_on else student
+    model = load_encoder(below)
+    config = config.of_size(is_decoder(below), sum(weights.numel() for weights in model.parameters()))
     own_limit = model.max_seq_length
     own = _make_ready(model, config)
+    if config.lora_rank:
+        attach(model, config.lora_rank, student / ADAPTER if goes_on else None, bf16=use_bf16(config.precision))
     steps = config.steps(rows)
     margins = torch.from_numpy(data.margins)
     given = LossInputs(
@@ -137,19 +148,30 @@ def train(  # noqa: PLR0913
         loss = NearBase(model, loss, data.kept, config.near_base * LOSSES[config.loss].gradient)
     args = _arguments(scratch / "checkpoints", prompts_of(model), data, config, steps)
     losses = fit(_Trainer, model, loss, data.columns, _batches(anchors, data, config), args, progress)
-    # a tokenizer is saved with the limits of its last call, and a training that goes on after its last step makes none
-    model.preprocess([""])
-    if model.max_seq_length != own_limit:
-        model.max_seq_length = own_limit
-    restore(model, own)
+    if adapted := of(model):
+        save_adapters(adapted, folder / ADAPTER)
+        # the weights below were rounded, and nothing else of the model is trained
+        del model, loss, given, adapted
+        model = load_encoder(below)
+        fold(model, folder / ADAPTER)
+    else:
+        # a tokenizer is saved with the limits of its last call, and a training that ends where it goes on has none
+        model.preprocess([""])
+        if model.max_seq_length != own_limit:
+            model.max_seq_length = own_limit
+        restore(model, own)
     model.save_pretrained(str(folder), create_model_card=False)
-    return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses}
+    adapters = {"lora_rank": config.lora_rank, "learning_rate": config.learning_rate} if config.lora_rank else {}
+    return {"rows": rows, "dropped_rows": data.dropped, "steps": steps, "loss": losses, **adapters}
 
 
 def seconds_of_a_step(student: Path, passages: Sequence[str], config: Training) -> float:
     """How long a forward and backward pass over some passages takes on this machine."""
     model = load_encoder(student)
+    config = config.of_size(is_decoder(student), sum(weights.numel() for weights in model.parameters()))
     _make_ready(model, config)
+    if config.lora_rank:
+        attach(model, config.lora_rank, bf16=use_bf16(config.precision))
     model.train()
     features = batch_to_device(model.preprocess(list(passages), prompt=prompts_of(model)["document"]), model.device)
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from denizen.training.near_base import Kept
 
 
+_ENCODER_RATE = 1e-4
+# most weights, learning rate of their adapters
+_RATES = ((3e8, 2e-4), (1e9, 5e-5), (3e9, 1e-5), (math.inf, 2e-5))
+_RANK = 16
 _DIMS = re.compile(r"([1-9]\d{0,5}(,[1-9]\d{0,5})*)?")
 
 
@@ -77,7 +81,18 @@ class Training(LossChoice, Pass):
 
     panel = "Training"
 
-    learning_rate: float = setting(1e-4, "Peak learning rate of AdamW.", least=1e-9, most=1)
+    # of decoders: arXiv 2602.04731's for .6, 2 and 3.8 billion weights; smaller ones: docs/LOG.md
+    learning_rate: float = setting(
+        0.0, "Peak learning rate of AdamW; 0: 1e-4, for a decoder-only LLM by its size.", least=0, most=1
+    )
+    # on all linear layers, as arXiv 2602.04731
+    lora_rank: int = setting(
+        -1,
+        "Train low-rank adapters (LoRA) of this rank instead of all weights; 0: all weights. "
+        "-1: 16 for a decoder-only LLM, else 0.",
+        least=-1,
+        most=4096,
+    )
     # short rounds: half an epoch on fresh negatives, then as many steps again on all; see docs/LOG.md
     epochs: float = setting(0.5, "Epochs in each round.", least=0.001, most=1000)
     batch_size: int = setting(32, "Examples in a batch.", least=1, most=65536)
@@ -119,6 +134,20 @@ class Training(LossChoice, Pass):
     def cut_dims(self) -> tuple[int, ...]:
         """`dims` as numbers, the largest first."""
         return tuple(sorted({int(dim) for dim in self.dims.split(",") if dim}, reverse=True))
+
+    def of_size(self, decoder: bool, weights: int) -> Self:
+        """The same with the learning rate and the rank of adapters that it means for a model.
+
+        Args:
+            decoder: Whether the model is a decoder-only LLM.
+            weights: How many weights it has.
+        """
+        usual = next(rate for most, rate in _RATES if weights <= most) if decoder else _ENCODER_RATE
+        return replace(
+            self,
+            learning_rate=self.learning_rate or usual,
+            lora_rank=self.lora_rank if self.lora_rank >= 0 else _RANK if decoder else 0,
+        )
 
     def steps(self, rows: int) -> int:
         """How many optimiser steps a training on some examples takes."""
@@ -165,7 +194,7 @@ def train(  # noqa: PLR0913
         index: What the student to start from has embedded the corpus with, which says of a passage that is longer than
             training reads which part is the best for a query. None: the beginning, and batches by length.
         guide: The guide of the gist loss.
-        base: The model that `kept` texts stay near to.
+        base: The model that `kept` texts stay near to, and that adapters of `start`, which go on learning, are of.
         base_index: What it has embedded the corpus with.
         kept: By kind of text ("query", "document"), texts whose embeddings should stay near the base's.
     """
@@ -195,7 +224,15 @@ def train(  # noqa: PLR0913
         training = replace(training, kept=_kept(base, base_index, encoders, kept.content, params.max_tokens))
     with ctx.progress.bar(params.steps(len(anchors)), "steps") as advance:
         made = bi_encoder.train(
-            out, start.path, training, params, guide.path if guide else None, vectors, ctx.scratch, advance
+            out,
+            start.path,
+            training,
+            params,
+            guide.path if guide else None,
+            vectors,
+            ctx.scratch,
+            advance,
+            base.path if base else None,
         )
     return {**made, **cut}
 

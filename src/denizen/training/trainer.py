@@ -24,6 +24,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from denizen.engine.errors import InputError
 from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.cpu.attention import use_batched_attention
+from denizen.training import adapters
 from denizen.training.batches import EpochBatches
 
 _CHECKPOINTS = 10
@@ -48,7 +49,18 @@ class Trainer(BaseTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:
         """Writes the model of a checkpoint without a card, for which the library compiles a template each time."""
-        self.model.save_pretrained(output_dir or str(self.args.output_dir), create_model_card=False)
+        folder = output_dir or str(self.args.output_dir)
+        if adapted := adapters.of(self.model):
+            adapters.save_state(adapted, Path(folder))
+        else:
+            self.model.save_pretrained(folder, create_model_card=False)
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:  # type: ignore[override]
+        """Reads the weights of a checkpoint."""
+        if adapted := adapters.of(self.model):
+            adapters.load_state(adapted, Path(checkpoint_path))
+        else:
+            super()._load_from_checkpoint(checkpoint_path)
 
 
 def arguments(checkpoints: Path, steps: int, seed: int, precision: str) -> dict[str, Any]:

@@ -34,6 +34,9 @@ OF_PLAIN = {"seed", "precision", "max_tokens"}
 FROM_OUTSIDE = {
     "source",
     "model",
+    "pooling",
+    "attention",
+    "instruction",
     "from_run",
     "guide",
     "general",

@@ -146,9 +146,10 @@ def test_what_cannot_be_used_is_refused_before_it_is_loaded(breaks: Breaks, said
     ("files", "said"),
     [
         ({"adapter_config.json": "{}", "adapter_model.safetensors": ""}, "is a PEFT adapter without its base"),
-        ({"model-q4.gguf": ""}, "holds a GGUF file"),
+        ({"model-q4.gguf": ""}, "holds model-q4.gguf; give one of these files"),
         ({"config.json": '{"architectures": ["BertForSequenceClassification"]}'}, "is a cross-encoder"),
-        ({"config.json": '{"architectures": ["LlamaForCausalLM"]}'}, "is no sentence-transformers model"),
+        ({"config.json": '{"architectures": ["LlamaForCausalLM"]}'}, r"has no weights; it needs model\.safetensors"),
+        ({"config.json": '{"architectures": ["BertModel"]}'}, "is no sentence-transformers model"),
     ],
 )
 def test_a_folder_of_another_kind_of_model_is_called_what_it_is(

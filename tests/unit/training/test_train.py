@@ -103,7 +103,7 @@ def test_similar_batches_are_made_by_the_embeddings_of_the_queries(
     from sentence_transformers import SentenceTransformer
 
     assert _train(tmp_path, given, Training(precision="fp32")) == {"rows": 4}
-    guide, vectors, scratch, _ = handed["rest"]
+    guide, vectors, scratch, _, _ = handed["rest"]
     expected = SentenceTransformer(str(tiny_encoder)).encode([f"what is {word}" for word in WORDS])
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     assert guide is None and scratch == tmp_path / "scratch" and handed["student"] == given["start"].path

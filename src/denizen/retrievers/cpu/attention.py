@@ -2,7 +2,8 @@
 
 torch's fused attention on CPUs reaches a tenth of the machine's bf16 rate on the short sequences and narrow heads of
 retrieval models, and less in its backward pass. Batched products with the scores kept reach much more: on a core with
-AVX512-BF16, a training step of MiniLM on 16 x 128 tokens takes .61 s instead of 1.08 s.
+AVX512-BF16, a training step of MiniLM on 16 x 128 tokens takes .61 s instead of 1.08 s, and causal attention of nine
+heads over three keys takes 3 ms a layer on 12 x 103 tokens instead of 12.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _LARGEST = 70.0
 def use_batched_attention(model: BaseModel) -> None:
     """Switches a model from torch's fused attention to ours; one that uses another attention stays as it is.
 
-    What ours is not made for (other types than bf16, GPUs, dropout, causal models, very long texts) it hands on to the
-    fused one, so a switched model is right for everything.
+    What ours is not made for (other types than bf16, GPUs, dropout, very long texts) it hands on to the fused one, so a
+    switched model is right for everything.
     """
     transformer = getattr(model[0], "auto_model", None)
     config = getattr(transformer, "config", None)
@@ -50,8 +51,8 @@ def batched_attention(
     Args:
         module: The attention module of the model.
         query: Shape (batch, heads, length, head dim).
-        key: As query.
-        value: As query.
+        key: As query, or with fewer heads, each of which several queries in a row share.
+        value: As key.
         attention_mask: True where a key may be seen; broadcasts to (batch, heads, length, length).
         dropout: Probability of dropping an attention weight.
         scaling: Factor of the scores; None: 1 / sqrt(head dim).
@@ -61,39 +62,60 @@ def batched_attention(
         Shape (batch, length, heads, head dim), and None for the weights.
     """
     batch, heads, length, width = query.shape
+    shared = key.shape[1]
     ours = (
         query.dtype == torch.bfloat16
         and query.device.type == "cpu"
-        and key.shape == value.shape == query.shape
+        and key.shape == value.shape == (batch, shared, length, width)
+        and heads % shared == 0
         and dropout == 0
         and batch * heads * length * length <= _SCORES
-        and (attention_mask.dtype == torch.bool if attention_mask is not None else not _is_causal(module, kwargs))
+        and (attention_mask is None or attention_mask.dtype == torch.bool)
         and all(kwargs.get(name) is None for name in ("position_bias", "cache", "softcap"))
     )
     if not ours:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    rows = (batch * heads, length, width)
-    queries, keys, values = query.reshape(rows), key.reshape(rows), value.reshape(rows)
+    causal = _is_causal(module, kwargs) if attention_mask is None else _is_plainly_causal(attention_mask)
+    # the queries that share a key stand one below the other, so that it is read once
+    queries = query.reshape(batch * shared, heads // shared * length, width)
+    keys, values = (part.reshape(batch * shared, length, width) for part in (key, value))
     unused = torch.empty((), dtype=query.dtype)
     scale = width**-0.5 if scaling is None else scaling
     # autocast would compute the softmax in 32 bits and keep both forms for the backward pass
     with torch.autocast("cpu", enabled=False):
         scores = torch.baddbmm(unused, queries, keys.transpose(1, 2), beta=0, alpha=scale)
         middle = None if scores.requires_grad else _middle(scores)
-        if attention_mask is not None:
-            # detached: what is minus infinity has no gradient after the softmax anyway, and autograd would copy all
-            # scores once for each text that is written into
-            _mask(scores.detach().view(batch, heads, length, length), attention_mask)
+        # detached: what is minus infinity has no gradient after the softmax anyway, and autograd would copy all scores
+        # once for each text that is written into
+        seen = scores.detach().view(batch, heads, length, length)
+        if attention_mask is not None and not causal:
+            _mask(seen, attention_mask)
+        elif causal and middle is None:
+            seen.masked_fill_(torch.ones(length, length, dtype=torch.bool).triu_(1), -torch.inf)
         if middle is not None:
             weights = scores.sub_(middle).exp_() if middle else scores.exp_()
+            if causal:
+                # setting to zero what is not seen takes half the time of masking it
+                weights.view(batch, heads, length, length).tril_()
             # of a token that may see none, the sum is 0, too
             total = weights.sum(dim=-1, keepdim=True).clamp_min_(torch.finfo(weights.dtype).tiny)
             found = torch.bmm(weights, values).div_(total)
         else:
             found = torch.bmm(torch.softmax(scores, dim=-1), values)
     return found.view(batch, heads, length, width).transpose(1, 2).contiguous(), None
+
+
+def _is_plainly_causal(mask: Tensor) -> bool:
+    """Whether every token sees all before it, and padding stands behind the texts alone, where no token sees it."""
+    length = mask.shape[-1]
+    if mask.shape[1:] != (1, length, length):
+        return False
+    last = mask[:, 0, -1]
+    before = torch.ones(length, length, dtype=torch.bool).tril_()
+    behind = bool((last[:, 1:] <= last[:, :-1]).all())
+    return behind and bool((mask[:, 0] == (before & last[:, None])).all())
 
 
 def _middle(scores: Tensor) -> float | None:

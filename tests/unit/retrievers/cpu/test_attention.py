@@ -47,15 +47,63 @@ def test_values_and_gradients_are_those_of_the_fused_attention(padded: bool) -> 
         torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.03, atol=0.03)
 
 
+def causal_heads(length: int = 7) -> list[torch.Tensor]:
+    """Four heads of queries over two of keys and values."""
+    torch.manual_seed(1)
+    counts = (4, 2, 2)
+    made = (torch.randn(3, length, count, 8, dtype=torch.bfloat16).transpose(1, 2) for count in counts)
+    return [part.requires_grad_() for part in made]
+
+
+def before(length: int = 7) -> torch.Tensor:
+    return torch.ones(length, length, dtype=torch.bool).tril()
+
+
+CAUSAL = SimpleNamespace(is_causal=True, num_key_value_groups=2)
+CAUSAL_MASKS = {
+    "none": None,
+    "padded behind": mask() & before(),
+    "padded before": (mask() & before().flip(0, 1)).flip(2, 3),
+    "local": mask() & before() & before().triu(-2),
+}
+
+
+@pytest.mark.parametrize("name", CAUSAL_MASKS)
+@pytest.mark.parametrize("gradients", [False, True])
+def test_causal_attention_over_shared_keys_is_that_of_the_fused_one(
+    name: str, gradients: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, seen = causal_heads(), CAUSAL_MASKS[name]
+    real = torch.ones(3, 7, dtype=torch.bool) if seen is None else seen.any(dim=1).any(dim=1)
+    shown = real[:, :, None, None]
+    with torch.set_grad_enabled(gradients):
+        theirs, _ = sdpa_attention_forward(CAUSAL, *given, seen)  # type: ignore[arg-type]
+        monkeypatch.setattr(attention, "sdpa_attention_forward", None)
+        ours, _ = batched_attention(CAUSAL, *given, seen)  # type: ignore[arg-type]
+    # what padding sees matters to nobody, but must be a number
+    assert ours.shape == theirs.shape == (3, 7, 4, 8) and bool(torch.isfinite(ours).all())
+    torch.testing.assert_close((ours * shown).float(), (theirs.nan_to_num() * shown).float(), rtol=0.03, atol=0.03)
+    if gradients:
+        wanted, found = (torch.autograd.grad((each * shown).float().square().sum(), given) for each in (theirs, ours))
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(one.float(), other.nan_to_num().float(), rtol=0.05, atol=0.05)
+
+
+def test_padding_between_tokens_is_not_taken_for_padding_behind_them() -> None:
+    holes = torch.tensor([True, True, False, True, True, True, True])[None, None, None, :] & before()
+    given = causal_heads()
+    with torch.no_grad():
+        ours, _ = batched_attention(CAUSAL, *given, holes.expand(3, 1, 7, 7))  # type: ignore[arg-type]
+        theirs, _ = sdpa_attention_forward(CAUSAL, *given, holes.expand(3, 1, 7, 7))  # type: ignore[arg-type]
+    torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.03, atol=0.03)
+
+
 @pytest.mark.parametrize(
     ("module", "dtype", "options"),
     [
         (BIDIRECTIONAL, torch.float32, {}),
         (BIDIRECTIONAL, torch.bfloat16, {"dropout": 0.1}),
-        (BIDIRECTIONAL, torch.bfloat16, {"is_causal": True}),
         (BIDIRECTIONAL, torch.bfloat16, {"position_bias": torch.zeros(1)}),
-        (SimpleNamespace(is_causal=True), torch.bfloat16, {}),
-        (SimpleNamespace(), torch.bfloat16, {}),
     ],
 )
 def test_what_it_is_not_made_for_goes_to_the_fused_attention(
