@@ -16,6 +16,7 @@ from denizen.retrievers import backends, parity
 from denizen.retrievers.backends import Backend, candidates, environment, make
 from denizen.retrievers.cpu.token_batches import WINDOW, token_batches
 from denizen.retrievers.loading import Kind, load_encoder, prompts_of
+from denizen.retrievers.model_folder import is_decoder_kind
 from denizen.retrievers.model_ref import model_digest
 from denizen.retrievers.store import StoredVectors, StorePart, Vectors, text_keys
 
@@ -208,7 +209,11 @@ def choose(
         return [encode(model, part, kind, by) for part, kind in zip(parts, kinds, strict=True)]
 
     reference: list[Vectors] | None = None
-    for name in [backend] if "-" in backend else candidates(backend, precision):
+    names = [backend] if "-" in backend else candidates(backend, precision)
+    if backend == "auto" and _is_decoder(model):
+        # exporting a decoder of 135 million weights takes 48 s, and what comes out is no faster than torch
+        names = [name for name in names if not name.startswith("openvino")]
+    for name in names:
         if name == exact.name:
             return exact, tried
         reference = reference or embedded(exact)
@@ -225,6 +230,11 @@ def choose(
             f"nDCG@10 {found.ndcg:+.4f}"
         )
     raise InputError(f"{backend} was used before and cannot be used here ({tried[backend]}); --redo round-0/embeddings")
+
+
+def _is_decoder(model: SentenceTransformer) -> bool:
+    config = getattr(getattr(model[0], "auto_model", None), "config", None)
+    return is_decoder_kind(str(getattr(config, "model_type", "")))
 
 
 def _are_few(texts: Sequence[str], backend: str, precision: str) -> bool:

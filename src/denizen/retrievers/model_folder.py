@@ -284,6 +284,12 @@ def _is_causal_lm(folder: Path) -> bool:
 
 def is_decoder(folder: Path) -> bool:
     """Whether a bi-encoder's transformer is of a decoder-only architecture, whatever its tokens see here."""
+    modules = (module for module in _modules(folder, str(folder)) if module.kind == "Transformer")
+    return any(is_decoder_kind(str(_settings(module.folder / "config.json").get("model_type"))) for module in modules)
+
+
+def is_decoder_kind(model_type: str) -> bool:
+    """Whether an architecture, by transformers' name, is decoder-only."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as DECODERS,
     )
@@ -291,10 +297,8 @@ def is_decoder(folder: Path) -> bool:
         MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS,
     )
 
-    modules = (module for module in _modules(folder, str(folder)) if module.kind == "Transformer")
-    kinds = [str(_settings(module.folder / "config.json").get("model_type")) for module in modules]
     # encoders can be made to say the next token, too
-    return any(kind in DECODERS and kind not in ENCODERS for kind in kinds)
+    return model_type in DECODERS and model_type not in ENCODERS
 
 
 def is_llm(path: Path) -> bool:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from denizen.retrievers.cpu.token_batches import padding_side
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -32,7 +34,8 @@ def embed_columns(model: SentenceTransformer, columns: Sequence[dict[str, Any]])
     Returns:
         For each column, shape (its texts, dim).
     """
-    if not _mergeable(columns):
+    side = _padding_side(columns)
+    if side is None:
         return [model(features)["sentence_embedding"] for features in columns]
     texts: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
     wanted: list[list[int]] = []
@@ -41,7 +44,8 @@ def embed_columns(model: SentenceTransformer, columns: Sequence[dict[str, Any]])
         tokens = {name: features[name].tolist() for name in _token_names(features)}
         rows = []
         for row, length in enumerate(lengths):
-            text = tuple((name, tuple(values[row][:length])) for name, values in tokens.items())
+            part = slice(length) if side == "right" else slice(-length, None)
+            text = tuple((name, tuple(values[row][part])) for name, values in tokens.items())
             rows.append(texts.setdefault(text, len(texts)))
         wanted.append(rows)
     distinct = [dict(text) for text in texts]
@@ -59,7 +63,8 @@ def embed_columns(model: SentenceTransformer, columns: Sequence[dict[str, Any]])
             features = dict(shared)
             for name in distinct[group[0]]:
                 tokens_of = [torch.tensor(distinct[at][name]) for at in group]
-                features[name] = pad_sequence(tokens_of, True, padding if name == "input_ids" else 0).to(device)
+                filling = padding if name == "input_ids" else 0
+                features[name] = pad_sequence(tokens_of, True, filling, padding_side=side).to(device)
             found.append(model(features)["sentence_embedding"])
             order += group
     embeddings = torch.cat(found)
@@ -128,14 +133,17 @@ def _token_names(features: dict[str, Any]) -> list[str]:
     return sorted(name for name, value in features.items() if isinstance(value, Tensor))
 
 
-def _mergeable(columns: Sequence[dict[str, Any]]) -> bool:
-    """Whether all columns are right-padded token tables that the model treats alike."""
+def _padding_side(columns: Sequence[dict[str, Any]]) -> str | None:
+    """On which side all columns are padded, where they are token tables that the model treats alike; else None."""
     first = columns[0]
     shared = {name: value for name, value in first.items() if not isinstance(value, Tensor)}
-    return all(
+    alike = all(
         {"input_ids", "attention_mask"} <= set(features) <= {"input_ids", "attention_mask", "token_type_ids", *shared}
         and {name: value for name, value in features.items() if not isinstance(value, Tensor)} == shared
         and _token_names(features) == _token_names(first)
-        and bool(features["attention_mask"][:, 0].all())
         for features in columns
     )
+    sides = {padding_side(features.get("attention_mask")) for features in columns} if alike else {None}
+    # where no text is shorter than the others it is padded on both
+    left = "left" in sides and all(bool(features["attention_mask"][:, -1].all()) for features in columns)
+    return None if None in sides else "left" if left else "right" if sides == {"right"} else None

@@ -17,8 +17,10 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from denizen.engine.errors import InputError
 from denizen.retrievers import backends, encoder
 from denizen.retrievers.backends import Backend, Features, make
+from denizen.retrievers.cpu.token_batches import token_batches
 from denizen.retrievers.encoder import Encoder
 from denizen.retrievers.loading import Kind, load_encoder, locate, prompts_of
+from tests.tiny_models import tiny_model
 
 
 def encode(model: SentenceTransformer, texts: list[str], kind: Kind, backend: str = "torch-fp32") -> np.ndarray:
@@ -31,6 +33,21 @@ TEXTS = [f"gout and fever {'pain ' * at}" for at in range(40)]
 def test_encoding_gives_what_the_model_itself_gives_in_the_order_of_the_texts(tiny_encoder: Path) -> None:
     model = load_encoder(tiny_encoder)
     assert np.allclose(encode(model, TEXTS, "document"), model.encode(TEXTS), atol=1e-6)
+
+
+def test_texts_that_are_padded_on_the_left_share_batches_by_their_tokens(tmp_path: Path) -> None:
+    model = load_encoder(tiny_model(tmp_path, "qwen3"))
+    assert model.tokenizer.padding_side == "left"
+    assert np.allclose(encode(model, TEXTS, "document"), model.encode_document(TEXTS), atol=1e-5)
+    texts = [f"{'pain' * (at % 9)}." for at in range(200)]
+    masks = [features["attention_mask"] for _, features in token_batches(model, texts, "", "document")]
+    # the longest first, and no batch wider than its longest text
+    assert (
+        [mask.shape[1] for mask in masks]
+        == [int(mask.sum(dim=1).max()) for mask in masks]
+        == sorted((mask.shape[1] for mask in masks), reverse=True)
+    )
+    assert sum(len(mask) for mask in masks) == 200 and len(masks) > 1 and masks[-1].shape[1] < 34
 
 
 def test_bf16_stays_close_to_fp32(tiny_encoder: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from denizen.training.batch_embedding import embed_columns, length_groups
+from tests.tiny_models import tiny_model
 
 COLUMNS = (
     ["what is gout", "how is lupus treated", "fever"],
@@ -48,8 +49,24 @@ def test_embeddings_and_gradients_are_those_of_each_column_by_itself(model: Sent
         torch.testing.assert_close(gradient, found[1][1][name], rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_each_distinct_text_is_computed_once(model: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> SentenceTransformer:
+    """One whose texts are padded on the left."""
+    return SentenceTransformer(str(tiny_model(tmp_path_factory.mktemp("qwen3"), "qwen3")), device="cpu").eval()
+
+
+def test_a_decoder_that_is_padded_on_the_left_gives_what_it_gives_by_itself(decoder: SentenceTransformer) -> None:
+    with torch.inference_mode():
+        plain = [decoder(features)["sentence_embedding"] for features in preprocessed(decoder)]
+        for one, other in zip(plain, embed_columns(decoder, preprocessed(decoder)), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("which", ["model", "decoder"])
+def test_each_distinct_text_is_computed_once(
+    which: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen = request.getfixturevalue(which), []
     forward = model.forward
 
     def watched(features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -53,8 +53,9 @@ def token_batches(
             if at + 1 < len(windows):
                 coming.append(ahead.submit(tokenise, windows[at + 1]))
             mask = features.get("attention_mask")
-            if mask is None or mask.dim() != 2 or not bool(mask[:, 0].all()):
-                # no token table that is padded on the right: what the model makes of it only the model knows
+            side = padding_side(mask)
+            if mask is None or side is None:
+                # no token table that is padded on one side: what the model makes of it only the model knows
                 for begin in range(0, len(window), _PLAIN_BATCH):
                     rows = np.arange(window.start + begin, min(window.start + begin + _PLAIN_BATCH, window.stop))
                     part = model.preprocess([texts[row] for row in rows.tolist()], prompt=prompt or None, task=task)
@@ -64,7 +65,7 @@ def token_batches(
             for chosen in _by_tokens(lengths):
                 index, longest = torch.from_numpy(chosen), int(lengths[chosen[0]])
                 cut = {
-                    name: _part_of(value, index, longest, mask) if isinstance(value, torch.Tensor) else value
+                    name: _part_of(value, index, longest, mask, side) if isinstance(value, torch.Tensor) else value
                     for name, value in features.items()
                 }
                 yield chosen + window.start, cut
@@ -81,9 +82,20 @@ def _by_tokens(lengths: _Rows) -> Iterator[_Rows]:
         begin += count
 
 
-def _part_of(value: torch.Tensor, index: torch.Tensor, longest: int, mask: torch.Tensor) -> torch.Tensor:
+def padding_side(mask: torch.Tensor | None) -> Literal["left", "right"] | None:
+    """On which side of its texts a table of tokens is padded; None: it is no such table, or padded elsewhere."""
+    if mask is None or mask.dim() != 2 or not mask.shape[1]:
+        return None
+    if bool(mask[:, 0].all()):
+        return "right"
+    return "left" if bool(mask[:, -1].all()) else None
+
+
+def _part_of(value: torch.Tensor, index: torch.Tensor, longest: int, mask: torch.Tensor, side: str) -> torch.Tensor:
     """Some texts' rows of a table of tokens, without the padding, or of one value a text."""
     if value.dim() == 0 or len(value) != len(mask):
         return value
     rows = value.index_select(0, index)
-    return rows[:, :longest] if value.shape == mask.shape else rows
+    if value.shape != mask.shape:
+        return rows
+    return rows[:, :longest] if side == "right" else rows[:, -longest:]
