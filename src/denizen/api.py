@@ -161,7 +161,12 @@ def _check_models(config: AdaptConfig, base: Path, guide: Path | None, sets: Seq
     from denizen.merging.methods import check_base
     from denizen.retrievers.cross_encoder import start_cross_encoder
     from denizen.retrievers.loading import check_trainable
+    from denizen.retrievers.model_folder import is_decoder
+    from denizen.training.footprint import check_room, footprint_of
 
+    if is_decoder(base):
+        # a large one would take all memory before anything could be said
+        check_room(footprint_of(base, config.training), config.training, config.model)
     check_trainable(base, config.loss, guide, config.training.cut_dims)
     if config.reranker:
         start_cross_encoder(_reranker_start(config, base), config.seed)

@@ -76,6 +76,7 @@ def _training_lines(
     encoding = total("encoded_texts", "rounds") * seconds
     training = total("trained_texts", "rounds") * training_seconds
     crossfit, besides = work("crossfit"), work("besides")
+    size = _size_lines(config, base, sum(total("trained_texts", part) for part in ("rounds", "crossfit", "besides")))
     besides += sum(2 * in_sets * seconds for each in planned if "measured_sets" in each.facts)
     # where the limit is broken, a merge embeds the sets, and what is ranked high for the queries that decide; two are
     # usually enough
@@ -99,11 +100,20 @@ def _training_lines(
         lines.append(
             f"      {counts['dev']:,} dev queries are few, so train decides, too: the rounds {FOLDS} times more"
         )
+    lines += size
     if merging:
         lines.append(
             f"      some {merging / 60:.0f} more where a merge has to be found that keeps the limit on forgetting"
         )
     return lines
+
+
+def _size_lines(config: AdaptConfig, base: Model, texts: float) -> list[str]:
+    """What training a decoder-only LLM takes here and on a GPU; nothing for another model."""
+    from denizen.retrievers.model_folder import is_decoder
+    from denizen.training.footprint import footprint_of, size_lines
+
+    return size_lines(footprint_of(base.path, config.training), config.training, texts) if is_decoder(base.path) else []
 
 
 def _dim_lines(config: AdaptConfig, base: Model) -> list[str]:

@@ -284,8 +284,14 @@ def _is_causal_lm(folder: Path) -> bool:
 
 def is_decoder(folder: Path) -> bool:
     """Whether a bi-encoder's transformer is of a decoder-only architecture, whatever its tokens see here."""
-    modules = (module for module in _modules(folder, str(folder)) if module.kind == "Transformer")
-    return any(is_decoder_kind(str(_settings(module.folder / "config.json").get("model_type"))) for module in modules)
+    place = transformer_folder(folder)
+    return place is not None and is_decoder_kind(str(_settings(place / "config.json").get("model_type")))
+
+
+def transformer_folder(folder: Path) -> Path | None:
+    """Where the first Transformer module of a bi-encoder lies; None where it has none."""
+    modules = _modules(folder, str(folder))
+    return next((module.folder for module in modules if module.kind == "Transformer"), None)
 
 
 def is_decoder_kind(model_type: str) -> bool:
