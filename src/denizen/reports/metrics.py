@@ -142,7 +142,7 @@ def _shipped(found: Adapted) -> dict[str, Any]:
         )
     elif name == "adapted":
         before = decided["MRR@5"][0]
-        why = f"{how} it has an MRR@5 of {alone:.3f}, the base {before:.3f}; that BM25 adds to it is not likely"
+        why = f"{how} it has an MRR@5 of {alone:.3f}, the base {before:.3f}; BM25 adds nothing to it there"
     elif found.choice.best:
         why = "the student forgot more than the limit allows, and no merge of it kept the limit and gained"
     else:
