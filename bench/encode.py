@@ -2,7 +2,10 @@
 
 All sides run in one process in the order A B C A B C ...; ratios are to sentence-transformers within each repetition.
 
-    python bench/encode.py [passages] [repetitions]
+    python bench/encode.py [passages] [repetitions] [decoder-only LLM]
+
+With an LLM (a GGUF file or a folder of transformers) that is encoded with, by torch, and bench/results/encode_decoder.json
+is written.
 """
 
 from __future__ import annotations
@@ -23,15 +26,15 @@ from denizen.measuring import retrieval as evaluation
 from denizen.retrievers import search as retrieval
 from denizen.retrievers.backends import Vectors, candidates, make
 from denizen.retrievers.encoder import encode
-from denizen.retrievers.loading import load_encoder, locate
+from denizen.retrievers.loading import load_encoder, locate, prompts_of
 from denizen.retrievers.parity import compare, sample
 from measuring import data, keep
 
 BACKENDS = ("torch-bf16", "torch-fp32", "openvino-bf16", "openvino-fp32", "onnx-fp32", "onnx-int8")
 
 
-def main(passages: int, repetitions: int) -> None:
-    folder = locate("all-MiniLM-L6-v2")
+def main(passages: int, repetitions: int, llm: str = "") -> None:
+    folder = locate(llm or "all-MiniLM-L6-v2")
     plain = load_encoder(folder)
     model = load_encoder(folder)
     source = read_source(str(data("medquad/medquad_qa.jsonl.gz")))
@@ -42,9 +45,9 @@ def main(passages: int, repetitions: int) -> None:
     corpus = corpus.take(sorted(first.values())[:: max(1, len(first) // passages)][:passages])
     bodies = texts(corpus)
     sides: dict[str, Callable[[], Any]] = {
-        "sentence-transformers": lambda: plain.encode(bodies, show_progress_bar=False),
+        "sentence-transformers": lambda: plain.encode_document(bodies, show_progress_bar=False),
     }
-    for name in BACKENDS:
+    for name in BACKENDS[:2] if llm else BACKENDS:
         try:
             backend = make(name, model)
         except Exception as error:  # noqa: BLE001
@@ -58,19 +61,21 @@ def main(passages: int, repetitions: int) -> None:
             began = time.perf_counter()
             vectors[name] = run()
             seconds[name].append(time.perf_counter() - began)
-    tokens = int(model.preprocess(bodies)["attention_mask"].sum())
+    prompt = prompts_of(model)["document"] or None
+    tokens = int(model.preprocess(bodies, prompt=prompt)["attention_mask"].sum())
     peak = matrix_rate()
     result: dict[str, Any] = {
         "passages": len(bodies),
         "tokens_a_passage": tokens / len(bodies),
         "matrix_rate_gflops": peak,
+        "weights": sum(weights.numel() for weights in model.parameters()),
         "sides": {},
     }
     queries = source.queries.to_pylist()
     known = relevant(qrels)
     inside = set(corpus["doc_id"].to_pylist())
     asked = [row for row in queries if inside & set(known.get(row["query_id"], {}))][:1000]
-    reference = plain.encode([row["text"] for row in asked], show_progress_bar=False)
+    reference = plain.encode_query([row["text"] for row in asked], show_progress_bar=False)
     ids = [row["query_id"] for row in asked]
     parts = sample(bodies)
     exact = [encode(model, part, "document", make("torch-fp32", model)) for part in parts]
@@ -90,8 +95,8 @@ def main(passages: int, repetitions: int) -> None:
             f"[{min(ratios):.2f}, {max(ratios):.2f}]  nDCG@10 {ndcg:.4f}  {flops / peak:.0%} of the matrix rate  "
             + (f"min cosine {found['min_cosine']:.5f}, gate {found['gate']}" if "gate" in found else "")
         )
-    result["chosen_first"] = candidates("auto", "auto")[0]
-    keep("encode", result)
+    result["chosen_first"] = "torch-bf16" if llm else candidates("auto", "auto")[0]
+    keep("encode_decoder" if llm else "encode", result)
 
 
 def matrix_rate() -> float:
@@ -115,5 +120,5 @@ def _flops(model: Any) -> int:
 
 
 if __name__ == "__main__":
-    numbers = [int(word) for word in sys.argv[1:]]
-    main(*(numbers + [1500, 5][len(numbers) :]))
+    numbers = [int(word) for word in sys.argv[1:3]]
+    main(*(numbers + [1500, 5][len(numbers) :]), *sys.argv[3:4])
