@@ -4,7 +4,7 @@ All sides run in one process in the order A B C A B C ...; ratios are to sentenc
 
     python bench/encode.py [passages] [repetitions] [decoder-only LLM]
 
-With an LLM (a GGUF file or a folder of transformers) that is encoded with, by torch, and bench/results/encode_decoder.json
+With an LLM (a GGUF file or a folder) that is what encodes, by torch, and bench/results/encode_decoder.json
 is written.
 """
 
