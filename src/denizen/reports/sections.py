@@ -214,19 +214,20 @@ def _where(run: FinishedRun) -> Blocks:
     few = "" if by == "query" else f", or about fewer than {gains.LEAST_TOGETHER} {by}s,"
     text += f"Groups of fewer than {gains.LEAST} queries{few} are left out: their intervals could not be trusted. "
     text += "Where the answer was first before it can only fall, and where it was far down it can only rise."
-    rows = _domain_rows(run, domains)
+    rows = domain_rows(run)
     noted = [("faint", "Where there are too few queries for an interval, there is none.")] if rows else []
     return [("charts", figures), ("faint", text), *_titled("Every domain", rows), *noted]
 
 
-def _domain_rows(run: FinishedRun, domains: Mapping[str, str]) -> list[list[str]]:
+def domain_rows(run: FinishedRun) -> list[list[str]]:
     """How many queries each domain has, and its figures before and after; nothing where there is but one."""
+    base, adapted = run.values("base"), run.values("adapted")
     inside: dict[str, list[str]] = {}
-    for query_id, name in domains.items():
-        inside.setdefault(name, []).append(query_id)
+    for query_id in base["MRR@5"]:
+        if name := run.passages[min(run.known[query_id])]["domain"]:
+            inside.setdefault(str(name), []).append(query_id)
     if len(inside) < 2:
         return []
-    base, adapted = run.values("base"), run.values("adapted")
     measures = [name for name in _OF_DOMAIN if name in base]
     rows = [["domain", "queries", *(head for name in measures for head in (f"{name} base", "adapted", "change"))]]
     for domain, ids in sorted(inside.items(), key=lambda pair: (-len(pair[1]), pair[0]))[:_MOST_ROWS]:
