@@ -11,10 +11,12 @@ from denizen import __version__
 from denizen.engine.errors import InputError
 from denizen.engine.files import write_json
 from denizen.engine.run_folder import writing
+from denizen.merging.adapters import have_adapters, merge_adapters
 from denizen.merging.merge_card import merge_card, name_on_card
 from denizen.merging.methods import DENSITY, METHODS, Merge, check_recipe, merge
 from denizen.retrievers.loading import locate
 from denizen.retrievers.model_ref import model_digest
+from denizen.training.adapters import ADAPTER
 
 
 def merge_models(
@@ -58,6 +60,8 @@ def merge_models(
     with writing(out.parent), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         partial = Path(folder, "model")
         merged.save_pretrained(str(partial), create_model_card=False)
+        if have_adapters(folders[1:], recipe):
+            merge_adapters(folders[0], folders[1:], recipe, merged, partial / ADAPTER)
         write_json(partial / "merge.json", found)
         (partial / "README.md").write_text(merge_card(found), encoding="utf-8")
         partial.rename(out)

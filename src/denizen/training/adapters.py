@@ -6,6 +6,8 @@ and folded into the model's own 32-bit weights at the end, so that what is saved
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +72,21 @@ def of(model: BaseModel) -> PeftModel | None:
     return getattr(model, _OWNER, None)
 
 
-def save_adapters(adapted: PeftModel, folder: Path) -> None:
-    """Writes adapters by themselves, as PEFT reads them, without the paths of this machine."""
-    adapted.save_pretrained(str(folder))
-    (folder / "README.md").unlink(missing_ok=True)
+def save_adapters(adapted: PeftModel, folder: Path, name: str = "default") -> None:
+    """Writes adapters by themselves, as PEFT reads them, without the paths of this machine.
+
+    Args:
+        adapted: What they are on.
+        folder: Where to.
+        name: Which of several.
+    """
+    with tempfile.TemporaryDirectory() as written:
+        adapted.save_pretrained(written, selected_adapters=[name])
+        # all but the first are written into a folder of their own
+        origin = Path(written) if name == "default" else Path(written, name)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in ("adapter_model.safetensors", "adapter_config.json"):
+            shutil.copyfile(origin / file, folder / file)
     path = folder / "adapter_config.json"
     write_json(path, {**read_json(path), "base_model_name_or_path": None})
 
