@@ -71,6 +71,6 @@ def test_adapters_of_another_base_are_found_out(family: list[Path], tmp_path: Pa
         for weights in other.parameters():
             weights.data.add_(0.1 * torch.randn_like(weights))
     other.save_pretrained(str(tmp_path / "other"), create_model_card=False)
-    with pytest.raises(InputError, match="expert-2, expert-3 are not of other: .* give the base that they"):
+    with pytest.raises(InputError, match=r"expert-2, expert-3 are not of other: .* give the base that they"):
         merge_models([str(folder) for folder in experts], tmp_path / "merged", base=str(tmp_path / "other"))
     assert not (tmp_path / "merged").exists()
