@@ -70,8 +70,48 @@ def paired_differences(
         level: As there.
     """
     delta = np.asarray(systems, dtype=np.float64) - np.asarray(bases, dtype=np.float64)
-    observed, count = delta.mean(axis=1), delta.shape[1]
+    return _differences(delta.mean(axis=1), *_drawn(delta, groups, np.random.default_rng(seed)), level)
+
+
+def mean_differences(
+    parts: Sequence[Sequence[tuple[Values, Values]]],
+    groups: Sequence[Sequence[int]],
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[Difference]:
+    """The mean over parts of the mean difference in each, where every part weighs the same.
+
+    Values are swapped and drawn within their part: how many queries of it there are is no chance.
+
+    Args:
+        parts: For each part, for each comparison (system, base), shape (queries of that part,) each.
+        groups: For each part, shape (queries of that part,): values with one number are drawn together.
+        seed: Seed of all draws.
+        level: How much of the bootstrap's means the interval holds.
+
+    Returns:
+        A difference for each comparison.
+    """
     random = np.random.default_rng(seed)
+    observed, swapped, resampled = [], [], []
+    for pairs, together in zip(parts, groups, strict=True):
+        delta = np.stack([np.asarray(system, dtype=np.float64) - base for system, base in pairs])
+        observed.append(delta.mean(axis=1))
+        for kept, found in zip((swapped, resampled), _drawn(delta, together, random), strict=True):
+            kept.append(found)
+    means = (np.mean(found, axis=0) for found in (observed, swapped, resampled))
+    return _differences(*means, level)
+
+
+def _drawn(delta: Values, groups: Sequence[int] | None, random: np.random.Generator) -> tuple[Values, Values]:
+    """Means of differences with values swapped, and of resamples, shape (draws, comparisons) each.
+
+    Args:
+        delta: Shape (comparisons, queries).
+        groups: Shape (queries,); None: all are independent.
+        random: What draws.
+    """
+    count = delta.shape[1]
     _, inverse = np.unique(np.arange(count) if groups is None else np.asarray(groups), return_inverse=True)
     sums = np.stack([np.bincount(inverse, weights=of) for of in delta], axis=1)
     sizes = np.bincount(inverse).astype(np.float64)
@@ -89,7 +129,11 @@ def paired_differences(
         means: Values = times @ sums / (times @ sizes)[:, None]
         return means
 
-    as_large = (np.abs(draw(_PERMUTATIONS, swapped)) >= np.abs(observed) - 1e-12).sum(axis=0)
-    low, high = np.percentile(draw(_RESAMPLES, resampled), [50 - 50 * level, 50 + 50 * level], axis=0)
+    return draw(_PERMUTATIONS, swapped), draw(_RESAMPLES, resampled)
+
+
+def _differences(observed: Values, swapped: Values, resampled: Values, level: float) -> list[Difference]:
+    as_large = (np.abs(swapped) >= np.abs(observed) - 1e-12).sum(axis=0)
+    low, high = np.percentile(resampled, [50 - 50 * level, 50 + 50 * level], axis=0)
     p = (1 + as_large) / (1 + _PERMUTATIONS)
     return [Difference(*map(float, found)) for found in zip(observed, low, high, p, strict=True)]

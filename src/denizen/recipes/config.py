@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 
@@ -107,13 +107,21 @@ class RerankerChoice(Params):
 
 
 @dataclass(frozen=True)
-class Proof(Params):
+class Repeating(Params):
+    """How often all is done."""
+
+    panel = "Proof"
+
+    seeds: int = setting(1, "Do all after the corpus with this many seeds, and report the spread.", least=1, most=20)
+
+
+@dataclass(frozen=True)
+class Proof(Repeating):
     """What is measured besides."""
 
     panel = "Proof"
 
     baselines: bool = setting(True, "Measure plain fine-tuning and the average of base and adapted, too.")
-    seeds: int = setting(1, "Do all after the corpus with this many seeds, and report the spread.", least=1, most=20)
     general: tuple[str, ...] = setting(
         (), "BEIR folder of a general set on which the model may not get worse.", metavar="FOLDER"
     )
@@ -161,7 +169,37 @@ SETTINGS: dict[str, Setting] = settings_of(*_COMMON, *SUPERVISIONS.values())
 WITHOUT_EFFECT = tuple(name for name, each in SETTINGS.items() if not each.owner.effect)
 
 
-class AdaptConfig:
+class Config:
+    """Settings of a run by their flat names, as `config.seeds`."""
+
+    _values: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        values = self.__dict__.get("_values", {})
+        if name in values:
+            value = values[name]
+            return tuple(value) if isinstance(value, list) else value
+        raise AttributeError(f"{type(self).__name__} has no setting {name!r} here")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and type(self) is type(other) and self._values == other._values
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self._values))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._values})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every setting that has a say, as JSON keeps it."""
+        return dict(self._values)
+
+    def changed(self, **values: Any) -> Self:
+        """The same with other values."""
+        return type(self)(**{**self._values, **values})
+
+
+class AdaptConfig(Config):
     """Settings of one adaptation run: the defaults, then the preset's values, then what is given.
 
     Every setting can be read by its flat name, as `config.rounds`; the parts are what steps take.
@@ -212,33 +250,13 @@ class AdaptConfig:
         _check_together(self._values)
         _check_onward(self._values)
 
-    def __getattr__(self, name: str) -> Any:
-        values = self.__dict__.get("_values", {})
-        if name in values:
-            value = values[name]
-            return tuple(value) if isinstance(value, list) else value
-        raise AttributeError(f"AdaptConfig has no setting {name!r} here")
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AdaptConfig) and self._values == other._values
-
-    def __hash__(self) -> int:
-        return hash(json.dumps(self._values))
-
-    def __repr__(self) -> str:
-        return f"AdaptConfig({self._values})"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Every setting that has a say, as JSON keeps it."""
-        return dict(self._values)
-
-    def changed(self, **values: Any) -> AdaptConfig:
-        """The same with other values."""
-        return AdaptConfig(**{**self._values, **values})
-
-
-def read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path, known: Mapping[str, Setting] | None = None) -> dict[str, Any]:
     """Reads a file of settings: YAML or JSON, flat names to values; the config.json of a run is one.
+
+    Args:
+        path: The file.
+        known: Flat name to setting of the command; None: of `adapt`.
 
     Raises:
         InputError: When it is missing or holds no such mapping.
@@ -250,9 +268,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise InputError(f"--config {path} holds no settings; it must map names to values, as in 'rounds: 2'")
     found = {name.replace("-", "_"): value for name, value in found.items()}
+    known = SETTINGS if known is None else known
     # YAML reads 1e-4 as text
     for name, value in found.items():
-        if name in SETTINGS and SETTINGS[name].hint is float and isinstance(value, str):
+        if name in known and known[name].hint is float and isinstance(value, str):
             try:
                 found[name] = float(value)
             except ValueError:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from denizen.engine.errors import ChangedError, InputError
+from denizen.engine.errors import ChangedError, InputError, reason
 from denizen.engine.files import read_json, write_json
 from denizen.engine.pipeline import RECORD, differences
 from denizen.engine.redo import stopped_redo
 from denizen.llm.client import LLM
-from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
+from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig, Config
 from denizen.supervision.taught import Taught
 
 _CONFIG = "config.json"
+# what the first step of a command makes
+_BEGUN = ("corpus", "slices")
 # of the settings on the card that a run writes for its model
 _CARD_SEED = re.compile(r"^## Settings$.*?^seed: (\d+)$", re.MULTILINE | re.DOTALL)
 
@@ -65,23 +68,39 @@ def check_version(run: Path) -> None:
         raise InputError(f"{run} was made by an older version of denizen; run adapt again with a new --out{paid}")
 
 
-def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
+def check_config(
+    out: Path,
+    config: Config,
+    redo: str | None,
+    without_effect: Collection[str] = WITHOUT_EFFECT,
+    grows: Collection[str] = ("seeds",),
+) -> None:
     """Writes config.json for a new run, or refuses settings that differ from those of what is there.
 
+    Args:
+        out: The run's folder.
+        config: Its settings now.
+        redo: A step that is to be done anew.
+        without_effect: Settings that decide on no result.
+        grows: Settings whose other values are done beside what is there.
+
     Raises:
+        InputError: When another command has made what is there.
         ChangedError: Naming each setting that differs, unless a step is to be done anew. Where a redoing was stopped,
             its settings are those that count.
     """
     check_version(out)
     left = stopped_redo(out)
     before, now = (left and left["wanted"]) or read_json(out / _CONFIG), config.as_dict()
-    if before is None or not (out / "corpus").exists():
+    if before is None or not any((out / name).exists() for name in _BEGUN):
         write_json(out / _CONFIG, now)
         return
     # a run from before a setting was there used its default
-    before = {**AdaptConfig(**before).as_dict(), **before}
-    # other seeds are done beside what is there
-    for name in (*WITHOUT_EFFECT, "seeds"):
+    try:
+        before = {**type(config)(**before).as_dict(), **before}
+    except (InputError, TypeError) as error:
+        raise InputError(f"{out} holds a run with other kinds of settings ({reason(error)}); use another --out") from None
+    for name in (*without_effect, *grows):
         before.pop(name, None)
         now.pop(name, None)
     changed = differences(before, now)
@@ -92,7 +111,7 @@ def check_config(out: Path, config: AdaptConfig, redo: str | None) -> None:
         )
 
 
-def store_of(config: AdaptConfig, out: Path) -> Path:
+def store_of(config: Config, out: Path) -> Path:
     """The folder of a run's embedding store."""
     return Path(config.store).expanduser().resolve() if config.store else out / "embeddings"
 
