@@ -72,13 +72,13 @@ def _planned_pool(params: Params, *, examples: Mapping[str, Examples], **inputs:
 
 
 @step(version=1, makes=Pooled, name="pool", plan=_planned_pool)
-def pool(  # noqa: PLR0913
+def pool(
     out: Path,
     params: Params,
     ctx: Context,
     *,
     examples: Mapping[str, Examples],
-    corpora: Mapping[str, Corpus],
+    corpus: Mapping[str, Corpus],
     queries: Mapping[str, Queries],
     qrels: Mapping[str, Qrels],
 ) -> dict[str, Any]:
@@ -86,12 +86,12 @@ def pool(  # noqa: PLR0913
     tables: dict[str, list[pa.Table]] = {name: [] for name in ("corpus", "queries", "qrels", "examples")}
     clusters = 0
     for name in examples:
-        corpus = named(corpora[name].table, name, "doc_id", "parent_id")
+        passages = named(corpus[name].table, name, "doc_id", "parent_id")
         # numbers of near-duplicates are those of a slice alone
         for column in ("cluster", "parent_cluster"):
-            corpus = with_column(corpus, column, pc.add(corpus[column], pa.scalar(clusters, pa.int32())))
-        clusters += len(corpus)
-        tables["corpus"].append(corpus)
+            passages = with_column(passages, column, pc.add(passages[column], pa.scalar(clusters, pa.int32())))
+        clusters += len(passages)
+        tables["corpus"].append(passages)
         tables["queries"].append(named(queries[name].table, name, "query_id"))
         tables["qrels"].append(named(qrels[name].table, name, "query_id", "doc_id"))
         tables["examples"].append(_named_examples(examples[name].table, name))

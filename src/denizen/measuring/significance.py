@@ -93,14 +93,14 @@ def mean_differences(
         A difference for each comparison.
     """
     random = np.random.default_rng(seed)
-    observed, swapped, resampled = [], [], []
+    observed, swapped, resampled = list[Values](), list[Values](), list[Values]()
     for pairs, together in zip(parts, groups, strict=True):
         delta = np.stack([np.asarray(system, dtype=np.float64) - base for system, base in pairs])
         observed.append(delta.mean(axis=1))
         for kept, found in zip((swapped, resampled), _drawn(delta, together, random), strict=True):
             kept.append(found)
-    means = (np.mean(found, axis=0) for found in (observed, swapped, resampled))
-    return _differences(*means, level)
+    first, second, third = (np.mean(found, axis=0) for found in (observed, swapped, resampled))
+    return _differences(first, second, third, level)
 
 
 def _drawn(delta: Values, groups: Sequence[int] | None, random: np.random.Generator) -> tuple[Values, Values]:

@@ -66,7 +66,7 @@ def _planned_part(params: DevSize, *, corpus: Corpus, **inputs: Any) -> dict[str
     return {"passages": min(params.dev_passages, corpus.facts.get("passages", params.dev_passages))}
 
 
-@step(version=1, makes=DevPart, name="dev", plan=_planned_part)
+@step(version=1, makes=DevPart, name="dev-part", plan=_planned_part)
 def part_of_dev(
     out: Path, params: DevSize, ctx: Context, *, corpus: Corpus, queries: Queries, qrels: Qrels
 ) -> dict[str, Any]:

@@ -99,7 +99,9 @@ def check_config(
     try:
         before = {**type(config)(**before).as_dict(), **before}
     except (InputError, TypeError) as error:
-        raise InputError(f"{out} holds a run with other kinds of settings ({reason(error)}); use another --out") from None
+        raise InputError(
+            f"{out} holds a run with other kinds of settings ({reason(error)}); use another --out"
+        ) from None
     for name in (*without_effect, *grows):
         before.pop(name, None)
         now.pop(name, None)
