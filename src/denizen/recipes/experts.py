@@ -96,9 +96,8 @@ def trained_on(
             about = {"examples": examples[name], "index": its.index, **its.tables}
             found[f"expert-{name}"] = learnt(run, config, brought, name, **about)
     with run.scope("baselines"):
-        tables = {
-            key: {name: its.tables[key] for name, its in slices.items()} for key in ("corpus", "queries", "qrels")
-        }
+        kinds = ("corpus", "queries", "qrels")
+        tables = {kind: {name: its.tables[kind] for name, its in slices.items()} for kind in kinds}
         pooled = run(pool, examples=examples, **tables)
         fewest = run(subset, Seeded(config.seed), examples=pooled.examples, slices=[*examples.values()])
         # which index says in which arithmetic the base embeds, no more

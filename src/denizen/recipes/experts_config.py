@@ -101,12 +101,16 @@ class ExpertsConfig(Config):
         self._values = {name: found[name] for name in EXPERTS_SETTINGS}
         self._check()
 
+    training: ExpertTraining
+    supervision: Labels
+
     @property
     def most_examples(self) -> int | None:
         """On how many examples an expert is trained at most; None: on all of its slice."""
-        if not self.expert_steps:
+        steps: int = self.expert_steps
+        if not steps:
             return None
-        return max(1, math.floor(self.expert_steps / self.training.epochs)) * self.training.batch_size
+        return max(1, math.floor(steps / self.training.epochs)) * self.training.batch_size
 
     def _check(self) -> None:
         if not self.sources:

@@ -18,6 +18,8 @@ _ROW = 38
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 34
 # where a chart with a name above its axis begins
 _NAME = 40
+# a row of a matrix: its name and its fields
+_FIELD = 48
 
 # name, CSS class and values
 Series = Sequence[tuple[str, str, Sequence[float]]]
@@ -166,6 +168,71 @@ def histogram(series: Series, alt: str, bins: int = 24) -> str:
     for value, anchor, x in ((low, "start", 2), (high, "end", WIDTH - 2)):
         parts.append(f'<text class="faint" x="{x}" y="{height - 8}" text-anchor="{anchor}">{value:.2f}</text>')
     return _svg(height, alt, parts)
+
+
+def path(points: Sequence[tuple[str, float]], levels: Sequence[tuple[str, float]], y_name: str, alt: str) -> str:
+    """What a search has measured, in its order, the best so far as a line; levels are what it is held against."""
+    height = 250
+    values = [value for _, value in points]
+    axis, y_of = _y_axis([*values, *(value for _, value in levels)], height, _NAME)
+    x_of = _scale(1, max(2, len(points)), _LEFT + 6, WIDTH - 90)
+    parts = [axis, f'<text x="0" y="{_TOP}">{escape(y_name)}</text>']
+    parts.append(f'<text x="{WIDTH - _RIGHT}" y="{height - 5}" class="end">merges, in the order of the search</text>')
+    used: list[float] = []
+    for name, value in levels:
+        y = row = y_of(value)
+        while any(abs(row - other) < 13 for other in used):
+            row += 13 if y < height / 2 else -13
+        used.append(row)
+        parts.append(
+            f'<g><title>{escape(name)}: {value:.4f}</title><path class="limit" d="M{_LEFT} {y:.1f}H{WIDTH - 84}"/>'
+            f'<text class="faint" x="{WIDTH - 80}" y="{row + 4:.1f}">{escape(_short(name, 13))}</text></g>'
+        )
+    best = list(np.maximum.accumulate(values)) if values else []
+    steps = [f"{x_of(at):.1f} {y_of(value):.1f}" for at, value in enumerate(best, start=1)]
+    if len(steps) > 1:
+        parts.append(f'<g class="adapted"><path class="curve" d="M{"L".join(steps)}"/></g>')
+    for at, (name, value) in enumerate(points, start=1):
+        top = value == max(values) and value not in values[: at - 1]
+        dot = _dot(x_of(at), y_of(value), 6 if top else 4, f"{at}. {name}: {value:.4f}")
+        parts.append(f'<g class="{"chosen" if top else "other"}">{dot}</g>')
+    return _svg(height, alt, parts)
+
+
+def matrix(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[Difference]], alt: str) -> str:
+    """A table of gains and losses as coloured fields: the stronger the colour, the larger; pale letters: maybe chance.
+
+    Args:
+        rows: Their names, each above its fields.
+        columns: Their names.
+        values: Of each row, the difference in each column.
+        alt: What it shows.
+    """
+    wide = WIDTH / max(1, len(columns))
+    most = max((abs(found.value) for row in values for found in row), default=0.0) or 1.0
+    letters = max(2, int(wide / 7))
+    parts = [
+        f'<text class="faint" x="{(at + 0.5) * wide:.1f}" y="11" text-anchor="middle">{escape(_short(name, letters))}'
+        f"<title>{escape(name)}</title></text>"
+        for at, name in enumerate(columns)
+    ]
+    for number, (row, found_of_row) in enumerate(zip(rows, values, strict=True)):
+        y = 18 + number * _FIELD
+        parts.append(f'<text x="2" y="{y + 13}">{escape(_short(row, 46))}</text>')
+        for at, (column, found) in enumerate(zip(columns, found_of_row, strict=True)):
+            kind = "good" if found.value >= 0 else "bad"
+            sure = "" if found.low > 0 or found.high < 0 else ' class="faint"'
+            parts.append(
+                f'<g class="{kind}"><title>{escape(row)} on {escape(column)}: {found.value:+.3f} [{found.low:+.3f}, '
+                f'{found.high:+.3f}]</title><rect x="{at * wide + 1:.1f}" y="{y + 18}" width="{wide - 2:.1f}" '
+                f'height="24" rx="2" fill-opacity="{0.08 + 0.62 * abs(found.value) / most:.2f}"/>'
+                f'<text x="{(at + 0.5) * wide:.1f}" y="{y + 34}" text-anchor="middle"{sure}>{found.value:+.3f}</text></g>'
+            )
+    return _svg(22 + len(rows) * _FIELD, alt, parts)
+
+
+def _short(name: str, letters: int) -> str:
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def _scale(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:

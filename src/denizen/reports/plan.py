@@ -26,12 +26,14 @@ from denizen.recipes.config import AdaptConfig
 from denizen.recipes.run_folder import read_config
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.encoder import encode
+from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.matryoshka import promised
 from denizen.supervision import synthesis, trial
 from denizen.supervision.asking import GRADE_TOKENS, QUESTION_TOKENS, TOKEN_CHARS
 from denizen.supervision.grading import DEV_TOP, TEST_TOP, Sampling
 from denizen.supervision.taught import Taught
 from denizen.supervision.write_queries import KEPT, read_query_log
+from denizen.training.train import Training
 
 _SAMPLE = 48
 _STEP_TEXTS = 64
@@ -62,7 +64,7 @@ def _training_lines(
     Mined triplets are counted at their upper limit, since how many there are is known only after mining.
     """
     passages, counts = texts(source.corpus.table), source.facts["queries"]
-    seconds, training_seconds, backend = _speed(config, passages, base, ctx)
+    seconds, training_seconds, backend = speed(config.encoding, config.training, passages, base, ctx)
     cut = _cut(config, passages, base, ctx)
 
     def total(name: str, part: str) -> float:
@@ -171,19 +173,21 @@ def _part(place: str) -> str:
     return "rounds" if place.startswith("round-") else "crossfit" if "crossfit/" in place else "besides"
 
 
-def _speed(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Context) -> tuple[float, float, str]:
+def speed(
+    encoding: Encoding, training: Training, passages: Sequence[str], base: Model, ctx: Context
+) -> tuple[float, float, str]:
     """Seconds to encode a passage and to train on one, and what encodes."""
     from denizen.training.bi_encoder import seconds_of_a_step
 
     sample = passages[:: max(1, len(passages) // _SAMPLE)][:_SAMPLE]
-    encoder = BiEncoder(base.path, config.encoding, ctx[Encoders], base.digest).encoder
+    encoder = BiEncoder(base.path, encoding, ctx[Encoders], base.digest).encoder
     model, backend = encoder.loaded(passages)
     encode(model, sample[:4], "document", backend)
     began = time.perf_counter()
     encode(model, sample, "document", backend)
     seconds = (time.perf_counter() - began) / len(sample)
     batch = passages[:: max(1, len(passages) // _STEP_TEXTS)][:_STEP_TEXTS]
-    return seconds, seconds_of_a_step(base.path, batch, config.training) / len(batch), backend.name
+    return seconds, seconds_of_a_step(base.path, batch, training) / len(batch), backend.name
 
 
 def _teacher_lines(config: AdaptConfig, taught: Taught, source: Unlabelled) -> list[str]:
