@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.recipes.document_source import documents_of
 from denizen.recipes.earlier_run import EarlierRun
+from denizen.recipes.experts_config import EXPERTS_WITHOUT_EFFECT, ExpertsConfig
 from denizen.recipes.learn import dims_of
 from denizen.recipes.left_out import left_out
 from denizen.recipes.run_folder import check_config, llm_of, read_config, store_of
@@ -31,6 +33,7 @@ from denizen.supervision.taught import Taught
 if TYPE_CHECKING:
     from denizen.llm.client import LLM
     from denizen.measuring.retrieval_sets import Parts
+    from denizen.recipes.experts import BroughtSlices
 
 
 def adapt(
@@ -88,6 +91,45 @@ def adapt(
             given = replace(given, earlier=earlier.tables)
             brought = replace(brought, source=given, origin=earlier.base)
         return _Adapting(config, out, progress, brought, sets).report(redo)
+
+
+def experts(
+    config: ExpertsConfig, out: Path, *, redo: str | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Trains an expert for each labelled slice, and merges them into one model.
+
+    Args:
+        config: The settings.
+        out: The run's folder; a run with the same settings that was stopped there goes on, and with another slice it
+            trains that expert alone.
+        redo: A step from which to do everything anew, such as "experts/legal", "merge" or "test".
+        progress: Receives what a person should see.
+
+    Returns:
+        The contents of `metrics.json`; the page that people read is `report.html` beside it.
+
+    Raises:
+        InputError: On wrong input or settings, fewer than two slices, a missing library, or when `out` holds another
+            run.
+        LeakError: When a split leaks, or slices into one another, and neither drop_leaks nor allow_leak is set.
+    """
+    from denizen.recipes.experts import BroughtSlices
+    from denizen.recipes.slices import given_slices
+    from denizen.retrievers.loading import locate
+    from denizen.retrievers.matryoshka import promised
+    from denizen.retrievers.model_ref import outside_model
+
+    progress = progress or Silent()
+    config.encoding.check()
+    check_store(config.store)
+    _check_merging(config)
+    base = locate(config.model)
+    with held(out, begun=("slices",)):
+        check_config(out, config, redo, EXPERTS_WITHOUT_EFFECT, ("seeds", "sources"))
+        if not (out / "slices").exists():
+            _check_expert_base(config, base)
+        brought = BroughtSlices(outside_model(base), given_slices(config, out), promised(base).dims)
+        return _Merging(config, out, progress, brought).report(redo)
 
 
 def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dict[str, Any]:
@@ -191,6 +233,84 @@ def _brought(config: AdaptConfig, base: Path, guide: Path | None, given: Given, 
         promised(base).dims,
         is_decoder(base),
     )
+
+
+def _check_merging(config: ExpertsConfig) -> None:
+    """Makes sure that what merges and searches is installed."""
+    from denizen.merging.methods import is_available
+
+    if not is_available():
+        raise InputError("experts are merged by mergekit, which is not installed: pip install 'denizen[merge]'")
+    if config.search == "cma" and importlib.util.find_spec("cma") is None:
+        raise InputError(
+            "search is 'cma', and the package cma is not installed: pip install 'denizen[experts]', or --search grid"
+        )
+
+
+def _check_expert_base(config: ExpertsConfig, base: Path) -> None:
+    """Makes sure that a model can be trained and merged before a slice is read."""
+    from denizen.merging.methods import check_base
+    from denizen.retrievers.loading import check_trainable
+
+    check_trainable(base, config.loss, None, config.training.cut_dims)
+    check_base(base)
+
+
+class _Merging:
+    """One `experts`: the pipeline with what its steps work with, and the presentation of what comes out."""
+
+    def __init__(self, config: ExpertsConfig, out: Path, progress: Progress, brought: BroughtSlices) -> None:
+        from denizen.retrievers.bi_encoder import Encoders
+
+        store = store_of(config, out)
+        self.config, self.out, self.progress, self.brought = config, out, progress, brought
+        self.run = Pipeline(
+            out,
+            store / "steps" if config.store else None,
+            Context(progress, resources={Encoders: Encoders(store, config.memory_mb)}),
+            results=[out / name for name in ("metrics.json", "results.json", "report.html")],
+        )
+
+    def report(self, redo: str | None) -> dict[str, Any]:
+        """Does what is left to do, and writes what is read of it: the contents of metrics.json."""
+        from denizen.recipes.experts import experts as experts_recipe
+        from denizen.reports.experts import experts_metrics, experts_records
+        from denizen.reports.experts_page import experts_card, experts_page
+        from denizen.reports.package import package
+
+        if redo and (wrong := no_step(redo, self.run.plan(self._recipe), {})):
+            raise InputError(wrong)
+        self.run.redo = open_redo(self.out, redo, records(self.out), self.config.as_dict())
+        self._say_plan()
+        found = experts_recipe(self.run, self.config, self.brought)
+        arithmetic = self.config.training.on_this_machine().precision
+        metrics = experts_metrics(self.config.as_dict(), self.out, found, arithmetic)
+        card = Value(experts_card(metrics, EXPERTS_WITHOUT_EFFECT), found[0].comparison.place)
+        self.run(package, chosen=found[0].choice, card=card)
+        write_json(self.out / "config.json", self.config.as_dict())
+        write_json(self.out / "results.json", experts_records(metrics))
+        write_json(self.out / "metrics.json", metrics)
+        experts_page(metrics, self.out / "report.html")
+        self.run.redo.end()
+        return metrics
+
+    def _recipe(self, run: Pipeline) -> None:
+        from denizen.recipes.experts import experts as experts_recipe
+        from denizen.reports.package import package
+
+        run(package, chosen=experts_recipe(run, self.config, self.brought)[0].choice, card=Value(""))
+
+    def _say_plan(self) -> None:
+        if (self.out / "metrics.json").is_file():
+            return
+        from denizen.recipes.slices import guarded
+        from denizen.reports.experts_plan import experts_plan_lines
+
+        # what leaks, or cannot be read, is known before anything is planned
+        made, kept = guarded(self.run, self.config, self.brought.slices)
+        planned = self.run.plan(self._recipe)
+        lines = experts_plan_lines(self.config, made, kept, self.brought.base, planned, self.run.context)
+        self.progress.say("\n".join(lines))
 
 
 class _Adapting:

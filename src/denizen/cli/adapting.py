@@ -1,4 +1,4 @@
-"""The commands that make a model: adapt, demo, retry, merge."""
+"""The commands that make a model: adapt, experts, demo, retry, merge."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from denizen.cli.app import Told, command
-from denizen.cli.options import Out, Redo, of_adapt, without_effect
-from denizen.cli.printing import closing_lines
+from denizen.cli.options import Out, Redo, of_adapt, of_experts, without_effect
+from denizen.cli.printing import closing_lines, experts_closing_lines
 from denizen.engine.errors import InputError
 
 
@@ -42,6 +42,36 @@ def adapt(
         raise InputError("there is no source: give it as the argument, or as source in the file of --config")
     report = adapt(AdaptConfig(**values), out, redo=redo, progress=progress)
     return Told(report, closing_lines(report), report["gate"])
+
+
+@command("experts", of_experts)
+def experts(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Labelled sources, each a slice; or one, whose column --slices names the slice."),
+    ] = None,
+    *,
+    out: Out,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A file of settings, YAML or JSON, as a run's config.json; options here come before it."),
+    ] = None,
+    redo: Redo = None,
+    **settings: Any,
+) -> Told:
+    """Train an expert for each slice of labelled data, search a merge of them on dev, and compare it with one model."""
+    from denizen.api import experts
+    from denizen.recipes.config import read_settings
+    from denizen.recipes.experts_config import EXPERTS_SETTINGS, ExpertsConfig
+
+    progress = settings.pop("progress")
+    values = {**(read_settings(config, EXPERTS_SETTINGS) if config else {}), **settings}
+    if sources:
+        values["sources"] = sources
+    if "sources" not in values:
+        raise InputError("there is no source: give slices as arguments, or as sources in the file of --config")
+    report = experts(ExpertsConfig(**values), out, redo=redo, progress=progress)
+    return Told(report, experts_closing_lines(report))
 
 
 @command("demo")

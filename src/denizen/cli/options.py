@@ -33,6 +33,13 @@ def of_adapt(*names: str) -> Settings:
     return found
 
 
+def of_experts() -> Iterable[Setting]:
+    """The settings of `experts`."""
+    from denizen.recipes.experts_config import EXPERTS_SETTINGS
+
+    return EXPERTS_SETTINGS.values()
+
+
 def without_effect() -> Iterable[Setting]:
     """The settings of `adapt` that decide on no result."""
     from denizen.recipes.config import WITHOUT_EFFECT

@@ -26,6 +26,18 @@ def closing_lines(report: dict[str, Any]) -> list[str]:
     return [*lines, f"{'adapted ' if report['chosen'] != 'base' else ''}model: {report['model']}"]
 
 
+def experts_closing_lines(report: dict[str, Any]) -> list[str]:
+    """The same of a run of experts."""
+    from denizen.reports.experts import experts_headline, experts_lines
+
+    lines = [experts_headline(report)]
+    for rows, said in experts_lines(report):
+        lines += [*(in_columns(rows) if rows else []), *([said] if said else [])]
+    lines += filter(None, (report["warning"],))
+    run = Path(report["model"]).parent.as_posix()
+    return [*lines, f"report: {run}/report.html", f"experts: {run}/experts", f"model: {report['model']}"]
+
+
 def in_columns(rows: list[list[str]]) -> list[str]:
     """Rows of cells as lines; the first column is set left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

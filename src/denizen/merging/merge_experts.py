@@ -174,8 +174,7 @@ def choose_shipped(
     means = {name: mean_of(dev[name].facts["dev"]) for name in models} | {"merged": float(merge.facts["mean"])}
     # max takes the first of equals, and merged is the last
     taken = max(means, key=means.__getitem__)
-    others = {name: value for name, value in means.items() if name not in (taken, "base")}
-    facts = {"taken": taken, "means": means, "second": max(others, key=others.__getitem__)}
+    facts = {"taken": taken, "means": means}
     put_model(merge.model if taken == "merged" else models[taken], out)
     write_json(out / "choice.json", facts)
     shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())

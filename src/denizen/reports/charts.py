@@ -226,7 +226,8 @@ def matrix(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequenc
                 f'<g class="{kind}"><title>{escape(row)} on {escape(column)}: {found.value:+.3f} [{found.low:+.3f}, '
                 f'{found.high:+.3f}]</title><rect x="{at * wide + 1:.1f}" y="{y + 18}" width="{wide - 2:.1f}" '
                 f'height="24" rx="2" fill-opacity="{0.08 + 0.62 * abs(found.value) / most:.2f}"/>'
-                f'<text x="{(at + 0.5) * wide:.1f}" y="{y + 34}" text-anchor="middle"{sure}>{found.value:+.3f}</text></g>'
+                f'<text x="{(at + 0.5) * wide:.1f}" y="{y + 34}" text-anchor="middle"{sure}>{found.value:+.3f}</text>'
+                "</g>"
             )
     return _svg(22 + len(rows) * _FIELD, alt, parts)
 

@@ -53,7 +53,7 @@ def experts_metrics(config: Mapping[str, Any], out: Path, found: Sequence[Expert
         facts = first.data[name].facts
         kept = ("passages", "documents", "split", "skipped_rows", "queries_dropped_as_leaks")
         of_test = compared["slices"][name]
-        own = {"queries": guard["queries"][name], "examples": first.trained[name].facts.get("examples")}
+        own = {"queries": guard["queries"][name], "examples": first.trained[name].facts["rows"]}
         slices[name] = {**{key: facts[key] for key in kept}, **own, "test_queries": of_test["queries"]}
         slices[name] |= {"means": of_test["means"], "differences": of_test["differences"]}
     dev = {name: dict(its.facts["dev"]) for name, its in first.dev.items()} | {"merged": first.merge.facts["dev"]}
@@ -248,12 +248,12 @@ def _merging_sentence(report: Mapping[str, Any]) -> str:
     return f"{verdict[0].upper()}{verdict[1:]}: {change(found)}."
 
 
-def experts_lines(report: Mapping[str, Any]) -> list[tuple[str, Table]]:
-    """The tables of the terminal, each with a sentence before it, which may be empty."""
+def experts_lines(report: Mapping[str, Any]) -> list[tuple[Table, str]]:
+    """The tables of the terminal, each with what is said below it, which may be nothing."""
     merge = report["merge"]
     of_merge = f"merged: {merge['called']}, the best of {merge['measured']} measured on dev ({merge['mean']:.4f})"
     return [
-        ("", system_lines(report)),
-        ("* the best expert by its mean on dev", advantage_lines(report)),
-        (of_merge, seed_table(report)),
+        (system_lines(report), "* the best expert by its mean on dev; every slice weighs the same"),
+        (advantage_lines(report), of_merge),
+        (seed_table(report), ""),
     ]

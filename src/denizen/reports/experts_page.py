@@ -162,7 +162,7 @@ def _slice_lines(report: Mapping[str, Any]) -> list[list[str]]:
     rows = [["slice", "passages", "documents", "train", "dev", "test", "trained on"]]
     for name, its in report["slices"].items():
         counts = (f"{its['queries'][side]:,}" for side in ("train", "dev", "test"))
-        rows.append([name, f"{its['passages']:,}", f"{its['documents']:,}", *counts, f"{its['examples'] or 0:,}"])
+        rows.append([name, f"{its['passages']:,}", f"{its['documents']:,}", *counts, f"{its['examples']:,}"])
     return rows
 
 
