@@ -6,18 +6,21 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from denizen.api import adapt
+    from denizen.api import adapt, experts
     from denizen.recipes.config import AdaptConfig
     from denizen.recipes.evaluate import evaluate
+    from denizen.recipes.experts_config import ExpertsConfig
     from denizen.retrievers.searchable import SearchableCorpus as Retriever
 
 __version__ = "0.1.0"
-__all__ = ["AdaptConfig", "Retriever", "adapt", "evaluate"]
+__all__ = ["AdaptConfig", "ExpertsConfig", "Retriever", "adapt", "evaluate", "experts"]
 
 _HOMES = {
     "AdaptConfig": ("denizen.recipes.config", "AdaptConfig"),
+    "ExpertsConfig": ("denizen.recipes.experts_config", "ExpertsConfig"),
     "adapt": ("denizen.api", "adapt"),
     "evaluate": ("denizen.recipes.evaluate", "evaluate"),
+    "experts": ("denizen.api", "experts"),
     # who only wants to search meets no other retriever than one with its corpus
     "Retriever": ("denizen.retrievers.searchable", "SearchableCorpus"),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ class Guarded(Artifact):
 
     def queries(self, name: str) -> Queries:
         """Those of a slice: the same bytes as before wherever nothing had to be dropped."""
-        return self.part(f"{name}.parquet", Queries)
+        # whoever counts queries counts those of the slice
+        facts = {"queries": self.facts.get("queries", {}).get(name, {})}
+        return replace(self.part(f"{name}.parquet", Queries), facts=facts)
 
 
 @step(version=1, makes=Guarded, name="guard")

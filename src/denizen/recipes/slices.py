@@ -16,7 +16,7 @@ from denizen.data.guard import Guarded, guard
 from denizen.data.pooled import draw
 from denizen.data.prepare import Given, Labelled, given_by
 from denizen.engine.artifact import Value
-from denizen.engine.errors import InputError
+from denizen.engine.errors import InputError, LeakError
 from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Seeded
 from denizen.measuring.slices import DevPart, part_of_dev
@@ -109,13 +109,14 @@ def guarded(run: Pipeline, config: ExpertsConfig, given: Mapping[str, Given]) ->
 
     Raises:
         InputError: When a slice cannot be divided; it is named.
+        LeakError: When the splits of one leak, or slices into one another.
     """
     made = {}
     for name, its in given.items():
         with run.scope("slices"), run.scope(name):
             try:
                 made[name] = config.supervision.read(run, its)
-            except InputError as error:
+            except (InputError, LeakError) as error:
                 raise type(error)(f"slice {name!r}: {error}") from error
     return made, run(guard, config.supervision.data, slices=made)
 

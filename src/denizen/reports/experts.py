@@ -240,7 +240,7 @@ def _merging_sentence(report: Mapping[str, Any]) -> str:
     """Whether merging was worth it, whichever way that falls."""
     found = report["systems"]["all"]["advantages"][DECIDES]
     if found["p"] >= _SIGNIFICANT:
-        verdict = "merging is as good as training one model on all data, as far as these questions can tell"
+        verdict = "merging cannot be told from training one model on all data by these questions"
     elif found["value"] > 0:
         verdict = "merging is better than training one model on all data"
     else:

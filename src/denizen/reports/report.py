@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from denizen.engine.errors import InputError
-from denizen.engine.files import write_text
+from denizen.engine.files import read_json, write_text
 from denizen.measuring import gains
 from denizen.measuring.students import ENOUGH
 from denizen.reports.card import title
+from denizen.reports.experts import RECIPE
+from denizen.reports.experts_page import experts_page
 from denizen.reports.finished_run import FinishedRun
 from denizen.reports.rendering import render
 from denizen.reports.results import WRITTEN_FOR, by_judge, headline, unchanged
@@ -22,9 +24,14 @@ def report(run: Path, out: Path | None = None) -> Path:
     Raises:
         InputError: When the folder holds no finished run, or the page is a folder.
     """
-    found = FinishedRun(run)
     if out is not None and out.is_dir():
         raise InputError(f"--out {out} is a folder; give a file, such as {out / 'report.html'}")
+    path = out or run / "report.html"
+    metrics = read_json(run / "metrics.json")
+    if isinstance(metrics, dict) and metrics.get("recipe") == RECIPE:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return experts_page(metrics, path)
+    found = FinishedRun(run)
     page = render(
         "report.html.jinja",
         title=title(found.metrics),
@@ -32,7 +39,6 @@ def report(run: Path, out: Path | None = None) -> Path:
         warnings=_warnings(found.metrics),
         sections=sections(found),
     )
-    path = out or run / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path
