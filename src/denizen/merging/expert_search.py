@@ -7,6 +7,7 @@ the same measurements give the same path.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -201,7 +202,8 @@ def _scaled(method: str, weights: Sequence[float], density: float, seed: int) ->
     # what a method does not read must not make two recipes of one
     return Merge(
         method,
-        tuple(round(float(weight), 4) for weight in weights),
+        # downwards, for rounded thirds and sixths may add up to more than is allowed
+        tuple(math.floor(float(weight) * 1e4 + 1e-6) / 1e4 for weight in weights),
         round(density, 2) if of.sparse else DENSITY,
         seed if of.random else Merge.seed,
     )

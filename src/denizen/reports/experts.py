@@ -217,7 +217,10 @@ def point_names(report: Mapping[str, Any]) -> list[tuple[str, float]]:
 
 def experts_title(report: Mapping[str, Any], base: str) -> str:
     """What a run was, as a title."""
-    return f"{base}, as experts of {', '.join(report['slices'])}"
+    what, slices = report["shipped"]["name"], ", ".join(report["slices"])
+    if what == "merged":
+        return f"{base}, merged from experts of {slices}"
+    return f"{base}, {'unchanged' if what == 'base' else called_system(what)}, compared with experts of {slices}"
 
 
 def experts_headline(report: Mapping[str, Any]) -> str:

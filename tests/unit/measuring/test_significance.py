@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from denizen.measuring import significance as paired
-from denizen.measuring.significance import paired_difference
+from denizen.measuring.significance import mean_differences, paired_difference
 
 
 def test_identical_systems_differ_by_nothing() -> None:
@@ -83,3 +83,34 @@ def test_values_of_one_group_are_drawn_together() -> None:
     assert (thrice.low, thrice.high, thrice.p) == pytest.approx((once.low, once.high, once.p))
     careless = paired_difference(np.repeat(system, 3), np.repeat(base, 3))
     assert careless.high - careless.low < 0.7 * (once.high - once.low)
+
+
+def test_the_mean_over_one_part_is_the_difference_there() -> None:
+    random = np.random.default_rng(1)
+    system, base, groups = random.random(40), random.random(40), random.integers(0, 12, 40).tolist()
+    assert mean_differences([[(system, base)]], [groups], seed=4) == [paired_difference(system, base, 4, groups)]
+
+
+def test_every_part_weighs_the_same_however_many_queries_it_has() -> None:
+    """The mean of .4 over 5 queries and of 0 over 95 is .2, and not .02; a constant gain has no width but in its part."""
+    parts = [[(np.full(5, 0.4), np.zeros(5))], [(np.zeros(95), np.zeros(95))]]
+    (found,) = mean_differences(parts, [[*range(5)], [*range(95)]])
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.2, 0.2))
+    # of 2^5 ways to swap, all one way and all the other are as large
+    assert found.p == pytest.approx(2 / 32, abs=0.01)
+
+
+def test_parts_are_drawn_by_themselves() -> None:
+    """Two parts with constant gains of 0 and 1: drawn across them the mean would vary, within them it does not."""
+    parts = [[(np.ones(10), np.zeros(10))], [(np.zeros(10), np.zeros(10))]]
+    (found,) = mean_differences(parts, [[*range(10)]] * 2)
+    assert (found.low, found.high) == pytest.approx((0.5, 0.5))
+
+
+def test_several_comparisons_share_their_draws() -> None:
+    random = np.random.default_rng(2)
+    one, other, base = (random.random(20) for _ in range(3))
+    both = mean_differences([[(one, base), (other, base)]], [[*range(20)]])
+    alone = mean_differences([[(one, base)]], [[*range(20)]])[0]
+    assert (both[0].low, both[0].high, both[0].p) == pytest.approx((alone.low, alone.high, alone.p))
+    assert both[1].value == pytest.approx(float((other - base).mean()))

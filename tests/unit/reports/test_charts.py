@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denizen.measuring.significance import Difference
-from denizen.reports.charts import WIDTH, Bar, Mark, bars, histogram, lines, scatter
+from denizen.reports.charts import WIDTH, Bar, Mark, bars, histogram, lines, matrix, path, scatter
 
 NASTY = "<script>\"&'"
 _value = st.floats(-2, 2)
@@ -73,3 +73,33 @@ def test_a_histogram_counts_shares() -> None:
 @given(st.lists(_value, max_size=5), st.lists(_value, max_size=5))
 def test_histograms_take_anything(one: list[float], other: list[float]) -> None:
     _parsed(histogram([(NASTY, "base", one), (NASTY, "adapted", other)], NASTY))
+
+
+@given(st.lists(_value, min_size=1, max_size=20), st.lists(_value, max_size=3))
+def test_a_path_stays_inside_and_shows_every_point(values: list[float], levels: list[float]) -> None:
+    root = _parsed(path([(NASTY, value) for value in values], [(NASTY, level) for level in levels], NASTY, NASTY))
+    assert len(_numbers(root, "circle", "cx")) == len(values)
+    assert all(0 <= x <= WIDTH for x in _numbers(root, "circle", "cx"))
+    assert all(0 <= y <= 250 for y in _numbers(root, "circle", "cy"))
+    # the first of the best stands out, and no other
+    classes = [found.get("class") for found in root.iter("g") if found.find("circle") is not None]
+    assert classes.count("chosen") == 1 and classes.index("chosen") == values.index(max(values))
+
+
+def test_a_field_of_a_matrix_is_the_stronger_the_larger_the_change() -> None:
+    """Of the largest change the colour has .08 + .62, of half of it .08 + .31; what may be chance is pale."""
+    row = [Difference(0.2, 0.1, 0.3, 0.01), Difference(-0.1, -0.2, 0.1, 0.4)]
+    root = _parsed(matrix(["expert law"], ["law", "health"], [row], "gains"))
+    assert [found.get("fill-opacity") for found in root.iter("rect")] == ["0.70", "0.39"]
+    fields = [found for found in root.iter("g")]
+    assert [found.get("class") for found in fields] == ["good", "bad"]
+    assert [found.find("text").get("class") for found in fields] == [None, "faint"]  # type: ignore[union-attr]
+
+
+@given(st.integers(1, 5), st.integers(1, 9), _value)
+def test_a_matrix_stays_inside(rows: int, columns: int, value: float) -> None:
+    found = [[Difference(value, value - 1, value + 1, 1.0)] * columns] * rows
+    root = _parsed(matrix([NASTY] * rows, [NASTY] * columns, found, NASTY))
+    assert len(_numbers(root, "rect", "x")) == rows * columns
+    for begin, wide in zip(_numbers(root, "rect", "x"), _numbers(root, "rect", "width"), strict=True):
+        assert begin >= 0 and begin + wide <= WIDTH

@@ -60,6 +60,7 @@ def read_slices(source: str, column: str, skip_bad_rows: bool = False) -> dict[s
             lacking.add(f"query {name}", f"{column!r} is empty: it belongs to no slice")
     lacking.check()
     values = sorted(set(home.values()) - {""})
+    whole = replace(whole, columns_left_out=tuple(name for name in whole.columns_left_out if name != column))
     return {value: _slice(whole, value, home, {} if asked else documents, lacking.rows) for value in values}
 
 
