@@ -301,14 +301,15 @@ class _Merging:
         run(package, chosen=experts_recipe(run, self.config, self.brought)[0].choice, card=Value(""))
 
     def _say_plan(self) -> None:
-        if (self.out / "metrics.json").is_file():
-            return
         from denizen.recipes.slices import guarded
         from denizen.reports.experts_plan import experts_plan_lines
+        from denizen.reports.package import package
 
         # what leaks, or cannot be read, is known before anything is planned
         made, kept = guarded(self.run, self.config, self.brought.slices)
         planned = self.run.plan(self._recipe)
+        if not any(its.pending for place, its in planned.items() if place != package.name):
+            return
         lines = experts_plan_lines(self.config, made, kept, self.brought.base, planned, self.run.context)
         self.progress.say("\n".join(lines))
 

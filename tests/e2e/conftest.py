@@ -17,7 +17,7 @@ import pytest
 
 from denizen import cli
 from denizen.engine.progress import Silent
-from denizen.recipes.config import AdaptConfig
+from denizen.recipes.config import AdaptConfig, Config
 from tests.conftest import WORDS
 
 SETTINGS: dict[str, Any] = {"rounds": 2, "epochs": 2.0, "batch_size": 8, "easy_negative_ranks": "16-20"}
@@ -87,14 +87,14 @@ class Killer:
 
     def run(
         self,
-        config: AdaptConfig,
+        config: Config,
         out: Path,
         *points: str,
         redo: str | None = None,
         finish: bool = True,
         plan: bool = False,
     ) -> list[list[str]]:
-        """Runs `adapt` again and again, killed at each point in turn, and once more to the end where `finish` is set.
+        """Runs `adapt` or `experts` again and again, killed at each point in turn, and once more to the end where `finish` is set.
 
         Returns:
             What training resumed from and each of its steps, as killer.py describes it.

@@ -1,8 +1,8 @@
 """Runs `adapt` in forked children and kills each one at a point of its own; a server for `Killer`, not a test itself.
 
-A job is a line of JSON on standard input: `settings` of the run with `source`, `out`, `redo`, `points`, `log`, and
-`plan` (whether the run plans aloud, which takes most of the time of a child that is killed early). The answer is a line
-of JSON: what went wrong, or null.
+A job is a line of JSON on standard input: `settings` of the run with `source` (with `sources` it is one of `experts`),
+`out`, `redo`, `points`, `log`, and `plan` (whether the run plans aloud, which takes most of the time of a child that is
+killed early). The answer is a line of JSON: what went wrong, or null.
 
 A point is PLACE@WHAT:N. The child is killed with SIGKILL in that step: at the N-th file that Python opens for writing
 in its folder (`open`) or moves to its name there (`move`), before the N-th table is written (`write`), at the N-th file
@@ -32,11 +32,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import sentence_transformers  # noqa: F401
 
-from denizen.api import adapt
+from denizen.api import adapt, experts
 from denizen.engine import pipeline
 from denizen.llm.replies import Replies
 from denizen.recipes.config import AdaptConfig
-from denizen.reports import plan, report  # noqa: F401
+from denizen.recipes.experts_config import ExpertsConfig
+from denizen.reports import experts_plan, plan, report  # noqa: F401
 from denizen.training import trainer
 
 
@@ -146,13 +147,15 @@ def log_training(log: Path, out: Path) -> None:
 def work(job: dict[str, Any], point: str) -> None:
     """In the child: the run, to its end or to the point."""
     out = Path(job["out"])
-    config = AdaptConfig(**job["settings"])
     log_training(Path(job["log"]), out)
     if not job["plan"]:
-        plan.plan_lines = lambda *arguments: []
+        plan.plan_lines = experts_plan.experts_plan_lines = lambda *arguments: []  # type: ignore[assignment]
     if point:
         Trap(point, out).set()
-    adapt(config, out, redo=job["redo"])
+    if "sources" in job["settings"]:
+        experts(ExpertsConfig(**job["settings"]), out, redo=job["redo"])
+    else:
+        adapt(AdaptConfig(**job["settings"]), out, redo=job["redo"])
 
 
 def outcome(job: dict[str, Any], point: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from denizen.engine.errors import ChangedError, InputError, reason
+from denizen.engine.errors import ChangedError, InputError
 from denizen.engine.files import read_json, write_json
 from denizen.engine.pipeline import RECORD, differences
 from denizen.engine.redo import stopped_redo
@@ -98,9 +98,10 @@ def check_config(
     # a run from before a setting was there used its default
     try:
         before = {**type(config)(**before).as_dict(), **before}
-    except (InputError, TypeError) as error:
+    except (InputError, TypeError):
+        told = ", ".join(sorted(before)[:5])
         raise InputError(
-            f"{out} holds a run with other kinds of settings ({reason(error)}); use another --out"
+            f"{out} holds a run of another command or version, with other settings ({told}, ...); use another --out"
         ) from None
     for name in (*without_effect, *grows):
         before.pop(name, None)

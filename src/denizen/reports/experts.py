@@ -75,7 +75,7 @@ def experts_metrics(config: Mapping[str, Any], out: Path, found: Sequence[Expert
         "queries_dropped_between_slices": guard["queries_dropped_as_leaks"],
         "warning": LEAK_NOTE.format(leaks=leaks) if leaks else None,
         "model": (out / "model").as_posix(),
-        "experts": {name: (out / RECIPE / name).as_posix() for name in names},
+        "experts": {name: f"experts/{name}" for name in names},
         "base_model": config["model"],
         "config": dict(config),
         "arithmetic": arithmetic,

@@ -121,7 +121,9 @@ def _gain(report: Mapping[str, Any]) -> Blocks:
 def _merge(report: Mapping[str, Any]) -> Blocks:
     merge, dev, points = report["merge"], report["dev"], point_names(report)
     best = f"expert-{report['best_expert']}"
-    levels = [(said, mean_of(dev[name])) for said, name in (("base", "base"), ("best expert", best), ("all data", "all"))]
+    levels = [
+        (said, mean_of(dev[name])) for said, name in (("base", "base"), ("best expert", best), ("all data", "all"))
+    ]
     alt = f"Mean {DECIDES} on dev of each merge in the order of the search, the base, the best expert and all data"
     rows = [[f"{DECIDES} on dev", "mean", *report["slices"]]]
     rows += [

@@ -53,7 +53,9 @@ def test_what_slices_call_alike_is_told_apart_where_they_meet(tmp_path: Path) ->
     slices = {name: slice_of(tmp_path / name, [f"{name}x", f"{name}y", f"{name}z", f"{name}w"]) for name in ("a", "b")}
     examples = {name: examples_of(tmp_path / f"{name}.parquet", 2) for name in slices}
     (tmp_path / "out").mkdir()
-    tables = {kind: {name: getattr(its, kind) for name, its in slices.items()} for kind in ("corpus", "queries", "qrels")}
+    tables = {
+        kind: {name: getattr(its, kind) for name, its in slices.items()} for kind in ("corpus", "queries", "qrels")
+    }
     facts = pool(tmp_path / "out", Params(), Context(), examples=examples, **tables)
     found = Pooled.outside(tmp_path / "out")
     assert facts["examples"] == 4
