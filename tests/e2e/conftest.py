@@ -94,7 +94,7 @@ class Killer:
         finish: bool = True,
         plan: bool = False,
     ) -> list[list[str]]:
-        """Runs `adapt` or `experts` again and again, killed at each point in turn, and once more to the end where `finish` is set.
+        """Runs `adapt` or `experts`, killed at each point in turn, and once more to the end where `finish` is set.
 
         Returns:
             What training resumed from and each of its steps, as killer.py describes it.

@@ -1,4 +1,4 @@
-"""Experts of slices, from the command to the page: run again, grown by a slice, killed, with leaks, with wrong input."""
+"""Experts of slices, from the command to the page: run again, grown, killed, with leaks, with wrong input."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_other_seeds_are_done_beside_the_first(
 
 
 def test_the_page_and_the_card_are_whole(two: Run, tmp_path: Path, command: Command) -> None:
-    out, found = two
+    out, _ = two
     text = (out / "report.html").read_text()
     page = Page(text)
     assert "script" not in page.tags and text.count("<svg") == 4

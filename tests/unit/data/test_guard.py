@@ -44,7 +44,7 @@ def test_slices_that_share_nothing_pass(tmp_path: Path) -> None:
     one, other = slice_of(tmp_path / "a", ["ab", "cd", "ef", "gh"]), slice_of(tmp_path / "b", ["ij", "kl", "mn", "op"])
     made, facts = guarded(tmp_path / "out", Splitting(), one=one, other=other)
     assert facts["leaks"] == facts["queries_dropped_as_leaks"] == 0
-    assert facts["queries"] == dict.fromkeys(("one", "other"), {"train": 2, "dev": 1, "test": 1})
+    assert facts["queries"] == {name: {"train": 2, "dev": 1, "test": 1} for name in ("one", "other")}
     assert made.queries("one").texts("test") == {"q3": "what of gh here"}
 
 

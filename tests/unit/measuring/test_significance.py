@@ -92,7 +92,7 @@ def test_the_mean_over_one_part_is_the_difference_there() -> None:
 
 
 def test_every_part_weighs_the_same_however_many_queries_it_has() -> None:
-    """The mean of .4 over 5 queries and of 0 over 95 is .2, and not .02; a constant gain has no width but in its part."""
+    """The mean of .4 over 5 queries and of 0 over 95 is .2, and not .02; constant gains have no width."""
     parts = [[(np.full(5, 0.4), np.zeros(5))], [(np.zeros(95), np.zeros(95))]]
     (found,) = mean_differences(parts, [[*range(5)], [*range(95)]])
     assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.2, 0.2))

@@ -86,7 +86,9 @@ def evaluated(folder: Path, values: dict[str, list[float]]) -> Evaluation:
     folder.mkdir()
     names = [f"q{at}" for at in range(len(next(iter(values.values()))))]
     for system, found in values.items():
-        rows = [(measure, name, value) for measure in ("nDCG@10", "MRR@5") for name, value in zip(names, found)]
+        rows = [
+            (measure, name, value) for measure in ("nDCG@10", "MRR@5") for name, value in zip(names, found, strict=True)
+        ]
         write_table(folder / f"{system}.metrics.parquet", rows_table("metrics", rows))
     write_json(folder / "groups.json", {name: at for at, name in enumerate(names)})
     means = {system: dict.fromkeys(("nDCG@10", "MRR@5"), sum(found) / len(found)) for system, found in values.items()}

@@ -95,7 +95,7 @@ def test_people_are_told_methods_weights_and_density() -> None:
     assert called(Merge("linear", (0.5, 0.5)), ["law", "health"]) == "linear of law 0.5, health 0.5"
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Stands for a kill."""
 
 
@@ -107,7 +107,7 @@ def test_a_stopped_search_measures_nothing_again_and_leaves_no_merge(
     def on_dev(folder: Path, *rest: Any) -> dict[str, float]:
         if len(measured) == 2 and not stopped:
             stopped.append(True)
-            raise Stopped
+            raise StoppedError
         measured.append(folder)
         # the more it differs from the base, the better
         return {"a": float(np.abs(vectors(load_encoder(folder)) - vectors(load_encoder(family[0]))).mean()), "b": 0.0}
@@ -127,7 +127,7 @@ def test_a_stopped_search_measures_nothing_again_and_leaves_no_merge(
     scratch, out = tmp_path / "scratch", tmp_path / "out"
     scratch.mkdir()
     ctx = Context(scratch=scratch, resources={Encoders: Encoders(tmp_path / "store")})
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         search_merges(out, MergeSearch(merge_evaluations=5), ctx, **inputs)
     found = search_merges(out, MergeSearch(merge_evaluations=5), ctx, **inputs)
     assert len(measured) == 5 == found["measured"] == len(list(scratch.glob("*.json")))

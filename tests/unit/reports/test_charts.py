@@ -91,7 +91,7 @@ def test_a_field_of_a_matrix_is_the_stronger_the_larger_the_change() -> None:
     row = [Difference(0.2, 0.1, 0.3, 0.01), Difference(-0.1, -0.2, 0.1, 0.4)]
     root = _parsed(matrix(["expert law"], ["law", "health"], [row], "gains"))
     assert [found.get("fill-opacity") for found in root.iter("rect")] == ["0.70", "0.39"]
-    fields = [found for found in root.iter("g")]
+    fields = list(root.iter("g"))
     assert [found.get("class") for found in fields] == ["good", "bad"]
     assert [found.find("text").get("class") for found in fields] == [None, "faint"]  # type: ignore[union-attr]
 

@@ -68,7 +68,7 @@ def test_rows_of_pairs_are_cut_by_any_column(tmp_path: Path) -> None:
 
 def test_a_source_without_the_column_is_one_slice_and_refused(tmp_path: Path) -> None:
     source = beir(tmp_path / "set", passages(""), queries(""), ["q0 d0"])
-    with pytest.raises(InputError, match="has no column 'domain'.*--slices"):
+    with pytest.raises(InputError, match=r"has no column 'domain'.*--slices"):
         read_slices(source, "domain")
 
 
