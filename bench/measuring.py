@@ -38,14 +38,11 @@ def timed_adapt(name: str, source: Path, **settings: Any) -> dict[str, Any]:
     out = RUNS / name
     began = time.monotonic()
     report = adapt(AdaptConfig(str(source), **settings), out, progress=Terminal())
-    steps = records(out)
-    if any(record["resumed"] for record in steps.values()):
+    if any(record["resumed"] for record in records(out).values()):
         sys.exit(
             f"a step of {out} was interrupted and resumed, so its time is not known; remove the folder and run again"
         )
-    # what was done once and stands in two places took its time once
-    once = {record["fingerprint"]: place for place, record in reversed(steps.items())}
-    stages = {place: record["seconds"] for place, record in steps.items() if once[record["fingerprint"]] == place}
+    stages = seconds_by_stage(out)
     return {
         "metrics": {name: value for name, value in report.items() if name not in ("config", "model")},
         "settings": {name: value for name, value in report["config"].items() if name != "source"},
@@ -53,6 +50,13 @@ def timed_adapt(name: str, source: Path, **settings: Any) -> dict[str, Any]:
         "seconds": round(sum(stages.values()), 1),
         "wall_seconds_of_this_call": round(time.monotonic() - began, 1),
     }
+
+
+def seconds_by_stage(out: Path) -> dict[str, float]:
+    """Seconds that each step of a run has taken; what was done once and stands in two places took its time once."""
+    steps = records(out)
+    once = {record["fingerprint"]: place for place, record in reversed(steps.items())}
+    return {place: record["seconds"] for place, record in steps.items() if once[record["fingerprint"]] == place}
 
 
 def served(file: Path, name: str) -> LLM:
