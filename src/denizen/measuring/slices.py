@@ -48,9 +48,9 @@ class DevSize(Seeded):
 
     panel = "Merging"
 
-    # a merge is embedded anew for each point; 1,000 passages take MiniLM some three seconds on two cores
+    # a merge is embedded anew for each point; 1,000 passages take MiniLM some six seconds on two cores (docs/speed.md)
     dev_passages: int = setting(
-        1000, "Passages of a slice in which a merge is measured, besides what its dev queries need.", least=10
+        1000, "Passages of a slice in which a merge is measured, what its dev queries need among them.", least=10
     )
 
 

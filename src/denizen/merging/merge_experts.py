@@ -31,9 +31,9 @@ class MergeSearch(Seeded):
 
     panel = "Merging"
 
-    # a dozen points show nearly all that a landscape as flat as that of merges has; see docs/experts.md
+    # each embeds dev of every slice anew: with four slices a dozen take some five minutes on two cores (docs/speed.md)
     search: Literal["grid", "random", "cma"] = setting(
-        "grid", "How weights are searched. cma: CMA-ES, which pays from some fifty evaluations on."
+        "grid", "How weights are searched. cma: CMA-ES, a generation of which is 4 to 10 merges."
     )
     merge_evaluations: int = setting(12, "Merges of experts that are measured on dev.", least=1, most=1000)
 

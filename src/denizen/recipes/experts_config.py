@@ -50,7 +50,8 @@ class ExpertSteps(Params):
 
     panel = "Training"
 
-    # MiniLM takes about a second a step on two cores, and everything is trained twice: as experts and on all data
+    # 20 steps of MiniLM take half a minute on two cores (docs/speed.md), and everything is trained twice: as experts and
+    # on all data
     expert_steps: int = setting(
         300,
         "Steps of an expert at most: of a larger slice so many examples are drawn. 0: as many as it has.",
