@@ -123,7 +123,7 @@ def experts(
     config.encoding.check()
     check_store(config.store)
     _check_merging(config)
-    base = locate(config.model)
+    base = locate(config.model, config.backbone)
     with held(out, begun=("slices",)):
         check_config(out, config, redo, EXPERTS_WITHOUT_EFFECT, ("seeds", "sources"))
         if not (out / "slices").exists():
@@ -251,7 +251,12 @@ def _check_expert_base(config: ExpertsConfig, base: Path) -> None:
     """Makes sure that a model can be trained and merged before a slice is read."""
     from denizen.merging.methods import check_base
     from denizen.retrievers.loading import check_trainable
+    from denizen.retrievers.model_folder import is_decoder
+    from denizen.training.footprint import check_room, footprint_of
 
+    if is_decoder(base):
+        # a large one would take all memory before anything could be said
+        check_room(footprint_of(base, config.training), config.training, config.model)
     check_trainable(base, config.loss, None, config.training.cut_dims)
     check_base(base)
 

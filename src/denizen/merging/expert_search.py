@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -127,7 +128,10 @@ def evolving(means: Sequence[float], seed: int) -> Proposals:
     """
     method, *_ = yield from _centre(means, seed)
     try:
-        import cma
+        with warnings.catch_warnings():
+            # that it cannot draw without matplotlib is nobody's concern here
+            warnings.simplefilter("ignore")
+            import cma
     except ImportError:
         raise InputError("search cma needs the package cma: pip install 'denizen[experts]'") from None
     sparse = METHODS[method].sparse

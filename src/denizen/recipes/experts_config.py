@@ -13,6 +13,7 @@ from denizen.measuring.slices import DevSize
 from denizen.measuring.students import Searching
 from denizen.merging.merge_experts import MergeSearch
 from denizen.recipes.config import Config, Machine, Repeating
+from denizen.retrievers.backbone import Backbone
 from denizen.retrievers.encoding import Encoding
 from denizen.supervision.gold import Labels
 from denizen.supervision.selecting import ranks
@@ -30,7 +31,9 @@ class Slices(Params):
     sources: tuple[str, ...] = setting(
         MISSING, "Labelled sources, each a slice of its own: BEIR folders, files of pairs; or one source with a column."
     )
-    model: str = setting("all-MiniLM-L6-v2", "Base model of all experts: a sentence-transformers folder or id.")
+    model: str = setting(
+        "all-MiniLM-L6-v2", "Base model of all experts: an encoder or a decoder-only LLM, as of adapt."
+    )
     slices: str = setting(_COLUMN, "With one source: the column of its queries or documents that names the slice.")
 
 
@@ -50,8 +53,7 @@ class ExpertSteps(Params):
 
     panel = "Training"
 
-    # 20 steps of MiniLM take half a minute on two cores (docs/speed.md), and everything is trained twice: as experts and
-    # on all data
+    # 20 steps of MiniLM take half a minute on two cores (docs/speed.md), and all is trained twice: alone and together
     expert_steps: int = setting(
         300,
         "Steps of an expert at most: of a larger slice so many examples are drawn. 0: as many as it has.",
@@ -60,7 +62,19 @@ class ExpertSteps(Params):
     )
 
 
-_PARTS = (Slices, ExpertTraining, ExpertSteps, Searching, MergeSearch, DevSize, Repeating, Encoding, Machine, Labels)
+_PARTS = (
+    Slices,
+    Backbone,
+    ExpertTraining,
+    ExpertSteps,
+    Searching,
+    MergeSearch,
+    DevSize,
+    Repeating,
+    Encoding,
+    Machine,
+    Labels,
+)
 # nothing is kept near the base here, and InfoNCE reads no triplets
 _IDLE = ("near_base", "margin", "easy_per_hard", "easy_negative_ranks", "hard_positive_ranks")
 _LOSSES = ("infonce", "cached-infonce")
@@ -78,6 +92,7 @@ class ExpertsConfig(Config):
         given: Settings by their flat names.
 
     Attributes:
+        backbone: Of how a decoder-only LLM is read.
         training: Of the step that trains.
         searching: Of those that search.
         merging: Of the search for a merge.
@@ -93,6 +108,7 @@ class ExpertsConfig(Config):
         check_names(given, EXPERTS_SETTINGS)
         values = {**given, "sources": (sources,) if isinstance(sources, str) else tuple(sources)}
         found = {name: value for kind in _PARTS for name, value in kind.of(values).as_dict().items()}
+        self.backbone = Backbone.of(values)
         self.training = ExpertTraining.of(values)
         self.searching = Searching.of(values)
         self.merging = MergeSearch.of(values)
