@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +45,19 @@ def attach(model: BaseModel, rank: int, learnt: Path | None = None, *, bf16: boo
     try:
         from peft import LoraConfig, PeftModel, get_peft_model
     except ImportError:
-        raise InputError("training adapters needs PEFT: pip install 'denizen[decoder]'; or set lora to off") from None
+        raise InputError("adapters need PEFT: pip install 'denizen[decoder]'; or set lora_rank to 0") from None
     for weights in model.parameters():
         weights.requires_grad_(False)
     transformer: Any = model[0].auto_model
     try:
-        if learnt is None:
-            config = LoraConfig(r=rank, lora_alpha=_ALPHA * rank, target_modules="all-linear", lora_dropout=0.0)
-            adapted: PeftModel = get_peft_model(transformer, config)
-        else:
-            adapted = PeftModel.from_pretrained(transformer, str(learnt), is_trainable=True)
+        with warnings.catch_warnings():
+            # PEFT asks transformers by names that are on their way out there
+            warnings.simplefilter("ignore", FutureWarning)
+            if learnt is None:
+                config = LoraConfig(r=rank, lora_alpha=_ALPHA * rank, target_modules="all-linear", lora_dropout=0.0)
+                adapted: PeftModel = get_peft_model(transformer, config)
+            else:
+                adapted = PeftModel.from_pretrained(transformer, str(learnt), is_trainable=True)
     except (ValueError, RuntimeError, OSError) as error:
         whose = f"those of {learnt}" if learnt else "new ones"
         raise InputError(
