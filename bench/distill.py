@@ -159,7 +159,7 @@ def with_oracle(name: str, folder: Path, place: str, wrong: float = 0.0, **setti
             passages=100_000,
             dev_share=0.1,
             round_trip=0,
-            expert_queries=0.0,
+            persona_queries=0.0,
             styles="question",
             # as an oracle knows no neighbours, its grades are the same as one by one, at a fifth of the calls
             grades_per_call=5,

@@ -25,7 +25,7 @@ from measuring import RESULTS, RUNS, data, keep, shown, timed_adapt
 _FOLDER, _GENERAL, _SHOWN = "real_teacher", "nq_general", "MRR@5"
 _AGAINST = ("difference_base_hybrid", "difference_bm25")
 # about 45 minutes on one core: 6 s a question, of which some are asked for twice, and 4 s a grade
-_SETTINGS: dict[str, Any] = {"passages": 120, "expert_queries": 0.0, "rounds": 1, "graded_top": 2}
+_SETTINGS: dict[str, Any] = {"passages": 120, "persona_queries": 0.0, "rounds": 1, "graded_top": 2}
 _CALLS = 420
 # a judge of whom more is asked than any has; one that is tried; and one that is asked whatever it is worth
 WAYS: dict[str, dict[str, Any]] = {"without": {"least_kappa": 1.0}, "tried": {}, "graded": {"least_kappa": 0.0}}

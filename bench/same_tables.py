@@ -134,7 +134,7 @@ def cases(made: Path) -> dict[str, Case]:
     gate |= {"general": forgettable, "neighbour": made / "neighbour"}
     asking = {"epochs": 1.0, "batch_size": 8, "learning_rate": 1e-3, "passages": 40, "styles": "question,keyword"}
     asking |= {"graded_top": 3, "baselines": False}
-    llm = {**asking, "teacher": "llm", "llm": "scripted", "prices": "1/2", "expert_queries": 0.3}
+    llm = {**asking, "teacher": "llm", "llm": "scripted", "prices": "1/2", "persona_queries": 0.3}
     llm |= {"hard_positive_ranks": "6-20"}
     whole = {"mine_within": "corpus", "passage_chars": 130, "llm": "silent", "rounds": 1, "learning_rate": 3e-3}
     whole |= {"near_base": 0.0, "general": forgettable, "forgetting_limit": 0.05, "merge_evaluations": 3}
@@ -146,7 +146,7 @@ def cases(made: Path) -> dict[str, Case]:
     # what says nothing to a cross-encoder without an LLM is ignored by the old version and refused by the new one
     cross = {name: asking[name] for name in ("epochs", "batch_size", "learning_rate", "graded_top", "baselines")}
     cross |= {"teacher": "cross-encoder", "cross_encoder": made / "cross-encoder", "query_log": made / "log.txt"}
-    beir = {"expert_queries": 0.2, "round_trip": 0, "baselines": True, "query_log": made / "asked.txt"}
+    beir = {"persona_queries": 0.2, "round_trip": 0, "baselines": True, "query_log": made / "asked.txt"}
     return {
         "labels/default": Case(pairs, labels),
         "labels/gold-triplet": Case(pairs, gold),

@@ -19,6 +19,8 @@ from denizen.supervision.taught import Taught
 _CONFIG = "config.json"
 # what the first step of a command makes
 _BEGUN = ("corpus", "slices")
+# a setting of runs from before personas were called so
+_OLD_SETTING = "expert_queries"
 # of the settings on the card that a run writes for its model
 _CARD_SEED = re.compile(r"^## Settings$.*?^seed: (\d+)$", re.MULTILINE | re.DOTALL)
 
@@ -62,7 +64,7 @@ def check_version(run: Path) -> None:
     Raises:
         InputError: When there is one.
     """
-    if (run / "corpus/stage.json").is_file():
+    if (run / "corpus/stage.json").is_file() or _OLD_SETTING in (read_json(run / _CONFIG) or {}):
         replies = run / "replies.sqlite"
         paid = f", and --replies {replies} so that no reply is paid twice" if replies.is_file() else ""
         raise InputError(f"{run} was made by an older version of denizen; run adapt again with a new --out{paid}")

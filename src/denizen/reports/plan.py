@@ -234,13 +234,13 @@ class _Asked:
 def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool, written: int, keep: float) -> _Asked:
     counts = taught.synthesis.counts(labelled)
     kept = {split: written * count * keep / sum(counts.values()) for split, count in counts.items()}
-    expert = kept["train"] * config.expert_queries if config.llm else 0.0
+    in_persona = kept["train"] * config.persona_queries if config.llm else 0.0
     log = Path(config.query_log).expanduser() if config.query_log else None
     for query in read_query_log(log, taught.synthesis, labelled) if log else ():
         kept[query.split] = kept.get(query.split, 0) + 1
-    # an expert that repeats itself is asked again a few times
-    writing = round(written * (1 + keep)) + synthesis.expert_calls(math.ceil(expert)) * (3 if keep == 1 else 1)
-    grades = (kept["train"] + expert) * _graded_of_query(taught.sampling, corpus) * config.rounds
+    # a persona that repeats itself is asked again a few times
+    writing = round(written * (1 + keep)) + synthesis.persona_calls(math.ceil(in_persona)) * (3 if keep == 1 else 1)
+    grades = (kept["train"] + in_persona) * _graded_of_query(taught.sampling, corpus) * config.rounds
     grades += kept["dev"] * DEV_TOP * (config.rounds + 1) + kept.get("test", 0) * TEST_TOP
     tried = 2 * min(trial.QUERIES, kept["train"] + kept["dev"]) if config.teacher == "llm" and config.least_kappa else 0
     shown = math.ceil(grades) if config.teacher == "llm" else 0
@@ -248,7 +248,7 @@ def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool
     calls = math.ceil(shown / together)
     if together > 1:
         # the last call of a query may be for less
-        calls += math.ceil((sum(kept.values()) + expert) * config.rounds)
+        calls += math.ceil((sum(kept.values()) + in_persona) * config.rounds)
     # the judge's trial, one a call
     calls, shown, grades = calls + math.ceil(tried), shown + math.ceil(tried), grades + tried
     lengths = [len(text) for text in texts(corpus)]
@@ -256,7 +256,7 @@ def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool
     words = {name: len(prompt_text(name)) / TOKEN_CHARS for name in ("question", "grade")}
     into = writing * (words["question"] + passage) + calls * words["grade"] + shown * passage
     out = writing * QUESTION_TOKENS + shown * GRADE_TOKENS
-    queries = math.ceil(sum(kept.values()) + expert)
+    queries = math.ceil(sum(kept.values()) + in_persona)
     return _Asked(queries, round(kept["dev"]), math.ceil(grades), writing, calls, into, out)
 
 

@@ -1,8 +1,9 @@
-"""Queries for documents that nobody has asked about: an LLM writes them, for passages and in the voice of an expert.
+"""Queries for documents that nobody has asked about: an LLM writes them, for passages and in the voice of a persona.
 
 The first kind follows InPars (arXiv 2202.05144): a sampled passage, a question that it answers. The second is that of
-arXiv 2512.08088: questions by a domain expert who has seen examples from different regions of the embedding space,
-tied to no passage. Styles differ, because real queries do: a model that trains on one template learns the template.
+arXiv 2512.08088: questions of a persona, one who works in the field and has seen examples from different regions of the
+embedding space, tied to no passage. Styles differ, because real queries do: a model that trains on one template learns
+the template.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from denizen.data.tables import each
 from denizen.engine.errors import InputError
@@ -27,12 +28,12 @@ from denizen.supervision.written import Written
 
 # what a passage needs to say enough for a question
 LEAST_CHARS = 100
-# examples an expert sees, and questions asked for in one call (arXiv 2512.08088)
+# examples a persona sees, and questions asked for in one call (arXiv 2512.08088)
 _EXAMPLES = 5
 _QUESTION_TOKENS = 200
-_EXPERT_TOKENS = 600
-# calls for expert queries go on until there are enough, at most this many times
-_EXPERT_TRIES = 3
+_PERSONA_TOKENS = 600
+# calls for queries in a persona go on until there are enough, at most this many times
+_PERSONA_TRIES = 3
 
 # style -> how it is asked for
 STYLES: dict[str, str] = {
@@ -59,7 +60,10 @@ class Question(BaseModel):
 
 
 class Questions(BaseModel):
-    """The reply to expert.txt."""
+    """The reply to persona.txt."""
+
+    # a reply's form is part of what it is kept by: another word here, and all who have paid would pay again
+    model_config = ConfigDict(json_schema_extra={"description": "The reply to expert.txt."})
 
     questions: list[str]
 
@@ -193,7 +197,7 @@ def written(wanted: Sequence[Task], replies: Sequence[Answer | Failure]) -> list
 
 
 @dataclass(frozen=True)
-class Expert:
+class Persona:
     """Writes queries that are tied to no passage.
 
     Attributes:
@@ -230,8 +234,8 @@ class Expert:
         groups = _clusters(self.embed(examples), min(2 * _EXAMPLES, len(examples)), self.seed)
         seen = {text.lower() for text in examples}
         random = np.random.default_rng(self.seed)
-        for _ in range(_EXPERT_TRIES):
-            calls = expert_calls(count - len(found))
+        for _ in range(_PERSONA_TRIES):
+            calls = persona_calls(count - len(found))
             prompts = [self._prompt(_pick(examples, groups, random), domain) for _ in range(calls)]
             asked = self.llm.ask(prompts, self.stage, progress, None if most is None else most - len(replies))
             replies += asked
@@ -239,7 +243,7 @@ class Expert:
             for text in (text for value in values if isinstance(value, Questions) for text in value.questions):
                 if text.strip() and text.lower() not in seen and len(found) < count:
                     seen.add(text.lower())
-                    found.append(Written(text, domain, "train", "expert"))
+                    found.append(Written(text, domain, "train", "persona"))
             if len(found) >= count or cut_off(asked):
                 break
         return found, replies
@@ -247,13 +251,13 @@ class Expert:
     def _prompt(self, examples: Sequence[str], domain: str) -> Prompt:
         # a folder's or a column's name is foreign text, too
         listed = "\n".join([*([f"domain: {domain}"] if domain else []), *(f"- {text}" for text in examples)])
-        text = messages("expert", {"examples": listed}, count=_EXAMPLES)
+        text = messages("persona", {"examples": listed}, count=_EXAMPLES)
         # sampled, since the same examples would otherwise give the same questions
-        return Prompt(text, Questions, _EXPERT_TOKENS, temperature=1.0)
+        return Prompt(text, Questions, _PERSONA_TOKENS, temperature=1.0)
 
 
-def expert_calls(count: int) -> int:
-    """How many calls it takes at least to write some queries in the voice of an expert."""
+def persona_calls(count: int) -> int:
+    """How many calls it takes at least to write some queries in the voice of a persona."""
     return math.ceil(count / _EXAMPLES)
 
 

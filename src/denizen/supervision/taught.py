@@ -53,7 +53,7 @@ class QueryLog(Params):
 
     panel = "Queries for documents without labels"
 
-    query_log: str = setting("", "File of real queries, one a line: used as they are and as the expert's examples.")
+    query_log: str = setting("", "File of real queries, one a line: used as they are and as the persona's examples.")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Taught(Params):
             test_queries=made.test_queries,
             labels=made.labels,
             base=base,
-            prompts=Value([prompts_digest("question", "question_again", "multi_hop", "expert"), STYLES, RULES]),
+            prompts=Value([prompts_digest("question", "question_again", "multi_hop", "persona"), STYLES, RULES]),
             query_log=Artifact.outside(Path(log).expanduser()) if log else None,
         )
         trial = self.tried(run, made, written)

@@ -72,8 +72,11 @@ class Synthesis(LLMChoice, Shares, NearDuplicates):
     # arXiv 2512.08088 keeps 200 questions of 500 passages a filing type, by the writer's probability. That says nothing
     # of a question (docs/LOG.md); the rules and the round trip leave about as many of 300
     passages: int = setting(300, "Passages of each domain that queries are written for.", least=1, most=10_000_000)
-    expert_queries: float = setting(
-        1.0, "Queries in the voice of an expert, for each that is kept from a passage.", least=0, most=10
+    persona_queries: float = setting(
+        1.0,
+        "Queries in the voice of a persona who works with such documents, for each that is kept from a passage.",
+        least=0,
+        most=10,
     )
     styles: str = setting(
         "question,keyword,long,conversational", "Styles of the queries, in equal parts; multi-hop is another one."
@@ -116,7 +119,7 @@ class _Writing:
     progress: Progress
 
 
-@step(version=7, makes=WrittenQueries, name=STAGE)
+@step(version=8, makes=WrittenQueries, name=STAGE)
 def synthesize(  # noqa: PLR0913
     out: Path,
     params: Synthesis,
@@ -154,9 +157,9 @@ def synthesize(  # noqa: PLR0913
     writing = _Writing(params, corpus.table, len(labels.table) > 0, retriever, words, ctx.progress)
     wrote = read_query_log(query_log.path, params, writing.labelled) if query_log else []
     replies: list[Answer | Failure] = []
-    for_experts = None
+    for_persona = None
     if llm is not None:
-        asked_for, replies, for_experts = _for_passages(wrote, writing, llm, documents.table)
+        asked_for, replies, for_persona = _for_passages(wrote, writing, llm, documents.table)
         wrote += asked_for
     # what is measured comes first: of two that say the same, training loses its one
     wrote.sort(key=lambda query: SIDES.index(query.split))
@@ -164,10 +167,10 @@ def synthesize(  # noqa: PLR0913
     kept, dropped = query_filters.keep_usable(wrote, passages, params.near_duplicate, held_out, words)
     kept, lost = _keep_found(kept, writing)
     dropped += lost
-    if llm is not None and params.expert_queries:
-        experts, answers = _expert_queries(kept, writing, llm, for_experts)
+    if llm is not None and params.persona_queries:
+        asked, answers = _persona_queries(kept, writing, llm, for_persona)
         replies += answers
-        kept, lost = query_filters.keep_usable([*kept, *experts], passages, params.near_duplicate, held_out, words)
+        kept, lost = query_filters.keep_usable([*kept, *asked], passages, params.near_duplicate, held_out, words)
         dropped += lost
     failures = [reply for reply in replies if isinstance(reply, Failure)]
     facts = check_coverage(STAGE, len(replies), failures, ctx[Asking].min_coverage)
@@ -197,12 +200,12 @@ def synthesize(  # noqa: PLR0913
 def _for_passages(
     log: Sequence[Written], writing: _Writing, llm: LLM, documents: pa.Table
 ) -> tuple[list[Written], list[Answer | Failure], int | None]:
-    """Queries for passages, asked for once more where they break a rule; all replies; what is left for experts."""
+    """Queries for passages, asked for once more where they break a rule; all replies; what is left for personas."""
     wanted, passages = _wanted(writing, documents), texts_by_id(writing.corpus)
     # those of the other sides are to be met by surprise
     asked = [query.text for query in log if query.split == "train"]
     questions = synthesis.question_prompts(wanted, passages, asked)
-    most, for_experts = _shares(llm, wanted, questions, writing.params)
+    most, for_persona = _shares(llm, wanted, questions, writing.params)
     with writing.progress.bar(len(wanted), "calls") as advance:
         replies = llm.ask(questions, STAGE, advance, most)
     tasks, others = _again(wanted, questions, replies, passages, writing.words)
@@ -210,7 +213,7 @@ def _for_passages(
     with writing.progress.bar(len(others), "calls for what broke a rule") as advance:
         answers = llm.ask(others, STAGE, advance, left)
     found = [*synthesis.written(wanted, replies), *synthesis.written(tasks, answers)]
-    return found, [*replies, *answers], for_experts
+    return found, [*replies, *answers], for_persona
 
 
 def _again(
@@ -292,22 +295,22 @@ def _keep_found(queries: list[Written], writing: _Writing) -> tuple[list[Written
 def _shares(
     llm: LLM, wanted: Sequence[Task], prompts: Sequence[Prompt], params: Synthesis
 ) -> tuple[int | None, int | None]:
-    """How many calls may be paid for queries from passages and for those of an expert; None: as many as it takes.
+    """How many calls may be paid for queries from passages and for those of a persona; None: as many as it takes.
 
     Together at most a third of the budget: a query of which nothing is graded teaches nothing.
     """
     left = calls_left(llm, STAGE, prompts)
     kept = KEPT * sum(task.split == "train" for task in wanted)
-    experts = synthesis.expert_calls(round(kept * params.expert_queries))
+    in_persona = synthesis.persona_calls(round(kept * params.persona_queries))
     # each may be asked for twice
     calls = 2 * len(wanted)
-    if left is None or calls + experts <= left // _WRITING_PART:
+    if left is None or calls + in_persona <= left // _WRITING_PART:
         return None, None
-    from_passages = left // _WRITING_PART * calls // (calls + experts)
+    from_passages = left // _WRITING_PART * calls // (calls + in_persona)
     return from_passages, left // _WRITING_PART - from_passages
 
 
-def _expert_queries(
+def _persona_queries(
     kept: Sequence[Written], writing: _Writing, llm: LLM, most: int | None
 ) -> tuple[list[Written], list[Answer | Failure]]:
     params = writing.params
@@ -316,15 +319,15 @@ def _expert_queries(
         if query.split == "train":
             of_domain.setdefault(query.domain, []).append(query.text)
     encoder = writing.base.encoder
-    expert = synthesis.Expert(llm, STAGE, lambda listed: encoder.encode(listed, "query")[:], params.seed)
+    persona = synthesis.Persona(llm, STAGE, lambda listed: encoder.encode(listed, "query")[:], params.seed)
     found: list[Written] = []
     replies: list[Answer | Failure] = []
     for place, (domain, examples) in enumerate(sorted(of_domain.items())):
-        count = round(params.expert_queries * len(examples))
+        count = round(params.persona_queries * len(examples))
         asked = len(replies) - cut_off(replies)
         part = None if most is None else (most - asked) // (len(of_domain) - place)
-        with writing.progress.bar(synthesis.expert_calls(count), "calls for expert queries") as advance:
-            written, answers = expert.write(examples, domain, count, part, advance)
+        with writing.progress.bar(synthesis.persona_calls(count), "calls for queries in a persona") as advance:
+            written, answers = persona.write(examples, domain, count, part, advance)
         found += written
         replies += answers
     return found, replies

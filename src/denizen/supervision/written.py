@@ -13,8 +13,8 @@ class Written:
         text: The query.
         domain: The domain of its passage.
         split: The side of its documents.
-        origin: Its style, or expert, or log.
-        sources: The passages that it was written for; none for an expert's.
+        origin: Its style, or persona, or log.
+        sources: The passages that it was written for; none for what a persona asks.
     """
 
     text: str

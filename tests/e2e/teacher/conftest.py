@@ -25,7 +25,7 @@ TEACHER = {
     "prices": "1/2",
     "passages": 30,
     "round_trip": 0,
-    "expert_queries": 0.2,
+    "persona_queries": 0.2,
     "styles": "question,keyword",
     "graded_top": 2,
 }
@@ -135,7 +135,7 @@ def cross_encoder_settings(pairs: Path, cross_encoder: Path, folder: Path) -> di
     log = folder / "queries.txt"
     log.write_text("\n".join(json.loads(line)["question"] for line in pairs.read_text().splitlines()) + "\n\n")
     of_llm = {"llm", "prices", "hard_positive_ranks"}
-    of_llm |= {"passages", "round_trip", "expert_queries", "styles"}
+    of_llm |= {"passages", "round_trip", "persona_queries", "styles"}
     shared = {name: value for name, value in TEACHER.items() if name not in of_llm}
     own = {"teacher": "cross-encoder", "cross_encoder": str(cross_encoder), "query_log": str(log)}
     return {**shared, **own, "rounds": 1}

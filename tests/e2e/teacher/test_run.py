@@ -44,7 +44,7 @@ def test_documents_become_an_adapted_model_and_every_query_is_accounted_for(
     dropped = read_table(out / "synthesis/dropped_queries.parquet", "dropped_queries")
     assert len(dropped) == counts["written"] - counts["kept"]
     queries = read_table(out / "synthesis/queries.parquet", "queries")
-    assert {"question", "keyword", "expert"} <= set(queries["origin"].to_pylist())
+    assert {"question", "keyword", "persona"} <= set(queries["origin"].to_pylist())
     assert (out / "model/modules.json").is_file() and "judged" not in os.listdir(out / "model")
     _no_test_document_is_shown_before_the_test(out)
 
@@ -77,19 +77,19 @@ def test_fifty_documents_are_enough_and_real_queries_take_part(
     log = tmp_path / "log.txt"
     log.write_text("\n".join(row["question"].replace("What is", "Who knows") for row in rows[:20]))
 
-    def expert_or(body: dict[str, Any]) -> str:
+    def persona_or(body: dict[str, Any]) -> str:
         shown.append(body["messages"][-1]["content"])
         return answer(body)
 
     shown: list[str] = []
-    with ScriptedServer(expert_or) as server:
+    with ScriptedServer(persona_or) as server:
         # the defaults that decide how much there is
-        own = {"passages": 300, "round_trip": 20, "expert_queries": 1.0, "graded_top": 5}
+        own = {"passages": 300, "round_trip": 20, "persona_queries": 1.0, "graded_top": 5}
         more = {**own, "styles": "question,keyword,long,conversational", "query_log": str(log), "rounds": 1}
         report = adapt(config(folder, tiny_encoder, server.url, **more), tmp_path / "run")
     queries = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()
     origins = {row["origin"] for row in queries}
-    assert {"log", "expert", "question"} <= origins
+    assert {"log", "persona", "question"} <= origins
     assert min(report["data"]["queries"].values()) >= 5 and report["data"]["queries"]["train"] >= 25
     assert any("<examples" in text and "Who knows" in text for text in shown)
 
@@ -112,7 +112,7 @@ def test_a_multi_hop_question_has_several_passages_and_parts_of_the_answer_count
         return json.dumps({"grade": 3 if len(asked & set(words[0])) >= 3 else 1})
 
     with ScriptedServer(reply) as server:
-        settings = {"styles": "multi-hop", "expert_queries": 0.0, "passage_chars": 140, "rounds": 1}
+        settings = {"styles": "multi-hop", "persona_queries": 0.0, "passage_chars": 140, "rounds": 1}
         adapt(config(path, tiny_encoder, server.url, **settings), tmp_path / "run")
     sources = read_table(tmp_path / "run/synthesis/sources.parquet", "qrels").to_pylist()
     count = {row["query_id"]: sum(other["query_id"] == row["query_id"] for other in sources) for row in sources}
@@ -217,7 +217,7 @@ def test_a_run_asks_for_no_more_than_its_plan_says(
         return json.dumps({"grade": 4 if {*asked[2:]} <= {*words} else 1})
 
     settings: dict[str, Any] = {"mine_within": within, "found_by": 3, "passage_chars": 160, "rounds": 1}
-    settings |= {"expert_queries": 0.0, "round_trip": 50}
+    settings |= {"persona_queries": 0.0, "round_trip": 50}
     with ScriptedServer(reply, logprobs=()) as server:
         adapt(config(path, tiny_encoder, server.url, **settings), tmp_path / "run", progress=Terminal())
     plan = capsys.readouterr().err
@@ -356,7 +356,7 @@ def test_a_judge_that_knows_and_never_says_4_is_read_by_grade_3(
     examples = read_table(tmp_path / "run/round-0/examples/examples.parquet", "examples").to_pylist()
     # as many as of one that says 4: no query is left out for want of it
     asked = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()
-    train = {row["query_id"] for row in asked if row["split"] == "train" and row["origin"] != "expert"}
+    train = {row["query_id"] for row in asked if row["split"] == "train" and row["origin"] != "persona"}
     assert train <= {row["query_id"] for row in examples}
     assert "grade 3 is an answer, too" in report(tmp_path / "run").read_text()
 
@@ -372,7 +372,7 @@ def test_real_queries_are_left_out_of_a_test_by_the_passages_that_others_were_wr
         "\n".join(json.loads(line)["question"] for line in pairs.read_text().splitlines()[COUNT : COUNT + 60])
     )
     with ScriptedServer(grades_all_alike) as server:
-        given = config(documents, tiny_encoder, server.url, rounds=1, query_log=str(log), expert_queries=0.0)
+        given = config(documents, tiny_encoder, server.url, rounds=1, query_log=str(log), persona_queries=0.0)
         found = adapt(given, tmp_path / "run")
     asked = read_table(tmp_path / "run/synthesis/queries.parquet", "queries").to_pylist()
     of_test = [row["origin"] for row in asked if row["split"] == "test"]
@@ -391,7 +391,7 @@ def test_a_budget_that_pays_for_the_trial_later_goes_on_without_the_grades_of_be
 
     out, whole = tmp_path / "run", tmp_path / "whole"
     with ScriptedServer(grades_all_alike) as server:
-        given = config(documents, tiny_encoder, server.url, rounds=1, expert_queries=0.0)
+        given = config(documents, tiny_encoder, server.url, rounds=1, persona_queries=0.0)
         before = adapt(given.changed(budget_calls=190), out)
         assert before["trial"]["passed"] and "could not be tried" in before["trial"]["why"]
         after = adapt(given.changed(budget_calls=5000), out)

@@ -296,7 +296,7 @@ def test_a_changed_base_changes_what_reads_it(world: World) -> None:
     rounds = {f"round-{number}/student" for number in range(2)}
     assert {"round-0/embeddings", "round-0/run", "choice", "gate", "test", "forgetting", *rounds} <= own
     assert "corpus" not in own and "round-1/embeddings" not in own
-    # it finds passages back and embeds what experts are shown
+    # it finds passages back and embeds what a persona is shown
     assert ("synthesis" in own) == (world.config.teacher != "gold")
     # where it lies is nothing to a run
     (world.folder / "base").rename(world.folder / "moved")
@@ -413,14 +413,14 @@ def test_a_changed_style_changes_what_is_written(world: World, monkeypatch: pyte
     assert differing(before, world.calls()) == after(before, own)
 
 
-@pytest.mark.parametrize("prompt", ["question", "multi_hop", "expert", "grade", "grade_several"])
+@pytest.mark.parametrize("prompt", ["question", "multi_hop", "persona", "grade", "grade_several"])
 def test_a_changed_prompt_changes_what_is_asked_with_it(
     prompt: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from denizen.supervision import taught
 
     before, original = world.calls(), taught.prompts_digest
-    writes = {"synthesis"} if prompt in ("question", "multi_hop", "expert") else set()
+    writes = {"synthesis"} if prompt in ("question", "multi_hop", "persona") else set()
     grades = {f"round-{number}/judgments" for number in range(3)} | ({"trial", "test"} & set(before))
     if world.config.teacher == "gold":
         own: set[str] = set()

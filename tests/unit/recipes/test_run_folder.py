@@ -78,6 +78,13 @@ def test_a_run_of_an_older_trunk_is_refused_with_its_replies(run: Path) -> None:
             call()
 
 
+def test_a_run_whose_personas_were_called_experts_is_refused_with_its_replies(run: Path) -> None:
+    write_json(run / "config.json", {**CONFIG.as_dict(), "expert_queries": 1.0})
+    (run / "replies.sqlite").touch()
+    with pytest.raises(InputError, match=rf"made by an older version .* --replies {run}/replies\.sqlite so that"):
+        read_config(run)
+
+
 def test_the_settings_of_a_run_change_only_where_they_decide_nothing(run: Path) -> None:
     assert read_config(run, memory_mb=64) == CONFIG.changed(memory_mb=64)
     with pytest.raises(InputError, match=r"depth, rounds cannot change in a finished run; there memory_mb, store, "):

@@ -21,7 +21,7 @@ from denizen.retrievers.matryoshka import loss_record
 
 # 80 queries for train, 10 each for dev and test, half of them likely kept; a train query has 3 passages graded a round
 SETTINGS: dict[str, Any] = {"passages": 80, "dev_share": 0.1, "test_share": 0.1, "round_trip": 0}
-SETTINGS |= {"expert_queries": 0.0, "styles": "question", "graded_top": 1, "mine_within": "corpus", "rounds": 1}
+SETTINGS |= {"persona_queries": 0.0, "styles": "question", "graded_top": 1, "mine_within": "corpus", "rounds": 1}
 
 
 def _plan(folder: Path, count: int = 100, **changed: Any) -> str:

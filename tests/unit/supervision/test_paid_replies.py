@@ -18,7 +18,7 @@ from denizen.llm.budget import Budget
 from denizen.llm.client import LLM
 from denizen.llm.replies import Replies
 from denizen.supervision.judging import LLMTeacher, Pair
-from denizen.supervision.synthesis import Expert, Task, question_prompts
+from denizen.supervision.synthesis import Persona, Task, question_prompts
 
 # the first digits, as the version of 2026-11-29 made them: with their codes, markers kept servers from reading once
 # what all prompts begin with, and questions got examples
@@ -31,8 +31,8 @@ KEYS = {
     "long": ["6d53ebb03090b250"],
     "conversational": ["e49a37c0492b5ed0"],
     "multi-hop": ["0a536f73365884a7"],
-    "expert": ["0e77525a90f10a5a"],
-    "expert without a domain": ["d781ac78c3303f52"],
+    "persona": ["0e77525a90f10a5a"],
+    "persona without a domain": ["d781ac78c3303f52"],
 }
 PAIRS = [
     Pair("q", "d1", "what is gout?", "Gout is a disease of the joints."),
@@ -54,17 +54,17 @@ class Heard(LLM):
         return [Failure(self.key(prompt), "budget", "", "") for prompt in prompts]
 
 
-def _expert(llm: Heard, domain: str) -> None:
-    expert = Expert(llm, "synthesis", lambda texts: np.eye(len(texts), dtype=np.float32), 7)
-    expert.write(["what is gout?", "what is lupus?"], domain, 3, None, lambda count: None)
+def _persona(llm: Heard, domain: str) -> None:
+    persona = Persona(llm, "synthesis", lambda texts: np.eye(len(texts), dtype=np.float32), 7)
+    persona.write(["what is gout?", "what is lupus?"], domain, 3, None, lambda count: None)
 
 
 ASKED: dict[str, Callable[[Heard], Any]] = {
     "grade": lambda llm: LLMTeacher(llm, "test").judge(PAIRS, lambda count: None),
     "grade again": lambda llm: LLMTeacher(llm, "test", repeat=1).judge(PAIRS, lambda count: None),
     "grade several": lambda llm: LLMTeacher(llm, "test", together=2).judge(PAIRS, lambda count: None),
-    "expert": lambda llm: _expert(llm, "joints"),
-    "expert without a domain": lambda llm: _expert(llm, ""),
+    "persona": lambda llm: _persona(llm, "joints"),
+    "persona without a domain": lambda llm: _persona(llm, ""),
 }
 
 

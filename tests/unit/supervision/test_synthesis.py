@@ -1,4 +1,4 @@
-"""What is to be written, and queries in the voice of an expert, over real HTTP."""
+"""What is to be written, and queries in the voice of a persona, over real HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from denizen.llm.budget import Budget
 from denizen.llm.client import LLM
 from denizen.llm.replies import Replies
 from denizen.retrievers.backends import Vectors
-from denizen.supervision.synthesis import STYLES, Expert, expert_calls, read_styles, tasks
+from denizen.supervision.synthesis import STYLES, Persona, persona_calls, read_styles, tasks
 from tests.llm_server import ScriptedServer
 
 
@@ -103,15 +103,15 @@ def embed(texts: Sequence[str]) -> Vectors:
     return np.array([[1.0, 0.0] if text.startswith("a") else [0.0, 1.0] for text in texts], dtype=np.float32)
 
 
-def expert(folder: Path, url: str, **limits: Any) -> Expert:
+def persona(folder: Path, url: str, **limits: Any) -> Persona:
     llm = LLM("tiny", Replies(folder / "r.sqlite", "run"), Budget(allow_unpriced=True, **limits), endpoint=url)
-    return Expert(llm, "synthesis", embed, seed=0)
+    return Persona(llm, "synthesis", embed, seed=0)
 
 
 EXAMPLES = [f"a{at}" for at in range(6)] + [f"b{at}" for at in range(6)]
 
 
-def test_an_expert_sees_examples_from_every_group_and_repeats_nothing(tmp_path: Path) -> None:
+def test_a_persona_sees_examples_from_every_group_and_repeats_nothing(tmp_path: Path) -> None:
     numbers = iter(range(1000))
 
     def reply(body: dict[str, Any]) -> str:
@@ -119,28 +119,28 @@ def test_an_expert_sees_examples_from_every_group_and_repeats_nothing(tmp_path: 
         return json.dumps({"questions": [*new, new[0], "A1"]})
 
     with ScriptedServer(reply) as server:
-        found, replies = expert(tmp_path, server.url).write(EXAMPLES, "gout", 8, None, lambda count: None)
+        found, replies = persona(tmp_path, server.url).write(EXAMPLES, "gout", 8, None, lambda count: None)
         shown = [body["messages"][-1]["content"] for body in server.requests]
         assert not any("gout" in body["messages"][0]["content"] for body in server.requests)
         assert all("\ndomain: gout\n" in text for text in shown)
     texts = [query.text for query in found]
     assert len(texts) == 8 == len(set(texts)) and all(text.startswith("new") for text in texts)
-    assert {query.origin for query in found} == {"expert"} and {query.split for query in found} == {"train"}
+    assert {query.origin for query in found} == {"persona"} and {query.split for query in found} == {"train"}
     # two calls of five, then one more for the two that are missing
-    assert len(replies) == len(shown) == 3 and expert_calls(8) == 2
+    assert len(replies) == len(shown) == 3 and persona_calls(8) == 2
     assert all("- a" in text and "- b" in text for text in shown)
 
 
-def test_an_expert_that_repeats_itself_is_given_up(tmp_path: Path) -> None:
+def test_a_persona_that_repeats_itself_is_given_up(tmp_path: Path) -> None:
     with ScriptedServer(lambda body: json.dumps({"questions": ["always the same"]})) as server:
-        found, replies = expert(tmp_path, server.url).write(EXAMPLES, "", 10, None, lambda count: None)
+        found, replies = persona(tmp_path, server.url).write(EXAMPLES, "", 10, None, lambda count: None)
     assert [query.text for query in found] == ["always the same"]
     assert 4 <= len(replies) <= 6
 
 
-def test_an_expert_stops_at_its_part_of_the_budget_and_names_what_it_left_out(tmp_path: Path) -> None:
+def test_a_persona_stops_at_its_part_of_the_budget_and_names_what_it_left_out(tmp_path: Path) -> None:
     with ScriptedServer(lambda body: json.dumps({"questions": []})) as server:
-        found, replies = expert(tmp_path, server.url).write(EXAMPLES, "", 20, 3, lambda count: None)
+        found, replies = persona(tmp_path, server.url).write(EXAMPLES, "", 20, 3, lambda count: None)
         assert len(server.requests) == 3
     assert found == [] and [getattr(reply, "kind", "") for reply in replies] == ["", "", "", "budget"]
 
@@ -148,7 +148,7 @@ def test_an_expert_stops_at_its_part_of_the_budget_and_names_what_it_left_out(tm
 def test_failed_calls_are_returned_beside_what_came(tmp_path: Path) -> None:
     replies_of = iter(["no questions", *[json.dumps({"questions": ["x", "y"]})] * 9])
     with ScriptedServer(lambda body: next(replies_of)) as server:
-        found, replies = expert(tmp_path, server.url).write(EXAMPLES, "", 6, None, lambda count: None)
+        found, replies = persona(tmp_path, server.url).write(EXAMPLES, "", 6, None, lambda count: None)
     assert {query.text for query in found} == {"x", "y"}
     assert sum(isinstance(reply, Failure) for reply in replies) == 1
 

@@ -60,7 +60,7 @@ def test_a_setting_of_labels_or_grades_is_refused_by_name_with_a_cross_encoder(n
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    {"passages": 60, "expert_queries": 2.0, "styles": "long", "round_trip": 3}.items(),
+    {"passages": 60, "persona_queries": 2.0, "styles": "long", "round_trip": 3}.items(),
 )
 def test_a_setting_of_writing_is_refused_by_name_where_nobody_writes(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"^{name} does nothing with teacher cross-encoder and no llm; leave it out"):

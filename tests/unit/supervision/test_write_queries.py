@@ -30,7 +30,7 @@ from .asked_steps import client, context, stored
 # each document is of one passage that is about its own word
 WORDS = ["gout", "lupus", "fever", "pain", "drug", "dose", "child", "symptom", "treat", "cause", "which", "how"]
 SIDES = ["train"] * 8 + ["dev"] * 2 + ["test"] * 2
-SETTINGS: dict[str, Any] = {"llm": "tiny", "passages": 8, "styles": "question", "expert_queries": 0.0, "round_trip": 0}
+SETTINGS: dict[str, Any] = {"llm": "tiny", "passages": 8, "styles": "question", "persona_queries": 0.0, "round_trip": 0}
 SETTINGS |= {"backend": "torch", "precision": "fp32", "dev_share": 0.2, "test_share": 0.2}
 
 
@@ -215,11 +215,11 @@ def test_a_near_duplicate_of_the_passage_leads_back_to_it(
     assert facts["queries"]["train"] == len(kept) > 0 and kept == asked & {"d00", "d02", "d04", "d06"}
 
 
-def test_experts_ask_as_many_as_are_kept_for_training(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_a_persona_asks_as_many_as_are_kept_for_training(tiny_encoder: Path, tmp_path: Path) -> None:
     with ScriptedServer(_ask) as server:
-        facts = _write(tmp_path, tiny_encoder, server.url, settings={"expert_queries": 0.5})
-    rows = [row for row in _rows(tmp_path, "queries") if row["origin"] == "expert"]
-    assert len(rows) == facts["by_style"]["expert"] == 4
+        facts = _write(tmp_path, tiny_encoder, server.url, settings={"persona_queries": 0.5})
+    rows = [row for row in _rows(tmp_path, "queries") if row["origin"] == "persona"]
+    assert len(rows) == facts["by_style"]["persona"] == 4
     assert {(row["split"], row["source_doc_id"]) for row in rows} == {("train", None)}
     assert not {row["query_id"] for row in rows} & {row["query_id"] for row in _rows(tmp_path, "sources", "qrels")}
     # they are tied to no passage, and say nothing of how far words lead
@@ -228,16 +228,16 @@ def test_experts_ask_as_many_as_are_kept_for_training(tiny_encoder: Path, tmp_pa
 
 def test_writing_takes_a_third_of_the_budget_and_says_what_it_left_out(tiny_encoder: Path, tmp_path: Path) -> None:
     with ScriptedServer(_ask) as server:
-        settings = {"expert_queries": 0.5}
+        settings = {"persona_queries": 0.5}
         told = _write(tmp_path, tiny_encoder, server.url, settings=settings, limits={"calls": 36})
-        # of twelve calls, in proportion to 12 for passages and one for an expert, eleven are for passages
+        # of twelve calls, in proportion to 12 for passages and one for a persona, eleven are for passages
         asked = ['"questions"' in body["messages"][0]["content"] for body in server.requests]
         assert (asked.count(False), asked.count(True)) == (11, 1)
         assert isinstance(told, Partial) and told.lacks == {"cut_off_by_budget": 1}
         assert told.facts["coverage"] == 1
         (row,) = _rows(tmp_path, "failures")
         assert (row["stage"], row["error"]) == ("synthesis", "budget")
-        # a larger budget later asks for the rest, and once more for experts, who see other examples
+        # a larger budget later asks for the rest, and once more for the persona, who sees other examples
         whole = _write(tmp_path, tiny_encoder, server.url, settings=settings, limits={"calls": 300})
         assert not isinstance(whole, Partial) and whole["queries"] == {"train": 12, "dev": 2, "test": 2}
         assert len(server.requests) == 12 + 1 + 1
