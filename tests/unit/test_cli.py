@@ -41,7 +41,7 @@ def test_every_setting_is_an_option_of_adapt(
 
 
 @pytest.mark.parametrize(
-    "command", ["gate", "evaluate", "report", "explain", "audit", "pool", "retry", "merge", "demo", "search"]
+    "command", ["gate", "evaluate", "mteb", "report", "explain", "audit", "pool", "retry", "merge", "demo", "search"]
 )
 def test_every_command_can_be_quiet_give_json_and_show_where_it_failed(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

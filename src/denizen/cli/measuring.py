@@ -1,4 +1,4 @@
-"""The commands that measure and show: evaluate, gate, report, explain, audit, pool."""
+"""The commands that measure and show: evaluate, gate, mteb, report, explain, audit, pool."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from denizen.cli.printing import in_columns
 
 _ENDPOINT = typer.Option(help="Its endpoint, where it is not the run's (key: JUDGE_API_KEY); a GGUF file has none.")
 _SEED = "Draws what is searched of a large set (default: the seed of the model's run, or 42 where none is known)."
+_TASKS = (
+    "A retrieval task of mteb, or a BEIR folder; may be given several times (default: the twelve of arXiv 2602.04731)."
+)
+_MTEB_OUT = "Write metrics.json, and results as mteb keeps them; what is there already is not run again."
 _PRICES = typer.Option(help="Its prices, as 0.15/0.60.")
 
 
@@ -51,6 +55,25 @@ def gate(
 
     report = gate(model, base, seed=seed, out=out, store=store, **settings)
     return Told(report, in_columns(gate_lines(report)), report)
+
+
+@command("mteb", of_adapt("backend", "precision"))
+def mteb(
+    model: Annotated[str, typer.Argument(help="The bi-encoder to measure: a folder or an id.")],
+    *,
+    tasks: Annotated[list[str] | None, typer.Option(help=_TASKS, metavar="TASK")] = None,
+    cache: Annotated[str, typer.Option(help="Folder of data sets, as HF_HOME is one.", metavar="FOLDER")] = "",
+    split: Annotated[str, typer.Option(help="Which qrels of a BEIR folder to measure on.")] = "test",
+    out: Annotated[Path | None, typer.Option(help=_MTEB_OUT)] = None,
+    store: Store = "",
+    **settings: Any,
+) -> Told:
+    """Measure a bi-encoder on retrieval tasks of mteb, and on BEIR folders as such: nDCG@10, the paper's averages."""
+    from denizen.recipes.mteb import mteb
+    from denizen.reports.mteb import mteb_reasons, mteb_table
+
+    found = mteb(model, tasks or [], cache=cache, split=split, out=out, store=store, **settings)
+    return Told(found, [*in_columns(mteb_table(found)), *mteb_reasons(found)])
 
 
 @command("report")

@@ -34,6 +34,7 @@ def encode(
     kind: Kind,
     backend: Backend,
     progress: Callable[[int], None] = lambda count: None,
+    prompt: str | None = None,
 ) -> Vectors:
     """Embeds texts with the model's prompt for their kind.
 
@@ -45,13 +46,15 @@ def encode(
         kind: "query" or "document"; decides the prompt.
         backend: What computes, made for this model.
         progress: Called with the number of texts that have just been finished.
+        prompt: Another prompt than the one for their kind.
 
     Returns:
         Shape (len(texts), dim); unit length if the model's similarity is cosine, so that search by inner product ranks
         as the model's own `similarity` does.
     """
     result = np.zeros((len(texts), model.get_embedding_dimension() or 0), dtype=np.float32)
-    batches, places = itertools.tee(token_batches(model, texts, prompts_of(model)[kind], kind))
+    before = prompts_of(model)[kind] if prompt is None else prompt
+    batches, places = itertools.tee(token_batches(model, texts, before, kind))
     for (rows, _), computed in zip(places, backend.run(features for _, features in batches), strict=True):
         vectors = computed[:, : model.truncate_dim]
         if model.similarity_fn_name == "cosine":
@@ -87,7 +90,11 @@ class Encoder:
         self._backend: Backend | None = None
 
     def encode(
-        self, texts: Sequence[str], kind: Kind, progress: Callable[[int], None] = lambda count: None
+        self,
+        texts: Sequence[str],
+        kind: Kind,
+        progress: Callable[[int], None] = lambda count: None,
+        prompt: str | None = None,
     ) -> StoredVectors:
         """Embeds texts; what the store holds already is not computed again.
 
@@ -98,7 +105,7 @@ class Encoder:
         """
         choice = self._chosen = self._choice(texts)
         part = StorePart(self._store / choice["part"], choice["dim"])
-        keys = text_keys(choice["prompts"][kind], texts)
+        keys = text_keys(choice["prompts"][kind] if prompt is None else _named(kind, prompt), texts)
         rows = part.find(keys)
         missing: dict[bytes, int] = {}
         for at in np.flatnonzero(rows < 0).tolist():
@@ -109,7 +116,7 @@ class Encoder:
             window = wanted[begin : begin + WINDOW]
             model, computing = self.loaded(texts)
             # a killed run cuts the rest into the same windows, and so computes the same vectors
-            vectors = encode(model, [texts[at] for at in window], kind, computing, progress)
+            vectors = encode(model, [texts[at] for at in window], kind, computing, progress, prompt)
             _check_finite(vectors, [texts[at] for at in window], self.folder)
             part.add(keys[window], vectors)
         return part.vectors(part.find(keys) if wanted else rows)
@@ -138,7 +145,7 @@ class Encoder:
                 "backend": backend.name,
                 "part": f"{backend.name}-{environment([backend.name.partition('-')[0], 'torch'])}",
                 "dim": model.get_embedding_dimension() or 0,
-                "prompts": {kind: f"{kind}:{prompt}" for kind, prompt in prompts_of(model).items()},
+                "prompts": {kind: _named(kind, prompt) for kind, prompt in prompts_of(model).items()},
                 "tried": {name: found if isinstance(found, str) else asdict(found) for name, found in tried.items()},
             }
             self._binding = not _are_few(texts, *self._wanted)
@@ -235,6 +242,11 @@ def choose(
 def _is_decoder(model: SentenceTransformer) -> bool:
     config = getattr(getattr(model[0], "auto_model", None), "config", None)
     return is_decoder_kind(str(getattr(config, "model_type", "")))
+
+
+def _named(kind: Kind, prompt: str) -> str:
+    """What a text is kept by beside itself: a model may treat queries and documents of one prompt differently."""
+    return f"{kind}:{prompt}"
 
 
 def _are_few(texts: Sequence[str], backend: str, precision: str) -> bool:
