@@ -80,6 +80,13 @@ class Examples(Table, schema="examples"):
     """What is trained on."""
 
 
+class Negatives(Artifact):
+    """Passages that were written as negatives, in no corpus that is searched, and the examples that they belong to."""
+
+    corpus = Part("corpus.parquet", Corpus)
+    examples = Part("examples.parquet", Examples)
+
+
 class Folds(Table, schema="folds"):
     """What each query is held out with."""
 

@@ -297,9 +297,8 @@ def _check_effect(given: Mapping[str, Any], usual: Mapping[str, Any], known: Map
 
 
 def _check_together(values: Mapping[str, Any]) -> None:
+    _check_gist(values)
     loss, teacher = values["loss"], values["teacher"]
-    if loss == "gist" and values["negatives"] > 1:
-        raise InputError(f"negatives is {values['negatives']}; the gist loss takes 0 or 1 mined negative a row")
     if (loss == "margin-mse") != (teacher == "cross-encoder"):
         raise InputError(
             f"loss {loss} does not go with teacher {teacher}: margin-mse needs the scores of a "
@@ -326,6 +325,19 @@ def _check_together(values: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{name} is {values[name]}, beyond depth {values['depth']}; raise depth or lower the window"
             )
+
+
+def _check_gist(values: Mapping[str, Any]) -> None:
+    """The library's loss takes one negative at most, and the same number in every row."""
+    if values["loss"] != "gist":
+        return
+    if values["negatives"] > 1:
+        raise InputError(f"negatives is {values['negatives']}; the gist loss takes 0 or 1 mined negative a row")
+    if written := values.get("synthetic_negatives"):
+        raise InputError(
+            f"synthetic_negatives is {written}; the gist loss takes equally many negatives in every row, and not every "
+            "query has a written one: choose loss infonce, cached-infonce or triplet"
+        )
 
 
 def _check_onward(values: Mapping[str, Any]) -> None:

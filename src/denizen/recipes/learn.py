@@ -100,4 +100,5 @@ def teach(  # noqa: PLR0913
         base=brought.base if brought.kept or brought.decoder or training.lora_rank > 0 else None,
         base_index=base_index if brought.kept else None,
         kept=brought.kept,
+        negatives=texts.negatives,
     )

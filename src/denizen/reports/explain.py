@@ -9,6 +9,7 @@ from denizen.engine.errors import InputError
 from denizen.measuring.gains import first_relevant
 from denizen.reports.finished_run import FinishedRun
 from denizen.reports.lineage import made_from
+from denizen.supervision.negatives import STAGE as NEGATIVES
 
 _TEXT_CHARS = 240
 _OF_DOCUMENT = ("parent_id", "source", "domain", "start", "end")
@@ -42,6 +43,10 @@ def explain(run: Path | FinishedRun, query_id: str) -> dict[str, Any]:
             judgment["reply"] = reply and {"text": reply.text, "model": reply.model, "when": reply.created}
         return {"doc_id": doc_id, "document": document, "text": found.text_of[doc_id], "judgment": judgment}
 
+    def written(example: dict[str, Any]) -> list[str]:
+        doc_id = found.written_negatives.get((example["query_id"], example["positive_id"]))
+        return [] if doc_id is None else [doc_id]
+
     examples = [
         {
             "round": example["round"] + 1,
@@ -49,10 +54,13 @@ def explain(run: Path | FinishedRun, query_id: str) -> dict[str, Any]:
             "reason": example["reason"],
             "positive": passage(example["positive_id"]),
             "negatives": [passage(doc_id) for doc_id in example["negative_ids"]],
+            "written_negatives": [passage(doc_id) for doc_id in written(example)],
         }
         for example in found.examples
         if example["query_id"] == query_id
     ]
+    trained_with = {of["doc_id"] for example in examples for of in example["written_negatives"]}
+    unused = [doc_id for doc_id, of in judged.items() if of["stage"] == NEGATIVES and doc_id not in trained_with]
     steps = made_from(found.steps, found.examples_at or "") if examples else []
     test = None
     if query_id in found.known:
@@ -62,6 +70,7 @@ def explain(run: Path | FinishedRun, query_id: str) -> dict[str, Any]:
     return {
         "query": {**row, "source": passage(row["source_doc_id"]) if row["source_doc_id"] in found.passages else None},
         "examples": examples,
+        "unused_negatives": [passage(doc_id) for doc_id in unused],
         "judgments": [passage(doc_id) for doc_id in judged],
         "test": test,
         "depth": found.depth,
@@ -85,10 +94,13 @@ def explain_lines(found: dict[str, Any]) -> list[str]:
         why = f", {example['reason']}" if example["reason"] else ""
         lines.append(f"trained on in round {example['round']} ({example['kind']}{why})")
         shown = [("positive", example["positive"]), *(("negative", negative) for negative in example["negatives"])]
+        shown += [("negative, written for training", negative) for negative in example["written_negatives"]]
         for role, passage in shown:
             lines += [f"  {role}", *(f"  {line}" for line in _passage(passage))]
     if not found["examples"]:
         lines.append("not trained on")
+    for passage in found["unused_negatives"]:
+        lines += ["written as a negative and not used", *_passage(passage)]
     if found["judgments"]:
         cost = sum(passage["judgment"]["cost"] or 0.0 for passage in found["judgments"])
         lines.append(f"{len(found['judgments'])} passages judged for it, {cost:.6f} in all")

@@ -58,13 +58,26 @@ class FinishedRun:
 
     @cached_property
     def passages(self) -> dict[str, _Row]:
-        """Passage id to its row."""
-        return {row["doc_id"]: row for row in self.corpus.to_pylist()}
+        """Passage id to its row; also of those that were written as negatives."""
+        return {row["doc_id"]: row for part in self._with_written for row in part.to_pylist()}
 
     @cached_property
     def text_of(self) -> dict[str, str]:
-        """Passage id to its text as models see it."""
-        return texts_by_id(self.corpus)
+        """Passage id to its text as models see it; also of those that were written as negatives."""
+        return {doc_id: text for part in self._with_written for doc_id, text in texts_by_id(part).items()}
+
+    @cached_property
+    def _with_written(self) -> list[pa.Table]:
+        path = self.folder / "negatives/corpus.parquet"
+        return [self.corpus, *([read_table(path, "corpus")] if path.is_file() else [])]
+
+    @cached_property
+    def written_negatives(self) -> dict[tuple[str, str], str]:
+        """Query and positive to the passage that was written as a negative of theirs and is trained with."""
+        if not (self.folder / "negatives/examples.parquet").is_file():
+            return {}
+        rows = self.rows("negatives/examples.parquet", "examples")
+        return {(row["query_id"], row["positive_id"]): row["negative_ids"][0] for row in rows}
 
     @cached_property
     def queries(self) -> dict[str, _Row]:

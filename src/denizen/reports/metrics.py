@@ -192,7 +192,8 @@ def _data(texts: Texts) -> dict[str, Any]:
     written = dict(texts.written.facts)
     counts = written.pop("queries")
     counts["test"] += facts["labelled_test_queries"]
-    return {**facts, "queries": counts, "synthesis": written}
+    negatives = {"negatives": dict(texts.negatives.facts)} if texts.negatives else {}
+    return {**facts, "queries": counts, "synthesis": written, **negatives}
 
 
 def _gate(found: Adapted, limit: float) -> dict[str, Any] | None:

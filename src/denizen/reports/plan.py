@@ -203,7 +203,8 @@ def _teacher_lines(config: AdaptConfig, taught: Taught, source: Unlabelled) -> l
     likely, most = (_asked(config, taught, corpus, labelled, written, keep) for keep in (KEPT, 1.0))
     lines = [
         f"plan  {len(corpus):,} passages of {source.facts['documents']:,} documents in {domains} domain(s)",
-        f"      about {likely.writing:,}, at most {most.writing:,} calls write about {likely.queries:,} queries",
+        f"      about {likely.writing:,}, at most {most.writing:,} calls write about {likely.queries:,} queries"
+        + (f" and {likely.negatives:,} to {most.negatives:,} hard negatives" if most.negatives else ""),
         f"      about {likely.grades:,}, at most {most.grades:,} grades in {config.rounds} round(s) and the test by "
         f"{config.teacher}, {likely.calls:,} to {most.calls:,} calls",
         f"      about {likely.into / 1e6:.2f} million tokens in, {likely.out / 1e6:.2f} million out"
@@ -220,7 +221,10 @@ def _teacher_lines(config: AdaptConfig, taught: Taught, source: Unlabelled) -> l
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a run asks for: queries, of which dev's, and grades, calls that write and that grade, tokens in and out."""
+    """What a run asks for: queries, of which dev's, and grades, calls that write and that grade, tokens in and out.
+
+    Of the calls that write and that grade, `negatives` each are for passages that are written as negatives.
+    """
 
     queries: int
     dev: int
@@ -229,6 +233,7 @@ class _Asked:
     calls: int
     into: float
     out: float
+    negatives: int
 
 
 def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool, written: int, keep: float) -> _Asked:
@@ -249,15 +254,17 @@ def _asked(config: AdaptConfig, taught: Taught, corpus: pa.Table, labelled: bool
     if together > 1:
         # the last call of a query may be for less
         calls += math.ceil((sum(kept.values()) + in_persona) * config.rounds)
-    # the judge's trial, one a call
+    # the judge's trial, and what is written as a negative, one a call
+    negatives = math.ceil(min(config.synthetic_negatives, kept["train"])) if config.teacher == "llm" else 0
+    tried, writing = tried + negatives, writing + negatives
     calls, shown, grades = calls + math.ceil(tried), shown + math.ceil(tried), grades + tried
     lengths = [len(text) for text in texts(corpus)]
     passage = sum(lengths) / len(lengths) / TOKEN_CHARS
     words = {name: len(prompt_text(name)) / TOKEN_CHARS for name in ("question", "grade")}
     into = writing * (words["question"] + passage) + calls * words["grade"] + shown * passage
-    out = writing * QUESTION_TOKENS + shown * GRADE_TOKENS
+    out = writing * QUESTION_TOKENS + negatives * passage + shown * GRADE_TOKENS
     queries = math.ceil(sum(kept.values()) + in_persona)
-    return _Asked(queries, round(kept["dev"]), math.ceil(grades), writing, calls, into, out)
+    return _Asked(queries, round(kept["dev"]), math.ceil(grades), writing, calls, into, out, negatives)
 
 
 def _graded_of_query(config: Sampling, corpus: pa.Table) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from denizen.measuring.dims import MEASURES as DIM_MEASURES
 from denizen.retrievers.windows import WHOLE
+from denizen.supervision.negatives import counted
 
 _SIGNIFICANT = 0.05
 # what people call the systems of a test
@@ -197,6 +198,8 @@ def teacher_lines(report: dict[str, Any]) -> list[str]:
     lines = [f"test measured by {report['judged_by']}"]
     if (trial := report.get("trial")) and not trial["passed"]:
         lines.append(trial["why"])
+    if negatives := report["data"].get("negatives"):
+        lines.append(counted(negatives))
     for reason, count in report["test_queries_left_out"].items():
         if count:
             lines.append(f"  {count:,} test queries {reason.replace('_', ' ')} are left out")

@@ -44,6 +44,7 @@ from denizen.reports.results import (
     spending_lines,
     take_lines,
 )
+from denizen.supervision.negatives import counted
 
 Blocks = list[tuple[str, Any]]
 
@@ -360,6 +361,8 @@ def _teacher(run: FinishedRun) -> Blocks:
     facts = [("teacher", teacher), ("test measured by", metrics["judged_by"])]
     if trial := metrics.get("trial"):
         facts.append(("the judge on trial", trial["why"]))
+    if negatives := metrics["data"].get("negatives"):
+        facts.append(("written for training", counted(negatives)))
     blocks: Blocks = [("facts", facts)]
     blocks += [("table", rows) for rows in (coverage_lines(metrics), spending_lines(metrics)) if rows]
     blocks += _written(run)

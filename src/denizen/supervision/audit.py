@@ -42,11 +42,15 @@ def graded_pairs(run: Path) -> dict[Pair, int]:
     """The pairs that the teacher of a run has graded, with their grades; those of its trial where it failed that."""
     trial = _trial(run)
     failed = [run / "trial/judgments.parquet"] if trial and not trial["passed"] else []
-    paths = failed or sorted(run.glob("round-*/judgments/judgments.parquet"))
+    paths = failed or sorted(
+        path for name in ("negatives", "round-*/judgments") for path in run.glob(f"{name}/judgments.parquet")
+    )
     rows = [row for path in paths for row in read_table(path, "judgments").to_pylist() if row["grade"] is not None]
     if not rows:
         return {}
     text_of = texts_by_id(read_table(run / "corpus/corpus.parquet", "corpus"))
+    if (written := run / "negatives/corpus.parquet").is_file():
+        text_of |= texts_by_id(read_table(written, "corpus"))
     queries = read_table(run / "synthesis/queries.parquet", "queries")
     asked = dict(each(queries, "query_id", "text"))
     return {

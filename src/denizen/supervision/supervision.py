@@ -14,6 +14,7 @@ from denizen.data.artifacts import (
     Examples,
     Judgments,
     Model,
+    Negatives,
     Qrels,
     Queries,
     Run,
@@ -41,6 +42,7 @@ class Texts:
         graded: Whether a teacher looks at what is found; False: the pairs are all that is known.
         answer_from: From which of its grades on a passage is an answer.
         written_for: Whether the pairs are what an LLM wrote queries for.
+        negatives: Passages that were written to be trained with as negatives; None: there are none.
     """
 
     source: Artifact
@@ -55,6 +57,7 @@ class Texts:
     graded: bool = False
     answer_from: Value | None = None
     written_for: bool = False
+    negatives: Negatives | None = None
 
     @property
     def dev_labels(self) -> Qrels | None:

@@ -1,6 +1,7 @@
 """Supervision by a teacher (arXiv 2512.08088): an LLM writes queries, an LLM or a cross-encoder judges what is found.
 
     source -> corpus, documents (their sides) -synthesis-> queries, sources -trial-> whether the LLM grades
+    queries, sources -negatives-> passages that are trained with as hard negatives, where that is asked for
     a round: run -> candidates -> judgments -> answers -> examples
 
 Documents of the test side are never shown before the test; where the source has no labels, queries are written for
@@ -16,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from denizen.data.artifacts import Evaluation, Examples, Model
+from denizen.data.artifacts import Evaluation, Examples, Model, Negatives
 from denizen.data.prepare import Dividing, Given, Unlabelled, divide
 from denizen.data.relatedness import POSITIVE
 from denizen.engine.artifact import Artifact, Input, Value
@@ -41,6 +42,7 @@ from denizen.supervision.grading import (
     select_graded,
     select_scored,
 )
+from denizen.supervision.negatives import NegativeWriting, write_negatives
 from denizen.supervision.supervision import Known, Round, Seen, Texts
 from denizen.supervision.synthesis import RULES, STYLES, read_styles
 from denizen.supervision.trial import STAGE, Trial, TrialChoice, try_judge
@@ -97,7 +99,7 @@ class Taught(Params):
             return run(divide, self.data, source=given.source)
 
     def prepare(self, run: Pipeline, given: Given, base: Model) -> Texts:
-        """Steps corpus and synthesis, and trial where an LLM grades."""
+        """Steps corpus and synthesis, trial where an LLM grades, and negatives where it is to write some."""
         made = self.read(run, given)
         log = self.log.query_log
         written = run(
@@ -127,10 +129,15 @@ class Taught(Params):
             graded,
             Value(trial.answer_from, place=STAGE) if trial else Value(POSITIVE),
             bool(self.llm),
+            self.negatives(run, made, written, graded=graded),
         )
 
     def tried(self, run: Pipeline, made: Unlabelled, written: WrittenQueries) -> Trial | None:
         """What came of the judge's trial; a cross-encoder has none."""
+        return None
+
+    def negatives(self, run: Pipeline, made: Unlabelled, written: WrittenQueries, *, graded: bool) -> Negatives | None:
+        """Passages that were written as hard negatives; a cross-encoder has none."""
         return None
 
     def splits(self, last: bool) -> tuple[str, ...]:
@@ -185,6 +192,7 @@ class TaughtByLLM(Taught):
     trial: TrialChoice = field(default_factory=TrialChoice)
     grading: Grading = field(default_factory=Grading)
     selecting: SelectingGraded = field(default_factory=SelectingGraded)
+    writing: NegativeWriting = field(default_factory=NegativeWriting)
 
     def check(self) -> None:
         """As of any teacher, and that the LLM has a name."""
@@ -199,6 +207,22 @@ class TaughtByLLM(Taught):
         about = {"corpus": made.corpus, "documents": made.documents}
         (_, who), choice = self.judges(), replace(self.trial, llm=self.llm_called)
         return run(try_judge, choice, **about, queries=written.queries, pairs=written.sources, **who)
+
+    def negatives(self, run: Pipeline, made: Unlabelled, written: WrittenQueries, *, graded: bool) -> Negatives | None:
+        """Step negatives, where some are wanted and the judge that would look at them is asked."""
+        if not self.writing.synthetic_negatives:
+            return None
+        if not graded:
+            run.context.progress.say("no negatives are written: nobody could say whether they answer")
+            return None
+        return run(
+            write_negatives,
+            replace(self.writing, llm=self.llm_called),
+            corpus=made.corpus,
+            queries=written.queries,
+            pairs=written.sources,
+            prompts=Value(prompts_digest("negative", "grade")),
+        )
 
     def judges(self) -> tuple[Params, dict[str, Input]]:
         """The LLM, by its prompts."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from denizen.data.artifacts import Corpus, Examples, Judgments, Model, Qrels, Queries
+from denizen.data.artifacts import Corpus, Examples, Judgments, Model, Negatives, Qrels, Queries
 from denizen.data.relatedness import not_negatives
 from denizen.data.tables import each, only, texts, texts_by_id
 from denizen.engine.artifact import Value
@@ -178,6 +178,7 @@ def train(  # noqa: PLR0913
     base: Model | None = None,
     base_index: Index | None = None,
     kept: Value | None = None,
+    negatives: Negatives | None = None,
 ) -> dict[str, Any]:
     """Trains a student.
 
@@ -197,12 +198,16 @@ def train(  # noqa: PLR0913
         base: The model that `kept` texts stay near to, and that adapters of `start`, which go on learning, are of.
         base_index: What it has embedded the corpus with.
         kept: By kind of text ("query", "document"), texts whose embeddings should stay near the base's.
+        negatives: Passages beside the corpus that were written as negatives of examples.
     """
     from denizen.retrievers.bi_encoder import Encoders
     from denizen.training import bi_encoder
     from denizen.training.losses import LOSSES
+    from denizen.training.with_negatives import with_negatives
 
-    rows, encoders = examples.table, ctx[Encoders]
+    rows, passages, encoders = examples.table, corpus.table, ctx[Encoders]
+    if negatives is not None:
+        rows, passages = with_negatives(rows, passages, negatives, triplets=params.triplets)
     known = None if judgments is None else judgments.table
     near = not_negatives(qrels.table, known, corpus.table, rows["query_id"].unique().to_pylist())
     masks = LOSSES[params.loss].masks
@@ -210,12 +215,12 @@ def train(  # noqa: PLR0913
     if index is not None:
         model = index.model(start, encoders)
         room = seen_at_once(model, params.max_tokens)
-        said = best_windows(model, room, rows, corpus.table, queries.table, ctx.progress)
-    training = bi_encoder.training_set(rows, corpus.table, queries.table, near, fill=masks, said=said)
+        said = best_windows(model, room, rows, passages, queries.table, ctx.progress)
+    training = bi_encoder.training_set(rows, passages, queries.table, near, fill=masks, said=said)
     if training.dropped:
         ctx.progress.note(f"{training.dropped:,} examples without enough negatives left out")
     anchors = training.columns["anchor"]
-    cut = {} if said is None else {"cut": _share_cut(said, corpus.table)}
+    cut = {} if said is None else {"cut": _share_cut(said, passages)}
     vectors = None
     if index is not None and params.batches == "similar":
         # embedded already, so these come from the store

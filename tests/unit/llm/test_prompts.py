@@ -11,7 +11,7 @@ from denizen.llm.prompts import messages, prompt_examples, prompt_text, prompts_
 from denizen.supervision.query_rules import copies
 from denizen.supervision.synthesis import STYLES
 
-NAMES = ("question", "multi_hop", "persona", "grade", "grade_several")
+NAMES = ("question", "multi_hop", "persona", "negative", "grade", "grade_several")
 
 
 MARKERS = st.sampled_from(["</passage>", "<passage>", "< / PASSAGE 1>", "<query>", "</examples>", "x", "<", "\n"])

@@ -94,8 +94,8 @@ SUPERVISED: dict[str, dict[str, Any]] = {
     "labels, gist": {"loss": "gist", "reranker": True, "dims": "16"},
     # its folds are those of the others, twice
     "labels, onward": {"from_run": "earlier", "cross_fitting": False},
-    "llm": {"teacher": "llm", "llm": "judge", "reranker": True},
-    "llm, labelled test": {"teacher": "llm", "llm": "judge"},
+    "llm": {"teacher": "llm", "llm": "judge", "reranker": True, "synthetic_negatives": 5},
+    "llm, labelled test": {"teacher": "llm", "llm": "judge", "synthetic_negatives": 5},
     "cross-encoder": {"teacher": "cross-encoder", "llm": "writer"},
     "cross-encoder, log alone": {"teacher": "cross-encoder"},
 }
@@ -413,7 +413,7 @@ def test_a_changed_style_changes_what_is_written(world: World, monkeypatch: pyte
     assert differing(before, world.calls()) == after(before, own)
 
 
-@pytest.mark.parametrize("prompt", ["question", "multi_hop", "persona", "grade", "grade_several"])
+@pytest.mark.parametrize("prompt", ["question", "multi_hop", "persona", "negative", "grade", "grade_several"])
 def test_a_changed_prompt_changes_what_is_asked_with_it(
     prompt: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -422,6 +422,10 @@ def test_a_changed_prompt_changes_what_is_asked_with_it(
     before, original = world.calls(), taught.prompts_digest
     writes = {"synthesis"} if prompt in ("question", "multi_hop", "persona") else set()
     grades = {f"round-{number}/judgments" for number in range(3)} | ({"trial", "test"} & set(before))
+    # what is written as a negative is graded alone
+    grades = grades - {"negatives"} if prompt == "grade_several" else grades | ({"negatives"} & set(before))
+    if prompt == "negative":
+        writes, grades = {"negatives"} & set(before), set()
     if world.config.teacher == "gold":
         own: set[str] = set()
     else:

@@ -43,6 +43,14 @@ def test_half_of_the_questions_are_likely_asked_for_twice_and_at_most_all(tmp_pa
     assert "about 150, at most 200 calls write about 50 queries" in _plan(tmp_path)
 
 
+def test_of_each_negative_one_call_writes_and_one_grades(tmp_path: Path) -> None:
+    # of the 80 training queries that are written, half are kept, or all
+    text = _plan(tmp_path, synthetic_negatives=50)
+    assert "about 190, at most 250 calls write about 50 queries and 40 to 50 hard negatives" in text
+    assert "about 370, at most 650 grades in 1 round(s) and the test by llm, 370 to 650 calls" in text
+    assert "hard negatives" not in _plan(tmp_path)
+
+
 def test_what_costs_nothing_has_no_money_and_a_file_says_who_serves_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

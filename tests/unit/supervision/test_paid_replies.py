@@ -18,6 +18,7 @@ from denizen.llm.budget import Budget
 from denizen.llm.client import LLM
 from denizen.llm.replies import Replies
 from denizen.supervision.judging import LLMTeacher, Pair
+from denizen.supervision.negatives import prompt_of
 from denizen.supervision.synthesis import Persona, Task, question_prompts
 
 # the first digits, as the version of 2026-11-29 made them: with their codes, markers kept servers from reading once
@@ -33,6 +34,7 @@ KEYS = {
     "multi-hop": ["0a536f73365884a7"],
     "persona": ["0e77525a90f10a5a"],
     "persona without a domain": ["d781ac78c3303f52"],
+    "negative": ["da10115efbdd6cb9"],
 }
 PAIRS = [
     Pair("q", "d1", "what is gout?", "Gout is a disease of the joints."),
@@ -72,6 +74,8 @@ def _prompts(what: str, llm: Heard) -> Sequence[Prompt]:
     if what in ASKED:
         ASKED[what](llm)
         return llm.heard
+    if what == "negative":
+        return [prompt_of(PAIRS[0])]
     sources = ("d1", "d2") if what == "multi-hop" else ("d1",)
     domain = "" if what == "multi-hop" else "joints"
     return question_prompts([Task(sources, what, domain, "train")], {pair.doc_id: pair.passage for pair in PAIRS})
