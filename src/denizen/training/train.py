@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _ENCODER_RATE = 1e-4
 # most weights, learning rate of their adapters
-_RATES = ((3e8, 2e-3), (1e9, 5e-5), (3e9, 1e-5), (math.inf, 2e-5))
+_RATES = ((3e8, 3e-3), (1e9, 5e-5), (3e9, 1e-5), (math.inf, 2e-5))
 _RANK = 16
 _DIMS = re.compile(r"([1-9]\d{0,5}(,[1-9]\d{0,5})*)?")
 
