@@ -45,8 +45,8 @@ class CrossFitting(Params):
     # thirty dev queries chose a student that was worse than its base (docs/LOG.md); a few hundred do not
     cross_fitting: bool = setting(
         True,
-        "With fewer than 500 dev queries: decide by five-fold cross-fitting over train and dev together, and take "
-        "the best student that proves itself there. Off: the best on dev is taken, however few decide.",
+        "With fewer than 500 dev queries: decide by five-fold cross-fitting over train and dev together; with queries "
+        "that a teacher wrote a student must prove itself there. Off: the best on dev is taken, however few decide.",
     )
 
 
@@ -153,12 +153,15 @@ def choose(  # noqa: PLR0913
     judgments: Judgments | None = None,
     held_out: Sequence[Run] | None = None,
     called: Value | None = None,
+    asked_by_people: Value | None = None,
 ) -> dict[str, Any]:
     """Takes the base or one of its students, by MRR@5; what a teacher has not graded counts for none of them.
 
-    With 500 dev queries or more the best is taken. With fewer it is the best of those that have proven themselves
-    against the base (`proven`). Where a teacher grades, nobody has graded for students of folds: what such a student
-    finds for a query counts as no gain unless its first five are all graded.
+    With 500 dev queries or more the best is taken, and where people's queries decide by cross-fitting: that estimates
+    a gain without bias, and asking for proof of it keeps most students that gain from who has few labels
+    (docs/LOG.md). Otherwise it is the best of those that have proven themselves against the base (`proven`). Where a
+    teacher grades, nobody has graded for students of folds: what such a student finds for a query counts as no gain
+    unless its first five are all graded.
 
     Args:
         out: Where model, run and reasons go.
@@ -173,6 +176,7 @@ def choose(  # noqa: PLR0913
         judgments: What a teacher has graded; None: labels.
         held_out: What the base and students of each round find for queries that these have not seen (cross-fitting).
         called: What people call each of them; None: the base and rounds.
+        asked_by_people: That the queries are, and no shipped model is to be replaced; None: neither is known.
 
     Raises:
         InputError: When no query that decides has an answer.
@@ -185,7 +189,8 @@ def choose(  # noqa: PLR0913
     else:
         base = deciding.values(held_out[0].table)
         values = [base, *(deciding.sure(run.table, base) for run in held_out[1:])]
-    must_prove = params.cross_fitting and (held_out is not None or len(deciding.query_ids) < ENOUGH)
+    few = held_out is not None or len(deciding.query_ids) < ENOUGH
+    must_prove = params.cross_fitting and few and not (asked_by_people and held_out is not None)
     best, gains = (proven if must_prove else _highest)(values, deciding.groups)
     means = [float(found.mean()) for found in values]
     how = "cross-fitting" if held_out is not None else "dev"

@@ -71,7 +71,9 @@ def settle(
     if held is not None:
         rounds, asked = [held, *rounds[1:]], asked.against(held.found)
     seen, about = seen_by(rounds, asked), known_of(texts, rounds, by_pairs=asked.folds is not None)
-    choice = final = run(choose, CrossFitting(config.cross_fitting), **seen, **about)
+    # a teacher's queries are easier than people's, and what is shipped is replaced by what is proven alone
+    people = Value(True) if held is None and not texts.written_for else None
+    choice = final = run(choose, CrossFitting(config.cross_fitting), **seen, **about, asked_by_people=people)
     if asked.students and choice.best:
         choice = final = run(soup, choice=choice, folds=[own[choice.best - 1] for own in asked.students])
         seen["students"][choice.best] = choice.model

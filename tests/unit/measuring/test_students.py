@@ -10,6 +10,7 @@ import pytest
 
 from denizen.data.artifacts import Corpus, Judgments, Model, Qrels, Queries, Run
 from denizen.data.tables import rows_table, write_table
+from denizen.engine.artifact import Value
 from denizen.engine.step import Context
 from denizen.measuring.students import CrossFitting, choose, proven
 from denizen.retrievers.index import Index
@@ -38,7 +39,7 @@ class World:
         write_table(path, rows_table(kind.schema, rows))
         return kind.outside(path)
 
-    def choose(self, runs, qrels, split="dev", judgments=None, held_out=None, prove=True):
+    def choose(self, runs, qrels, split="dev", judgments=None, held_out=None, prove=True, **given):
         asked = sorted({name for name, *_ in qrels})
         out = Path(tempfile.mkdtemp(dir=self.folder))
         found = [self.table(Run, f"run-{number}", rows) for number, rows in enumerate(runs)]
@@ -58,6 +59,7 @@ class World:
             ),
             judgments=None if judgments is None else self.table(Judgments, "judgments", judgments),
             held_out=held,
+            **given,
         )
 
 
@@ -103,6 +105,16 @@ def test_by_cross_fitting_a_student_must_prove_itself(world: World, lifted: int,
     assert gain["value"] == pytest.approx(0.5 * lifted / 40)
     # of three that are lifted hardly a resample has none, and chance alone lifts all three once in four times
     assert (gain["low"] > 0 and gain["p"] < 0.1) == bool(best) and (lifted == 1 or gain["low"] > 0)
+
+
+@pytest.mark.parametrize(("lifted", "best"), [(0, 0), (1, 1), (12, 1)])
+def test_by_cross_fitting_on_people_s_queries_a_gain_is_enough(world: World, lifted: int, best: int) -> None:
+    base, student, qrels = _lifted(40, lifted)
+    found = world.choose([base, student], qrels, held_out=[base, student], asked_by_people=Value(True))
+    assert found["best"] == best and not found["decided"]["must_prove"]
+    # of one that is worse none is taken, and few dev queries alone prove nothing
+    assert world.choose([student, base], qrels, held_out=[student, base], asked_by_people=Value(True))["best"] == 0
+    assert world.choose([base, student], qrels, asked_by_people=Value(True))["decided"]["must_prove"]
 
 
 @pytest.mark.parametrize(("count", "prove", "best"), [(40, True, 0), (40, False, 1), (500, True, 1)])
