@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,13 @@ from sentence_transformers.util import batch_to_device
 from denizen.data.tables import each, texts_by_id
 from denizen.engine.errors import InputError
 from denizen.retrievers.backends import use_bf16
+from denizen.retrievers.instruction import query_prompt
 from denizen.retrievers.loading import Kind, load_encoder, prompts_of
 from denizen.retrievers.model_folder import is_decoder
 from denizen.training.adapters import ADAPTER, attach, fold, of, save_adapters
 from denizen.training.batch_embedding import embed_columns
 from denizen.training.batches import length_batches, similar_batches
+from denizen.training.generic_prompts import prompted
 from denizen.training.losses import LOSSES, LossInputs, Relevance, at_dims
 from denizen.training.near_base import Kept, NearBase
 from denizen.training.trainer import Batches, Trainer, arguments, fit, make_ready, restore
@@ -47,6 +49,7 @@ class TrainingSet:
         dropped: Examples that had to be left out, because the loss needs more negatives than they have.
         margins: Shape (rows, negatives): the teacher's preference for each positive; empty without teacher scores.
         kept: Texts whose embeddings should stay near the base's.
+        instructions: What is drawn from for each query, instead of the model's own instruction; empty: that.
     """
 
     columns: Mapping[str, list[Any]]
@@ -54,6 +57,7 @@ class TrainingSet:
     dropped: int
     margins: _Vectors = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     kept: Sequence[Kept] = ()
+    instructions: Sequence[str] = ()
 
 
 def training_set(
@@ -138,7 +142,11 @@ def train(  # noqa: PLR0913
     own = _make_ready(model, config)
     if config.lora_rank:
         attach(model, config.lora_rank, student / ADAPTER if goes_on else None, bf16=use_bf16(config.precision))
-    steps = config.steps(rows)
+    steps, prompts = config.steps(rows), prompts_of(model)
+    if data.instructions:
+        anchors_said = prompted(data.columns["anchor"], data.instructions, query_prompt(model, student), config.seed)
+        # what they are prompted by is part of them from here on
+        data, prompts = replace(data, columns={**data.columns, "anchor": anchors_said}), {**prompts, "query": ""}
     margins = torch.from_numpy(data.margins)
     given = LossInputs(
         model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide or student), margins
@@ -146,7 +154,7 @@ def train(  # noqa: PLR0913
     loss = at_dims(model, LOSSES[config.loss].make(given), config.cut_dims)
     if config.near_base and data.kept:
         loss = NearBase(model, loss, data.kept, config.near_base * LOSSES[config.loss].gradient)
-    args = _arguments(scratch / "checkpoints", prompts_of(model), data, config, steps)
+    args = _arguments(scratch / "checkpoints", prompts, data, config, steps)
     losses = fit(_Trainer, model, loss, data.columns, _batches(anchors, data, config), args, progress)
     if adapted := of(model):
         save_adapters(adapted, folder / ADAPTER)
@@ -198,10 +206,16 @@ def token_limit(model: SentenceTransformer, max_tokens: int) -> int:
 
 def tokens_seen(model: SentenceTransformer, max_tokens: int, prompt: str) -> int:
     """How many tokens of a text training sees beside its prompt; 0: all, or nobody knows."""
+    room = tokens_beside(model, max_tokens, prompt)
+    return 0 if room is None else max(1, room)
+
+
+def tokens_beside(model: SentenceTransformer, max_tokens: int, prompt: str) -> int | None:
+    """How many tokens a prompt leaves of those that training sees; below 1: not even it is seen. None: all."""
     limit, tokenizer = token_limit(model, max_tokens) or model.max_seq_length, model.tokenizer
     if not getattr(tokenizer, "is_fast", False) or not limit or math.isinf(limit):
-        return 0
-    return max(1, int(limit) - len(tokenizer(prompt)["input_ids"]))
+        return None
+    return int(limit) - len(tokenizer(prompt)["input_ids"])
 
 
 def _make_ready(model: SentenceTransformer, config: Training) -> dict[str, Any]:

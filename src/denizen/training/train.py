@@ -114,6 +114,14 @@ class Training(LossChoice, Pass):
         least=0,
         most=1000,
     )
+    # 10 and 50 were best for two of three backbones of arXiv 2602.04731, none for the third
+    generic_prompts: int = setting(
+        0,
+        "Of a model with an instruction before queries: train with so many instructions of no domain instead, one for "
+        "each row; what is saved keeps its own. 0: off.",
+        least=0,
+        most=50,
+    )
     dims: str = setting(
         "",
         "To how many first dimensions embeddings may be cut, as 384,192,96: the loss is taken at each, and at all. "
@@ -179,6 +187,7 @@ def train(  # noqa: PLR0913
     base_index: Index | None = None,
     kept: Value | None = None,
     negatives: Negatives | None = None,
+    generic: Value | None = None,
 ) -> dict[str, Any]:
     """Trains a student.
 
@@ -199,6 +208,7 @@ def train(  # noqa: PLR0913
         base_index: What it has embedded the corpus with.
         kept: By kind of text ("query", "document"), texts whose embeddings should stay near the base's.
         negatives: Passages beside the corpus that were written as negatives of examples.
+        generic: Instructions of which one stands before each query instead of the model's own.
     """
     from denizen.retrievers.bi_encoder import Encoders
     from denizen.training import bi_encoder
@@ -227,6 +237,8 @@ def train(  # noqa: PLR0913
         vectors = index.encoder(start, encoders).encode(anchors, "query")[:]
     if kept is not None and base is not None and base_index is not None:
         training = replace(training, kept=_kept(base, base_index, encoders, kept.content, params.max_tokens))
+    if generic is not None:
+        training = replace(training, instructions=generic.content)
     with ctx.progress.bar(params.steps(len(anchors)), "steps") as advance:
         made = bi_encoder.train(
             out,

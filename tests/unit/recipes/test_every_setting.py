@@ -91,7 +91,7 @@ NAMES = [
 ]
 SUPERVISED: dict[str, dict[str, Any]] = {
     "labels": {"seeds": 2},
-    "labels, gist": {"loss": "gist", "reranker": True, "dims": "16"},
+    "labels, gist": {"loss": "gist", "reranker": True, "dims": "16", "generic_prompts": 3},
     # its folds are those of the others, twice
     "labels, onward": {"from_run": "earlier", "cross_fitting": False},
     "llm": {"teacher": "llm", "llm": "judge", "reranker": True, "synthetic_negatives": 5},
