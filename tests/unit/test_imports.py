@@ -18,7 +18,7 @@ ROOMS = [
     {"engine"},
     {"data"},
     {"llm", "retrievers"},
-    {"training", "supervision", "merging", "measuring"},
+    {"training", "supervision", "merging", "measuring", "prompting"},
     {"recipes"},
     {"reports", "api", "cli"},
 ]

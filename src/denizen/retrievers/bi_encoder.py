@@ -132,6 +132,7 @@ class BiEncoder:
         encoders: This machine's.
         digest: That of the model (`model_digest`); computed where it is not given.
         dim: To how many first dimensions embeddings are cut; 0: as the model gives them.
+        query_prompt: What stands before queries; None: the model's own prompt. An index is the same with any.
     """
 
     kind: ClassVar[str] = "bi-encoder"
@@ -142,6 +143,7 @@ class BiEncoder:
     encoders: Encoders = field(compare=False)
     digest: str = ""
     dim: int = 0
+    query_prompt: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", self.digest or model_digest(self.folder))
@@ -179,7 +181,8 @@ class BiEncoder:
         from denizen.retrievers.search import search
 
         with progress.bar(len(queries), "texts") as advance:
-            vectors = self.cut(index.encoder.encode(list(queries.values()), "query", advance))[:]
+            asked = index.encoder.encode(list(queries.values()), "query", advance, self.query_prompt)
+            vectors = self.cut(asked)[:]
         memory, ids = self.encoders.memory_mb, list(queries)
         with progress.bar(len(queries), "queries") as advance:
             return search(ids, vectors, index.doc_ids, index.vectors, depth, memory_mb=memory, progress=advance)
@@ -200,12 +203,15 @@ class BiEncoder:
         return _Embedded(self.encoder, doc_ids, load_vectors(folder, len(doc_ids)))
 
     def save(self, folder: Path) -> None:
-        """Copies the model; whoever loads it gets as many dimensions as here."""
+        """Copies the model; whoever loads it gets as many dimensions as here, and the same prompt."""
         ours = shutil.ignore_patterns(*NOT_THE_MODEL - {"README.md"})
         shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=ours)
-        if self.dim:
-            path = folder / "config_sentence_transformers.json"
-            write_json(path, {**(read_json(path) or {}), "truncate_dim": self.dim})
+        own = read_json(folder / "config_sentence_transformers.json") or {}
+        changed: dict[str, object] = {"truncate_dim": self.dim} if self.dim else {}
+        if self.query_prompt is not None:
+            changed["prompts"] = {**(own.get("prompts") or {}), "query": self.query_prompt}
+        if changed:
+            write_json(folder / "config_sentence_transformers.json", {**own, **changed})
 
 
 def save_vectors(folder: Path, vectors: Rows) -> None:
