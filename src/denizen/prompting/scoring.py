@@ -47,6 +47,7 @@ class Scores:
         cap: Scores that may be computed, one a query and instruction; None: any number.
 
     Attributes:
+        own: The model's own sentence.
         known: Sentence to scores by query, in the order in which they were computed.
     """
 
@@ -59,6 +60,7 @@ class Scores:
         qrels: pa.Table,
         cap: int | None = None,
     ) -> None:
+        self.own = prompt.sentence
         self.queries = queries
         self.answers = relevant(qrels)
         self.cap = cap

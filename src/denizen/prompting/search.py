@@ -147,12 +147,12 @@ def search(  # noqa: PLR0913
         order = np.random.default_rng(params.seed).permutation(parts.seen).tolist()
         whole = order[: max(SHOWN, params.evaluations // _WHOLE)]
         tell = Telling(scores, texts_by_id(corpus.table))
-        ended = find(scores, tell, proposer, prompt.sentence, order, whole, params.seed, params.evaluations)
+        ended = find(scores, tell, proposer, order, whole, params.seed, params.evaluations)
     proof = Scores(retriever, index, prompt, texts, qrels.table)
     best = best_of(scores, whole)
     found = {
         "own": prompt.sentence,
-        **decided(prompt.sentence, best, proof, parts),
+        **decided(best, proof, parts),
         "best": best,
         "ended": ended,
         "evaluations": scores.evaluations,
@@ -171,19 +171,17 @@ def find(
     scores: Scores,
     tell: Callable[[str, str], str],
     proposer: Proposer,
-    own: str,
     seen: Sequence[str],
     whole: Sequence[str],
     seed: int,
     cap: int,
 ) -> str:
-    """Lets GEPA search until the cap is reached; what it has tried stands in the scores.
+    """Lets GEPA search from the model's own sentence until the cap is reached; what it has tried stands in the scores.
 
     Args:
         scores: With the cap on what is computed.
         tell: What the LLM is shown of a query with a sentence.
         proposer: Writes sentences.
-        own: The model's sentence, with which the search begins.
         seen: The queries of which some are shown at a time.
         whole: Those that a sentence is scored on before another one is made from it.
         seed: Of the order in which queries are shown, and of the sentence that goes on.
@@ -200,7 +198,7 @@ def find(
     adapter = _Adapter(scores, tell, proposer, most_calls(cap))
     try:
         optimize(
-            seed_candidate={_SENTENCE: own},
+            seed_candidate={_SENTENCE: scores.own},
             trainset=list(seen),
             valset=list(whole),
             adapter=adapter,
@@ -229,11 +227,11 @@ def best_of(scores: Scores, whole: Sequence[str]) -> dict[str, Any]:
     return {"sentence": best, "score": means[best], "own_score": next(iter(means.values()))}
 
 
-def decided(own: str, best: Mapping[str, Any], proof: Scores, parts: Halves) -> dict[str, Any]:
+def decided(best: Mapping[str, Any], proof: Scores, parts: Halves) -> dict[str, Any]:
     """Whether a sentence is taken: where the mean of the unseen queries is higher with it than with the model's own."""
-    if best["sentence"] == own:
+    if best["sentence"] == proof.own:
         return {"taken": None, "why": "no sentence was better on the queries of the search", "unseen": None}
-    ours, theirs = ([each.score for each in proof.of(of, parts.unseen)] for of in (best["sentence"], own))
+    ours, theirs = ([each.score for each in proof.of(of, parts.unseen)] for of in (best["sentence"], proof.own))
     gain = paired_difference(np.asarray(ours), np.asarray(theirs), groups=parts.groups)
     told = f"{gain.value:+.4f} nDCG@10 on {len(parts.unseen)} dev queries that the search has not seen"
     if gain.value > 0:

@@ -18,6 +18,7 @@ from denizen.engine.errors import InputError
 from denizen.prompting.proposals import Proposer
 from denizen.prompting.scoring import Scored, Scores, SpentError
 from denizen.prompting.search import SHOWN, Halves, Telling, best_of, decided, find, halves, most_calls, tried
+from denizen.retrievers.instruction import QueryPrompt
 
 
 class TableOfScores(Scores):
@@ -26,7 +27,7 @@ class TableOfScores(Scores):
     def __init__(self, score: Callable[[str, str], float], queries: Sequence[str], cap: int | None = None) -> None:
         qrels = rows_table("qrels", [(query_id, f"right {query_id}", 1) for query_id in queries])
         texts = {query_id: f"text of {query_id}" for query_id in queries}
-        super().__init__(cast("Any", None), None, cast("Any", None), texts, qrels, cap)
+        super().__init__(cast("Any", None), None, QueryPrompt("", "own", "\n"), texts, qrels, cap)
         self.score = score
         self.computed: Counter[tuple[str, str]] = Counter()
 
@@ -51,7 +52,7 @@ class Listed:
 def searched(scores: TableOfScores, proposer: Any, seen: Sequence[str], whole: int, seed: int = 0) -> str:
     pytest.importorskip("gepa", reason="the search is by gepa: pip install 'denizen[prompt-search]'")
     told = Telling(scores, {"wrong": "a wrong passage", **{f"right {name}": f"what answers {name}" for name in seen}})
-    return find(scores, told, cast("Proposer", proposer), "own", seen, list(seen)[:whole], seed, scores.cap or 500)
+    return find(scores, told, cast("Proposer", proposer), seen, list(seen)[:whole], seed, scores.cap or 500)
 
 
 QUERIES = [f"q{number}" for number in range(20)]
@@ -179,7 +180,7 @@ def test_equal_means_leave_the_model_its_own_sentence() -> None:
     scores.of("lucky", QUERIES[:3])
     best = best_of(scores, QUERIES)
     assert best["sentence"] == "own"
-    found = decided("own", best, TableOfScores(lambda *_: 0.0, QUERIES), Halves([], QUERIES, [0] * 20))
+    found = decided(best, TableOfScores(lambda *_: 0.0, QUERIES), Halves([], QUERIES, [0] * 20))
     assert found == {"taken": None, "why": "no sentence was better on the queries of the search", "unseen": None}
 
 
@@ -198,7 +199,7 @@ def test_a_sentence_is_taken_only_where_the_unseen_half_gains(gain: float, taken
     scores.of("better", seen)
     best = best_of(scores, seen)
     assert best["sentence"] == "better"
-    found = decided("own", best, proof, Halves(seen, unseen, list(range(10))))
+    found = decided(best, proof, Halves(seen, unseen, list(range(10))))
     assert found["taken"] == taken and found["unseen"]["value"] == pytest.approx(gain)
     assert f"{gain:+.4f} nDCG@10 on 10 dev queries" in found["why"]
     assert set(proof.computed) == {(sentence, query) for sentence in ("better", "own") for query in unseen}
@@ -227,6 +228,6 @@ def test_an_llm_that_cannot_be_asked_stops_the_search_at_once() -> None:
             raise InputError("no key")
 
     proposer = Broken([])
-    with pytest.raises(InputError, match="^no key$"):
+    with pytest.raises(InputError, match=r"^no key$"):
         searched(TableOfScores(lambda sentence, query: 0.2, QUERIES, cap=500), proposer, QUERIES, 10)
     assert len(proposer.shown) == 1
