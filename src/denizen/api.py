@@ -211,8 +211,7 @@ def _check_models(config: AdaptConfig, base: Path, guide: Path | None, sets: Seq
         # a large one would take all memory before anything could be said
         check_room(footprint_of(base, config.training), config.training, config.model)
     check_trainable(base, config.loss, guide, config.training.cut_dims)
-    if config.generic_prompts:
-        check_generic(base, config.model, config.training)
+    check_generic(base, config.model, config.training)
     if config.reranker:
         start_cross_encoder(_reranker_start(config, base), config.seed)
     if sets and config.merge_evaluations:
@@ -256,11 +255,13 @@ def _check_expert_base(config: ExpertsConfig, base: Path) -> None:
     from denizen.retrievers.loading import check_trainable
     from denizen.retrievers.model_folder import is_decoder
     from denizen.training.footprint import check_room, footprint_of
+    from denizen.training.generic_prompts import check_generic
 
     if is_decoder(base):
         # a large one would take all memory before anything could be said
         check_room(footprint_of(base, config.training), config.training, config.model)
     check_trainable(base, config.loss, None, config.training.cut_dims)
+    check_generic(base, config.model, config.training)
     check_base(base)
 
 

@@ -23,6 +23,7 @@ from denizen.measuring.students import Choice
 from denizen.merging.merge_experts import MergedExperts, average_experts, choose_shipped, search_merges
 from denizen.recipes.experts_config import ExpertsConfig
 from denizen.recipes.slices import Slice, examples_of, guarded, searched
+from denizen.training.generic_prompts import drawn_from
 from denizen.training.train import train
 
 
@@ -116,4 +117,4 @@ def learnt(run: Pipeline, config: ExpertsConfig, brought: BroughtSlices, name: s
     dims = ",".join(map(str, config.training.cut_dims or brought.dims))
     # there are no texts of other fields to stay near to
     training = replace(config.training.on_this_machine(), dims=dims, near_base=0.0)
-    return run(train.named(name), training, start=brought.base, **inputs)
+    return run(train.named(name), training, start=brought.base, generic=drawn_from(training), **inputs)

@@ -14,7 +14,7 @@ from denizen.recipes.adapted import Brought
 from denizen.recipes.config import AdaptConfig
 from denizen.retrievers.index import Index, Read, embed
 from denizen.supervision.supervision import Round, Seen, Texts
-from denizen.training.generic_prompts import instructions
+from denizen.training.generic_prompts import drawn_from
 from denizen.training.train import train
 
 
@@ -102,5 +102,5 @@ def teach(  # noqa: PLR0913
         base_index=base_index if brought.kept else None,
         kept=brought.kept,
         negatives=texts.negatives,
-        generic=Value(instructions(training.generic_prompts)) if training.generic_prompts else None,
+        generic=drawn_from(training),
     )

@@ -58,6 +58,6 @@ def query_prompt(model: SentenceTransformer, name: str | Path) -> QueryPrompt:
         told = f"{prompt!r}, which holds no instruction" if prompt else "nothing"
         raise InputError(
             f"{name} puts {told} before a query; an instruction is a sentence with a line 'Query: ' after it. Give a "
-            "decoder-only LLM or a model that follows instructions, or leave its prompt as it is"
+            "decoder-only LLM, or another model that follows instructions"
         )
     return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
 from denizen.llm.prompts import prompt_text
 from denizen.retrievers.instruction import QueryPrompt, query_prompt
@@ -28,6 +29,11 @@ def instructions(count: int) -> list[str]:
     return prompt_text("generic").splitlines()[:count]
 
 
+def drawn_from(config: Training) -> Value | None:
+    """What the step that trains is given of them; None: queries keep the model's own."""
+    return Value(instructions(config.generic_prompts)) if config.generic_prompts else None
+
+
 def prompted(queries: Sequence[str], among: Sequence[str], prompt: QueryPrompt, seed: int) -> list[str]:
     """Queries, one a training row, each with an instruction of its own before it.
 
@@ -39,12 +45,14 @@ def prompted(queries: Sequence[str], among: Sequence[str], prompt: QueryPrompt, 
 
 
 def check_generic(folder: Path, name: str, config: Training) -> None:
-    """Makes sure that a model can be trained with generic prompts.
+    """Makes sure that a model can be trained with generic prompts, where that is asked for.
 
     Raises:
         InputError: When its query prompt has no instruction, its embeddings leave the prompt out, or an instruction
             takes all tokens that training reads of a text.
     """
+    if not config.generic_prompts:
+        return
     from denizen.retrievers.loading import load_encoder
     from denizen.training.bi_encoder import tokens_beside
 
@@ -53,7 +61,7 @@ def check_generic(folder: Path, name: str, config: Training) -> None:
     try:
         prompt = query_prompt(model, name)
     except InputError as error:
-        raise InputError(f"generic_prompts is {config.generic_prompts}, and {error}: {remedy}") from None
+        raise InputError(f"generic_prompts is {config.generic_prompts}, and {error}, {remedy}") from None
     if any(getattr(module, "include_prompt", True) is False for module in model):
         raise InputError(
             f"generic_prompts is {config.generic_prompts}, and {name} leaves prompts out of its embeddings, so that "

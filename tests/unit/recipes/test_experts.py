@@ -11,20 +11,28 @@ import pytest
 
 from denizen.data.artifacts import Model
 from denizen.data.prepare import Given
+from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
 from denizen.engine.pipeline import Pipeline
+from denizen.engine.step import Call
 from denizen.recipes.experts import BroughtSlices, experts
 from denizen.recipes.experts_config import ExpertsConfig
 from denizen.recipes.slices import given_slices
+from denizen.training.generic_prompts import instructions
 
 
 def fingerprints(folder: Path, names: str, **settings: Any) -> Mapping[str, str]:
-    """Place to fingerprint of every call of a run with some slices, each known by its letter; nothing is done."""
+    """Place to fingerprint of every call of a run."""
+    return {place: call.fingerprint for place, call in calls(folder, names, **settings).items()}
+
+
+def calls(folder: Path, names: str, **settings: Any) -> Mapping[str, Call[Any]]:
+    """Place to call of a run with some slices, each known by its letter; nothing is done."""
     slices = {name: Given(lambda: pytest.fail("nothing is read"), {f"{name}.jsonl": name * 64}) for name in names}
     run = Pipeline(folder / "run", planning=True)
     config = ExpertsConfig([f"{name}.jsonl" for name in names], **{"precision": "fp32", **settings})
     experts(run, config, BroughtSlices(Model(folder / "base", "m" * 64), slices))
-    return {place: call.fingerprint for place, call in run.calls.items()}
+    return run.calls
 
 
 def test_a_run_calls_steps_for_each_slice_then_baselines_merge_and_test(tmp_path: Path) -> None:
@@ -56,6 +64,7 @@ def test_the_search_comes_before_the_test_and_does_not_read_it(tmp_path: Path) -
         ("merge_evaluations", 5, ("experts/", "baselines/", "dev/", "slices/")),
         ("dev_passages", 99, ("experts/", "baselines/")),
         ("learning_rate", 1e-5, ("slices/",)),
+        ("generic_prompts", 5, ("slices/",)),
         ("store", "elsewhere", ("",)),
     ],
 )
@@ -67,6 +76,14 @@ def test_a_setting_changes_its_own_steps_and_no_earlier_one(
     changed -= {f"slices/{each}/dev-part" for each in "ab"}
     assert not [place for place in changed if place.startswith(untouched)]
     assert bool(changed) == (name != "store")
+
+
+def test_experts_and_baselines_are_trained_with_the_same_instructions(tmp_path: Path) -> None:
+    without, now = (calls(tmp_path, "ab", generic_prompts=count) for count in (0, 3))
+    trained = [place for place, call in now.items() if "generic" in call.described["inputs"]]
+    assert trained == ["experts/a", "experts/b", "baselines/random", "baselines/all"]
+    assert all(now[place].inputs["generic"] == Value(instructions(3)) for place in trained)
+    assert not any("generic" in call.described["inputs"] for call in without.values())
 
 
 def test_without_a_cap_nothing_is_drawn(tmp_path: Path) -> None:
