@@ -26,6 +26,7 @@ from denizen.prompting.proposals import PROMPT, STAGE
 from denizen.prompting.search import Found, PromptSearch, check_installed, most_calls, search
 from denizen.prompting.shipping import instructed, measure_both
 from denizen.recipes.run_folder import read_config
+from denizen.retrievers.backbone import Backbone
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.instruction import query_prompt
 from denizen.retrievers.loading import load_encoder, locate
@@ -35,7 +36,7 @@ from denizen.supervision.asking import Asking, named, spending
 # one call is made at a time, and what an LLM does not answer is counted
 SETTINGS: dict[str, Setting] = {
     name: each
-    for name, each in settings_of(PromptSearch, Splitting, Asking).items()
+    for name, each in settings_of(PromptSearch, Splitting, Backbone, Asking).items()
     if name not in ("concurrency", "min_coverage")
 }
 
@@ -52,7 +53,7 @@ def prompt_search(
         out: A new folder; the same command again goes on.
         store: Folder of embeddings to share; empty: in `out`.
         progress: Receives what a person should see.
-        settings: Those of `PromptSearch`, `Splitting` and `Asking`.
+        settings: Those of `PromptSearch`, `Splitting`, `Backbone` and `Asking`.
 
     Returns:
         The contents of prompt-search.json: what was tried and taken, why, and test before and after.
@@ -67,7 +68,7 @@ def prompt_search(
     params.check()
     asking.check(llm)
     check_store(store)
-    folder = locate(model)
+    folder = locate(model, Backbone.of(settings))
     # before anything is read, embedded or paid
     query_prompt(load_encoder(folder), model)
     with held(out, begun=("corpus", "search")):
