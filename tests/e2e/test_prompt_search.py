@@ -44,7 +44,8 @@ class Writer:
         self.calls += 1
         if self.process and self.calls == self.kill_at:
             os.kill(self.process.pid, signal.SIGKILL)
-        return json.dumps({"sentence": f"{'Find the reply to this. ' * (self.calls % 4)}Way {self.calls * 7919}."})
+        sentence = f"{'Find the reply to this. ' * (self.calls % 4)}Way {self.calls * 7919}."
+        return json.dumps({"kind": "replies", "sentence": sentence})
 
 
 def arguments(llm: Path, pairs: Path, out: Path, endpoint: str) -> list[str]:

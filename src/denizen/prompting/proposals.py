@@ -16,9 +16,11 @@ from denizen.llm.prompts import messages
 from denizen.llm.replies import TRANSPORT
 
 STAGE = "prompt-search"
+# a reply that is the instruction as it was
+UNCHANGED = "unchanged"
 PROMPT = "task_sentence"
 # arXiv 2602.04731's, who let 1,000 tokens be written; a sentence needs no more than this
-_TEMPERATURE, _TOKENS = 0.7, 120
+_TEMPERATURE, _TOKENS = 0.7, 200
 # what stands before every query takes its tokens, and these are 60 at most of English
 _LONGEST = 300
 # replies of no use, and none of any, before a model is given up
@@ -26,8 +28,9 @@ _USELESS = 5
 
 
 class TaskSentence(BaseModel):
-    """The reply to task_sentence.txt."""
+    """The reply to task_sentence.txt; small models copy the old sentence unless they say first what is asked for."""
 
+    kind: str
     sentence: str
 
 
@@ -55,7 +58,7 @@ class Proposer:
         Raises:
             InputError: When no reply came, or the first ones were all of no use.
         """
-        material = "\n\n".join((f"instruction: {sentence}", *shown))
+        material = "\n\n".join((f"the old instruction: {sentence}", *shown))
         asked = messages(PROMPT, {"examples": material})
         prompt = Prompt(asked, TaskSentence, _TOKENS, temperature=_TEMPERATURE, repeat=self.calls)
         (reply,) = self.llm.ask([prompt], STAGE)
@@ -66,6 +69,10 @@ class Proposer:
         self._replied()
         if not 0 < len(found) <= _LONGEST:
             self._useless("length", f"a sentence of {len(found):,} characters, and 1 to {_LONGEST} are of use")
+            return None
+        if found == sentence:
+            # of no use, and no reason to give a model up
+            self.failures[UNCHANGED] += 1
             return None
         return found
 
@@ -88,7 +95,7 @@ class Proposer:
 
     def _useless(self, kind: str, message: str) -> None:
         self.failures[kind] += 1
-        if self.failures.total() == self.calls >= _USELESS:
+        if self.failures.total() - self.failures[UNCHANGED] == self.calls >= _USELESS:
             raise InputError(
                 f"{STAGE}: the first {self.calls} replies of {self.llm.model} were of no use; the last one: {message}. "
                 "See the raw replies in the store, and take a model that keeps to JSON"

@@ -36,7 +36,7 @@ SHOWN = 5
 # a sentence is scored whole on so many queries that an eighth of the evaluations pays for it
 _WHOLE = 8
 # characters of a passage that the LLM is shown: what it is about, and not what it says
-_PASSAGE = 300
+_PASSAGE = 200
 _SENTENCE = "sentence"
 
 
@@ -142,7 +142,7 @@ def search(  # noqa: PLR0913
     parts = halves({query_id: groups[query_id] for query_id in texts}, params.seed)
     index = retriever.index(corpus.table, ctx.progress)
     scores = Scores(retriever, index, prompt, texts, qrels.table, params.evaluations)
-    with ctx.progress.bar(most_calls(params.evaluations), "calls") as advance:
+    with ctx.progress.bar(most_calls(params.evaluations), "calls at most") as advance:
         proposer = Proposer(ctx[LLM], advance)
         order = np.random.default_rng(params.seed).permutation(parts.seen).tolist()
         whole = order[: max(SHOWN, params.evaluations // _WHOLE)]
@@ -240,16 +240,14 @@ def decided(best: Mapping[str, Any], proof: Scores, parts: Halves) -> dict[str, 
 
 
 def tried(scores: Scores, whole: Sequence[str]) -> list[dict[str, Any]]:
-    """Every sentence with its mean, over how many queries, and whether all that decide are among them."""
-    return [
-        {
-            "sentence": sentence,
-            "score": float(np.mean([each.score for each in known.values()])),
-            "queries": len(known),
-            "scored_whole": known.keys() >= set(whole),
-        }
-        for sentence, known in scores.known.items()
-    ]
+    """Every sentence with its mean on the queries that decide; where it lacks some of them, on those that it has."""
+    rows = []
+    for sentence, known in scores.known.items():
+        scored_whole = known.keys() >= set(whole)
+        on = whole if scored_whole else list(known)
+        score = float(np.mean([known[query_id].score for query_id in on]))
+        rows.append({"sentence": sentence, "score": score, "queries": len(on), "scored_whole": scored_whole})
+    return rows
 
 
 class Telling:

@@ -23,7 +23,8 @@ def prompt_search_lines(found: dict[str, Any]) -> list[str]:
     """What was taken and why, what the search cost, and the test."""
     search, test = found["search"], found["test"]
     taken = f"taken: {search['taken']!r}" if search["taken"] else f"the model keeps its own: {search['own']!r}"
-    failed = f", {sum(search['failures'].values())} of no use" if search["failures"] else ""
+    useless = sum(count for kind, count in search["failures"].items() if kind != "budget")
+    failed = f", {useless:,} of no use" if useless else ""
     lines = [
         f"{taken} ({search['why']})",
         f"{search['sentences']} instructions, {search['evaluations']:,} evaluations and {search['calls']:,} LLM calls"

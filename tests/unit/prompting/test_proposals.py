@@ -20,7 +20,7 @@ Answer = Callable[[dict[str, Any]], str | Fault | dict[str, Any]]
 
 
 def reply(sentence: str) -> str:
-    return json.dumps({"sentence": sentence})
+    return json.dumps({"kind": "answers", "sentence": sentence})
 
 
 def proposer(server: ScriptedServer, folder: Path, calls: int | None = None) -> Proposer:
@@ -47,7 +47,7 @@ def test_every_call_is_another_one_and_is_paid_once(tmp_path: Path) -> None:
     assert body["temperature"] == 0.7
     asked = body["messages"][-1]["content"]
     # what is shown cannot close its own marker
-    assert asked.count("</examples>") == 1 and asked.startswith("<examples>\ninstruction: own\n\nquery: a ")
+    assert asked.count("</examples>") == 1 and asked.startswith("<examples>\nthe old instruction: own\n\nquery: a ")
 
 
 def test_what_is_no_sentence_is_counted_and_the_search_goes_on(tmp_path: Path) -> None:
@@ -66,6 +66,13 @@ def test_an_llm_whose_first_replies_are_all_of_no_use_is_given_up(tmp_path: Path
             assert asking.propose("own", []) is None
         with pytest.raises(InputError, match=r"the first 5 replies of tiny were of no use; .* keeps to JSON"):
             asking.propose("own", [])
+
+
+def test_an_llm_that_copies_what_it_was_shown_is_no_reason_to_stop(tmp_path: Path) -> None:
+    with ScriptedServer(lambda body: reply(" own ")) as server:
+        asking = proposer(server, tmp_path)
+        assert [asking.propose("own", []) for _ in range(8)] == [None] * 8
+        assert asking.failures == {"unchanged": 8} and asking.calls == 8
 
 
 def test_the_end_of_the_budget_is_told_and_asks_nothing(tmp_path: Path) -> None:
