@@ -71,7 +71,16 @@ def test_the_model_is_written_with_what_was_taken_and_a_killed_search_is_the_sam
         writer.process, writer.calls = None, 3
         last = command(*arguments(llm, pairs, tmp_path / "killed", server.url))
         assert last.code == 0 and writer.calls == whole_calls
-        # what is done is not done again
+        # another search is not mixed with it, nor is there a step that it does not have
+        for more, told in (
+            (["--evaluations", "90"], "made with something else"),
+            (["--redo", "x"], "there is no step"),
+        ):
+            refused = command(*arguments(llm, pairs, tmp_path / "killed", server.url), *more)
+            assert refused.code == 2 and told in refused.err, refused.err
+        # what is done is not done again, and a search that is asks what it has asked
+        again = command(*arguments(llm, pairs, tmp_path / "killed", server.url), "--redo", "search")
+        assert again.code == 0, again.err
         assert command(*arguments(llm, pairs, tmp_path / "killed", server.url)).code == 0
         assert writer.calls == whole_calls
     one, other = (json.loads((tmp_path / name / "prompt-search.json").read_text()) for name in ("whole", "killed"))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from denizen.cli.app import Told, command
-from denizen.cli.options import Store
+from denizen.cli.options import Out, Redo, Store
 from denizen.cli.printing import in_columns
 
 if TYPE_CHECKING:
@@ -28,7 +27,8 @@ def prompt_search(
     data: Annotated[str, typer.Argument(help="A labelled source as of adapt, or the folder of a run with labels.")],
     *,
     llm: Annotated[str, typer.Option(help="Who writes instructions: a GGUF file, or the model at the endpoint.")],
-    out: Annotated[Path, typer.Option(help="The new folder. The same command again continues what is there.")],
+    out: Out,
+    redo: Redo = None,
     store: Store = "",
     **settings: Any,
 ) -> Told:
@@ -36,5 +36,5 @@ def prompt_search(
     from denizen.recipes.prompt_search import prompt_search
     from denizen.reports.prompt_search import prompt_search_lines, tried_lines
 
-    found = prompt_search(model, data, llm, out, store=store, **settings)
+    found = prompt_search(model, data, llm, out, redo=redo, store=store, **settings)
     return Told(found, [*in_columns(tried_lines(found)), *prompt_search_lines(found), f"model: {out / 'model'}"])

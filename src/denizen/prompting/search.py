@@ -10,7 +10,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -193,7 +193,7 @@ def find(
     Raises:
         InputError: What the proposer raises.
     """
-    from gepa import optimize
+    from gepa.api import optimize
 
     adapter = _Adapter(scores, tell, proposer, most_calls(cap))
     try:
@@ -201,7 +201,7 @@ def find(
             seed_candidate={_SENTENCE: scores.own},
             trainset=list(seen),
             valset=list(whole),
-            adapter=adapter,
+            adapter=cast("Any", adapter),
             # counts what was scored before once more, and so ends a search that finds nothing to improve
             max_metric_calls=cap,
             stop_callbacks=[lambda state: adapter.stopped],
