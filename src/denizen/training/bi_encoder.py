@@ -134,7 +134,8 @@ def train(  # noqa: PLR0913
             f"{rows} training example(s) were mined; at least 2 are needed. Add queries, or widen the windows"
         )
     torch.manual_seed(config.seed)
-    goes_on = base is not None and (student / ADAPTER).is_dir()
+    # a base may have been trained so itself: what it was learnt with is folded in
+    goes_on = base is not None and base != student and (student / ADAPTER).is_dir()
     below = base if base and goes_on else student
     model = load_encoder(below)
     config = config.of_size(is_decoder(below), sum(weights.numel() for weights in model.parameters()))

@@ -100,6 +100,14 @@ def test_adapters_go_on_from_those_of_the_round_before(base: Path, tmp_path: Pat
 _ROUNDS = ("first", "second")
 
 
+def test_a_base_that_was_trained_by_adapters_itself_gets_new_ones(base: Path, tmp_path: Path) -> None:
+    trained(tmp_path / "first", base)
+    start = tmp_path / "first/out"
+    # so slow that it learns nothing: what is folded into the start already must not be added once more
+    trained(tmp_path / "second", start, Training(**{**LORA.as_dict(), "learning_rate": 1e-9}), base=start)
+    np.testing.assert_allclose(vectors(load_encoder(tmp_path / "second/out")), vectors(load_encoder(start)), atol=1e-4)
+
+
 def test_encoders_take_adapters_too(tiny_encoder: Path, tmp_path: Path) -> None:
     trained(tmp_path, tiny_encoder)
     before, after = (load_encoder(folder).state_dict() for folder in (tiny_encoder, tmp_path / "out"))
