@@ -183,6 +183,8 @@ def _models(config: AdaptConfig, sets: Sequence[Parts], earlier: EarlierRun | No
     from denizen.merging.methods import is_available
     from denizen.retrievers.loading import locate
 
+    if earlier:
+        config.backbone.check_unused(f"the model that {config.from_run} ships")
     base = earlier.shipped if earlier else locate(config.model, config.backbone)
     guide = locate(config.guide) if config.guide else base
     if sets and config.merge_evaluations and not is_available():

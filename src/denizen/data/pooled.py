@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from denizen.data import passages
 from denizen.data.artifacts import Corpus, Examples, Part, Qrels, Queries
 from denizen.data.guard import named
+from denizen.data.prepare import NearDuplicates
 from denizen.data.tables import with_column, write_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.settings import Params, Seeded
@@ -71,10 +72,10 @@ def _planned_pool(params: Params, *, examples: Mapping[str, Examples], **inputs:
     }
 
 
-@step(version=1, makes=Pooled, name="pool", plan=_planned_pool)
+@step(version=2, makes=Pooled, name="pool", plan=_planned_pool)
 def pool(
     out: Path,
-    params: Params,
+    params: NearDuplicates,
     ctx: Context,
     *,
     examples: Mapping[str, Examples],
@@ -82,21 +83,20 @@ def pool(
     queries: Mapping[str, Queries],
     qrels: Mapping[str, Qrels],
 ) -> dict[str, Any]:
-    """Puts the examples of all slices together, slice after slice, with the tables that they name."""
+    """Puts the examples of all slices together, slice after slice, with the tables that they name.
+
+    Near-duplicates are found anew: a passage that two slices have must not be a negative of itself.
+    """
     tables: dict[str, list[pa.Table]] = {name: [] for name in ("corpus", "queries", "qrels", "examples")}
-    clusters = 0
     for name in examples:
-        passages = named(corpus[name].table, name, "doc_id", "parent_id")
-        # numbers of near-duplicates are those of a slice alone
-        for column in ("cluster", "parent_cluster"):
-            passages = with_column(passages, column, pc.add(passages[column], pa.scalar(clusters, pa.int32())))
-        clusters += len(passages)
-        tables["corpus"].append(passages)
+        tables["corpus"].append(named(corpus[name].table, name, "doc_id", "parent_id"))
         tables["queries"].append(named(queries[name].table, name, "query_id"))
         tables["qrels"].append(named(qrels[name].table, name, "query_id", "doc_id"))
         tables["examples"].append(_named_examples(examples[name].table, name))
     for name, parts in tables.items():
-        write_table(out / f"{name}.parquet", pa.concat_tables(parts))
+        whole = pa.concat_tables(parts)
+        made = passages.with_clusters(whole, params.near_duplicate) if name == "corpus" else whole
+        write_table(out / f"{name}.parquet", made)
     return {**_planned_pool(params, examples=examples), "examples": sum(map(len, tables["examples"]))}
 
 

@@ -104,6 +104,8 @@ class Measuring:
         known = read_json(self._out / METRICS) if self._out else None
         if not known:
             return {}
+        if not isinstance(known.get("model"), dict) or not isinstance(known.get("tasks"), dict):
+            raise InputError(f"{self._out} holds the results of another command; use another --out")
         if known["model"]["digest"] != self._of["model"]:
             raise InputError(
                 f"{self._out} holds results of {known['model']['name']}, whose files are others "

@@ -46,7 +46,7 @@ def _plain(run: Pipeline, config: AdaptConfig, base: Model, texts: Texts) -> Mod
     No mining and no rounds, batches as they come; what is known to be relevant is no in-batch negative here either.
     """
     # of the run's settings, those that have nothing to do with how it mines and trains
-    kept = {name: getattr(config.training, name) for name in ("seed", "precision", "max_tokens")}
+    kept = {name: getattr(config.training, name) for name in ("seed", "precision", "max_tokens", "lora_rank")}
     params = Training(**kept, epochs=1.0, batches="length").on_this_machine()
     pairs = run(pair, queries=texts.queries, qrels=texts.pairs)
     shared = {"corpus": texts.corpus, "queries": texts.queries, "qrels": texts.pairs}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from denizen.data.artifacts import Evaluation, Examples, Model
 from denizen.data.guard import Guarded
 from denizen.data.pooled import pool, subset
-from denizen.data.prepare import Given, Labelled
+from denizen.data.prepare import Given, Labelled, NearDuplicates
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.pipeline import Pipeline
 from denizen.engine.settings import Seeded
@@ -99,7 +99,7 @@ def trained_on(
     with run.scope("baselines"):
         kinds = ("corpus", "queries", "qrels")
         tables = {kind: {name: its.tables[kind] for name, its in slices.items()} for kind in kinds}
-        pooled = run(pool, examples=examples, **tables)
+        pooled = run(pool, NearDuplicates(config.near_duplicate), examples=examples, **tables)
         fewest = run(subset, Seeded(config.seed), examples=pooled.examples, slices=[*examples.values()])
         # which index says in which arithmetic the base embeds, no more
         about = {"index": next(iter(slices.values())).index, "corpus": pooled.corpus, "queries": pooled.queries}

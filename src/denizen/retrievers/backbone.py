@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,10 @@ def bi_encoder_of(path: Path, name: str, backbone: Backbone) -> Path:
         raise InputError(f"{kept} cannot be used ({reason(error)}); set DENIZEN_CACHE to another folder") from error
     with writing(kept), locked(kept, f"{place.name}.lock"):
         if not (place / _RECORD).is_file():
-            with tempfile.TemporaryDirectory(dir=kept, prefix=".making.") as folder:
+            for left in kept.glob(f".making.{place.name}.*"):
+                # of somebody who was killed: who makes it holds the lock
+                shutil.rmtree(left)
+            with tempfile.TemporaryDirectory(dir=kept, prefix=f".making.{place.name}.") as folder:
                 partial = Path(folder, "model")
                 _made(path, name, backbone).save_pretrained(str(partial), create_model_card=False)
                 _check_end(partial, name)

@@ -40,6 +40,8 @@ def locate(name: str, backbone: Backbone | None = None) -> Path:
             settings are given for the reading of an LLM, and it is none.
     """
     path = Path(name).expanduser()
+    if not path.exists() and (name.startswith(("/", ".", "~")) or path.suffix.lower() == ".gguf"):
+        raise InputError(f"model {name!r}: there is no such file or folder; check the path")
     folder = path if path.exists() else fetched(name)
     if is_llm(folder):
         return bi_encoder_of(folder, name, backbone or Backbone())

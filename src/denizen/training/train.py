@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from denizen.training.near_base import Kept
 
 
-_ENCODER_RATE = 1e-4
-# most weights, learning rate of their adapters
+# of all weights
+_WHOLE_RATE = 1e-4
+# ten times that of all weights is the field's rule for adapters; not measured here
+_ENCODER_ADAPTERS_RATE = 1e-3
+# of decoders: most weights, learning rate of their adapters
 _RATES = ((3e8, 3e-3), (1e9, 5e-5), (3e9, 1e-5), (math.inf, 2e-5))
 _RANK = 16
 _DIMS = re.compile(r"([1-9]\d{0,5}(,[1-9]\d{0,5})*)?")
@@ -83,7 +86,7 @@ class Training(LossChoice, Pass):
 
     # of decoders: arXiv 2602.04731's for .6, 2 and 3.8 billion weights; smaller ones: docs/LOG.md
     learning_rate: float = setting(
-        0.0, "Peak learning rate of AdamW; 0: 1e-4, for a decoder-only LLM by its size.", least=0, most=1
+        0.0, "Peak learning rate of AdamW; 0: 1e-4, of adapters by the kind and size of the model.", least=0, most=1
     )
     # on all linear layers, as arXiv 2602.04731
     lora_rank: int = setting(
@@ -150,12 +153,10 @@ class Training(LossChoice, Pass):
             decoder: Whether the model is a decoder-only LLM.
             weights: How many weights it has.
         """
-        usual = next(rate for most, rate in _RATES if weights <= most) if decoder else _ENCODER_RATE
-        return replace(
-            self,
-            learning_rate=self.learning_rate or usual,
-            lora_rank=self.lora_rank if self.lora_rank >= 0 else _RANK if decoder else 0,
-        )
+        rank = self.lora_rank if self.lora_rank >= 0 else _RANK if decoder else 0
+        of_adapters = next(rate for most, rate in _RATES if weights <= most) if decoder else _ENCODER_ADAPTERS_RATE
+        usual = of_adapters if rank else _WHOLE_RATE
+        return replace(self, learning_rate=self.learning_rate or usual, lora_rank=rank)
 
     def steps(self, rows: int) -> int:
         """How many optimiser steps a training on some examples takes."""

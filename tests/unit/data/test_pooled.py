@@ -6,9 +6,10 @@ from pathlib import Path
 
 from denizen.data.artifacts import Examples
 from denizen.data.pooled import Pooled, draw, pool, subset
+from denizen.data.prepare import NearDuplicates
 from denizen.data.tables import rows_table, write_table
 from denizen.engine.artifact import Value
-from denizen.engine.settings import Params, Seeded
+from denizen.engine.settings import Seeded
 from denizen.engine.step import Context
 from tests.unit.data.test_guard import slice_of
 
@@ -56,14 +57,14 @@ def test_what_slices_call_alike_is_told_apart_where_they_meet(tmp_path: Path) ->
     tables = {
         kind: {name: getattr(its, kind) for name, its in slices.items()} for kind in ("corpus", "queries", "qrels")
     }
-    facts = pool(tmp_path / "out", Params(), Context(), examples=examples, **tables)
+    facts = pool(tmp_path / "out", NearDuplicates(), Context(), examples=examples, **tables)
     found = Pooled.outside(tmp_path / "out")
     assert facts["examples"] == 4
     assert found.examples.table["query_id"].to_pylist() == ["a/q0", "a/q1", "b/q0", "b/q1"]
     assert found.examples.table["negative_ids"].to_pylist() == [["a/d1"], ["a/d2"], ["b/d1"], ["b/d2"]]
     corpus = found.corpus.table
     assert corpus["doc_id"].to_pylist() == [f"{name}/d{at}" for name in ("a", "b") for at in range(4)]
-    # no passage of one slice is a near-duplicate of one of the other by its number alone
+    # no passage of one slice is a near-duplicate of one of the other by its number alone: all texts differ
     assert len(set(corpus["cluster"].to_pylist())) == len(set(corpus["parent_cluster"].to_pylist())) == 8
     known = {*corpus["doc_id"].to_pylist(), *found.queries.table["query_id"].to_pylist()}
     assert known >= {*found.qrels.table["query_id"].to_pylist(), *found.qrels.table["doc_id"].to_pylist()}

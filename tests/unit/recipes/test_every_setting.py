@@ -29,7 +29,7 @@ from denizen.supervision.synthesis import STYLES
 Calls = Mapping[str, Call[Any]]
 
 # what plain fine-tuning takes from a run; all else of it has a value of its own, whatever the run trains with
-OF_PLAIN = {"seed", "precision", "max_tokens"}
+OF_PLAIN = {"seed", "precision", "max_tokens", "lora_rank"}
 # what has no values that a step could read: what a run works on, and which steps it calls at all
 FROM_OUTSIDE = {
     "source",

@@ -127,6 +127,7 @@ def test_adapters_of_another_model_are_refused(base: Path, tiny_encoder: Path, t
     ("decoder", "weights", "rate", "rank"),
     [
         (False, 22_000_000, 1e-4, 0),
+        (True, 135_000_000, 3e-3, 16),
         (True, 600_000_000, 5e-5, 16),
         (True, 2_000_000_000, 1e-5, 16),
         (True, 3_800_000_000, 2e-5, 16),
@@ -137,5 +138,8 @@ def test_rate_and_rank_go_by_the_model_unless_they_are_given(
 ) -> None:
     meant = Training().of_size(decoder, weights)
     assert (meant.learning_rate, meant.lora_rank) == (rate, rank)
+    # what is trained decides: all weights of a decoder by the rate of all weights, adapters of an encoder by theirs
+    assert Training(lora_rank=0).of_size(True, 135_000_000).learning_rate == 1e-4
+    assert Training(lora_rank=8).of_size(False, 22_000_000).learning_rate == 1e-3
     given = Training(learning_rate=3e-4, lora_rank=0)
     assert given.of_size(decoder, weights) == given
