@@ -102,7 +102,7 @@ def test_it_needs_a_finished_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no metrics\.json"):
         report(tmp_path)
     (tmp_path / "metrics.json").write_text('{"means": {}}')
-    with pytest.raises(InputError, match="is an evaluation; a report needs a run"):
+    with pytest.raises(InputError, match="results of another command; give the folder of a run"):
         report(tmp_path)
 
 

@@ -96,6 +96,8 @@ def check_config(
     check_version(out)
     left = stopped_redo(out)
     before, now = (left and left["wanted"]) or read_json(out / _CONFIG), config.as_dict()
+    if before is None and (out / "metrics.json").exists():
+        raise InputError(f"{out} holds the results of another command, which would be overwritten; use another --out")
     if before is None or not any((out / name).exists() for name in _BEGUN):
         write_json(out / _CONFIG, now)
         return

@@ -45,7 +45,7 @@ class FinishedRun:
             raise InputError(f"{folder} holds no finished run of denizen (it has no metrics.json)")
         self.metrics: _Row = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         if "chosen" not in self.metrics:
-            raise InputError(f"{folder} is an evaluation; a report needs a run of adapt")
+            raise InputError(f"{folder} holds the results of another command; give the folder of a run of adapt")
         if not self.metrics.keys() >= _NEWEST:
             replies = folder / "replies.sqlite"
             paid = f", and --replies {replies} so that no reply is paid twice" if replies.is_file() else ""

@@ -98,7 +98,7 @@ class SearchableCorpus:
             )
         raise InputError(
             f"{folder} holds no retriever with its corpus (retriever.json and corpus/corpus.parquet, there or in "
-            f"{folder}/{RETRIEVER}); give the folder of a finished run"
+            f"{folder}/{RETRIEVER}); give the folder of a finished run of adapt"
         )
 
     @overload

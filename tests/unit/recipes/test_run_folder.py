@@ -32,6 +32,16 @@ def test_a_new_folder_gets_the_settings_and_one_without_a_corpus_gets_others(tmp
     assert read_config(tmp_path) == other
 
 
+def test_results_of_another_command_are_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"tasks": {}}')
+    with pytest.raises(InputError, match="results of another command"):
+        check_config(tmp_path, AdaptConfig("source"), None)
+    assert not (tmp_path / "config.json").exists()
+    (tmp_path / "config.json").write_text('{"sources": ["a"]}')
+    with pytest.raises(InputError, match="another command than adapt"):
+        read_config(tmp_path)
+
+
 def test_other_settings_are_refused_by_name(run: Path) -> None:
     check_config(run, CONFIG, None)
     with pytest.raises(ChangedError, match=r"other settings: epochs: 0\.5 -> 2\.0; rounds: 2 -> 3\. Use another --out"):
