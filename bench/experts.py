@@ -16,8 +16,6 @@ what is there and names the parts that are missing; the third tries it all at a 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -31,7 +29,7 @@ from denizen.engine.progress import Terminal
 from denizen.recipes.experts_config import ExpertsConfig
 from denizen.reports.experts import advantage_lines, called_system, system_lines
 from few_labels import Labelled, read_labelled, write
-from measuring import RESULTS, RUNS, data, keep, seconds_by_stage, shown
+from measuring import RUNS, chosen_of, data, keep, print_kept, seconds_by_stage, shown
 
 SLICES = {
     "medical": ("medquad", "pubmedqa"),
@@ -183,13 +181,6 @@ def in_columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def kept() -> tuple[list[dict[str, Any]], list[Part]]:
-    """The results that are there, and the parts that are not."""
-    there = {part: RESULTS / f"{part.name}.json" for part in PARTS}
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in there.values() if path.is_file()]
-    return found, [part for part, path in there.items() if not path.is_file()]
-
-
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """A row a system and base, the mean of its seeds with its spread; then what the merged model is better by."""
     blocks = []
@@ -222,23 +213,6 @@ def advantages(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def asked_for(parts: Iterable[str]) -> list[Part]:
-    """The parts of MODEL/SEED; leaves on one that there is not."""
-    known = {part.asked: part for part in PARTS}
-    parts = list(dict.fromkeys(parts))
-    if unknown := [part for part in parts if part not in known]:
-        sys.exit(f"unknown parts {unknown}; there are {', '.join(known)}")
-    return [known[part] for part in parts]
-
-
-def _print_kept() -> None:
-    results, missing = kept()
-    if results:
-        print(table(results))
-    if missing:
-        print(f"missing: {len(missing)} of {len(PARTS)}: {', '.join(part.asked for part in missing)}")
-
-
 def _try() -> None:
     result = measured(PARTS[0], TINY, f"{_FOLDER}/tiny")
     print(table([result]))
@@ -253,8 +227,8 @@ if __name__ == "__main__":
     if given.do and given.part:
         parser.error("tiny takes no --part")
     if given.part:
-        main(asked_for(given.part))
+        main(chosen_of(PARTS, given.part))
     elif given.do:
         _try()
     else:
-        _print_kept()
+        print_kept(PARTS, table)

@@ -39,7 +39,7 @@ from denizen.data.formats.rows import BadRows, delimited, json_lines
 from denizen.data.near_duplicates import tied
 from denizen.data.splitting import SIDES, dev_from_train
 from denizen.data.tables import each, rows_table
-from measuring import RESULTS, ROOT, RUNS, data, keep, shown, timed_adapt
+from measuring import ROOT, RUNS, chosen_of, data, keep, kept_of, print_kept, shown, timed_adapt
 
 LABELS: tuple[str, ...] = ("100", "300", "all")
 SEEDS = (1, 2, 3)
@@ -80,7 +80,7 @@ class Cell:
     seed: int
 
     @property
-    def part(self) -> str:
+    def asked(self) -> str:
         """As it is asked for."""
         return f"{self.data_set}/{self.labels}/{self.seed}"
 
@@ -294,13 +294,6 @@ def show(result: Mapping[str, Any]) -> None:
     print(f"  {_GENERAL} {gate['change']['general']:+.4f}: {'met' if gate['met'] else 'MISSED'}", flush=True)
 
 
-def kept() -> tuple[list[dict[str, Any]], list[Cell]]:
-    """The results that are there, and the cells that are not."""
-    there = {cell: RESULTS / f"{cell.name}.json" for cell in CELLS}
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in there.values() if path.is_file()]
-    return found, [cell for cell, path in there.items() if not path.is_file()]
-
-
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """A row for each set and count of labels, the mean of its seeds; then the means over sets, which count once each.
 
@@ -394,23 +387,6 @@ def draw(results: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def asked_for(parts: Iterable[str]) -> list[Cell]:
-    """The cells of SET/LABELS/SEED; leaves on one that there is not."""
-    known = {cell.part: cell for cell in CELLS}
-    parts = list(dict.fromkeys(parts))
-    if unknown := [part for part in parts if part not in known]:
-        sys.exit(f"unknown parts {unknown}; there are {', '.join(known)}")
-    return [known[part] for part in parts]
-
-
-def _print_kept() -> None:
-    results, missing = kept()
-    if results:
-        print(table(results))
-    if missing:
-        print(f"missing: {len(missing)} of {len(CELLS)}: {', '.join(cell.part for cell in missing)}")
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="What a user with few labels gets.")
     parser.add_argument("do", nargs="?", choices=["draw"])
@@ -419,8 +395,8 @@ if __name__ == "__main__":
     if given.do and given.part:
         parser.error("draw takes no --part")
     if given.part:
-        main(asked_for(given.part))
+        main(chosen_of(CELLS, given.part))
     elif given.do:
-        draw(kept()[0], ROOT / "docs" / "few_labels.svg")
+        draw(kept_of(CELLS)[0], ROOT / "docs" / "few_labels.svg")
     else:
-        _print_kept()
+        print_kept(CELLS, table)

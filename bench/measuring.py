@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from denizen.api import adapt
 from denizen.engine.pipeline import records
@@ -93,6 +93,46 @@ def show_comparison(name: str, result: dict[str, Any]) -> None:
     for measure, found in metrics["difference"].items():
         row = "".join(f"{metrics[system][measure]:>8.3f}" for system in ("base", "bm25", "adapted"))
         print(f"{measure:<12}{row}   {shown(found)}")
+
+
+class Part(Protocol):
+    """One run of a benchmark that is made in parts: how it is asked for, and the name of its result."""
+
+    @property
+    def asked(self) -> str:
+        """As it is asked for."""
+
+    @property
+    def name(self) -> str:
+        """As its result is kept."""
+
+
+P = TypeVar("P", bound=Part)
+
+
+def kept_of(parts: Sequence[P]) -> tuple[list[dict[str, Any]], list[P]]:
+    """The results that are there, and the parts that are not."""
+    there = {part.asked: RESULTS / f"{part.name}.json" for part in parts}
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in there.values() if path.is_file()]
+    return found, [part for part in parts if not there[part.asked].is_file()]
+
+
+def chosen_of(parts: Sequence[P], names: Iterable[str]) -> list[P]:
+    """The parts that are asked for, each once; leaves on one that there is not."""
+    known = {part.asked: part for part in parts}
+    names = list(dict.fromkeys(names))
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"unknown parts {unknown}; there are {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def print_kept(parts: Sequence[P], table: Callable[[Sequence[dict[str, Any]]], str]) -> None:
+    """Prints the table of the results that are there, and names the parts that are missing."""
+    results, missing = kept_of(parts)
+    if results:
+        print(table(results))
+    if missing:
+        print(f"missing: {len(missing)} of {len(parts)}: {', '.join(part.asked for part in missing)}")
 
 
 def keep(name: str, result: dict[str, Any]) -> None:

@@ -24,8 +24,6 @@ the third tries it all at a size of some minutes and keeps nothing.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +38,7 @@ from denizen.recipes.evaluate import evaluate
 from denizen.recipes.prompt_search import prompt_search
 from experts import in_columns, part_of
 from few_labels import read_labelled, write
-from measuring import RESULTS, RUNS, data, keep, seconds_by_stage, shown
+from measuring import RUNS, chosen_of, data, keep, print_kept, seconds_by_stage, shown
 
 SETS = ("obliqa", "financial_qa_10k", "medquad", "tatqa")
 SEEDS = (42, 43, 44)
@@ -168,13 +166,6 @@ def table(results: Iterable[Mapping[str, Any]]) -> str:
     return in_columns(rows)
 
 
-def kept() -> tuple[list[dict[str, Any]], list[Part]]:
-    """The results that are there, and the parts that are not."""
-    there = {part: RESULTS / f"{part.name}.json" for part in PARTS}
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in there.values() if path.is_file()]
-    return found, [part for part, path in there.items() if not path.is_file()]
-
-
 def main(retriever: str, llm: str, parts: Sequence[Part]) -> None:
     for part in parts:
         result = measured(part, retriever, llm, FULL, part.name)
@@ -182,28 +173,11 @@ def main(retriever: str, llm: str, parts: Sequence[Part]) -> None:
         keep(part.name, result)
 
 
-def _print_kept() -> None:
-    results, missing = kept()
-    if results:
-        print(table(results))
-    if missing:
-        print(f"missing: {len(missing)} of {len(PARTS)}: {', '.join(part.asked for part in missing)}")
-
-
 def _try(retriever: str, llm: str) -> None:
     result = measured(PARTS[0], retriever, llm, TINY, f"{_FOLDER}/tiny")
     print(table([result]))
     for system, found in result["searches"].items():
         print(f"{system}: {found['taken'] or found['own']} ({found['why']})")
-
-
-def asked_for(parts: Iterable[str]) -> list[Part]:
-    """The parts of SET/SEED; leaves on one that there is not."""
-    known = {part.asked: part for part in PARTS}
-    parts = list(dict.fromkeys(parts))
-    if unknown := [part for part in parts if part not in known]:
-        sys.exit(f"unknown parts {unknown}; there are {', '.join(known)}")
-    return [known[part] for part in parts]
 
 
 if __name__ == "__main__":
@@ -214,10 +188,10 @@ if __name__ == "__main__":
     parser.add_argument("--part", action="append", default=[], metavar="SET/SEED")
     given = parser.parse_args()
     if not given.retriever:
-        _print_kept()
+        print_kept(PARTS, table)
     elif not given.llm or bool(given.do) == bool(given.part):
         parser.error("give RETRIEVER and LLM with --part, or with tiny")
     elif given.do:
         _try(given.retriever, given.llm)
     else:
-        main(given.retriever, given.llm, asked_for(given.part))
+        main(given.retriever, given.llm, chosen_of(PARTS, given.part))

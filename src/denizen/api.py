@@ -204,6 +204,16 @@ def _reranker_start(config: AdaptConfig, base: Path) -> Path:
 def _check_models(config: AdaptConfig, base: Path, guide: Path | None, sets: Sequence[Parts]) -> None:
     from denizen.merging.methods import check_base
     from denizen.retrievers.cross_encoder import start_cross_encoder
+
+    _check_base(config, base, guide)
+    if config.reranker:
+        start_cross_encoder(_reranker_start(config, base), config.seed)
+    if sets and config.merge_evaluations:
+        check_base(base)
+
+
+def _check_base(config: AdaptConfig | ExpertsConfig, base: Path, guide: Path | None = None) -> None:
+    """Makes sure that a model fits into this machine and can be trained as is asked for."""
     from denizen.retrievers.loading import check_trainable
     from denizen.retrievers.model_folder import is_decoder
     from denizen.training.footprint import check_room, footprint_of
@@ -214,10 +224,6 @@ def _check_models(config: AdaptConfig, base: Path, guide: Path | None, sets: Seq
         check_room(footprint_of(base, config.training), config.training, config.model)
     check_trainable(base, config.loss, guide, config.training.cut_dims)
     check_generic(base, config.model, config.training)
-    if config.reranker:
-        start_cross_encoder(_reranker_start(config, base), config.seed)
-    if sets and config.merge_evaluations:
-        check_base(base)
 
 
 def _brought(config: AdaptConfig, base: Path, guide: Path | None, given: Given, sets: Sequence[Parts]) -> Brought:
@@ -254,16 +260,8 @@ def _check_merging(config: ExpertsConfig) -> None:
 def _check_expert_base(config: ExpertsConfig, base: Path) -> None:
     """Makes sure that a model can be trained and merged before a slice is read."""
     from denizen.merging.methods import check_base
-    from denizen.retrievers.loading import check_trainable
-    from denizen.retrievers.model_folder import is_decoder
-    from denizen.training.footprint import check_room, footprint_of
-    from denizen.training.generic_prompts import check_generic
 
-    if is_decoder(base):
-        # a large one would take all memory before anything could be said
-        check_room(footprint_of(base, config.training), config.training, config.model)
-    check_trainable(base, config.loss, None, config.training.cut_dims)
-    check_generic(base, config.model, config.training)
+    _check_base(config, base)
     check_base(base)
 
 

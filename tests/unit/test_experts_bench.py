@@ -59,6 +59,6 @@ def test_the_table_is_the_mean_of_seeds_with_their_spread(bench: ModuleType) -> 
 
 
 def test_a_part_that_there_is_not_is_named(bench: ModuleType) -> None:
-    assert [part.name for part in bench.asked_for(["minilm/42", "minilm/42"])] == ["experts/minilm-42"]
+    assert [part.name for part in bench.chosen_of(bench.PARTS, ["minilm/42", "minilm/42"])] == ["experts/minilm-42"]
     with pytest.raises(SystemExit, match="unknown parts"):
-        bench.asked_for(["minilm/1"])
+        bench.chosen_of(bench.PARTS, ["minilm/1"])

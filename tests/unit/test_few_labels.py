@@ -33,7 +33,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     for program in (measuring, module):
         monkeypatch.setattr(program, "ROOT", tmp_path)
         monkeypatch.setattr(program, "RUNS", tmp_path / "runs")
-        monkeypatch.setattr(program, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(measuring, "RESULTS", tmp_path / "results")
     return module
 
 
@@ -234,7 +234,7 @@ def test_the_table_has_means_of_seeds_and_of_sets(bench: ModuleType) -> None:
 def test_what_is_missing_is_named(bench: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "results/few_labels").mkdir(parents=True)
     (tmp_path / "results/few_labels/tatqa-100-1.json").write_text(json.dumps(result("tatqa", "100", 1, 0.1)))
-    results, missing = bench.kept()
+    results, missing = bench.kept_of(bench.CELLS)
     assert len(results) == 1
     # 8 sets with 3 + 3 + 1 cells each
     assert len(missing) == 55
@@ -242,12 +242,12 @@ def test_what_is_missing_is_named(bench: ModuleType, tmp_path: Path) -> None:
 
 
 def test_parts_are_asked_for_by_name(bench: ModuleType) -> None:
-    assert bench.asked_for(["tatqa/100/2", "medquad_long/all/1"]) == [
+    assert bench.chosen_of(bench.CELLS, ["tatqa/100/2", "medquad_long/all/1"]) == [
         bench.Cell("tatqa", "100", 2),
         bench.Cell("medquad_long", "all", 1),
     ]
     with pytest.raises(SystemExit, match="unknown parts"):
-        bench.asked_for(["tatqa/all/2"])
+        bench.chosen_of(bench.CELLS, ["tatqa/all/2"])
 
 
 def test_the_picture_is_drawn_twice_the_same(bench: ModuleType, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from denizen.cli.app import Told, command
-from denizen.cli.options import Out, Redo, of_adapt, of_experts, without_effect
+from denizen.cli.options import ConfigFile, Out, Redo, of_adapt, of_experts, without_effect
 from denizen.cli.printing import closing_lines, experts_closing_lines
 from denizen.engine.errors import InputError
 
@@ -23,10 +23,7 @@ def adapt(
     ] = None,
     *,
     out: Out,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="A file of settings, YAML or JSON, as a run's config.json; options here come before it."),
-    ] = None,
+    config: ConfigFile = None,
     redo: Redo = None,
     **settings: Any,
 ) -> Told:
@@ -52,10 +49,7 @@ def experts(
     ] = None,
     *,
     out: Out,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="A file of settings, YAML or JSON, as a run's config.json; options here come before it."),
-    ] = None,
+    config: ConfigFile = None,
     redo: Redo = None,
     **settings: Any,
 ) -> Told:

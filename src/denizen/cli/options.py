@@ -17,6 +17,10 @@ Redo = Annotated[
     str | None,
     typer.Option(help="Replace this step and what was made from it, such as round-0/student.", metavar="STEP"),
 ]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(help="A file of settings, YAML or JSON, as a run's config.json; options here come before it."),
+]
 Store = Annotated[str, typer.Option(help="Folder of embeddings to share; none are kept without it.")]
 # what a command takes beside its own options, looked up when it is called: they stand in heavier modules than this one
 Settings = Callable[[], Iterable["Setting"]]

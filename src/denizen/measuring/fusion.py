@@ -16,8 +16,8 @@ from denizen.engine.files import read_json, write_json
 from denizen.engine.settings import Seeded
 from denizen.engine.step import Context, step
 from denizen.measuring.crossfit import FOLDS
-from denizen.measuring.significance import Values
-from denizen.measuring.students import Choice, Deciding, proven
+from denizen.measuring.significance import Values, paired_difference
+from denizen.measuring.students import LEVEL, Choice, Deciding
 from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.hybrid import FUSED_DEPTH, Hybrid
@@ -94,8 +94,9 @@ def fuse(  # noqa: PLR0913
         for run in fused_runs(ways, retriever, keywords.table, model.found.table):
             values.append(deciding.sure(run, alone))
             advance(1)
-    both = [alone, unseen(values, alone, fifths(ids, groups, folds, params.seed))]
-    _, (gain,) = proven(both, groups)
+    gain = paired_difference(
+        unseen(values, alone, fifths(ids, groups, folds, params.seed)), alone, groups=groups, level=LEVEL
+    )
     taken = gain.value > 0
     best = max(range(len(ways)), key=lambda at: float(values[at].mean()))
     means = {"alone": float(alone.mean()), "fused": float(values[best].mean())}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from denizen.engine.errors import InputError
 from denizen.merging.methods import Merge
 from denizen.retrievers.loading import load_encoder
-from denizen.training.adapters import ADAPTER, attach, fold, of, save_adapters
+from denizen.training.adapters import ADAPTER, attach, fold, save_adapters
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -36,17 +36,14 @@ def merge_adapters(base: Path, models: Sequence[Path], recipe: Merge, merged: Se
     Raises:
         InputError: When adapters do not fit the base, or on it do not make that merge: they are of another one.
     """
-    model = load_encoder(base)
-    attach(model, 1, models[0] / ADAPTER)
-    adapted = of(model)
+    adapted = attach(load_encoder(base), 1, models[0] / ADAPTER)
     names = ["default"]
-    if adapted is not None:
-        for number, folder in enumerate(models[1:], start=1):
-            names.append(f"model-{number}")
-            adapted.load_adapter(str(folder / ADAPTER), names[-1])
-        # side by side: nothing is lost, as it would be by a sum of the factors
-        adapted.add_weighted_adapter(names, list(recipe.weights), "merged", combination_type="cat")
-        save_adapters(adapted, out, "merged")
+    for number, folder in enumerate(models[1:], start=1):
+        names.append(f"model-{number}")
+        adapted.load_adapter(str(folder / ADAPTER), names[-1])
+    # side by side: nothing is lost, as it would be by a sum of the factors
+    adapted.add_weighted_adapter(names, list(recipe.weights), "merged", combination_type="cat")
+    save_adapters(adapted, out, "merged")
     again = load_encoder(base)
     fold(again, out)
     states = again.state_dict(), merged.state_dict()

@@ -273,13 +273,16 @@ def _check_transformer(module: _Module, name: str) -> None:
 
 
 def _is_cross_encoder(folder: Path) -> bool:
-    architectures = _settings(folder / "config.json").get("architectures") or []
-    return any("ForSequenceClassification" in str(of) for of in architectures)
+    return _has_head(folder, "ForSequenceClassification")
 
 
 def _is_causal_lm(folder: Path) -> bool:
+    return _has_head(folder, "ForCausalLM")
+
+
+def _has_head(folder: Path, name: str) -> bool:
     architectures = _settings(folder / "config.json").get("architectures") or []
-    return any("ForCausalLM" in str(of) for of in architectures)
+    return any(name in str(of) for of in architectures)
 
 
 def is_decoder(folder: Path) -> bool:

@@ -30,7 +30,7 @@ _ALPHA = 2
 _OWNER = "_denizen_adapted"
 
 
-def attach(model: BaseModel, rank: int, learnt: Path | None = None, *, bf16: bool = False) -> None:
+def attach(model: BaseModel, rank: int, learnt: Path | None = None, *, bf16: bool = False) -> PeftModel:
     """Puts adapters on all linear layers of a model's transformer, which are all that is trained from now on.
 
     Args:
@@ -38,6 +38,9 @@ def attach(model: BaseModel, rank: int, learnt: Path | None = None, *, bf16: boo
         rank: Of the adapters.
         learnt: The folder of adapters that go on learning; None: they begin with nothing.
         bf16: Whether the weights below them are rounded to bf16, as autocast would do in every step.
+
+    Returns:
+        The adapters, as `of` finds them again.
 
     Raises:
         InputError: When PEFT is missing or does not know the model's layers, or the adapters are of another model.
@@ -69,6 +72,7 @@ def attach(model: BaseModel, rank: int, learnt: Path | None = None, *, bf16: boo
                 module.to(torch.bfloat16)
     # beside the model's own modules: the model is saved and read as it was
     object.__setattr__(model, _OWNER, adapted)
+    return adapted
 
 
 def of(model: BaseModel) -> PeftModel | None:
@@ -97,10 +101,7 @@ def save_adapters(adapted: PeftModel, folder: Path, name: str = "default") -> No
 
 def fold(model: BaseModel, adapters: Path) -> None:
     """Adds what adapters have learnt to the weights of the model that they are of."""
-    attach(model, 1, adapters)
-    adapted = of(model)
-    if adapted is not None:
-        adapted.merge_and_unload()
+    attach(model, 1, adapters).merge_and_unload()
     object.__delattr__(model, _OWNER)
     for weights in model.parameters():
         weights.requires_grad_(True)

@@ -138,7 +138,7 @@ def train(  # noqa: PLR0913
     goes_on = base is not None and base != student and (student / ADAPTER).is_dir()
     below = base if base and goes_on else student
     model = load_encoder(below)
-    config = config.of_size(is_decoder(below), sum(weights.numel() for weights in model.parameters()))
+    config = _meant(config, below, model)
     own_limit = model.max_seq_length
     own = _make_ready(model, config)
     if config.lora_rank:
@@ -177,7 +177,7 @@ def train(  # noqa: PLR0913
 def seconds_of_a_step(student: Path, passages: Sequence[str], config: Training) -> float:
     """How long a forward and backward pass over some passages takes on this machine."""
     model = load_encoder(student)
-    config = config.of_size(is_decoder(student), sum(weights.numel() for weights in model.parameters()))
+    config = _meant(config, student, model)
     _make_ready(model, config)
     if config.lora_rank:
         attach(model, config.lora_rank, bf16=use_bf16(config.precision))
@@ -217,6 +217,11 @@ def tokens_beside(model: SentenceTransformer, max_tokens: int, prompt: str) -> i
     if not getattr(tokenizer, "is_fast", False) or not limit or math.isinf(limit):
         return None
     return int(limit) - len(tokenizer(prompt)["input_ids"])
+
+
+def _meant(config: Training, folder: Path, model: SentenceTransformer) -> Training:
+    """The settings with what they mean for a model and the folder that it was loaded from."""
+    return config.of_size(is_decoder(folder), sum(weights.numel() for weights in model.parameters()))
 
 
 def _make_ready(model: SentenceTransformer, config: Training) -> dict[str, Any]:
