@@ -202,13 +202,17 @@ def judge(
     failures = []
     for pair, found in zip(pairs, teacher.judge(pairs, progress), strict=True):
         if isinstance(found, Failure):
-            failures.append(
-                {"stage": stage, "key": f"{pair.query_id} {pair.doc_id}", "error": found.kind, "raw": _raw(found)}
-            )
+            failures.append(failed(stage, pair, found))
         else:
             told = {"grade": found.grade, "score": found.score, "prompt_hash": found.prompt_hash, "cost": found.cost}
             rows.append({"query_id": pair.query_id, "doc_id": pair.doc_id, "teacher": teacher.name, **told})
     return rows_table("judgments", rows), rows_table("failures", failures)
+
+
+def failed(stage: str, pair: Pair, failure: Failure) -> dict[str, str]:
+    """The row of `failures` for a call about a query and a passage."""
+    raw = failure.raw or failure.message
+    return {"stage": stage, "key": f"{pair.query_id} {pair.doc_id}", "error": failure.kind, "raw": raw}
 
 
 def graded_qrels(judgments: pa.Table) -> pa.Table:
@@ -276,7 +280,3 @@ def _judgments(reply: Answer | Failure, count: int) -> list[Judgment | Failure]:
     grades = reply.value.grades
     share = None if reply.cost is None else reply.cost / count
     return [Judgment(grade, None, reply.key, share) for grade in grades]
-
-
-def _raw(failure: Failure) -> str:
-    return failure.raw or failure.message

@@ -166,12 +166,7 @@ def _graded(pairs: Sequence[Pair], llm: LLM, progress: Progress) -> tuple[pa.Tab
 def _unwritten(pairs: Sequence[Pair], replies: Sequence[Answer | Failure]) -> pa.Table:
     """A row for each passage that was not written."""
     rows = [
-        {
-            "stage": STAGE,
-            "key": f"{pair.query_id} {pair.doc_id}",
-            "error": reply.kind,
-            "raw": reply.raw or reply.message,
-        }
+        judging.failed(STAGE, pair, reply)
         for pair, reply in zip(pairs, replies, strict=True)
         if isinstance(reply, Failure)
     ]
