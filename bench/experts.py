@@ -3,9 +3,10 @@
 Four slices of real sets (medical, finance, legal, general), 1,000 passages each in equal parts of its sets: what is
 relevant to training queries, to dev's and to test's, drawn by hash and the same for every seed. An expert takes at most
 60 steps; 12 merges are measured on 300 passages a slice; the model on all data takes as many steps as all experts
-together. A part is one base and one seed, and goes on where it was stopped.
+together. A decoder-only LLM of 135M weights has 400 passages a slice, 20 steps, and 6 merges on 150: a step of it costs
+some forty of MiniLM's. A part is one base and one seed, and goes on where it was stopped.
 
-    python bench/experts.py --part MODEL/SEED [--part MODEL/SEED ...]
+    python bench/experts.py --part MODEL/SEED [--part MODEL/SEED ...] [--decoder SmolLM2-135M-Instruct.gguf]
     python bench/experts.py
     python bench/experts.py tiny
 
@@ -37,8 +38,9 @@ SLICES = {
     "legal": ("obliqa", "policyqa", "cfpb_regs"),
     "general": ("nq_general",),
 }
-MODELS = {"minilm": "all-MiniLM-L6-v2"}
-SEEDS = (42, 43, 44)
+_ENCODER, _DECODER = "minilm", "smollm2"
+_MINILM = "all-MiniLM-L6-v2"
+SEEDS = {_ENCODER: (42, 43, 44), _DECODER: (42,)}
 _MEASURE = "nDCG@10"
 _FOLDER = "experts"
 # of a slice's passages, those that training, dev and test queries are about
@@ -55,7 +57,7 @@ class Size:
     measured: int
 
 
-FULL, TINY = Size(1000, 60, 12, 300), Size(60, 1, 5, 20)
+FULL, TINY = {_ENCODER: Size(1000, 60, 12, 300), _DECODER: Size(400, 20, 6, 150)}, Size(60, 1, 5, 20)
 
 
 @dataclass(frozen=True)
@@ -77,23 +79,23 @@ class Part:
 
 
 _ROWS = ("passages", "queries")
-PARTS = [Part(model, seed) for model in MODELS for seed in SEEDS]
+PARTS = [Part(model, seed) for model, seeds in SEEDS.items() for seed in seeds]
 
 
-def main(parts: Sequence[Part]) -> None:
+def main(parts: Sequence[Part], decoder: str) -> None:
     for part in parts:
-        result = measured(part, FULL, part.name)
+        result = measured(part, decoder if part.model == _DECODER else _MINILM, FULL[part.model], part.name)
         show(result)
         keep(part.name, result)
 
 
-def measured(part: Part, size: Size, name: str) -> dict[str, Any]:
-    """The figures of one run."""
+def measured(part: Part, model: str, size: Size, name: str) -> dict[str, Any]:
+    """The figures of one run from a model, by its name or where it lies."""
     sources = [slice_folder(of_slice, size) for of_slice in SLICES]
     settings = {
-        "model": MODELS[part.model],
+        "model": model,
         "seed": part.seed,
-        # 1,000 passages make some 600 examples: three epochs of 640 are 60 steps of 32
+        # 1,000 passages make some 600 examples: three epochs of 640 are 60 steps of 32 (of 400 passages 240: 20 steps)
         "epochs": 3.0,
         "expert_steps": size.steps,
         "merge_evaluations": size.merges,
@@ -107,7 +109,7 @@ def measured(part: Part, size: Size, name: str) -> dict[str, Any]:
     left_out = ("model", "experts", "config", "machine")
     kept = {key: value for key, value in report.items() if key not in left_out}
     # folders say where this was run, and nothing of what came out
-    asked = {key: value for key, value in report["config"].items() if key not in ("sources", "store")}
+    asked = {key: value for key, value in report["config"].items() if key not in ("sources", "store", "model")}
     found = {"base": part.model, "seed": part.seed, "sets": SLICES, **kept, "settings": asked}
     return {**found, "seconds": round(sum(stages.values()), 1), "seconds_by_stage": stages}
 
@@ -214,7 +216,7 @@ def advantages(result: Mapping[str, Any]) -> str:
 
 
 def _try() -> None:
-    result = measured(PARTS[0], TINY, f"{_FOLDER}/tiny")
+    result = measured(PARTS[0], _MINILM, TINY, f"{_FOLDER}/tiny")
     print(table([result]))
     print(f"tried at the size {TINY} in {result['seconds']:.0f} s; kept: nothing but {Path(RUNS, _FOLDER, 'tiny')}")
 
@@ -223,11 +225,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Experts of slices, merged, against one model on all data.")
     parser.add_argument("do", nargs="?", choices=["tiny"])
     parser.add_argument("--part", action="append", default=[], metavar="MODEL/SEED")
+    parser.add_argument("--decoder", default="", metavar="FILE", help="the LLM of parts that are of one")
     given = parser.parse_args()
     if given.do and given.part:
         parser.error("tiny takes no --part")
     if given.part:
-        main(chosen_of(PARTS, given.part))
+        chosen = chosen_of(PARTS, given.part)
+        if not given.decoder and any(part.model == _DECODER for part in chosen):
+            parser.error(f"parts of {_DECODER} need --decoder")
+        main(chosen, given.decoder)
     elif given.do:
         _try()
     else:

@@ -6,6 +6,9 @@ MRR and nDCG are over the whole ranking of a document. Questions of all splits a
 trained on them; those whose document is missing but for its evidence pages are not, since nothing is there to rank
 them against.
 
+Each model reads passages whole and by windows of 64 tokens, alone and fused with BM25: seven tenths its normalised
+score, as nothing here may be chosen on these questions. The first model is the base.
+
     python bench/financebench.py MODEL [MODEL ...]
 """
 
@@ -14,27 +17,34 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from denizen.data import passages as corpus_stage
 from denizen.data.formats.beir import read_beir
 from denizen.data.tables import relevant
-from denizen.engine.progress import Terminal
+from denizen.engine.progress import Silent, Terminal
 from denizen.measuring.significance import paired_difference
-from denizen.retrievers.bi_encoder import Encoders
+from denizen.retrievers.bi_encoder import BiEncoder, encoders_in
+from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
-from denizen.retrievers.saved import find, load
+from denizen.retrievers.hybrid import Hybrid
+from denizen.retrievers.loading import locate
+from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.searching import search_each
-from measuring import data, keep, shown
+from denizen.retrievers.windows import Reading, reader
+from measuring import RUNS, data, keep, shown
 
 _CLASSES = {"10K": "10-K", "10Q": "10-Q", "8K": "8-K", "EARNINGS": "earnings"}
 _MEASURES = ("MRR", "nDCG")
+_READINGS = {"": Reading(), ", windows": Reading(64, 32)}
+_SHARE = 0.7
 
 
 def main(models: list[str]) -> None:
@@ -49,24 +59,33 @@ def main(models: list[str]) -> None:
     asked = {row["query_id"]: row["text"] for row in source.queries.to_pylist() if row["query_id"] in known}
     queries = {query_id: text for query_id, text in asked.items() if meta[query_id]}
     print(f"{len(queries)} questions; {len(asked) - len(queries)} left out, whose documents are not there")
-    values = {name: measure(model, corpus, queries, known, meta) for name, model in named(models).items()}
+    names = named(models)
+    with encoders_in(str(RUNS / "financebench" / "store")) as encoders:
+        made = {name: BiEncoder(locate(model), Encoding(), encoders) for name, model in names.items()}
+        values = measure(systems_of(made), corpus, queries, known, meta)
+    base = next(iter(names))
+    forms = {name: name.replace(own, base, 1) for own in names for name in values if name.startswith(own)}
     classes = {query_id: class_of(meta[query_id]) for query_id in queries}
-    first = next(iter(values))
     result: dict[str, Any] = {}
-    for name in [*dict.fromkeys(classes.values()), "all"]:
-        inside = [at for at, query_id in enumerate(queries) if name in (classes[query_id], "all")]
-        row = result[name] = {"questions": len(inside), "means": {}, "differences": {}}
-        for model, found in values.items():
-            row["means"][model] = {key: float(found[key][inside].mean()) for key in _MEASURES}
-            if model != first:
-                changes = {key: paired_difference(found[key][inside], values[first][key][inside]) for key in _MEASURES}
-                row["differences"][model] = {key: asdict(change) for key, change in changes.items()}
-        for model, means in row["means"].items():
-            change = row["differences"].get(model)
-            beside = "  ".join(shown(change[key]) for key in _MEASURES) if change else ""
-            print(f"{name:<9} {len(inside):>4}  {model:<30} {means['MRR']:.3f} {means['nDCG']:.3f}  {beside}")
+    for of_class in [*dict.fromkeys(classes.values()), "all"]:
+        inside = [at for at, query_id in enumerate(queries) if of_class in (classes[query_id], "all")]
+        rows = result[of_class] = {"questions": len(inside), "systems": {}}
+        for system, found in values.items():
+            means = {key: float(found[key][inside].mean()) for key in _MEASURES}
+            # beside the base as it is, and beside the base that is read and fused alike
+            beside = {"over_base": base, "over_base_alike": forms.get(system, base)}
+            changes = {
+                called: {
+                    key: asdict(paired_difference(found[key][inside], values[other][key][inside])) for key in _MEASURES
+                }
+                for called, other in beside.items()
+                if other != system
+            }
+            rows["systems"][system] = {"means": means, **changes}
+            told = "  ".join(shown(changes[called]["MRR"]) for called in beside if called in changes)
+            print(f"{of_class:<9} {len(inside):>4}  {system:<34} {means['MRR']:.3f} {means['nDCG']:.3f}  {told}")
     counts = {"questions": len(queries), "left_out": len(asked) - len(queries)}
-    keep("financebench", {"models": list(values), **counts, "classes": result})
+    keep("financebench", {"models": list(names), "share": _SHARE, **counts, "classes": result})
 
 
 def named(models: list[str]) -> dict[str, str]:
@@ -74,28 +93,57 @@ def named(models: list[str]) -> dict[str, str]:
     return {Path(model).parent.name if Path(model).name == "model" else Path(model).name: model for model in models}
 
 
+def systems_of(models: Mapping[str, BiEncoder]) -> dict[str, Retriever]:
+    """Each model in each way of reading."""
+    return {
+        f"{name}{how}": reader(model, reading) for name, model in models.items() for how, reading in _READINGS.items()
+    }
+
+
 def measure(
-    model: str, corpus: pa.Table, queries: dict[str, str], known: dict[str, dict[str, int]], meta: dict[str, str]
-) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """MRR and nDCG of each query over the passages of its document."""
-    document = [re.sub(r"_p\d+_c\d+$", "", doc_id) for doc_id in corpus["doc_id"].to_pylist()]
-    found: dict[str, tuple[float, float]] = {}
-    with tempfile.TemporaryDirectory() as store:
-        retriever = load(find(model), Encoding(), Encoders(Path(store)))
-        for name in sorted({meta[query_id] for query_id in queries}):
-            of_document = corpus.filter(pa.array([parent == name for parent in document]))
-            asked = {query_id: text for query_id, text in queries.items() if meta[query_id] == name}
-            run = search_each({model: retriever}, asked, of_document, len(of_document), Terminal())[model]
-            ranked: dict[str, list[str]] = {}
+    alone: Mapping[str, Retriever],
+    corpus: pa.Table,
+    queries: Mapping[str, str],
+    known: Mapping[str, Mapping[str, int]],
+    meta: Mapping[str, str],
+) -> dict[str, dict[str, np.ndarray[Any, np.dtype[np.float64]]]]:
+    """MRR and nDCG of each system and query, over the passages of the query's document; BM25's alone and with each."""
+    places: dict[str, list[int]] = {}
+    for at, doc_id in enumerate(corpus["doc_id"].to_pylist()):
+        places.setdefault(re.sub(r"_p\d+_c\d+$", "", doc_id), []).append(at)
+    names = sorted({meta[query_id] for query_id in queries})
+    # what is not asked about is not embedded; a document at a time would be embedded without the fast way
+    asked_about = corpus.take(sorted(at for name in names for at in places[name]))
+    runs = search_each(alone, queries, asked_about, len(asked_about), Terminal())
+    keywords = BM25.fitting(asked_about)
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for name in names:
+        of_document = corpus.take(places[name])
+        asked = {query_id: text for query_id, text in queries.items() if meta[query_id] == name}
+        depth = len(of_document)
+        within: dict[str, pa.Table] = {}
+        for system, run in runs.items():
+            ours = pc.is_in(run["query_id"], pa.array(list(asked))), pc.is_in(run["doc_id"], of_document["doc_id"])
+            within[system] = run.filter(pc.and_(*ours))
+        within["BM25"] = search_each({"BM25": keywords}, asked, of_document, depth, Silent())["BM25"]
+        for system, retriever in alone.items():
+            both = Hybrid((retriever, keywords), fusion="convex", weights=(_SHARE, 1 - _SHARE))
+            within[f"{system} + BM25"] = both.combine([within[system], within["BM25"]], asked, depth)
+        for system, run in within.items():
+            ranked: dict[str, list[str]] = {query_id: [] for query_id in asked}
             for row in run.to_pylist():
-                ranked.setdefault(row["query_id"], []).append(row["doc_id"])
+                ranked[row["query_id"]].append(row["doc_id"])
             for query_id in asked:
-                found[query_id] = of_ranking(ranked[query_id], known[query_id])
-    columns = zip(*(found[query_id] for query_id in queries), strict=True)
-    return dict(zip(_MEASURES, (np.array(column) for column in columns), strict=True))
+                found.setdefault(system, {})[query_id] = of_ranking(ranked[query_id], known[query_id])
+    return {
+        system: dict(
+            zip(_MEASURES, np.array([of_query[query_id] for query_id in queries], dtype=np.float64).T, strict=True)
+        )
+        for system, of_query in found.items()
+    }
 
 
-def of_ranking(ranked: list[str], known: dict[str, int]) -> tuple[float, float]:
+def of_ranking(ranked: list[str], known: Mapping[str, int]) -> tuple[float, float]:
     """Reciprocal rank and nDCG of a whole ranking."""
     ranks = [rank for rank, doc_id in enumerate(ranked, start=1) if doc_id in known]
     if not ranks:

@@ -17,10 +17,12 @@ _TASKS = (
     "A retrieval task of mteb, or a BEIR folder; may be given several times (default: the twelve of arXiv 2602.04731)."
 )
 _MTEB_OUT = "Write metrics.json, and results as mteb keeps them; what is there already is not run again."
+# of a decoder-only LLM, as in adapt
+_READING = ("pooling", "attention", "instruction")
 _PRICES = typer.Option(help="Its prices, as 0.15/0.60.")
 
 
-@command("evaluate", of_adapt("backend", "precision", "skip_bad_rows"))
+@command("evaluate", of_adapt(*_READING, "backend", "precision", "skip_bad_rows"))
 def evaluate(
     models: Annotated[list[str], typer.Argument(help="Models to measure; the first is compared with the others.")],
     data: Annotated[Path, typer.Option(help="A BEIR folder.")],
@@ -39,7 +41,7 @@ def evaluate(
     return Told(report, [*(line for rows in tables for line in in_columns(rows)), *analyser_lines(report)])
 
 
-@command("gate", of_adapt("general", "neighbour", "forgetting_limit", "backend", "precision"))
+@command("gate", of_adapt("general", "neighbour", "forgetting_limit", *_READING, "backend", "precision"))
 def gate(
     model: Annotated[str, typer.Argument(help="The model to measure.")],
     *,
@@ -57,7 +59,7 @@ def gate(
     return Told(report, in_columns(gate_lines(report)), report)
 
 
-@command("mteb", of_adapt("backend", "precision"))
+@command("mteb", of_adapt(*_READING, "backend", "precision"))
 def mteb(
     model: Annotated[str, typer.Argument(help="The bi-encoder to measure: a folder or an id.")],
     *,

@@ -40,6 +40,7 @@ def evaluate(  # noqa: PLR0913
     store: str = "",
     skip_bad_rows: bool = False,
     progress: Progress | None = None,
+    **reading: Any,
 ) -> dict[str, Any]:
     """Measures retrievers on one split of a BEIR folder.
 
@@ -54,6 +55,7 @@ def evaluate(  # noqa: PLR0913
         store: Folder of embeddings that several evaluations and runs share; empty: none are kept.
         skip_bad_rows: Skip and count unusable rows.
         progress: Receives what a person should see.
+        reading: How models that are decoder-only LLMs are read: `pooling`, `attention` and `instruction` of `adapt`.
 
     Returns:
         The contents of metrics.json: means, differences to the first model, queries, versions.
@@ -66,7 +68,7 @@ def evaluate(  # noqa: PLR0913
         raise InputError(f"{data} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
     encoding = Encoding.of({"backend": backend, "precision": precision})
     encoding.check()
-    folders = find_all(models)
+    folders = find_all(models, reading)
     if out:
         check_out(out)
     with encoders_in(store) as encoders, writing(out or Path()):

@@ -18,7 +18,7 @@ from denizen.measuring.retrieval_sets import read_parts
 from denizen.recipes.run_folder import seed_of
 from denizen.retrievers.bi_encoder import encoders_in
 from denizen.retrievers.encoding import Encoding
-from denizen.retrievers.saved import find, load
+from denizen.retrievers.saved import find_each, load
 
 
 def gate(  # noqa: PLR0913
@@ -34,6 +34,7 @@ def gate(  # noqa: PLR0913
     precision: str = "auto",
     store: str = "",
     progress: Progress | None = None,
+    **reading: Any,
 ) -> dict[str, Any]:
     """Measures a retriever beside its base where it must not get worse, on the queries of a run's gate.
 
@@ -50,6 +51,7 @@ def gate(  # noqa: PLR0913
         precision: As the setting of `adapt`.
         store: Folder of embeddings to share; empty: none are kept.
         progress: Receives what a person should see.
+        reading: How models that are decoder-only LLMs are read: `pooling`, `attention` and `instruction` of `adapt`.
 
     Returns:
         Whether the gate is met, the mean change of each role, means and differences of each set, and the seed.
@@ -63,7 +65,7 @@ def gate(  # noqa: PLR0913
         raise InputError(f"forgetting_limit is {forgetting_limit}; it must be between 0 and 1")
     encoding = Encoding.of({"backend": backend, "precision": precision})
     encoding.check()
-    folders = {"base": find(base), "adapted": find(model)}
+    folders = dict(zip(("base", "adapted"), find_each([base, model], reading), strict=True))
     known = {"given": seed, "run": seed_of(folders["adapted"]), "default": Seeded().seed}
     told, drawn = next((told, Seeded(found).seed) for told, found in known.items() if found is not None)
     progress, sets = progress or Silent(), {}

@@ -28,6 +28,7 @@ def mteb(  # noqa: PLR0913
     precision: str = "auto",
     store: str = "",
     progress: Progress | None = None,
+    **reading: Any,
 ) -> dict[str, Any]:
     """Measures a bi-encoder on retrieval tasks of mteb.
 
@@ -42,6 +43,7 @@ def mteb(  # noqa: PLR0913
         precision: As the setting of `adapt`.
         store: Folder of embeddings to share; empty: none are kept.
         progress: Receives what a person should see.
+        reading: How models that are decoder-only LLMs are read: `pooling`, `attention` and `instruction` of `adapt`.
 
     Returns:
         The contents of metrics.json: by task nDCG@10, or why it is missing or has failed; the paper's averages.
@@ -54,13 +56,15 @@ def mteb(  # noqa: PLR0913
     asked = find_tasks(tasks or [name for names in PAPER_TASKS.values() for name in names], split)
     data, encoding = DataCache.of(cache), Encoding.of({"backend": backend, "precision": precision})
     encoding.check()
-    folder, (short,) = locate(model), find_all([model])
+    ((short, found),) = find_all([model], reading).items()
+    # of a saved retriever of several parts it says which one to give
+    folder = locate(str(found))
     # a model of the hub is known by its id
     name = model if "/" in model and not Path(model).expanduser().exists() else f"denizen/{short}"
     progress = progress or Silent()
     with encoders_in(store) as encoders:
-        found = MtebModel(BiEncoder(folder, encoding, encoders), name, progress)
-        measuring = Measuring(found, data, split, {"encoding": encoding.as_dict()}, out, progress)
+        wrapped = MtebModel(BiEncoder(folder, encoding, encoders), name, progress)
+        measuring = Measuring(wrapped, data, split, {"encoding": encoding.as_dict()}, out, progress)
         if out is None:
             return measuring.all(asked)
         with held(out, begun=(METRICS,)):

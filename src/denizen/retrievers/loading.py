@@ -39,10 +39,7 @@ def locate(name: str, backbone: Backbone | None = None) -> Path:
         InputError: When there is no such model, or it cannot be used, as far as its files say (`check_folder`), or
             settings are given for the reading of an LLM, and it is none.
     """
-    path = Path(name).expanduser()
-    if not path.exists() and (name.startswith(("/", ".", "~")) or path.suffix.lower() == ".gguf"):
-        raise InputError(f"model {name!r}: there is no such file or folder; check the path")
-    folder = path if path.exists() else fetched(name)
+    folder = _named(name)
     if is_llm(folder):
         return bi_encoder_of(folder, name, backbone or Backbone())
     if backbone:
@@ -56,6 +53,23 @@ def locate(name: str, backbone: Backbone | None = None) -> Path:
         raise InputError(why_no_model(folder, name) if folder.is_dir() else file)
     check_folder(folder, name)
     return folder
+
+
+def names_llm(name: str) -> bool:
+    """Whether a name, as of `locate`, is that of a decoder-only LLM, which is yet to be read as a bi-encoder.
+
+    Raises:
+        InputError: When there is no such model.
+    """
+    return is_llm(_named(name))
+
+
+def _named(name: str) -> Path:
+    """The file or folder of a name, downloaded where it is no path."""
+    path = Path(name).expanduser()
+    if not path.exists() and (name.startswith(("/", ".", "~")) or path.suffix.lower() == ".gguf"):
+        raise InputError(f"model {name!r}: there is no such file or folder; check the path")
+    return path if path.exists() else fetched(name)
 
 
 def fetched(name: str) -> Path:

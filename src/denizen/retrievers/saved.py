@@ -9,12 +9,14 @@ from typing import Any
 
 from denizen.engine.errors import InputError
 from denizen.engine.files import read_json, write_json
+from denizen.engine.settings import check_names, settings_of
+from denizen.retrievers.backbone import Backbone
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.cross_encoder import Reranker
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
-from denizen.retrievers.loading import locate
+from denizen.retrievers.loading import locate, names_llm
 from denizen.retrievers.reranked import RERANKER, RESCORED, Reranked
 from denizen.retrievers.retriever import MANIFEST, Retriever
 from denizen.retrievers.windows import Reading, Windowed
@@ -87,28 +89,47 @@ def _bi_encoder(parts: Sequence[Retriever], folder: Path) -> BiEncoder:
     return part
 
 
-def find(name: str) -> Path:
+def find(name: str, backbone: Backbone | None = None) -> Path:
     """The folder of a retriever: a saved one, or a model as of `locate`.
 
     Raises:
-        InputError: When there is none.
+        InputError: When there is none, or `backbone` is given for what is no decoder-only LLM.
     """
     path = Path(name).expanduser()
-    return path if (path / MANIFEST).exists() else locate(name)
+    return path if (path / MANIFEST).exists() else locate(name, backbone)
 
 
-def find_all(names: Sequence[str]) -> dict[str, Path]:
+def find_each(names: Sequence[str], reading: Mapping[str, Any]) -> list[Path]:
+    """The folders of retrievers, of which those that are decoder-only LLMs are read as is asked for.
+
+    Args:
+        names: As of `find`.
+        reading: Settings of `Backbone` by their names; none: the defaults.
+
+    Raises:
+        InputError: When one is not there, a setting is unknown, or there are settings and none of them is an LLM.
+    """
+    check_names(reading, settings_of(Backbone))
+    backbone = Backbone.of(reading)
+    llms = {name for name in names if not (Path(name).expanduser() / MANIFEST).exists() and names_llm(name)}
+    if not llms:
+        backbone.check_unused(" or ".join(names))
+    return [find(name, backbone if name in llms else None) for name in names]
+
+
+def find_all(names: Sequence[str], reading: Mapping[str, Any] | None = None) -> dict[str, Path]:
     """Short names for retrievers, and where each is.
 
     Args:
         names: As of `find`.
+        reading: As of `find_each`.
 
     Raises:
-        InputError: When one is not there, or is given twice.
+        InputError: As `find_each`, and when one is given twice.
     """
     found: dict[str, Path] = {}
-    for given in names:
-        folder = find(given).resolve()
+    for given, place in zip(names, find_each(names, reading or {}), strict=True):
+        folder = place.resolve()
         if folder in found.values():
             raise InputError(f"model {given!r} is given twice; give each model once")
         path = Path(given).resolve()

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from denizen.engine.errors import InputError
+from denizen.retrievers.backbone import Backbone
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.loading import load_encoder, locate
-from denizen.retrievers.saved import find, find_all, load
+from denizen.retrievers.saved import find, find_all, find_each, load
+from tests.tiny_models import tiny_llm
 
 
 @pytest.fixture
@@ -133,3 +135,15 @@ def test_what_is_given_twice_is_refused(tiny_encoder: Path, saved: Path) -> None
     for folder in (tiny_encoder, saved):
         with pytest.raises(InputError, match="is given twice"):
             find_all([str(folder), f"{folder}/../{folder.name}"])
+
+
+def test_a_way_of_reading_is_for_the_llms_among_models(tiny_encoder: Path, tmp_path: Path) -> None:
+    llm = str(tiny_llm(tmp_path / "llm"))
+    usual, encoder = find_each([llm, str(tiny_encoder)], {})
+    read, again = find_each([llm, str(tiny_encoder)], {"pooling": "mean", "instruction": "Find it."})
+    assert encoder == again == tiny_encoder and usual == locate(llm)
+    assert read == locate(llm, Backbone(pooling="mean", instruction="Find it.")) != usual
+    with pytest.raises(InputError, match="pooling does nothing with"):
+        find_each([str(tiny_encoder)], {"pooling": "mean"})
+    with pytest.raises(InputError, match="unknown settings"):
+        find_each([llm], {"pool": "mean"})
