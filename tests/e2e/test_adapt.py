@@ -300,7 +300,7 @@ def test_what_is_read_by_windows_is_trained_measured_shipped_and_searched_so(
     heard = Heard()
     config = AdaptConfig(str(pairs), model=str(tiny_encoder), windows="4/2", **{**SETTINGS, "rounds": 1})
     report = adapt(config, tmp_path / "run", progress=heard)
-    longer = {"tokens": 62, "share": 0.0}
+    longer = {"tokens": 62, "share": 0.0, "queries": 0.0}
     assert report["reading"] == {"reading": {"window": 4, "stride": 2}, "by": "setting", "longer": longer}
     assert report["shipped"]["reading"] == "windows of 4 tokens by 2"
     # the base as people use it, and as it is read here

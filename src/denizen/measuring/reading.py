@@ -78,7 +78,7 @@ def _planned(params: ReadingChoice, *, corpus: Corpus, **inputs: Any) -> dict[st
     return {"encoded_texts": min(2 * POOLED * _QUERIES, corpus.facts.get("passages", 0)) * 2 * len(_TRIED)}
 
 
-@step(version=3, makes=Read, name="reading", plan=_planned)
+@step(version=4, makes=Read, name="reading", plan=_planned)
 def read(  # noqa: PLR0913
     out: Path,
     params: ReadingChoice,
@@ -115,7 +115,7 @@ def read(  # noqa: PLR0913
     """
     facts: dict[str, Any]
     base = index.model(model, ctx[Encoders])
-    longer = _longer(base, texts(corpus.table))
+    longer = _longer(base, texts(corpus.table), list(queries.texts("train", "dev").values()))
     if (given := params.given()) is not None:
         facts = {"reading": given.as_dict(), "by": "setting", **longer}
         write_json(out / "reading.json", facts)
@@ -159,15 +159,17 @@ def read(  # noqa: PLR0913
     return facts
 
 
-def _longer(base: BiEncoder, passages: Sequence[str]) -> dict[str, Any]:
-    """Which share of passages the base does not read to the end; nothing where it has no limit."""
+def _longer(base: BiEncoder, passages: Sequence[str], queries: Sequence[str]) -> dict[str, Any]:
+    """Which share of passages and of queries the base does not read to the end; nothing where it has no limit."""
     from denizen.training.train import seen_at_once
 
     limit = seen_at_once(base, 0)
     if not limit:
         return {}
-    (share,) = shares_longer(base.encoder.model.tokenizer, passages, (limit,))
-    return {"longer": {"tokens": limit, "share": share}}
+    (share,), (of_queries,) = (
+        shares_longer(base.encoder.model.tokenizer, said, (limit,)) for said in (passages, queries)
+    )
+    return {"longer": {"tokens": limit, "share": share, "queries": of_queries}}
 
 
 def _chosen(

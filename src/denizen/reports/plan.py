@@ -65,7 +65,8 @@ def _training_lines(
     """
     passages, counts = texts(source.corpus.table), source.facts["queries"]
     seconds, training_seconds, backend = speed(config.encoding, config.training, passages, base, ctx)
-    cut = _cut(config, passages, base, ctx)
+    asked = list(source.queries.texts("train", "dev", "test").values())
+    cut = _cut(config, passages, asked, base, ctx)
 
     def total(name: str, part: str) -> float:
         return float(sum(each.facts.get(name, 0) for each in planned if _part(each.place) == part))
@@ -151,8 +152,8 @@ def _reused(config: AdaptConfig, passages: Sequence[str], base: Model, origin: M
     ]
 
 
-def _cut(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Context) -> list[str]:
-    """Which share of passages is longer than what is read of them; nothing where nobody can say or none is."""
+def _cut(config: AdaptConfig, passages: Sequence[str], queries: Sequence[str], base: Model, ctx: Context) -> list[str]:
+    """Which share of passages and queries is longer than what is read of them; nothing where none is."""
     from denizen.retrievers.windows import shares_longer
     from denizen.training.train import seen_at_once
 
@@ -160,13 +161,17 @@ def _cut(config: AdaptConfig, passages: Sequence[str], base: Model, ctx: Context
     whole, trained = (seen_at_once(model, limit) for limit in (0, config.max_tokens))
     if not whole:
         return []
-    of_whole, of_trained = shares_longer(model.encoder.model.tokenizer, passages, (whole, trained))
-    if not of_trained:
-        return []
-    return [
+    tokenizer = model.encoder.model.tokenizer
+    of_whole, of_trained = shares_longer(tokenizer, passages, (whole, trained))
+    (of_queries,) = shares_longer(tokenizer, queries, (whole,))
+    lines = [
         f"      passages longer than the {whole} tokens that the model reads at once: {of_whole:.0%}; "
         f"than the {trained} of training, which sees the best window: {of_trained:.0%}"
     ]
+    cut = (
+        f"      queries longer than the {whole} tokens that the model reads: {of_queries:.0%}; their ends are not read"
+    )
+    return (lines if of_trained else []) + ([cut] if of_queries else [])
 
 
 def _part(place: str) -> str:

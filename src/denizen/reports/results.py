@@ -328,7 +328,7 @@ def reading_sentence(report: dict[str, Any]) -> str:
 
 
 def length_sentence(report: dict[str, Any]) -> str:
-    """Which share of passages is longer than what is read of them; empty where none is, or nobody knows."""
+    """Which share of passages and queries is longer than what is read of them; empty where none is, or nobody knows."""
     found = report.get("reading", {})
     longer, trained = found.get("longer", {"share": 0.0}), found.get("trained_on_longer", 0.0)
     said = []
@@ -337,6 +337,11 @@ def length_sentence(report: dict[str, Any]) -> str:
         said.append(
             f"{longer['share']:.0%} of the passages are longer than the {longer['tokens']} tokens that the model reads "
             f"at once, {end}"
+        )
+    # a result of an earlier version does not know
+    if of_queries := longer.get("queries", 0.0):
+        said.append(
+            f"{of_queries:.0%} of the queries are longer than {longer['tokens']} tokens: their ends are not read"
         )
     if trained:
         said.append(

@@ -152,6 +152,10 @@ def test_a_reader_hears_what_is_not_read() -> None:
         "22% of the passages are longer than the 254 tokens that the model reads at once, whose ends are not read; "
         "98% of those it was trained on are longer than training reads: it saw their best window"
     )
+    asked = {"longer": {"tokens": 254, "share": 0.0, "queries": 0.031}}
+    assert length_sentence(_report(reading=asked)) == (
+        "3% of the queries are longer than 254 tokens: their ends are not read"
+    )
     shipped = {**_shipped(), "reading": "windows of 64 tokens by 32"}
     assert "which windows read to the end" in length_sentence(_report(reading=reading, shipped=shipped))
 
