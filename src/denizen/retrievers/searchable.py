@@ -183,20 +183,26 @@ def is_searchable(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() and (folder / CORPUS / _PASSAGES).is_file()
 
 
-def load_searchable(folder: Path, progress: Progress | None = None, corpus: pa.Table | None = None) -> SearchableCorpus:
+def load_searchable(
+    folder: Path,
+    progress: Progress | None = None,
+    corpus: pa.Table | None = None,
+    encoders: Encoders | None = None,
+) -> SearchableCorpus:
     """What `write_searchable` has saved; a model is loaded when the first query comes.
 
     Args:
         folder: The folder.
         corpus: Other passages, ascending by doc_id, for any saved retriever; they are indexed anew.
         progress: Is shown bars of "texts" where passages have to be indexed anew.
+        encoders: What embeds; None: what keeps embeddings as long as this lives.
 
     Raises:
         InputError: When there is no retriever with a corpus, or a file is damaged.
     """
     own, progress = folder / CORPUS, progress or Silent()
-    store = tempfile.TemporaryDirectory(prefix="denizen-")
-    retriever = load(folder, Encoding(), Encoders(Path(store.name)))
+    store = tempfile.TemporaryDirectory(prefix="denizen-") if encoders is None else None
+    retriever = load(folder, Encoding(), encoders or Encoders(Path(store.name if store else "")))
     if corpus is not None:
         return SearchableCorpus(retriever, corpus, retriever.index(corpus, progress), store)
     corpus, record = read_table(own / _PASSAGES, "corpus"), read_json(own / _RECORD)

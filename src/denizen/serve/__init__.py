@@ -1,0 +1,1 @@
+"""The HTTP server: what a run has measured is what clients get."""

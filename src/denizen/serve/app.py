@@ -1,0 +1,77 @@
+"""The server as an ASGI app: its routes, who may ask, and what is loaded when it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Mapping
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from denizen.engine.versions import installed
+from denizen.serve import embedding, errors, operating, reranking, searching
+from denizen.serve.catalogue import Catalogue
+from denizen.serve.gatekeeper import Gatekeeper
+from denizen.serve.measures import Measures
+from denizen.serve.service import Service
+from denizen.serve.settings import Serving
+
+_LOG = logging.getLogger("denizen.serve")
+
+
+def create_app(catalogue: Catalogue, settings: Serving, keys: Mapping[str, str]) -> ASGIApp:
+    """Makes the server.
+
+    Args:
+        catalogue: What it serves.
+        settings: How.
+        keys: Names of keys to keys; none: anybody may ask.
+    """
+    service = Service(catalogue, settings, Measures())
+
+    @contextlib.asynccontextmanager
+    async def living(app: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        first = loop.create_task(_load_first(catalogue))
+        with contextlib.suppress(ValueError, RuntimeError):
+            # in another thread than the main one there are no signals
+            loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(_reload(catalogue)))
+        yield
+        first.cancel()
+        catalogue.close()
+
+    app = FastAPI(
+        title="Denizen",
+        version=installed("denizen"),
+        lifespan=living,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.service = service
+    for routes in (embedding, reranking, searching, operating):
+        app.include_router(routes.router)
+    errors.install(app)
+    return Gatekeeper(app, keys, settings, service.measures)
+
+
+async def _load_first(catalogue: Catalogue) -> None:
+    """Loads models in their order, as far as there is room, so that nobody waits for that."""
+    for name in catalogue.names:
+        try:
+            async with catalogue.using(name):
+                pass
+        except errors.ApiError:
+            # the log says why; whoever asks for it is told
+            continue
+
+
+async def _reload(catalogue: Catalogue) -> None:
+    try:
+        exchanged = await catalogue.reload()
+        _LOG.warning("exchanged: %s", ", ".join(exchanged) or "nothing has changed")
+    except Exception:  # noqa: BLE001  (what serves goes on serving)
+        _LOG.exception("nothing was exchanged")

@@ -1,0 +1,153 @@
+"""`/v1/embeddings`: as OpenAI's API, with the words of Cohere's and Jina's for queries and passages."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from denizen.engine.errors import InputError
+from denizen.serve.batcher import Asked
+from denizen.serve.errors import ApiError
+from denizen.serve.served import Served
+from denizen.serve.service import Service, service_of
+
+_KINDS = {
+    **dict.fromkeys(("query", "search_query", "retrieval.query"), "query"),
+    **dict.fromkeys(("document", "passage", "search_document", "retrieval.passage"), "document"),
+    # both sides are alike in these
+    **dict.fromkeys(("classification", "clustering", "separation", "text-matching"), "document"),
+}
+router = APIRouter()
+
+
+class EmbeddingsRequest(BaseModel):
+    """The body of a request."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    input: Annotated[
+        StrictStr | list[StrictStr] | list[StrictInt] | list[list[StrictInt]],
+        Field(description="A text, or several; the model's own token ids where the server takes them."),
+    ]
+    model: StrictStr | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: StrictInt | None = None
+    user: StrictStr | None = None
+    input_type: StrictStr | None = Field(None, description="query or document; Cohere's and NIM's words, too.")
+    prompt_name: StrictStr | None = Field(None, description="One of the model's own prompts.")
+    task: StrictStr | None = Field(None, description="Jina's words: retrieval.query, retrieval.passage.")
+    truncate: StrictStr | bool | None = Field(None, description="NONE: refuse what is longer than the model reads.")
+
+
+@router.post("/v1/embeddings")
+async def embeddings(body: EmbeddingsRequest, request: Request) -> JSONResponse:
+    """Embeddings of texts, as the model's evaluation saw them."""
+    service = service_of(request)
+    async with service.catalogue.using(body.model) as served:
+        if served.model is None:
+            raise ApiError(400, f"{served.name} finds by words and has no embeddings; use /v1/search", "model")
+        texts = _texts(body, served, service)
+        asked = _asked(body, served, service)
+        dim = _dim(body, served)
+        read = await service.aside(served.read, texts, asked)
+        if read.cut and (body.truncate is False or str(body.truncate).upper() == "NONE"):
+            raise ApiError(
+                400,
+                f"{len(read.cut)} text(s), the first at place {read.cut[0]}, are longer than the {served.limit} tokens "
+                "that the model reads, and truncate forbids to cut; split them",
+                "input",
+            )
+        vectors = await service.within(request, served.batcher.embed(texts, asked, read.tokens))
+    if not np.isfinite(vectors).all():
+        raise ApiError(500, "the model gave a text no finite embedding")
+    if dim < vectors.shape[1]:
+        vectors = vectors[:, :dim]
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    tokens = sum(read.tokens)
+    service.measures.tokens.labels(served.name).inc(tokens)
+    found: dict[str, Any] = {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": at, "embedding": _written(vector, body.encoding_format)}
+            for at, vector in enumerate(vectors)
+        ],
+        "model": served.name,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    if read.cut:
+        # the places of texts whose end was not read
+        found["truncated"] = read.cut
+    headers = {"X-Denizen-Input-Type": asked.kind if asked.prompt is None else f"prompt {body.prompt_name}"}
+    return JSONResponse(found, headers=headers)
+
+
+def _texts(body: EmbeddingsRequest, served: Served, service: Service) -> list[str]:
+    given: list[Any] = [body.input] if isinstance(body.input, str) else list(body.input)
+    if given and isinstance(given[0], int):
+        given = [given]
+    if not given:
+        raise ApiError(400, "input is empty; give at least one text", "input")
+    if len(given) > service.settings.most_texts:
+        raise ApiError(
+            400,
+            f"input has {len(given):,} texts, and at most {service.settings.most_texts:,} are taken; split it",
+            "input",
+        )
+    if any(isinstance(each, list) for each in given):
+        if not service.settings.token_ids:
+            raise ApiError(
+                400,
+                "input holds token ids, and those of another tokenizer (LangChain sends tiktoken's) would be silent "
+                "nonsense; send texts: OpenAIEmbeddings(check_embedding_ctx_length=False). For the model's own ids the "
+                "server is started with --token-ids",
+                "input",
+            )
+        try:
+            given = [served.text_of(ids) for ids in given]
+        except InputError as error:
+            raise ApiError(400, str(error), "input") from None
+    if at := next((at for at, text in enumerate(given, start=1) if not text.strip()), None):
+        raise ApiError(400, f"text {at} of input is blank; leave it out", "input")
+    # half of a pair of surrogates is no text
+    return [text.encode("utf-8", "replace").decode() for text in given]
+
+
+def _asked(body: EmbeddingsRequest, served: Served, service: Service) -> Asked:
+    said = {name: value for name in ("input_type", "task", "prompt_name") if (value := getattr(body, name)) is not None}
+    if len(said) > 1:
+        raise ApiError(400, f"{' and '.join(said)} say the same thing; give one of them", next(iter(said)))
+    if not said:
+        return Asked(service.settings.input_type)
+    ((field, value),) = said.items()
+    if field == "prompt_name":
+        if value not in served.prompts:
+            known = ", ".join(map(repr, served.prompts)) or "none"
+            raise ApiError(400, f"{served.name} has no prompt {value[:200]!r}; it has {known}", field)
+        return Asked("query" if value == "query" else "document", served.prompts[value])
+    kind = _KINDS.get(value.lower())
+    if kind is None:
+        raise ApiError(400, f"{field} is {value[:200]!r}; it must be one of {', '.join(_KINDS)}", field)
+    return Asked(kind)
+
+
+def _dim(body: EmbeddingsRequest, served: Served) -> int:
+    wanted = served.dim if body.dimensions is None else body.dimensions
+    if wanted != served.dim and wanted not in served.dims:
+        able = f"{served.dim}" if not served.dims else f"{served.dim}, {', '.join(map(str, served.dims))}"
+        raise ApiError(
+            400,
+            f"dimensions is {wanted}, and {served.name} was trained for {able}; give one of them, or leave it out",
+            "dimensions",
+        )
+    return wanted
+
+
+def _written(vector: np.ndarray[Any, Any], form: str) -> list[float] | str:
+    if form == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+    return [float(value) for value in vector]

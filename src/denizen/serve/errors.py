@@ -1,0 +1,76 @@
+"""Errors as OpenAI's API words them: what clients of it know how to read."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+_LOG = logging.getLogger("denizen.serve")
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+# a client that has gone reads no answer; the log does (nginx's number)
+CLIENT_LEFT = 499
+
+
+class ApiError(Exception):
+    """What a client is told.
+
+    Args:
+        status: The HTTP status.
+        message: What is wrong, the value, the limit and the remedy.
+        param: The field of the request that it is about.
+        retry_after: Seconds after which it may be asked again.
+    """
+
+    def __init__(self, status: int, message: str, param: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.retry_after = status, message, param, retry_after
+
+
+def body(status: int, message: str, param: str | None = None) -> dict[str, Any]:
+    """The JSON of an error."""
+    kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": None}}
+
+
+def answer(error: ApiError) -> JSONResponse:
+    """An error as a response."""
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body(error.status, error.message, error.param), error.status, headers)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of an app one of ours; of what went wrong inside, the log alone says more."""
+
+    @app.exception_handler(ApiError)
+    async def ours(request: Request, error: ApiError) -> JSONResponse:
+        return answer(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = [str(part) for part in first.get("loc", ()) if part != "body"]
+        named = ".".join(place) or None
+        said = f"{named}: {first['msg']}" if named else f"the body is no JSON object that fits: {first['msg']}"
+        return answer(ApiError(400, said, named))
+
+    @app.exception_handler(HTTPException)
+    async def standard(request: Request, error: HTTPException) -> JSONResponse:
+        said = {404: f"there is no {request.url.path} here", 405: f"{request.method} is not for {request.url.path}"}
+        return answer(ApiError(error.status_code, said.get(error.status_code, str(error.detail))))
+
+    @app.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> JSONResponse:
+        # no text of a request stands in the log: an exception's words may hold it, its place does not
+        trace, places = error.__traceback__, []
+        while trace is not None:
+            places.append(f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}")
+            trace = trace.tb_next
+        _LOG.error("%s %s: %s at %s", request.method, request.url.path, type(error).__name__, " > ".join(places[-4:]))
+        return answer(ApiError(500, "a fault of the server; its log says where"))

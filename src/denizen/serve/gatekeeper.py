@@ -1,0 +1,163 @@
+"""Who may ask, how often, and how large a request may be: decided before anything of it is read as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from denizen.engine.errors import InputError
+from denizen.serve.errors import ApiError, answer
+from denizen.serve.measures import Measures
+from denizen.serve.settings import Serving
+
+KEYS = "DENIZEN_API_KEYS"
+# what tells nothing that is worth a key
+_OPEN = frozenset({"/health", "/ready"})
+_MINUTE = 60.0
+# addresses that are counted at a time
+_MOST_COUNTED = 10_000
+_MIB = 1 << 20
+_SHORTEST_KEY = 16
+
+
+def read_keys(given: str) -> dict[str, str]:
+    """Names of keys to keys, from "name:key,other:key"; a key without a name is called by its number.
+
+    Raises:
+        InputError: When a key is too short to be one, or a name comes twice. No key is named.
+    """
+    found: dict[str, str] = {}
+    for number, each in enumerate(filter(None, (part.strip() for part in given.split(","))), start=1):
+        name, is_named, key = each.rpartition(":")
+        name = name if is_named else f"key-{number}"
+        if len(key) < _SHORTEST_KEY:
+            raise InputError(f"key {number} of {KEYS} has {len(key)} characters; give {_SHORTEST_KEY} or more")
+        if name in found:
+            raise InputError(f"{KEYS} has two keys that are called {name!r}; give each its own name")
+        found[name] = key
+    return found
+
+
+class Gatekeeper:
+    """Middleware around an app.
+
+    Args:
+        app: What is asked.
+        keys: Names of keys to keys; none: anybody may ask.
+        settings: Of the server.
+        measures: What counts requests.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Mapping[str, str], settings: Serving, measures: Measures) -> None:
+        self._app, self._settings, self._measures = app, settings, measures
+        self._keys = {name: key.encode() for name, key in keys.items()}
+        self._rates: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers what may not come in, and hands on the rest."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["denizen.id"] = uuid.uuid4().hex
+        begun, told = time.perf_counter(), {"status": 500}
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told["status"] = message["status"]
+                safe = [(b"x-request-id", scope["denizen.id"].encode()), (b"x-content-type-options", b"nosniff")]
+                message["headers"] = [*message["headers"], *safe]
+            await send(message)
+
+        try:
+            self._check(scope)
+            body = await self._body(scope, receive)
+        except ApiError as error:
+            await answer(error)(scope, receive, sending)
+        else:
+            # whatever goes wrong in there has been answered and logged without its words, which may be a client's
+            with contextlib.suppress(Exception):
+                await self._app(scope, _again(body, receive), sending)
+        finally:
+            # an address that nobody has thought of is not a name of its own in the measures
+            route = getattr(scope.get("route"), "path", "none")
+            self._measures.requests.labels(route, str(told["status"])).inc()
+            self._measures.seconds.labels(route).observe(time.perf_counter() - begun)
+
+    def _check(self, scope: Scope) -> None:
+        if scope["path"] in _OPEN:
+            return
+        who = scope["client"][0] if scope.get("client") else "nobody"
+        if self._keys:
+            scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+            key = given.strip().encode() if scheme.lower() == "bearer" else b""
+            # all are compared: how long it takes says nothing of which is near
+            names = [name for name, known in self._keys.items() if hmac.compare_digest(key, known)]
+            if not names:
+                raise ApiError(401, "no valid key; send one as Authorization: Bearer KEY")
+            who = names[0]
+        self._count(who)
+
+    def _count(self, who: str) -> None:
+        """One request of somebody who may ask so often a minute, and as much at once."""
+        most = self._settings.requests_a_minute
+        if not most:
+            return
+        now = time.monotonic()
+        left, since = self._rates.pop(who, (float(most), now))
+        left = min(float(most), left + (now - since) * most / _MINUTE)
+        allowed = left >= 1
+        self._rates[who] = (left - 1 if allowed else left, now)
+        if len(self._rates) > _MOST_COUNTED:
+            self._rates.popitem(last=False)
+        if not allowed:
+            wait = max(1, round((1 - left) * _MINUTE / most))
+            raise ApiError(429, f"more than {most} requests a minute; ask again in {wait} s", retry_after=wait)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """All of a request's body, which must be small enough and arrive in time."""
+        most = self._settings.body_mb * _MIB
+        told = Headers(scope=scope).get("content-length", "")
+        if told.isdigit() and int(told) > most:
+            raise _too_large(most)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._settings.deadline):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ApiError(499, "the client has left")
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > most:
+                        raise _too_large(most)
+                    if not message.get("more_body", False):
+                        return b"".join(parts)
+        except TimeoutError:
+            raise ApiError(408, f"the body did not arrive in {self._settings.deadline:g} seconds") from None
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """The body that was read, once, and then what comes after it."""
+    given = False
+
+    async def read() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return read
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"the body is larger than {most // _MIB} MiB; send less at a time, or raise --body-mb")
