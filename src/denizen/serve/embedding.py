@@ -55,7 +55,8 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> JSONResponse:
         asked = _asked(body, served, service)
         dim = _dim(body, served)
         read = await service.aside(served.read, texts, asked)
-        if read.cut and (body.truncate is False or str(body.truncate).upper() == "NONE"):
+        forbids = body.truncate.upper() == "NONE" if isinstance(body.truncate, str) else body.truncate is False
+        if read.cut and forbids:
             raise ApiError(
                 400,
                 f"{len(read.cut)} text(s), the first at place {read.cut[0]}, are longer than the {served.limit} tokens "
