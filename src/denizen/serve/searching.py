@@ -46,7 +46,7 @@ async def search(body: SearchRequest, request: Request) -> JSONResponse:
             some = ", ".join(sorted(map(repr, filter(None, known)))[:10]) or "none"
             raise ApiError(400, f"no passage has the domain {body.domain[:200]!r}; there are {some}", "domain")
         depth = body.top_k if body.domain is None else max(_FILTERED, body.top_k)
-        found = await service.computed(request, searchable.search, queries, depth)
+        found = await service.computed(request, lambda: searchable.search(queries, depth))
         domains = dict(zip(*(searchable.corpus[name].to_pylist() for name in ("doc_id", "domain")), strict=True))
     results: list[dict[str, Any]] = []
     for query, passages in zip(queries, found, strict=True):
