@@ -20,7 +20,7 @@ ROOMS = [
     {"llm", "retrievers"},
     {"training", "supervision", "merging", "measuring", "prompting"},
     {"recipes"},
-    {"reports", "api", "cli"},
+    {"reports", "serve", "api", "cli"},
 ]
 # a package of its own that little ties to the rest; tests/architecture holds what
 APART = "ingest"
