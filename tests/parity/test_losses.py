@@ -8,6 +8,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import (
+    DistillKLDivLoss,
     MarginMSELoss,
     MatryoshkaLoss,
     MultipleNegativesRankingLoss,
@@ -16,7 +17,7 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from sentence_transformers.util import pairwise_cos_sim
 
-from denizen.training.losses import CachedInfoNCE, InfoNCE, MarginMSE, Relevance, Triplet, at_dims
+from denizen.training.losses import CachedInfoNCE, InfoNCE, MarginMSE, Relevance, Triplet, at_dims, listwise
 
 pytestmark = pytest.mark.parity
 
@@ -97,6 +98,18 @@ def test_margin_mse_equals_the_librarys_over_cosines(model: SentenceTransformer,
     labels = margins[rows] if negatives > 1 else margins[rows][:, 0]
     expected = theirs([model.preprocess(column) for column in batch], labels)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_divergence_over_lists_equals_the_librarys_over_cosines(model: SentenceTransformer) -> None:
+    """The library multiplies by the square of its one temperature; here each side has its own."""
+    values = torch.rand((4, 3), generator=torch.Generator().manual_seed(1))
+    scale = lambda queries, documents: pairwise_cos_sim(queries, documents) / 0.05  # noqa: E731
+    theirs = DistillKLDivLoss(model, similarity_fct=scale, temperature=1.0)
+    with torch.no_grad():
+        expected = theirs([model.preprocess(column) for column in COLUMNS], values / 0.3)
+        queries, *columns = (model.encode(column, convert_to_tensor=True) for column in COLUMNS)
+        found = listwise(torch.stack([pairwise_cos_sim(queries, column) for column in columns], dim=1) / 0.05, values)
+    assert found.mean().item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("cached", [False, True])

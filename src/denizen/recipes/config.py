@@ -229,9 +229,9 @@ class AdaptConfig(Config):
         if preset not in PRESETS:
             raise InputError(f"preset {preset!r} is unknown; there are {sorted(PRESETS)}")
         teacher = TeacherChoice(given.get("teacher", "gold")).teacher
-        # soft scores say how much better, and only margins use that
+        # soft scores say how much better, and losses of labels do not use that
         own = {"loss": "margin-mse"} if teacher == "cross-encoder" else {}
-        usual = {**PRESETS[preset], **own}
+        usual = {**PRESETS[preset], **own, **_of_lists(given)}
         known = settings_of(*_COMMON, SUPERVISIONS[teacher])
         _check_effect(given, usual, known, teacher)
         values = {**usual, **given, "source": source, "preset": preset}
@@ -279,6 +279,19 @@ def read_settings(path: Path, known: Mapping[str, Setting] | None = None) -> dic
     return found
 
 
+_OF_LISTS = ("listwise", "graded-bce")
+_OF_LABELS = ("infonce", "cached-infonce", "gist", "triplet")
+# labels say nothing of how relevant a passage is, and scores have no line between answers and others
+_LOSSES_OF = {"gold": _OF_LABELS, "llm": (*_OF_LABELS, *_OF_LISTS), "cross-encoder": ("margin-mse", *_OF_LISTS)}
+# CADET has 20, at ten times the work of a row of InfoNCE; four passages are twice as much
+_LISTED = 3
+
+
+def _of_lists(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is usual where a loss goes by lists."""
+    return {"negatives": _LISTED} if given.get("loss") in _OF_LISTS else {}
+
+
 def _check_effect(given: Mapping[str, Any], usual: Mapping[str, Any], known: Mapping[str, Any], teacher: str) -> None:
     """Refuses settings that the chosen supervision does not read."""
     without = SUPERVISIONS[teacher].idle(given)
@@ -299,13 +312,13 @@ def _check_effect(given: Mapping[str, Any], usual: Mapping[str, Any], known: Map
 def _check_together(values: Mapping[str, Any]) -> None:
     _check_gist(values)
     loss, teacher = values["loss"], values["teacher"]
-    if (loss == "margin-mse") != (teacher == "cross-encoder"):
+    if loss not in _LOSSES_OF[teacher]:
         raise InputError(
-            f"loss {loss} does not go with teacher {teacher}: margin-mse needs the scores of a "
-            "cross-encoder, and those are used by no other loss"
+            f"loss {loss} does not go with teacher {teacher}: choose {' or '.join(sorted(_LOSSES_OF[teacher]))}, or "
+            f"teacher {' or '.join(name for name, losses in _LOSSES_OF.items() if loss in losses)}"
         )
-    if loss == "margin-mse" and not values["negatives"]:
-        raise InputError("negatives is 0; margin-mse needs at least 1")
+    if loss in ("margin-mse", *_OF_LISTS) and not values["negatives"]:
+        raise InputError(f"negatives is 0; {loss} needs at least 1")
     if teacher == "cross-encoder" and not values["cross_encoder"]:
         raise InputError("teacher cross-encoder needs cross_encoder: the folder of a sentence-transformers model")
     if teacher == "llm" and not values["llm"]:

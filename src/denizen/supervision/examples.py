@@ -179,14 +179,17 @@ def disputed_queries(judgments: pa.Table, written_for: Mapping[str, Sequence[str
     return {row["query_id"] for row in own} - {row["query_id"] for row in own if row["grade"] > _UNSURE}
 
 
-def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], negatives: int) -> list[Example]:
-    """Rows for MarginMSE: the passage that the teacher scores highest, and those that the student ranks best below it.
+def scored_rows(
+    judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], negatives: int, least: int | None = None
+) -> list[Example]:
+    """Rows with scores: the passage that the teacher scores highest, and those that the student ranks best below it.
 
     Args:
         judgments: A `judgments` table with scores.
         run: The current student's `run`; a passage beyond it comes last.
         query_ids: The queries to train on.
-        negatives: How many negatives a row has; a query with fewer scored passages makes none.
+        negatives: How many negatives a row has at most.
+        least: A query with fewer makes no row; None: as many as that, which MarginMSE needs.
 
     Returns:
         A row a query at most, with the teacher's scores of its passages.
@@ -201,7 +204,7 @@ def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], ne
         found = sorted(scored.get(query_id, {}).items(), key=lambda pair: (-pair[1], pair[0]))
         best, rest = found[:1], found[1:]
         rest.sort(key=lambda pair: (places.get((query_id, pair[0]), len(places)), pair[0]))
-        if not best or len(rest) < negatives:
+        if not best or len(rest) < (negatives if least is None else least):
             continue
         chosen = rest[:negatives]
         rank = places.get((query_id, best[0][0]))
@@ -209,6 +212,57 @@ def scored_rows(judgments: pa.Table, run: pa.Table, query_ids: Sequence[str], ne
         scores = [best[0][1], *(score for _, score in chosen)]
         reason = f"the teacher's best, {_place(rank)}"
         rows.append(Example(query_id, best[0][0], [name for name, _ in chosen], kind, reason, scores))
+    return rows
+
+
+def graded_lists(
+    judgments: pa.Table,
+    run: pa.Table,
+    query_ids: Sequence[str],
+    length: int,
+    written_for: Mapping[str, Sequence[str]],
+    documents: Mapping[str, str] | None = None,
+) -> list[Example]:
+    """Rows for losses that go by grades: an answer, and the graded passages that the student ranks best beside it.
+
+    A grade g counts as (g - 1) / 3, so that a part of an answer (3) is worth two thirds of one, and other answers are
+    worth as much as the first. That is one that the query was written for, where it was graded 4; without an answer
+    there is no row, nor where writer and judge disagree on the query.
+
+    Args:
+        judgments: A `judgments` table with grades, of all rounds so far.
+        run: The current student's `run`; a passage beyond it comes last.
+        query_ids: The queries to train on.
+        length: How many passages a row has at most beside the answer.
+        written_for: Query id to the passages that it was written for.
+        documents: Passage to document, to take only passages of the answer's document (arXiv 2512.08088).
+
+    Returns:
+        A row a query at most, with values in [0, 1] of its passages.
+    """
+    places, disputed = run_ranks(run), disputed_queries(judgments, written_for)
+    graded: dict[str, dict[str, int]] = {}
+    for query_id, doc_id, grade in each(judgments, "query_id", "doc_id", "grade"):
+        if grade is not None and query_id not in disputed:
+            graded.setdefault(query_id, {})[doc_id] = grade
+    rows = []
+    for query_id in query_ids:
+        of_query, own = graded.get(query_id, {}), written_for.get(query_id, ())
+        order = sorted(of_query, key=lambda doc_id: (places.get((query_id, doc_id), len(places) + 1), doc_id))
+        answers = [doc_id for doc_id in order if of_query[doc_id] > _UNSURE]
+        if not answers:
+            continue
+        best = next((doc_id for doc_id in answers if doc_id in own), answers[0])
+        beside = [doc_id for doc_id in order if doc_id != best]
+        if documents is not None:
+            beside = [doc_id for doc_id in beside if documents[doc_id] == documents[best]]
+        if not (chosen := beside[:length]):
+            continue
+        values = [(of_query[doc_id] - 1) / _UNSURE for doc_id in (best, *chosen)]
+        rank = places.get((query_id, best))
+        grades = ", ".join(str(of_query[doc_id]) for doc_id in chosen)
+        reason = f"an answer {_place(rank)}, beside it grades {grades}"
+        rows.append(Example(query_id, best, chosen, "easy" if rank == 1 else "hard", reason, values))
     return rows
 
 

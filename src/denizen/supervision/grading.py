@@ -21,8 +21,9 @@ from denizen.supervision import examples, judging, sampling
 from denizen.supervision.asking import Asking, calls_left, check_coverage, whole_or_partial
 from denizen.supervision.judging import Pair, Teacher
 from denizen.supervision.sampling import Sampling as Draw
-from denizen.supervision.selecting import Selecting, ranks, write_examples
+from denizen.supervision.selecting import NEGATIVES, Selecting, ranks, write_examples
 from denizen.supervision.write_queries import LLMChoice
+from denizen.training.train import LossChoice
 
 # what is measured on dev needs the best five of each student graded
 DEV_TOP = 5
@@ -73,12 +74,12 @@ class SelectingGraded(Selecting):
 
 
 @dataclass(frozen=True)
-class SelectingScored(Params):
+class SelectingScored(LossChoice):
     """Which scored passages become examples."""
 
     panel = "Mining"
 
-    negatives: int = setting(1, "Mined negatives of an InfoNCE or GIST row.", least=0, most=64)
+    negatives: int = setting(1, NEGATIVES, least=0, most=64)
 
 
 class Answers(Artifact):
@@ -241,6 +242,8 @@ def select_graded(  # noqa: PLR0913
     home = dict(each(corpus.table, "doc_id", "parent_id")) if params.same_document else None
     if params.triplets:
         made = examples.triplets(roles, windows, params.easy_per_hard, params.seed + student.content, home)
+    elif params.lists:
+        made = examples.graded_lists(judgments.table, found.table, ids, params.negatives, own, home)
     else:
         made = examples.contrastive_rows(roles, windows, params.negatives, params.positives, home)
     asked = len({row["query_id"] for row in roles.to_pylist() if row["role"] == "positive"})
@@ -265,7 +268,9 @@ def select_scored(  # noqa: PLR0913
     earlier: Examples | None = None,
 ) -> dict[str, Any]:
     """Examples from scores: this round's, together with those of all rounds before."""
-    made = examples.scored_rows(judgments.table, found.table, list(queries.texts("train")), params.negatives)
+    # of a list that is shorter the rest is masked; MarginMSE asks for whole rows
+    least = 1 if params.lists else None
+    made = examples.scored_rows(judgments.table, found.table, list(queries.texts("train")), params.negatives, least)
     return write_examples(out, made, student.content, earlier, ctx.progress, bare=False)
 
 

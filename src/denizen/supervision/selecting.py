@@ -17,6 +17,8 @@ from denizen.supervision import examples
 from denizen.supervision.examples import Example
 from denizen.training.train import LossChoice
 
+NEGATIVES = "Mined passages of a row beside the positive; 3 where the loss is listwise or graded-bce."
+
 
 @dataclass(frozen=True)
 class Selecting(LossChoice, Seeded):
@@ -25,7 +27,7 @@ class Selecting(LossChoice, Seeded):
     panel = "Mining"
 
     hard_positive_ranks: str = setting("6-100", "Ranks where a relevant passage makes a hard example.")
-    negatives: int = setting(1, "Mined negatives of an InfoNCE or GIST row.", least=0, most=64)
+    negatives: int = setting(1, NEGATIVES, least=0, most=64)
     positives: int = setting(1, "Relevant passages of a query that become InfoNCE or GIST rows; 0: all.", least=0)
     easy_per_hard: float = setting(2.0, "Triplets: at most this many easy ones for each hard one.", least=0, most=1000)
 

@@ -47,7 +47,7 @@ class TrainingSet:
         columns: anchor, positive, negative_1 ... negative_n, and label (the row's number).
         relevance: What must not be a negative of what.
         dropped: Examples that had to be left out, because the loss needs more negatives than they have.
-        margins: Shape (rows, negatives): the teacher's preference for each positive; empty without teacher scores.
+        values: Shape (rows, 1 + negatives): what a teacher says of each passage of a row, nan where it has fewer.
         kept: Texts whose embeddings should stay near the base's.
         instructions: What is drawn from for each query, instead of the model's own instruction; empty: that.
     """
@@ -55,7 +55,7 @@ class TrainingSet:
     columns: Mapping[str, list[Any]]
     relevance: Relevance
     dropped: int
-    margins: _Vectors = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    values: _Vectors = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     kept: Sequence[Kept] = ()
     instructions: Sequence[str] = ()
 
@@ -97,9 +97,12 @@ def training_set(
             frozenset(number[doc_id] for doc_id in related[query_id] if doc_id in number) for query_id in query_number
         ],
     )
-    scores = [row["teacher_scores"] for row in kept]
-    margins = np.array([[own - other for other in others] for own, *others in scores if others] if all(scores) else [])
-    return TrainingSet(columns, relevance, len(examples) - len(kept), margins.astype(np.float32))
+    values = np.full((len(kept), 1 + width), np.nan, dtype=np.float32)
+    for at, row in enumerate(kept):
+        # what nobody has scored is known by its place: the positive, or one of the negatives
+        scores = row["teacher_scores"] or [1.0]
+        values[at, : 1 + len(row["negative_ids"])] = [*scores, *[0.0] * (1 + len(row["negative_ids"]) - len(scores))]
+    return TrainingSet(columns, relevance, len(examples) - len(kept), values)
 
 
 def train(  # noqa: PLR0913
@@ -148,9 +151,9 @@ def train(  # noqa: PLR0913
         anchors_said = prompted(data.columns["anchor"], data.instructions, query_prompt(model, student), config.seed)
         # what they are prompted by is part of them from here on
         data, prompts = replace(data, columns={**data.columns, "anchor": anchors_said}), {**prompts, "query": ""}
-    margins = torch.from_numpy(data.margins)
+    values = torch.from_numpy(data.values)
     given = LossInputs(
-        model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide or student), margins
+        model, data.relevance, config.temperature, config.margin, lambda: load_encoder(guide or student), values
     )
     loss = at_dims(model, LOSSES[config.loss].make(given), config.cut_dims)
     if config.near_base and data.kept:

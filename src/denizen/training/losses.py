@@ -61,6 +61,16 @@ class Relevance:
             mask[position, position] = False
         return mask
 
+    def mask_beside_lists(self, rows: Sequence[int]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """As `mask`, where a row's own documents are compared by themselves: wherever these stand, they are left out.
+
+        Args:
+            rows: The numbers of the batch's rows.
+        """
+        documents = self.documents[rows]
+        own: np.ndarray[Any, np.dtype[np.bool_]] = (documents[:, :, None] == documents.T.reshape(-1)).any(axis=1)
+        return self.mask(rows) | own
+
 
 def info_nce(queries: Tensor, documents: Tensor, mask: Tensor, temperature: float) -> Tensor:
     """InfoNCE over cosine similarities (van den Oord et al. 2018, eq. 4), one value a query.
@@ -161,6 +171,133 @@ class MarginMSE(nn.Module):
         return nn.functional.mse_loss((near[:, None] - far).float(), wanted)
 
 
+class _Listed(nn.Module):
+    """A loss over the lists of a batch, each a positive and its negatives with what a teacher says of them."""
+
+    def __init__(self, model: SentenceTransformer, relevance: Relevance, values: Tensor, temperature: float) -> None:
+        super().__init__()
+        self.model = model
+        self.relevance = relevance
+        self.values = values
+        self.temperature = temperature
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
+        """The mean loss of a batch; `labels` holds the rows' numbers."""
+        queries, *columns = (
+            nn.functional.normalize(column.float(), dim=1)
+            for column in embed_columns(self.model, list(sentence_features))
+        )
+        lists = torch.stack([(queries * column).sum(dim=1) for column in columns], dim=1) / self.temperature
+        others = queries @ torch.cat(columns).T / self.temperature
+        mask = torch.from_numpy(self.relevance.mask_beside_lists(labels.tolist())).to(others.device)
+        values = self.values.to(others.device)[labels]
+        return self.of_scores(lists, values, others.masked_fill(mask, -torch.inf)).mean()
+
+    def of_scores(self, lists: Tensor, values: Tensor, others: Tensor) -> Tensor:
+        """The loss of each query.
+
+        Args:
+            lists: Cosines over the temperature of each query and its own passages, the positive first, shape (batch,
+                1 + negatives).
+            values: What the teacher says of these, in [0, 1]; nan where a list is shorter.
+            others: The same of each query and the passages of the batch, -inf where one must not count.
+        """
+        raise NotImplementedError
+
+
+# CADET's (Tamber et al., arXiv 2505.19274): of the teacher's values, the weight of the contrastive term, and from
+# which share of the best value on a passage of the list is no negative of that term
+_TEACHER_TEMPERATURE, _CONTRASTIVE, _TOO_GOOD = 0.3, 0.1, 0.6
+
+
+class Listwise(_Listed):
+    """KL divergence of the student's from the teacher's distribution over a list, with InfoNCE beside it (CADET).
+
+    loss_i = sum_k p_ik (log p_ik - log q_ik) + .1 InfoNCE_i,  p_i = softmax(values_i / .3),  q_i = softmax(cos_i / t)
+
+    The divergence is KL(p || q), as in the code of the paper and in sentence-transformers: what the teacher holds for
+    likely must be likely to the student. The term beside it has the positive of the list, its passages that the teacher
+    values below .6 of its best, and all others of the batch, at the same t; the paper's .01 there is for a model that
+    was trained with it.
+    """
+
+    def of_scores(self, lists: Tensor, values: Tensor, others: Tensor) -> Tensor:
+        """Shape (batch,)."""
+        return listwise(lists, values) + _CONTRASTIVE * _beside_lists(lists, values, others)
+
+
+def listwise(lists: Tensor, values: Tensor) -> Tensor:
+    """KL(teacher || student) over each list, one value a query.
+
+    Args:
+        lists: The student's scores, shape (batch, length).
+        values: The teacher's, which a temperature of .3 divides; nan where a list is shorter.
+
+    Returns:
+        Shape (batch,).
+    """
+    absent = values.isnan()
+    wanted = (values / _TEACHER_TEMPERATURE).masked_fill(absent, -torch.inf).log_softmax(dim=1)
+    found = lists.masked_fill(absent, -torch.inf).log_softmax(dim=1)
+    # before the product: 0 times infinity is no number, and has no gradient
+    difference = (wanted - found).masked_fill(absent, 0.0)
+    return (wanted.exp() * difference).sum(dim=1)
+
+
+def _beside_lists(lists: Tensor, values: Tensor, others: Tensor) -> Tensor:
+    good = values >= _TOO_GOOD * values.nan_to_num(-torch.inf).amax(dim=1, keepdim=True)
+    good[:, 0] = False
+    own = lists.masked_fill(good | values.isnan(), -torch.inf)
+    return torch.logsumexp(torch.cat([own, others], dim=1), dim=1) - lists[:, 0]
+
+
+# halvings of an interval of some hundred: as exact as 32-bit floats are
+_HALVINGS = 32
+
+
+class GradedBCE(_Listed):
+    """Binary cross-entropy against graded relevance (BiXSE, Tsirigotis et al., arXiv 2508.06781).
+
+    loss = 1/batch sum_ij BCE(sigmoid(cos_ij / t + b), r_ij): of a query's own passages r is the teacher's value, so
+    that a part of an answer counts as a part; of others of the batch it is 0.
+
+    The bias is not learnt but solved for: the b that is best for the batch, where the mean probability is the mean r.
+    The gradient is that of the loss at its minimum over b, and a killed training has nothing more to go on from.
+    """
+
+    def of_scores(self, lists: Tensor, values: Tensor, others: Tensor) -> Tensor:
+        """Shape (batch,)."""
+        return graded_bce(torch.cat([lists, others], dim=1), torch.cat([values, torch.zeros_like(others)], dim=1))
+
+
+def graded_bce(scores: Tensor, values: Tensor) -> Tensor:
+    """Binary cross-entropy of scores at their best common bias, summed for each query.
+
+    Args:
+        scores: Shape (batch, columns); -inf where there is nothing to compare.
+        values: Relevance in [0, 1], the same shape; nan where there is none.
+
+    Returns:
+        Shape (batch,).
+    """
+    there = scores.isfinite() & ~values.isnan()
+    scores, values = scores.masked_fill(~there, 0.0), values.masked_fill(~there, 0.0)
+    bias = _best_bias(scores.detach()[there], float(values.sum()))
+    found = nn.functional.binary_cross_entropy_with_logits(scores + bias, values, reduction="none")
+    return (found * there).sum(dim=1)
+
+
+def _best_bias(scores: Tensor, wanted: float) -> Tensor:
+    """The b at which the probabilities sigmoid(score + b) add up to what is wanted; all 0 or all 1 ends at a limit."""
+    # at these every probability is one or nothing to a 32-bit float
+    low, high = -scores.max() - 100, -scores.min() + 100
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        enough = torch.sigmoid(scores.double() + middle).sum() > wanted
+        low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+    return (low + high) / 2
+
+
 @dataclass(frozen=True)
 class LossInputs:
     """All that any of the losses needs; each takes what concerns it."""
@@ -170,8 +307,8 @@ class LossInputs:
     temperature: float
     margin: float
     load_guide: Callable[[], SentenceTransformer]
-    # shape (rows, negatives): by how much the teacher prefers each row's positive
-    margins: Tensor = field(default_factory=lambda: torch.zeros((0, 0)))
+    # shape (rows, 1 + negatives): what a teacher says of each row's positive and negatives; nan where a row is shorter
+    values: Tensor = field(default_factory=lambda: torch.zeros((0, 0)))
 
 
 @dataclass(frozen=True)
@@ -182,6 +319,7 @@ class Loss:
         make: Builds it.
         masks: Whether it masks by known relevance, so that a row may be filled up with what is masked.
         triplets: Whether it trains on triplets; else on rows of a query, a positive and negatives.
+        lists: Whether it goes by what a teacher says of each passage of a row.
         gradient: About how large its gradient is beside that of InfoNCE at a temperature of .05, by which cosines are
             divided there; what is added to a loss counts by this much.
     """
@@ -189,6 +327,7 @@ class Loss:
     make: Callable[[LossInputs], nn.Module]
     masks: bool = False
     triplets: bool = False
+    lists: bool = False
     gradient: float = 1.0
 
 
@@ -196,7 +335,13 @@ LOSSES: dict[str, Loss] = {
     "infonce": Loss(lambda given: InfoNCE(given.model, given.relevance, given.temperature), masks=True),
     "cached-infonce": Loss(lambda given: CachedInfoNCE(given.model, given.relevance, given.temperature), masks=True),
     "gist": Loss(lambda given: GISTEmbedLoss(given.model, given.load_guide(), temperature=given.temperature)),
-    "margin-mse": Loss(lambda given: MarginMSE(given.model, given.margins), gradient=0.05),
+    "margin-mse": Loss(lambda given: MarginMSE(given.model, given.values[:, :1] - given.values[:, 1:]), gradient=0.05),
+    "listwise": Loss(
+        lambda given: Listwise(given.model, given.relevance, given.values, given.temperature), masks=True, lists=True
+    ),
+    "graded-bce": Loss(
+        lambda given: GradedBCE(given.model, given.relevance, given.values, given.temperature), masks=True, lists=True
+    ),
     "triplet": Loss(lambda given: Triplet(given.model, given.margin), triplets=True, gradient=0.05),
 }
 

@@ -31,7 +31,7 @@ def _planned(params: Pass, *, examples: Examples, **inputs: Any) -> dict[str, An
     }
 
 
-@step(version=1, makes=Model, name="reranker", plan=_planned, local=True)
+@step(version=2, makes=Model, name="reranker", plan=_planned, local=True)
 def train_reranker(  # noqa: PLR0913
     out: Path,
     params: Pass,
@@ -121,7 +121,9 @@ def lists(
         count = min(len(elsewhere), 4 * NEGATIVES)
         far = [elsewhere[at] for at in random.choice(len(elsewhere), count, replace=False)]
         far = [doc_id for doc_id in far if doc_id not in related.get(query_id, ())]
-        drawn = dict.fromkeys([*trained[query_id], *near, *far])
+        # a list of what a teacher values has parts of answers, and other answers
+        taught = [doc_id for doc_id in trained[query_id] if doc_id not in related.get(query_id, ())]
+        drawn = dict.fromkeys([*taught, *near, *far])
         if negatives := [doc_id for doc_id in drawn if doc_id not in right][:NEGATIVES]:
             rows += [{"query_id": query_id, "positive_id": doc_id, "negative_ids": negatives} for doc_id in right]
     return rows_table("examples", rows)

@@ -44,8 +44,10 @@ class LossChoice(Params):
 
     panel = "Training"
 
-    loss: Literal["infonce", "cached-infonce", "gist", "triplet", "margin-mse"] = setting(
-        "infonce", "Training loss; margin-mse (GPL) goes with a cross-encoder, whose default it is."
+    loss: Literal["infonce", "cached-infonce", "gist", "triplet", "margin-mse", "listwise", "graded-bce"] = setting(
+        "infonce",
+        "Training loss; listwise (CADET) and graded-bce (BiXSE) go by a teacher's values of several passages a query, "
+        "margin-mse (GPL) by those of a cross-encoder, whose default it is.",
     )
 
     @property
@@ -54,6 +56,13 @@ class LossChoice(Params):
         from denizen.training.losses import LOSSES
 
         return LOSSES[self.loss].triplets
+
+    @property
+    def lists(self) -> bool:
+        """Whether the loss goes by what a teacher says of each passage of a row."""
+        from denizen.training.losses import LOSSES
+
+        return LOSSES[self.loss].lists
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,9 @@ class Training(LossChoice, Pass):
         0.1, "Warm-up: a share of the steps (below 1) or a number of steps.", least=0, most=1e9
     )
     weight_decay: float = setting(0.01, "Weight decay of AdamW.", least=0, most=1)
-    temperature: float = setting(0.05, "Temperature of InfoNCE and GIST.", least=0.001, most=10)
+    temperature: float = setting(
+        0.05, "Temperature of all losses but triplet and margin-mse: cosines are divided by it.", least=0.001, most=10
+    )
     # the library's default of 5 can never be met by a cosine distance
     margin: float = setting(0.1, "Margin of the triplet loss (arXiv 2512.08088).", least=0, most=2)
     # on ObliQA MRR@5 .692 on dev (.697 without) and PolicyQA -.004 (-.057 at weight 2): see docs/LOG.md

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from denizen import cli
 from denizen.api import adapt
@@ -193,6 +195,25 @@ def test_a_cross_encoder_and_a_log_of_queries_need_no_llm(
     assert [row["score"] for row in rows[:20]] == pytest.approx(scores.tolist(), abs=1e-4)
     examples = read_table(tmp_path / "run/round-0/examples/examples.parquet", "examples").to_pylist()
     assert all(row["teacher_scores"][0] == max(row["teacher_scores"]) for row in examples) and len(examples) > 20
+
+
+def test_what_a_teacher_values_is_trained_on_passage_by_passage(
+    documents: Path, pairs: Path, tiny_encoder: Path, cross_encoder: Path, tmp_path: Path, answer: Answer
+) -> None:
+    """By grades, of which 3 counts as two thirds of an answer, and by scores; a student has learnt from either."""
+    with ScriptedServer(answer) as server:
+        adapt(config(documents, tiny_encoder, server.url, rounds=1, loss="graded-bce"), tmp_path / "grades")
+    settings = cross_encoder_settings(pairs, cross_encoder, tmp_path)
+    adapt(AdaptConfig(str(documents), model=str(tiny_encoder), **settings, loss="listwise"), tmp_path / "scores")
+    before = load_file(tiny_encoder / "model.safetensors")
+    for run, grades in (("grades", True), ("scores", False)):
+        rows = read_table(tmp_path / run / "round-0/examples/examples.parquet", "examples").to_pylist()
+        assert rows and all(len(row["teacher_scores"]) == 1 + len(row["negative_ids"]) for row in rows)
+        assert max(len(row["negative_ids"]) for row in rows) == 3
+        values = {round(3 * value, 4) for row in rows for value in row["teacher_scores"]}
+        assert values <= {0, 1, 2, 3} if grades else len(values) > 20
+        after = load_file(tmp_path / run / "round-0/student/model.safetensors")
+        assert any(not torch.equal(before[name], weight) for name, weight in after.items())
 
 
 @pytest.mark.parametrize("within", ["documents", "corpus"])

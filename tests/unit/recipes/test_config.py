@@ -375,6 +375,12 @@ def test_a_window_beyond_the_depth_is_refused_with_both_numbers(name: str) -> No
         ("llm", {"loss": "margin-mse"}, "loss margin-mse does not go with teacher llm"),
         ("cross-encoder", {"loss": "infonce"}, "loss infonce does not go with teacher cross-encoder"),
         ("cross-encoder", {"negatives": 0}, "negatives is 0; margin-mse needs at least 1"),
+        ("llm", {"loss": "listwise", "negatives": 0}, "negatives is 0; listwise needs at least 1"),
+        (
+            "gold",
+            {"loss": "graded-bce"},
+            "loss graded-bce does not go with teacher gold: choose cached-infonce or gist",
+        ),
         ("cross-encoder", {"cross_encoder": ""}, "teacher cross-encoder needs cross_encoder: the folder of a"),
         ("llm", {"llm": ""}, "teacher llm needs llm: a GGUF file, or the name of the model at the endpoint"),
         ("llm", {"seeds": 2}, "seeds is 2; only runs with labels are repeated"),
@@ -389,6 +395,15 @@ def test_what_does_not_go_together_is_refused(teacher: str, given: dict[str, Any
 def test_a_cross_encoder_trains_on_its_scores_without_being_told() -> None:
     assert config("cross-encoder").loss == config("cross-encoder").training.loss == "margin-mse"
     assert config("cross-encoder", loss="margin-mse") == config("cross-encoder")
+
+
+@pytest.mark.parametrize("teacher, loss", [("llm", "listwise"), ("llm", "graded-bce"), ("cross-encoder", "listwise")])
+def test_a_loss_of_lists_has_lists_of_four_unless_something_else_is_given(teacher: str, loss: str) -> None:
+    made = config(teacher, loss=loss)
+    assert made.negatives == made.supervision.selecting.negatives == 3
+    assert made.changed(rounds=1).negatives == 3
+    assert config(teacher, loss=loss, negatives=1).negatives == 1
+    assert config(teacher).negatives == 1
 
 
 # copies, and the way through JSON

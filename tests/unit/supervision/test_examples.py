@@ -13,6 +13,7 @@ from denizen.supervision.examples import (
     cumulate,
     disputed_queries,
     examples_table,
+    graded_lists,
     judged_windows,
     scored_rows,
     triplets,
@@ -295,6 +296,42 @@ def test_scored_rows_take_the_teacher_s_best_whatever_it_was_written_for() -> No
     assert row.teacher_scores == pytest.approx([0.9, 0.2, 0.5])
     kept = examples_table([row], 0).to_pylist()[0]
     assert kept["teacher_scores"] == pytest.approx([0.9, 0.2, 0.5])
+
+
+def test_a_list_that_is_shorter_is_a_row_where_it_may_be() -> None:
+    names = ("query_id", "doc_id", "score")
+    scores = [("q", "a", 0.2), ("q", "b", 0.9), ("r", "a", 0.4)]
+    judged = rows_table("judgments", [dict(zip(names, row, strict=True)) for row in scores])
+    assert scored_rows(judged, ranked(q="ab"), ["q", "r"], 3) == []
+    (row,) = scored_rows(judged, ranked(q="ab"), ["q", "r"], 3, 1)
+    assert (row.positive_id, row.negative_ids) == ("b", ["a"])
+
+
+def graded(**grades: dict[str, int | None]) -> pa.Table:
+    rows = [(query, doc_id, grade) for query, of in grades.items() for doc_id, grade in of.items()]
+    names = ("query_id", "doc_id", "grade")
+    return rows_table("judgments", [dict(zip(names, row, strict=True)) for row in rows])
+
+
+def test_graded_lists_keep_parts_of_answers_and_other_answers_by_their_worth() -> None:
+    """Grades 4, 3, 2, 1 are worth 1, 2/3, 1/3, 0; the answer is the one that the query was written for."""
+    judged = graded(q={"a": 4, "b": 3, "c": 4, "d": 1, "e": 2, "f": None}, r={"a": 3, "b": 1}, s={"a": 4})
+    run = ranked(q="bcaed", r="ab", s="a")
+    (row,) = graded_lists(judged, run, ["q", "r", "s"], 3, {"q": ["a"]})
+    assert (row.positive_id, row.negative_ids, row.kind) == ("a", ["b", "c", "e"], "hard")
+    assert row.teacher_scores == pytest.approx([1, 2 / 3, 1, 1 / 3])
+    assert row.reason == "an answer at rank 3, beside it grades 3, 4, 2"
+    # nobody wrote it for one: the answer that the student ranks best
+    (row,) = graded_lists(judged, run, ["q"], 9, {})
+    assert (row.positive_id, row.negative_ids) == ("c", ["b", "a", "e", "d"])
+
+
+def test_graded_lists_have_no_query_on_which_writer_and_judge_disagree_and_keep_to_a_document() -> None:
+    judged = graded(q={"a": 4, "b": 2, "c": 3})
+    assert graded_lists(judged, ranked(q="abc"), ["q"], 3, {"q": ["b"]}) == []
+    (row,) = graded_lists(judged, ranked(q="abc"), ["q"], 3, {}, {"a": "one", "b": "other", "c": "one"})
+    assert row.negative_ids == ["c"]
+    assert graded_lists(judged, ranked(q="abc"), ["q"], 3, {}, {"a": "one", "b": "other", "c": "other"}) == []
 
 
 def test_triplets_of_one_document_take_negatives_beside_their_positive() -> None:

@@ -53,17 +53,16 @@ def test_without_filling_such_rows_are_dropped_and_counted() -> None:
     assert made.dropped == 1
 
 
-def test_margins_are_what_the_teacher_prefers_each_positive_by() -> None:
+def test_values_are_what_the_teacher_says_and_what_nobody_scored_is_known_by_its_place() -> None:
     examples, corpus, queries = _tables()
     related = dict.fromkeys("qr", frozenset[str]())
-    assert training_set(examples, corpus, queries, related, fill=True).margins.size == 0
-    rows = [
-        {**row, "teacher_scores": [0.9, 0.5, 0.125][: 1 + len(row["negative_ids"])]} for row in examples.to_pylist()
-    ]
-    scored = rows_table("examples", rows)
-    made = training_set(scored, corpus, queries, dict.fromkeys("qr", frozenset[str]()), fill=False)
-    np.testing.assert_allclose(made.margins, [[0.4, 0.775]], rtol=1e-6)
-    assert made.margins.dtype == np.float32
+    made = training_set(examples, corpus, queries, related, fill=True)
+    np.testing.assert_array_equal(made.values, [[1, 0, 0], [1, 0, np.nan]])
+    # a negative that was written beside is scored by nobody
+    rows = [{**row, "teacher_scores": [0.9, 0.5]} for row in examples.to_pylist()]
+    made = training_set(rows_table("examples", rows), corpus, queries, related, fill=True)
+    np.testing.assert_allclose(made.values, [[0.9, 0.5, 0], [0.9, 0.5, np.nan]], rtol=1e-6)
+    assert made.values.dtype == np.float32
 
 
 def _data(rows: int = 4) -> TrainingSet:

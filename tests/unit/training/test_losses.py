@@ -11,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from denizen.training.losses import LOSSES, CachedInfoNCE, InfoNCE, LossInputs, Relevance, at_dims, info_nce
+from denizen.training.losses import (
+    LOSSES,
+    CachedInfoNCE,
+    GradedBCE,
+    InfoNCE,
+    Listwise,
+    LossInputs,
+    Relevance,
+    at_dims,
+    graded_bce,
+    info_nce,
+    listwise,
+)
 from denizen.training.near_base import Kept, NearBase
 
 ANCHORS = ["what is gout", "how is lupus treated", "causes of fever", "a child with pain", "dose of the drug"]
@@ -223,8 +235,7 @@ def test_the_cached_loss_without_gradients_has_the_same_value(model: SentenceTra
 
 def inputs_of(model: SentenceTransformer) -> LossInputs:
     relevance = relevance_of([[at, 5 + at] for at in range(5)], [0, 1, 2, 3, 4], [{at} for at in range(5)])
-    margins = torch.full((5, 1), 0.4)
-    return LossInputs(model, relevance, 0.2, 0.3, lambda: model, margins)
+    return LossInputs(model, relevance, 0.2, 0.3, lambda: model, torch.tensor([[0.9, 0.5]] * 5))
 
 
 def test_the_triplet_loss_is_over_cosine_distances_with_the_margin_of_the_settings(
@@ -276,8 +287,112 @@ def of_columns(name: str, columns: list[torch.Tensor]) -> float:
         return float(torch.relu(far - near + 0.3).mean())
     if name == "margin-mse":
         return float((near - far - 0.4).square().mean())
+    if LOSSES[name].lists:
+        lists, own = torch.stack([near, far], dim=1) / 0.2, torch.eye(5, dtype=torch.bool)
+        others = (queries @ torch.cat([positives, negatives]).T / 0.2)[~torch.cat([own, own], dim=1)].view(5, 8)
+        values = torch.tensor([[0.9, 0.5]] * 5)
+        if name == "listwise":
+            # .5 is below .6 of .9: the negative of the list is one of the contrastive term, too
+            beside = torch.logsumexp(torch.cat([lists, others], dim=1), dim=1) - lists[:, 0]
+            wanted = (values / 0.3).softmax(dim=1)
+            return float(((wanted * (wanted.log() - lists.log_softmax(dim=1))).sum(1) + 0.1 * beside).mean())
+        targets = torch.cat([values, torch.zeros(5, 8)], dim=1)
+        return least_bce(torch.cat([lists, others], dim=1), targets) / 5
     nothing = torch.zeros(5, 10, dtype=torch.bool)
     return float(info_nce(queries, torch.cat([positives, negatives]), nothing, 0.2).mean())
+
+
+def least_bce(scores: torch.Tensor, targets: torch.Tensor) -> float:
+    """The least sum of binary cross-entropies over a common bias, by trying many."""
+    biases = torch.linspace(-20, 20, 4001)[:, None, None]
+    found = torch.nn.functional.softplus(scores + biases) - targets * (scores + biases)
+    return float(found.sum(dim=(1, 2)).min())
+
+
+def test_listwise_is_the_divergence_of_the_student_from_the_teacher() -> None:
+    """Values .3 ln 3 and 0 are probabilities 3/4 and 1/4 to the teacher, and equal scores 1/2 and 1/2:
+    .75 ln 1.5 + .25 ln .5 = .1308. A place where a list is shorter counts nothing, whatever stands there.
+    """
+    values = torch.tensor([[0.3 * math.log(3), 0.0, math.nan]])
+    assert listwise(torch.tensor([[2.0, 2.0, 9.0]]), values).item() == pytest.approx(0.1308, abs=1e-4)
+    # as the teacher has it: e^ln 3 to 1
+    scores = torch.tensor([[math.log(3) - 5, -5.0, 9.0]], requires_grad=True)
+    found = listwise(scores, values)
+    assert found.item() == pytest.approx(0, abs=1e-6)
+    found.sum().backward()
+    assert scores.grad is not None and scores.grad.abs().max() < 1e-6
+
+
+def test_the_contrastive_term_of_a_list_has_no_passage_that_the_teacher_values_above_three_fifths_of_its_best(
+    model: SentenceTransformer,
+) -> None:
+    """Scores 2, 1, 1 with values 1, .7, .1, and 0 of the batch: ln(e^2 + e^1 + e^0) - 2 = .4076 counts a tenth."""
+    loss = Listwise(model, relevance_of([], [], []), torch.zeros(0, 0), 0.05)
+    lists, values = torch.tensor([[2.0, 1.0, 1.0]]), torch.tensor([[1.0, 0.7, 0.1]])
+    found = loss.of_scores(lists, values, torch.tensor([[0.0, -math.inf]])) - listwise(lists, values)
+    assert found.item() == pytest.approx(0.04076, abs=1e-5)
+
+
+def test_graded_bce_is_taken_at_the_bias_that_is_best_for_the_batch() -> None:
+    """Scores 1 and -1 of an answer and none: by symmetry no bias, 2 ln(1 + e^-1) = .6265. What is worth a half, at
+    equal scores, has probability 1/2 at the best bias, 2 ln 2 = 1.3863, wherever the scores lie.
+    """
+    assert graded_bce(torch.tensor([[1.0, -1.0]]), torch.tensor([[1.0, 0.0]])).item() == pytest.approx(0.6265, abs=1e-4)
+    equal = torch.full((2, 1), 7.0), torch.full((2, 1), 0.5)
+    assert graded_bce(*equal).sum().item() == pytest.approx(1.3863, abs=1e-4)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-20, 20), st.floats(0, 1)), min_size=2, max_size=8),
+    st.floats(-30, 30),
+)
+def test_graded_bce_knows_no_common_shift_of_scores_and_has_the_gradient_of_its_minimum(
+    pairs: list[tuple[float, float]], shift: float
+) -> None:
+    scores = torch.tensor([[score for score, _ in pairs]], requires_grad=True)
+    values = torch.tensor([[value for _, value in pairs]])
+    found = graded_bce(scores, values)
+    assert graded_bce(scores + shift, values).item() == pytest.approx(found.item(), rel=1e-3, abs=1e-3)
+    found.sum().backward()
+    # at the best bias the residuals add up to nothing
+    assert scores.grad is not None and abs(scores.grad.sum().item()) < 1e-3
+
+
+def test_what_is_not_there_counts_nothing_in_graded_bce() -> None:
+    scores = torch.tensor([[1.0, -1.0, 5.0, -math.inf]], requires_grad=True)
+    found = graded_bce(scores, torch.tensor([[1.0, 0.0, math.nan, 0.0]]))
+    assert found.item() == pytest.approx(0.6265, abs=1e-4)
+    found.sum().backward()
+    assert scores.grad is not None and scores.grad[0, 2:].tolist() == [0.0, 0.0] and scores.grad.isfinite().all()
+
+
+def test_a_part_of_an_answer_is_pulled_up_less_than_an_answer_and_more_than_none() -> None:
+    scores = torch.zeros((1, 3), requires_grad=True)
+    graded_bce(scores, torch.tensor([[1.0, 2 / 3, 0.0]])).sum().backward()
+    assert scores.grad is not None
+    assert scores.grad[0].tolist() == pytest.approx([-4 / 9, -1 / 9, 5 / 9], abs=1e-5)
+
+
+def test_what_stands_in_a_list_is_no_other_passage_of_the_batch() -> None:
+    """Rows (0, 1) and (2, 0): passage 1 counts for the second row, and 2 for the first, wherever they stand."""
+    relevance = relevance_of([[0, 1], [2, 0]], [0, 1], [{0}, {2}])
+    masks = ["".join("x" if cell else "." for cell in line) for line in relevance.mask_beside_lists([0, 1])]
+    # columns 0 2 | 1 0
+    assert masks == ["x.xx", "xx.x"]
+
+
+@pytest.mark.parametrize("kind", [Listwise, GradedBCE])
+def test_shorter_lists_are_as_if_they_stood_alone(model: SentenceTransformer, kind: type[Listwise | GradedBCE]) -> None:
+    """A row that lacks a passage repeats its positive there, which counts nothing."""
+    whole = relevance_of([[at, 5 + at] for at in range(5)], [0, 1, 2, 3, 4], [{at} for at in range(5)])
+    filled = relevance_of([[at, 5 + at, at] for at in range(5)], [0, 1, 2, 3, 4], [{at} for at in range(5)])
+    values = torch.tensor([[0.9, 0.5, math.nan]] * 5)
+    with torch.no_grad():
+        given_features = features(model, ANCHORS, POSITIVES, NEGATIVES)
+        alone = kind(model, whole, values[:, :2], 0.1)(given_features, torch.arange(5))
+        given_features = features(model, ANCHORS, POSITIVES, NEGATIVES, POSITIVES)
+        found = kind(model, filled, values, 0.1)(given_features, torch.arange(5))
+    assert found.item() == pytest.approx(alone.item(), rel=1e-5)
 
 
 def test_dims_that_a_model_has_not_are_left_out_and_all_of_them_are_its_loss_itself(model: SentenceTransformer) -> None:

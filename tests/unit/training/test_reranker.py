@@ -42,6 +42,13 @@ def test_a_list_has_the_last_negatives_first_then_judged_ones_then_what_answers_
     assert made[2]["negative_ids"] == ["a"]
 
 
+def test_parts_of_answers_and_other_answers_of_a_list_are_no_negatives() -> None:
+    """A loss of lists is trained with passages that are worth something beside the answer: they are related."""
+    examples = rows_table("examples", [_example("q", "a", "bcd", 0)])
+    (made,) = lists(examples, {}, {"q": frozenset({"a", "b", "d"})}, 1).to_pylist()
+    assert made["negative_ids"] == ["c"]
+
+
 def test_no_more_negatives_than_wanted_and_the_seed_draws_them() -> None:
     examples = rows_table("examples", [_example("q", "a", "b", 0)])
     near = [f"n{at}" for at in range(30)]
