@@ -111,12 +111,14 @@ class Mined:
 
     Attributes:
         passages: Query to passages that are no answer by the labels.
-        scores: Query and passage, the answer too, to the score, in (0, 1).
+        values: Query and passage to what lists go by: the answer 1, as it is labelled, and what was mined by the score,
+            spread to [0, 1] over a query's answer and passages. As they are, scores of so little training differ by
+            less than the teacher's temperature, and a list says nothing.
         above: Query to passages that score above the answer.
     """
 
     passages: Mapping[str, Sequence[str]]
-    scores: Mapping[tuple[str, str], float]
+    values: Mapping[tuple[str, str], float]
     above: Mapping[str, Sequence[str]]
 
 
@@ -209,7 +211,7 @@ def measured(part: Part, base: Path, ways: Sequence[str]) -> dict[str, Any]:
         folder, seconds[name] = trained(way, part.seed, tables, mined, base, place / name)
         found[name] = measures_of(folder, tables, words, encoders)
         print(f"  {part.asked} {name}: " + ", ".join(f"{key} {of.mean():.3f}" for key, of in found[name].items()))
-    answers = {name: mined.scores[name, own] for name, own in tables.answer.items()}
+    asked = [name for name, own in mined.passages.items() if own]
     return {
         "set": part.data_set,
         "seed": part.seed,
@@ -217,7 +219,9 @@ def measured(part: Part, base: Path, ways: Sequence[str]) -> dict[str, Any]:
         "dev": len(tables.dev),
         "passages": len(tables.corpus),
         "above": sum(map(len, mined.above.values())) / sum(map(len, mined.passages.values())),
-        "answer_first": float(np.mean([not mined.above[name] for name in answers])),
+        "mined_for": len(asked),
+        "reranker_MRR": float(np.mean([1 / (1 + len(mined.above[name])) for name in asked])),
+        "chance_MRR": float(np.mean([np.mean(1 / np.arange(1, len(mined.passages[name]) + 2)) for name in asked])),
         "seconds_of_reranker": round(looking, 1),
         "seconds": seconds,
         "values": {name: {key: of.tolist() for key, of in own.items()} for name, own in found.items()},
@@ -302,7 +306,13 @@ def looked_at(part: Part, tables: Tables, base: Path, encoders: Encoders) -> tup
         for name, own in seen.items()
     }
     best_first = {name: sorted(own, key=lambda doc_id, name=name: -scores[name, doc_id]) for name, own in above.items()}
-    return folders, Mined(seen, scores, best_first)
+    values: dict[tuple[str, str], float] = {}
+    for name, own in seen.items():
+        said = np.array([scores[name, doc_id] for doc_id in (tables.answer[name], *own)])
+        spread = (said - said.min()) / max(float(np.ptp(said)), 1e-12)
+        values |= {(name, doc_id): float(value) for doc_id, value in zip(own, spread[1:], strict=True)}
+        values[name, tables.answer[name]] = 1.0
+    return folders, Mined(seen, values, best_first)
 
 
 def _kept_scores(path: Path, scorer: Reranker, pairs: Sequence[tuple[str, str]], corpus: pa.Table) -> list[float]:
@@ -329,7 +339,7 @@ def trained(way: Way, seed: int, tables: Tables, mined: Mined, base: Path, folde
     made = []
     for query, answer in tables.answer.items():
         for ids in way.row(query, answer, mined):
-            scores = [mined.scores[query, doc_id] for doc_id in ids] if LOSSES[way.loss].lists else None
+            scores = [mined.values[query, doc_id] for doc_id in ids] if LOSSES[way.loss].lists else None
             row = {"query_id": query, "positive_id": ids[0], "negative_ids": list(ids[1:]), "teacher_scores": scores}
             made.append({**row, "kind": "hard", "round": 0})
     rows = rows_table("examples", made)
