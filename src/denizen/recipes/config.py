@@ -314,7 +314,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
     loss, teacher = values["loss"], values["teacher"]
     if loss not in _LOSSES_OF[teacher]:
         raise InputError(
-            f"loss {loss} does not go with teacher {teacher}: choose {' or '.join(sorted(_LOSSES_OF[teacher]))}, or "
+            f"loss {loss} does not go with teacher {teacher}; choose one of {', '.join(_LOSSES_OF[teacher])}, or "
             f"teacher {' or '.join(name for name, losses in _LOSSES_OF.items() if loss in losses)}"
         )
     if loss in ("margin-mse", *_OF_LISTS) and not values["negatives"]:

@@ -379,7 +379,7 @@ def test_a_window_beyond_the_depth_is_refused_with_both_numbers(name: str) -> No
         (
             "gold",
             {"loss": "graded-bce"},
-            "loss graded-bce does not go with teacher gold: choose cached-infonce or gist",
+            "loss graded-bce does not go with teacher gold; choose one of infonce, ",
         ),
         ("cross-encoder", {"cross_encoder": ""}, "teacher cross-encoder needs cross_encoder: the folder of a"),
         ("llm", {"llm": ""}, "teacher llm needs llm: a GGUF file, or the name of the model at the endpoint"),
