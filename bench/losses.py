@@ -1,13 +1,13 @@
 """Which loss pays with few labels: InfoNCE against what a reranker of the same labels says of mined passages.
 
-A part is a set and a seed: 240 of the set's train queries each with one of its
-passages, and 100 of its dev queries, which measure; the test is not read. The corpus is their passages and 200 others.
-Every text is cut to 64 tokens, for training, reranking and search alike: what is compared is the loss.
+A part is a set and a seed: 240 of the set's train queries, each with one of its passages, and 100 of its dev queries,
+which measure; the test is not read. The corpus is their passages and 200 others. Every text is cut to 64 tokens, for
+training, reranking and search alike: what is compared is the loss.
 
 The reranker is cross-fitted: two of them, each trained on half of the labels from the base, and each says what it
 thinks of six mined passages of the queries of the other half. All ways train from the base on the same queries, and see
-as many passages (three for each query): the time is the same. Differences are paired by query, against InfoNCE with one
-mined negative.
+as many passages (three for each query), which takes about the same time. Differences are paired by query, against
+InfoNCE with one mined negative.
 
     python bench/losses.py --part SET/SEED [--part SET/SEED ...] [--way WAY ...]
     python bench/losses.py --stages SET/SEED [--stages SET/SEED ...]
