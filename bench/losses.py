@@ -69,6 +69,7 @@ _DEPTH, _WINDOW, _CEILING = 100, (1, 15), 0.95
 _STAGE_QUERIES, _TIMED = 25, 5
 _MEASURES = ("MRR@5", "nDCG@10", "Recall@100")
 _AGAINST = "infonce"
+_SECONDS = "seconds.json"
 # of a negative's weight exp(beta * cosine), mean 1 over its row's (Robinson et al., arXiv 2010.04592, who take .5 to 2)
 _HARDNESS = 1.0
 
@@ -202,16 +203,15 @@ WAYS: dict[str, Way] = {
 def measured(part: Part, base: Path, ways: Sequence[str]) -> dict[str, Any]:
     """The figures of a part, of InfoNCE and of some ways."""
     place, tables, encoders = RUNS / _FOLDER / part.asked, tables_of(part, base), Encoders(RUNS / _FOLDER / "store")
-    began = time.process_time()
-    _, mined = looked_at(part, tables, base, encoders)
-    looking = time.process_time() - began
+    rerankers, mined = looked_at(part, tables, base, encoders)
     keywords = by_words_and_pairs(tables.corpus)
     words = keywords.search(keywords.index(tables.corpus, Silent()), tables.dev, _DEPTH, Silent())
     found = {"base": measures_of(base, tables, words, encoders)}
     seconds = {}
     for name in dict.fromkeys((_AGAINST, *ways)):
         way = WAYS[name]
-        folder, seconds[name] = trained(way, part.seed, tables, mined, base, place / name)
+        folder = trained(way, part.seed, tables, mined, base, place / name)
+        seconds[name] = _seconds(folder)
         found[name] = measures_of(folder, tables, words, encoders)
         print(f"  {part.asked} {name}: " + ", ".join(f"{key} {of.mean():.3f}" for key, of in found[name].items()))
     asked = [name for name, own in mined.passages.items() if own]
@@ -225,7 +225,7 @@ def measured(part: Part, base: Path, ways: Sequence[str]) -> dict[str, Any]:
         "mined_for": len(asked),
         "reranker_MRR": float(np.mean([1 / (1 + len(mined.above[name])) for name in asked])),
         "chance_MRR": float(np.mean([np.mean(1 / np.arange(1, len(mined.passages[name]) + 2)) for name in asked])),
-        "seconds_of_reranker": round(looking, 1),
+        "seconds_of_rerankers": [_seconds(folder) for folder in rerankers],
         "seconds": seconds,
         "values": {name: {key: of.tolist() for key, of in own.items()} for name, own in found.items()},
     }
@@ -327,18 +327,23 @@ def _kept_scores(path: Path, scorer: Reranker, pairs: Sequence[tuple[str, str]],
     return found
 
 
-def _once(folder: Path, make: Callable[[Path], Any]) -> float:
-    """Makes a folder unless it is there, and returns the seconds of processor time that this took, also if it is."""
-    if not (folder / "seconds.json").is_file():
-        began = time.process_time()
-        folder.mkdir(parents=True, exist_ok=True)
-        make(folder)
-        (folder / "seconds.json").write_text(json.dumps(round(time.process_time() - began, 1)))
-    return float(json.loads((folder / "seconds.json").read_text()))
+def _once(folder: Path, make: Callable[[Path], Any]) -> None:
+    """Makes a folder unless it is there, and keeps the seconds of processor time; of what went on they are not known."""
+    if (folder / _SECONDS).is_file():
+        return
+    goes_on, began = folder.is_dir(), time.process_time()
+    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
+    (folder / _SECONDS).write_text(json.dumps(None if goes_on else round(time.process_time() - began, 1)))
 
 
-def trained(way: Way, seed: int, tables: Tables, mined: Mined, base: Path, folder: Path) -> tuple[Path, float]:
-    """A student, and the seconds of its training."""
+def _seconds(folder: Path) -> float | None:
+    found: float | None = json.loads((folder / _SECONDS).read_text())
+    return found
+
+
+def trained(way: Way, seed: int, tables: Tables, mined: Mined, base: Path, folder: Path) -> Path:
+    """A student."""
     made = []
     for query, answer in tables.answer.items():
         for ids in way.row(query, answer, mined):
@@ -359,7 +364,8 @@ def trained(way: Way, seed: int, tables: Tables, mined: Mined, base: Path, folde
         with _as_infonce(way.instead):
             bi_encoder.train(out, base, given, settings.on_this_machine(), None, None, out / "scratch")
 
-    return folder, _once(folder, make)
+    _once(folder, make)
+    return folder
 
 
 def measures_of(folder: Path, tables: Tables, words: pa.Table, encoders: Encoders) -> dict[str, np.ndarray]:
@@ -383,7 +389,7 @@ def stages(part: Part, base: Path) -> dict[str, Any]:
     """InfoNCE's student alone, and its best 50 in the order of both rerankers' mean, at each share."""
     tables, encoders = tables_of(part, base), Encoders(RUNS / _FOLDER / "store")
     rerankers, mined = looked_at(part, tables, base, encoders)
-    folder, _ = trained(WAYS[_AGAINST], part.seed, tables, mined, base, RUNS / _FOLDER / part.asked / _AGAINST)
+    folder = trained(WAYS[_AGAINST], part.seed, tables, mined, base, RUNS / _FOLDER / part.asked / _AGAINST)
     student = BiEncoder(folder, Encoding(backend="torch"), encoders)
     asked = dict(list(tables.dev.items())[:_STAGE_QUERIES])
     index = student.index(tables.corpus, Silent())
