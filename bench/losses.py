@@ -328,7 +328,7 @@ def _kept_scores(path: Path, scorer: Reranker, pairs: Sequence[tuple[str, str]],
 
 
 def _once(folder: Path, make: Callable[[Path], Any]) -> None:
-    """Makes a folder unless it is there, and keeps the seconds of processor time; of what went on they are not known."""
+    """Makes a folder unless it is there, and keeps the seconds of processor time, not of what went on."""
     if (folder / _SECONDS).is_file():
         return
     goes_on, began = folder.is_dir(), time.process_time()
