@@ -4,10 +4,11 @@ A part is a set and a seed: 240 of the set's train queries, each with one of its
 which measure; the test is not read. The corpus is their passages and 200 others. Every text is cut to 64 tokens, for
 training, reranking and search alike: what is compared is the loss.
 
-The reranker is cross-fitted: two of them, each trained on half of the labels from the base, and each says what it
-thinks of six mined passages of the queries of the other half. All ways train from the base on the same queries, and see
-as many passages (three for each query), which takes about the same time. Differences are paired by query, against
-InfoNCE with one mined negative.
+The reranker is cross-fitted: two of them, each trained from the base on half of the labels, in lists of an answer and
+the two best mined passages (`adapt --reranker` has all labels and lists of five), and each says what it thinks of six
+mined passages of the queries of the other half. All ways train from the base on the same queries, and see as many
+passages (three for each query), which takes about the same time. Differences are paired by query, against InfoNCE with
+one mined negative.
 
     python bench/losses.py --part SET/SEED [--part SET/SEED ...] [--way WAY ...]
     python bench/losses.py --stages SET/SEED [--stages SET/SEED ...]
