@@ -215,7 +215,7 @@ class Listwise(_Listed):
 
     loss_i = sum_k p_ik (log p_ik - log q_ik) + .1 InfoNCE_i,  p_i = softmax(values_i / .3),  q_i = softmax(cos_i / t)
 
-    The divergence is KL(p || q), as in the code of the paper and in sentence-transformers: what the teacher holds for
+    The divergence is KL(p || q), as in sentence-transformers' DistillKLDivLoss: what the teacher holds for
     likely must be likely to the student. The term beside it has the positive of the list, its passages that the teacher
     values below .6 of its best, and all others of the batch, at the same t; the paper's .01 there is for a model that
     was trained with it.
