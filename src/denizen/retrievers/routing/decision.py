@@ -101,7 +101,9 @@ def choose_thresholds(
     for least in _GRID:
         for second_from in (1.0, *_GRID[10:0:-1]):
             both = of_second >= second_from
-            routed = np.where(both, np.where(in_first | in_second, costs.second_cost, 1.0), np.where(in_first, 0.0, 1.0))
+            routed = np.where(
+                both, np.where(in_first | in_second, costs.second_cost, 1.0), np.where(in_first, 0.0, 1.0)
+            )
             sure = np.where(both, of_first + of_second, of_first) >= least
             cost = float(np.where(sure, routed, abstained).mean())
             # sums of the same costs in another order differ by less

@@ -1,4 +1,4 @@
-"""What says which domain a query belongs to, whatever it goes by: neighbours, centroids, a classifier, an LLM, labels."""
+"""What says which domain a query belongs to, whatever it goes by: neighbours, a classifier, an LLM, labels."""
 
 from __future__ import annotations
 
