@@ -80,6 +80,47 @@ def encoding_table(results: Path = RESULTS) -> str:
     return _markdown(rows)
 
 
+def router_table(results: Path = RESULTS) -> str:
+    """One row a task and kind of router: accuracy with its interval, calibration, abstention, time; * is dev's choice."""
+    result = json.loads((results / "routers.json").read_text(encoding="utf-8"))
+    header = ["queries", "router", "accuracy", "ECE", "AUROC of abstention", "abstains", "right where routed", "ms"]
+    rows = [header, ["---"] * len(header)]
+    for task, of in result["tasks"].items():
+        for router in of["routers"].values():
+            outside, made = router["abstention"], router["decisions"]
+            rows.append(
+                [
+                    f"{task} ({_labels(of, router)})",
+                    router["variant"] + ("*" if router["variant"] == of["chosen"] else ""),
+                    _with_interval(router["accuracy"]),
+                    f"{router['ece']:.3f}",
+                    _with_interval(outside) if outside else "",
+                    f"{made['abstained']['value']:.1%}",
+                    f"{made['right']['value']:.3f}",
+                    f"{router['ms']:.2f}",
+                ]
+            )
+    return _markdown(rows)
+
+
+def router_confusion_table(results: Path = RESULTS) -> str:
+    """What the chosen router of each task confuses most on test."""
+    result = json.loads((results / "routers.json").read_text(encoding="utf-8"))
+    rows = [["queries", "is", "taken for", "times"], ["---"] * 4]
+    for task, of in result["tasks"].items():
+        (router,) = (its for its in of["routers"].values() if its["variant"] == of["chosen"])
+        rows += [[task, pair["true"], pair["said"], str(pair["queries"])] for pair in router["confused"][:3]]
+    return _markdown(rows)
+
+
+def _labels(task: dict[str, Any], router: dict[str, Any]) -> str:
+    return f"{task['labels']} labels, {router['accuracy']['count']:,} test"
+
+
+def _with_interval(of: dict[str, float]) -> str:
+    return f"{of['value']:.3f} [{of['low']:.3f}, {of['high']:.3f}]"
+
+
 def speed_table(results: Path = RESULTS) -> str:
     """Training, mining, search and the whole job: seconds of both sides and how many times as fast."""
     found = {

@@ -51,7 +51,7 @@ class Kappa:
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of `count` pairs with its Wilson 95 % interval."""
+    """A share of `count` pairs, or of anything else, with its Wilson 95 % interval."""
 
     value: float
     low: float
@@ -133,7 +133,7 @@ def positive_rates(judge: Sequence[int], truth: Sequence[int]) -> Rates:
     """
     judged, true = _aligned(judge, truth)
     said, relevant = judged >= POSITIVE, true >= POSITIVE
-    return Rates(_rate(said[relevant]), _rate(~said[~relevant]))
+    return Rates(rate(said[relevant]), rate(~said[~relevant]))
 
 
 def corrected_prevalence(share: float, sensitivity: float, specificity: float) -> float | None:
@@ -169,7 +169,12 @@ def _kappas(counts: _Grades, distance: _Values) -> _Values:
     return kappas
 
 
-def _rate(right: np.ndarray[Any, Any]) -> Rate | None:
+def rate(right: np.ndarray[Any, Any]) -> Rate | None:
+    """The share of a number of pairs, or of anything else, that is right; None where there are none.
+
+    Args:
+        right: Whether each is, shape (pairs,).
+    """
     from scipy.stats import binomtest
 
     count = len(right)
