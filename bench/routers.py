@@ -1,4 +1,4 @@
-"""Routers over frozen embeddings of MiniLM on labelled queries: which domain, how sure, and whether strangers are known.
+"""Routers over frozen embeddings of MiniLM on labelled queries: which domain, how sure, are strangers known.
 
 Five tasks of four real sets in ../shared/data: five domains (router_domains), twelve topics of insurance
 (router_insurance), 77 intents of a bank (router_banking77), 150 intents and their ten domains (router_clinc150, whose

@@ -81,7 +81,7 @@ def encoding_table(results: Path = RESULTS) -> str:
 
 
 def router_table(results: Path = RESULTS) -> str:
-    """One row a task and kind of router: accuracy with its interval, calibration, abstention, time; * is dev's choice."""
+    """One row a task and kind of router: accuracy, calibration, abstention, time; * is the one that dev chose."""
     result = json.loads((results / "routers.json").read_text(encoding="utf-8"))
     header = ["queries", "router", "accuracy", "ECE", "AUROC of abstention", "abstains", "right where routed", "ms"]
     rows = [header, ["---"] * len(header)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +13,10 @@ from denizen.engine.errors import InputError
 from denizen.engine.settings import Params, setting
 from denizen.retrievers.routing.router import Probabilities
 
+_Places = np.ndarray[Any, np.dtype[np.int64]]
+
 # of each threshold; steps of .05, no value of which dev could tell from the next
-_GRID = np.linspace(0.0, 1.0, 21)
+_GRID = [step / 20 for step in range(21)]
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,7 @@ class RoutingCosts(Params):
 
     # a general model is half-way between the right expert and a wrong one, as long as nobody has measured it
     abstain_cost: float = setting(0.5, "Cost of abstaining, where a wrong domain costs 1.", least=0, most=1)
-    # two searches, and a ranking half of which is of the other domain; a second domain then pays from about a third of
-    # the first one's probability
+    # two searches, and a ranking half of which is of the other domain
     second_cost: float = setting(0.25, "Cost of two domains of which one is right.", least=0, most=1)
 
 
@@ -76,10 +79,11 @@ def decide(probabilities: Probabilities, domains: Sequence[str], thresholds: Thr
 def choose_thresholds(
     probabilities: Probabilities, domains: Sequence[str], truth: Sequence[str], costs: RoutingCosts
 ) -> Thresholds:
-    """The thresholds whose decisions cost least on dev (the reject option of Chow 1970, with a second domain).
+    """The thresholds by which decisions cost least.
 
-    Of equal ones the lowest `abstain_below`, then the highest `second_from`: the fewest abstentions, and the fewest
-    queries that are searched twice.
+    Of calibrated probabilities these are known without a search (Chow 1970): abstaining costs less than the wrong domain
+    below 1 - abstain_cost, and two domains less than one from second_cost on. Dev replaces them by the pair of a grid
+    that costs least there, where the cost of a dev query falls by more than two standard errors.
 
     Args:
         probabilities: Of the dev queries, shape (queries, domains).
@@ -95,24 +99,23 @@ def choose_thresholds(
     first, second, of_first, of_second = _best_two(probabilities)
     place = {name: at for at, name in enumerate(domains)}
     right = np.asarray([place.get(name, -1) for name in truth])
-    in_first, in_second = first == right, second == right
     abstained = np.where(right < 0, 0.0, costs.abstain_cost)
-    best = (np.inf, Thresholds(0.0, 1.0))
-    for least in _GRID:
-        for second_from in (1.0, *_GRID[10:0:-1]):
-            both = of_second >= second_from
-            routed = np.where(
-                both, np.where(in_first | in_second, costs.second_cost, 1.0), np.where(in_first, 0.0, 1.0)
-            )
-            sure = np.where(both, of_first + of_second, of_first) >= least
-            cost = float(np.where(sure, routed, abstained).mean())
-            # sums of the same costs in another order differ by less
-            if cost < best[0] - 1e-12:
-                best = cost, Thresholds(float(least), float(second_from))
-    return best[1]
+    alone = np.where(first == right, 0.0, 1.0)
+    of_two = np.where((first == right) | (second == right), costs.second_cost, 1.0)
+
+    def cost(of: Thresholds) -> Probabilities:
+        both = of_second >= of.second_from
+        sure = np.where(both, of_first + of_second, of_first) >= of.abstain_below
+        found: Probabilities = np.where(sure, np.where(both, of_two, alone), abstained)
+        return found
+
+    known = Thresholds(1 - costs.abstain_cost, costs.second_cost)
+    best = min((Thresholds(*pair) for pair in product(_GRID, _GRID)), key=lambda of: float(cost(of).mean()))
+    saved = cost(known) - cost(best)
+    return best if saved.mean() > 2 * saved.std() / len(saved) ** 0.5 else known
 
 
-def _best_two(probabilities: Probabilities) -> tuple[np.ndarray, np.ndarray, Probabilities, Probabilities]:
+def _best_two(probabilities: Probabilities) -> tuple[_Places, _Places, Probabilities, Probabilities]:
     """Places and probabilities of the two most probable domains, shape (queries,) each."""
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
     of = np.take_along_axis(probabilities, order, axis=1)

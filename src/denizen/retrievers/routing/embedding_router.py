@@ -105,5 +105,5 @@ def _head(kind: str, domains: tuple[str, ...], arrays: Mapping[str, np.ndarray[A
     if kind == Centroids.name:
         return Centroids(domains, arrays["centroids"], arrays["counts"])
     if kind == Neighbours.name:
-        return Neighbours(domains, arrays["neighbours"], arrays["counts"], int(arrays["k"]))
+        return Neighbours(domains, arrays["neighbours"], arrays["counts"], int(arrays["k"].item()))
     return Logistic(domains, arrays["weights"], arrays["bias"])
