@@ -15,6 +15,8 @@ from denizen.retrievers.routing.router import Probabilities
 
 _Places = np.ndarray[Any, np.dtype[np.int64]]
 
+# dev queries; of fewer a standard error says nothing
+_FEWEST = 20
 # of each threshold; steps of .05, no value of which dev could tell from the next
 _GRID = [step / 20 for step in range(21)]
 
@@ -81,9 +83,9 @@ def choose_thresholds(
 ) -> Thresholds:
     """The thresholds by which decisions cost least.
 
-    Of calibrated probabilities these are known without a search (Chow 1970): abstaining costs less than the wrong domain
-    below 1 - abstain_cost, and two domains less than one from second_cost on. Dev replaces them by the pair of a grid
-    that costs least there, where the cost of a dev query falls by more than two standard errors.
+    Of calibrated probabilities these are known without a search (Chow 1970): abstaining costs less than one domain below
+    1 - abstain_cost, and two domains less than one from second_cost on. Twenty dev queries or more replace them by the
+    pair of a grid that costs least there, where the mean cost falls by more than two standard errors.
 
     Args:
         probabilities: Of the dev queries, shape (queries, domains).
@@ -110,9 +112,10 @@ def choose_thresholds(
         return found
 
     known = Thresholds(1 - costs.abstain_cost, costs.second_cost)
-    best = min((Thresholds(*pair) for pair in product(_GRID, _GRID)), key=lambda of: float(cost(of).mean()))
+    best = min((Thresholds(*pair) for pair in product(_GRID, _GRID[1:])), key=lambda of: float(cost(of).mean()))
     saved = cost(known) - cost(best)
-    return best if saved.mean() > 2 * saved.std() / len(saved) ** 0.5 else known
+    enough = len(saved) >= _FEWEST
+    return best if enough and saved.mean() > 2 * saved.std() / len(saved) ** 0.5 else known
 
 
 def _best_two(probabilities: Probabilities) -> tuple[_Places, _Places, Probabilities, Probabilities]:

@@ -57,7 +57,7 @@ def test_arrays_of_another_router_are_noticed(tmp_path: Path) -> None:
     save_router(tmp_path / "one", tried["knn 1"].router, Thresholds(0.0, 1.0))
     save_router(tmp_path / "two", tried["knn 3"].router, Thresholds(0.0, 1.0))
     (tmp_path / "two" / "router.safetensors").replace(tmp_path / "one" / "router.safetensors")
-    with pytest.raises(InputError, match="no whole router.*not the file.*train it again"):
+    with pytest.raises(InputError, match=r"no whole router.*not the file.*train it again"):
         load_router(tmp_path / "one")
 
 
@@ -79,7 +79,7 @@ def test_what_is_no_router_is_refused(saved: dict[str, str] | None, said: str, t
 
 def test_embeddings_of_another_model_are_refused() -> None:
     tried = fit_embedding_routers(queries(30, 1), queries(20, 2), "abc" * 21, seed=3)
-    with pytest.raises(InputError, match="embeddings of 3 dimensions.*abcabc"):
+    with pytest.raises(InputError, match=r"embeddings of 3 dimensions.*abcabc"):
         tried["logistic 1"].router.probabilities({"q": "?"}, np.ones((1, 3), dtype=np.float32))
 
 
