@@ -1,4 +1,4 @@
-"""The commands that measure and show: evaluate, gate, mteb, report, explain, audit, pool."""
+"""The commands that measure and show: evaluate, gate, thresholds, mteb, report, explain, audit, pool."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _TASKS = (
 _MTEB_OUT = "Write metrics.json, and results as mteb keeps them; what is there already is not run again."
 # of a decoder-only LLM, as in adapt
 _READING = ("pooling", "attention", "instruction")
+_OLD = "A threshold of the base that is in use, to be mapped; may be given several times."
 _PRICES = typer.Option(help="Its prices, as 0.15/0.60.")
 
 
@@ -57,6 +58,29 @@ def gate(
 
     report = gate(model, base, seed=seed, out=out, store=store, **settings)
     return Told(report, in_columns(gate_lines(report)), report)
+
+
+@command("thresholds", of_adapt("backend", "precision", "skip_bad_rows"))
+def thresholds(
+    model: Annotated[str, typer.Argument(help="The model whose thresholds are sought.")],
+    *,
+    base: Annotated[str, typer.Option(help="The model that it was adapted from.")],
+    data: Annotated[list[Path], typer.Option(help="A BEIR folder, a domain; may be given several times.")],
+    split: Annotated[str, typer.Option(help="Which qrels to choose by; not those of the test.")] = "dev",
+    old: Annotated[list[float] | None, typer.Option(help=_OLD)] = None,
+    out: Annotated[Path | None, typer.Option(help="Write thresholds.json and thresholds.html here.")] = None,
+    store: Store = "",
+    **settings: Any,
+) -> Told:
+    """Measure what thresholds of cosine similarity are worth under a model, and which replace those of its base."""
+    from denizen.recipes.thresholds import thresholds
+    from denizen.reports.thresholds import at_lines, few_lines, mapping_lines, threshold_headline
+
+    report = thresholds(model, base, data, split=split, old=old or [], out=out, store=store, **settings)
+    lines = [threshold_headline(report)]
+    for name, of in report["domains"].items():
+        lines += [f"{name}, {of['queries']:,} queries", *in_columns(mapping_lines(of)), *in_columns(at_lines(of))]
+    return Told(report, [*lines, *few_lines(report)])
 
 
 @command("mteb", of_adapt(*_READING, "backend", "precision"))

@@ -97,6 +97,28 @@ def lines(series: Series, names: Sequence[str], alt: str) -> str:
     return _svg(height, alt, parts)
 
 
+def curves(series: Sequence[tuple[str, str, Sequence[tuple[float, float]]]], x_name: str, alt: str) -> str:
+    """Shares over a number, as curves without marks: name, CSS class and points of each; both axes from 0 to 1."""
+    height = 230
+    x_of, y_of = _scale(0, 1, _LEFT, WIDTH - _RIGHT), _scale(0, 1, height - _BOTTOM, _NAME)
+    parts = []
+    for value in (0.0, 0.5, 1.0):
+        parts.append(f'<path class="axis" d="M{_LEFT} {y_of(value):.1f}H{WIDTH - _RIGHT}"/>')
+        parts.append(f'<text class="faint end" x="{_LEFT - 6}" y="{y_of(value) + 4:.1f}">{value:.0%}</text>')
+        anchor = "end" if value == 1 else "middle"
+        x = x_of(value)
+        parts.append(f'<text class="faint" x="{x:.1f}" y="{height - 18}" text-anchor="{anchor}">{value:.1f}</text>')
+    parts.append(f'<text x="{WIDTH - _RIGHT}" y="{height - 4}" class="end">{escape(x_name)}</text>')
+    for at, (name, kind, points) in enumerate(series):
+        path = "L".join(f"{x_of(x):.1f} {y_of(y):.1f}" for x, y in points)
+        parts.append(
+            f'<g class="{kind}"><title>{escape(name)}</title><path class="curve" d="M{path}"/>'
+            f'<rect x="2" y="{at * 15}" width="9" height="9" rx="2"/>'
+            f'<text x="15" y="{at * 15 + 9}">{escape(name)}</text></g>'
+        )
+    return _svg(height, alt, parts)
+
+
 def scatter(marks: Sequence[Mark], x_name: str, y_name: str, alt: str, limit: float | None = None) -> str:
     """Points; those of kind "chosen" stand out, and the limit that x must not be below is a line."""
     height = 270
