@@ -138,10 +138,14 @@ def equal_threshold(old: Values, new: Values, threshold: float, weights: Values)
 
 
 def mapping(old: Similarities, new: Similarities, thresholds: Sequence[float], weights: Values) -> list[dict[str, Any]]:
-    """For each threshold of the old model those of the new one with equal rates, None where there is no one."""
+    """For each threshold of the old model its `rates`, and for each kind the threshold of the new one with an equal rate.
+
+    None stands where all queries or none are let through.
+    """
     found = []
     for threshold in thresholds:
-        row: dict[str, Any] = {"threshold": threshold}
+        shares = {kind: float((old.of(kind) >= threshold).mean()) for kind in KINDS}
+        row: dict[str, Any] = {"threshold": threshold, "rates": shares}
         for kind in KINDS:
             equal = equal_threshold(old.of(kind), new.of(kind), threshold, weights)
             row[kind] = asdict(equal) if equal else None

@@ -23,12 +23,10 @@ _RATES = (("true_positive", "right"), ("false_positive", "wrong"))
 def mapping_lines(of: Mapping[str, Any]) -> list[list[str]]:
     """Old thresholds and what replaces them; thresholds that let all through or nothing are left out."""
     rows = [["old threshold", "right", "wrong", "new, as few wrong", "new, as many right"]]
-    base = {row["threshold"]: row for row in of["rates"]["base"]}
     for row in of["mapping"]:
         equal = row["false_positive"], row["true_positive"]
         if any(equal):
-            known = base.get(row["threshold"])
-            shares = [f"{known[kind]['value']:.1%}" if known else "" for kind, _ in _RATES]
+            shares = [f"{row['rates'][kind]:.1%}" for kind, _ in _RATES]
             rows.append([f"{row['threshold']:.2f}", *shares, *(_interval(one) for one in equal)])
     return rows
 
