@@ -138,7 +138,7 @@ def equal_threshold(old: Values, new: Values, threshold: float, weights: Values)
 
 
 def mapping(old: Similarities, new: Similarities, thresholds: Sequence[float], weights: Values) -> list[dict[str, Any]]:
-    """For each threshold of the old model its `rates`, and for each kind the threshold of the new one with an equal rate.
+    """For each threshold of the old model its `rates`, and of each kind the new threshold with an equal rate.
 
     None stands where all queries or none are let through.
     """
