@@ -25,7 +25,7 @@ _RARE = 0.01
 class Scope:
     """How probable it is that a query is of any of the domains, by two features: log odds = bias + weights @ features.
 
-    The features are its highest score (how close it is to what was trained on) and the log of its highest probability
+    The features are how close it is to what was trained on, and the log of its highest probability
     among the domains (how clear the choice is). Where no queries of no domain are known, the only question is whether a
     query is stranger than those of dev: its conformal p value, the share of them that are no closer, over .01, and at
     most 1.
@@ -81,11 +81,12 @@ class Calibration:
     scope: Scope
 
     @classmethod
-    def fit(cls, scores: Scores, truth: Sequence[int]) -> Calibration:
+    def fit(cls, scores: Scores, closeness: Scores, truth: Sequence[int]) -> Calibration:
         """The temperature of the lowest log loss on dev queries of the domains, and the scope on all of them.
 
         Args:
             scores: Of the dev queries, shape (queries, domains); none of these has been trained on.
+            closeness: Theirs, shape (queries,).
             truth: The place of each query's domain; -1: it is of none.
 
         Raises:
@@ -105,12 +106,12 @@ class Calibration:
 
         found = minimize_scalar(log_loss, bounds=(np.log(_LOWEST), np.log(_HIGHEST)), method="bounded")
         temperature = float(np.exp(-found.x))
-        return cls(temperature, Scope.fit(_features(scores, temperature), inside))
+        return cls(temperature, Scope.fit(_features(scores, closeness, temperature), inside))
 
-    def probabilities(self, scores: Scores) -> Probabilities:
-        """Shape (queries, domains), a row's sum at most 1."""
+    def probabilities(self, scores: Scores, closeness: Scores) -> Probabilities:
+        """Shape (queries, domains), a row's sum at most 1, of scores and closeness as the head gives them."""
         among: Probabilities = np.exp(_log_softmax(np.asarray(scores, dtype=np.float64) / self.temperature))
-        return among * self.scope.probability(_features(scores, self.temperature))[:, None]
+        return among * self.scope.probability(_features(scores, closeness, self.temperature))[:, None]
 
 
 def expected_calibration_error(confidence: _Values, right: _Flags, bins: int = 15) -> float:
@@ -126,9 +127,9 @@ def expected_calibration_error(confidence: _Values, right: _Flags, bins: int = 1
     return float(np.abs(gap).sum() / max(1, len(confidence)))
 
 
-def _features(scores: Scores, temperature: float) -> _Values:
+def _features(scores: Scores, closeness: Scores, temperature: float) -> _Values:
     of = np.asarray(scores, dtype=np.float64)
-    return np.stack([of.max(axis=1), _log_softmax(of / temperature).max(axis=1)], axis=1)
+    return np.stack([closeness.astype(np.float64), _log_softmax(of / temperature).max(axis=1)], axis=1)
 
 
 def _log_softmax(logits: _Values) -> _Values:

@@ -56,6 +56,11 @@ class Centroids:
         found: Scores = np.maximum.reduceat(embeddings @ self.centroids.T, begins, axis=1)
         return found
 
+    def closeness(self, embeddings: Vectors, scores: Scores) -> Scores:
+        """That to the nearest domain, shape (queries,)."""
+        nearest: Scores = scores.max(axis=1)
+        return nearest
+
 
 def _centroids(embeddings: Vectors, number: int, seed: int) -> Vectors:
     if number == 1:

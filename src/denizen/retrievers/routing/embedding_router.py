@@ -56,12 +56,13 @@ class EmbeddingRouter:
             return np.zeros((0, len(self.domains)))
         try:
             scores = self.head.scores(embeddings)
+            closeness = self.head.closeness(embeddings, scores)
         except ValueError as error:
             raise InputError(
                 f"embeddings of {embeddings.shape[1]} dimensions are not those of the model that this router was "
                 f"trained on (digest {self.base[:12]}); give that model"
             ) from error
-        return self.calibration.probabilities(scores)
+        return self.calibration.probabilities(scores, closeness)
 
     def save(self, folder: Path) -> None:
         """Writes router.safetensors, then router.json, which holds the digest of the former."""
@@ -106,4 +107,4 @@ def _head(kind: str, domains: tuple[str, ...], arrays: Mapping[str, np.ndarray[A
         return Centroids(domains, arrays["centroids"], arrays["counts"])
     if kind == Neighbours.name:
         return Neighbours(domains, arrays["neighbours"], arrays["counts"], int(arrays["k"].item()))
-    return Logistic(domains, arrays["weights"], arrays["bias"])
+    return Logistic(domains, arrays["weights"], arrays["bias"], arrays["centroids"])

@@ -66,7 +66,9 @@ def fit_embedding_routers(train: LabelledQueries, dev: LabelledQueries, base: st
     places, found = dev.places(domains), {}
     for name, fit in _variants(known, seed):
         head = fit()
-        router = EmbeddingRouter(head, Calibration.fit(head.scores(dev.embeddings), places), base)
+        scores = head.scores(dev.embeddings)
+        calibration = Calibration.fit(scores, head.closeness(dev.embeddings, scores), places)
+        router = EmbeddingRouter(head, calibration, base)
         found[name] = Fitted.on(router, dev)
     return found
 
@@ -107,7 +109,7 @@ def _variants(train: LabelledQueries, seed: int) -> Iterator[tuple[str, Callable
     for k in NEIGHBOURS:
         yield f"knn {k}", partial(Neighbours.fit, *of, k=k, seed=seed)
     for inverse in INVERSE_PENALTIES:
-        yield f"logistic {inverse:g}", partial(Logistic.fit, *of, inverse_penalty=inverse)
+        yield f"logistic {inverse:g}", partial(Logistic.fit, *of, inverse_penalty=inverse, seed=seed)
 
 
 def log_loss(probabilities: Probabilities, places: Sequence[int]) -> float:

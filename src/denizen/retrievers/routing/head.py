@@ -30,10 +30,18 @@ class Head(Protocol):
         """All that it knows, by name, as a file of safetensors keeps it."""
 
     def scores(self, embeddings: Vectors) -> Scores:
-        """Scores of any scale; the highest of a row says how close a query is to what was trained on.
+        """Scores of any scale, shape (queries, domains).
 
         Args:
             embeddings: Shape (queries, dim), unit length.
+        """
+
+    def closeness(self, embeddings: Vectors, scores: Scores) -> Scores:
+        """How close queries are to what was trained on, of whichever domain: a cosine, shape (queries,).
+
+        Args:
+            embeddings: As of `scores`.
+            scores: Theirs.
         """
 
 

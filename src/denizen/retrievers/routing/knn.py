@@ -82,6 +82,11 @@ class Neighbours:
             parts.append(np.where(best == _NOBODY, 0.0, best).sum(axis=2, dtype=np.float32) / taken)
         return np.concatenate(parts)
 
+    def closeness(self, embeddings: Vectors, scores: Scores) -> Scores:
+        """That to the nearest domain, shape (queries,)."""
+        nearest: Scores = scores.max(axis=1)
+        return nearest
+
 
 def _limit(sizes: Sequence[int], most: int) -> int:
     """The most queries of one domain, so that all of them together are no more than `most`."""

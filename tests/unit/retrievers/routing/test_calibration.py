@@ -14,7 +14,7 @@ from denizen.retrievers.routing.calibration import Calibration, Scope, expected_
 def test_the_temperature_is_the_one_at_which_confidence_is_the_share_that_is_right() -> None:
     """Scores (1, 0) throughout, three in four right: p = .75 is log odds ln 3 = 1 / T, so T = .9102."""
     scores = np.tile(np.asarray([[1.0, 0.0]], dtype=np.float32), (8, 1))
-    found = Calibration.fit(scores, [0, 0, 0, 1] * 2)
+    found = Calibration.fit(scores, scores[:, 0], [0, 0, 0, 1] * 2)
     assert found.temperature == pytest.approx(1 / np.log(3), rel=1e-3)
 
 
@@ -34,15 +34,16 @@ def test_with_queries_outside_closeness_decides_on_the_scope() -> None:
     random = np.random.default_rng(0)
     close = np.concatenate([random.normal(0.8, 0.05, 100), random.normal(0.2, 0.05, 100)])
     scores = np.stack([close, np.zeros(200)], axis=1).astype(np.float32)
-    found = Calibration.fit(scores, [0] * 100 + [-1] * 100)
-    total = found.probabilities(np.asarray([[0.8, 0.0], [0.2, 0.0]], dtype=np.float32)).sum(axis=1)
+    found = Calibration.fit(scores, scores[:, 0], [0] * 100 + [-1] * 100)
+    asked = np.asarray([[0.8, 0.0], [0.2, 0.0]], dtype=np.float32)
+    total = found.probabilities(asked, asked[:, 0]).sum(axis=1)
     assert total[0] > 0.9
     assert total[1] < 0.1
 
 
 def test_without_a_query_of_any_domain_nothing_can_be_calibrated() -> None:
     with pytest.raises(InputError, match="no dev query is of a domain"):
-        Calibration.fit(np.zeros((2, 2), dtype=np.float32), [-1, -1])
+        Calibration.fit(np.zeros((2, 2), dtype=np.float32), np.zeros(2, dtype=np.float32), [-1, -1])
 
 
 @given(seed=st.integers(0, 1000), outside=st.booleans())
@@ -53,7 +54,8 @@ def test_probabilities_are_probabilities_and_keep_the_order_of_scores(seed: int,
     truth[:10] = random.integers(0, 3, 10)
     if outside:
         truth[-10:] = -1
-    found = Calibration.fit(scores, truth.tolist()).probabilities(scores)
+    close = scores.max(axis=1)
+    found = Calibration.fit(scores, close, truth.tolist()).probabilities(scores, close)
     assert (found >= 0).all()
     assert (found.sum(axis=1) <= 1 + 1e-9).all()
     assert (found.argmax(axis=1) == scores.argmax(axis=1))[found.max(axis=1) > 0].all()

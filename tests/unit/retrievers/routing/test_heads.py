@@ -82,3 +82,15 @@ def test_scores_do_not_depend_on_what_stands_beside_a_query(kind: str, seed: int
     assert together.shape == (12, 3)
     alone = np.concatenate([head.scores(rows[at : at + 1]) for at in range(12)])
     assert together == pytest.approx(alone, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_what_was_trained_on_is_closer_than_what_is_opposite(kind: str) -> None:
+    """Of a logistic head, too, whose logits are higher the farther a query lies on its side."""
+    random = np.random.default_rng(0)
+    rows = np.asarray([[3.0, 0.5, 0.5], [0.5, 3.0, 0.5]] * 20) + random.normal(0, 0.1, (40, 3))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    head = FITS[kind](rows, ["a", "b"] * 20)
+    near, far = rows[:5], _of([0.0, 0.0, 1.0], [0.0, 0.0, -1.0])
+    assert head.closeness(near, head.scores(near)).min() > 0.9
+    assert head.closeness(far, head.scores(far)).max() < 0.5
