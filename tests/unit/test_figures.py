@@ -36,6 +36,8 @@ def tables() -> ModuleType:
         ("ingest_table", "docs/ingest.md"),
         ("ingest_growth_table", "docs/ingest.md"),
         ("few_labels_table", "README.md"),
+        ("router_table", "docs/domains.md"),
+        ("router_confusion_table", "docs/domains.md"),
     ],
 )
 def test_a_table_on_a_page_is_the_one_of_the_results(table: str, page: str, tables: ModuleType) -> None:

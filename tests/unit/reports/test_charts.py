@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denizen.measuring.significance import Difference
-from denizen.reports.charts import WIDTH, Bar, Mark, bars, histogram, lines, matrix, path, scatter
+from denizen.reports.charts import WIDTH, Bar, Mark, bars, curves, histogram, lines, matrix, path, scatter
 
 NASTY = "<script>\"&'"
 _value = st.floats(-2, 2)
@@ -103,3 +103,11 @@ def test_a_matrix_stays_inside(rows: int, columns: int, value: float) -> None:
     assert len(_numbers(root, "rect", "x")) == rows * columns
     for begin, wide in zip(_numbers(root, "rect", "x"), _numbers(root, "rect", "width"), strict=True):
         assert begin >= 0 and begin + wide <= WIDTH
+
+
+def test_curves_go_from_zero_to_one_on_both_axes() -> None:
+    """(0, 1) is drawn at the upper left of the axes, (1, 0) at the lower right; names are escaped."""
+    drawn = curves([("a < b", "base", [(0.0, 1.0), (1.0, 0.0)])], "threshold", "what it shows")
+    _parsed(drawn)
+    assert 'd="M46.0 40.0L328.0 196.0"' in drawn
+    assert "a &lt; b" in drawn and 'aria-label="what it shows"' in drawn
