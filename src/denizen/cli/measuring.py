@@ -74,9 +74,11 @@ def thresholds(
 ) -> Told:
     """Measure what thresholds of cosine similarity are worth under a model, and which replace those of its base."""
     from denizen.recipes.thresholds import thresholds
-    from denizen.reports.thresholds import at_lines, few_lines, mapping_lines, threshold_headline
+    from denizen.reports.thresholds import at_lines, few_lines, mapping_lines, threshold_headline, thresholds_page
 
     report = thresholds(model, base, data, split=split, old=old or [], out=out, store=store, **settings)
+    if out:
+        thresholds_page(report, out / "thresholds.html")
     lines = [threshold_headline(report)]
     for name, of in report["domains"].items():
         lines += [f"{name}, {of['queries']:,} queries", *in_columns(mapping_lines(of)), *in_columns(at_lines(of))]

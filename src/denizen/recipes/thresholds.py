@@ -56,7 +56,7 @@ def thresholds(  # noqa: PLR0913
         data: BEIR folders, each a domain.
         split: The name of a qrels file; thresholds are chosen by it, so it should not be the test.
         old: Thresholds of the base that are in use, to be mapped besides .2, .25, ..., .95.
-        out: Where to write thresholds.json and thresholds.html; None: nowhere.
+        out: Where to write thresholds.json; None: nowhere.
         backend: As the setting of `adapt`.
         precision: As the setting of `adapt`.
         store: Folder of embeddings to share; empty: none are kept.
@@ -95,10 +95,7 @@ def thresholds(  # noqa: PLR0913
     report |= {"old": sorted(set(old)), "versions": versions()}
     report["domains"] = {name: _figures(of, weights[name], usual) for name, of in found.items()}
     if out:
-        from denizen.reports.thresholds import thresholds_page
-
         write_json(out / "thresholds.json", report)
-        thresholds_page(report, out / "thresholds.html")
     return report
 
 
