@@ -60,7 +60,7 @@ def gate(
     return Told(report, in_columns(gate_lines(report)), report)
 
 
-@command("thresholds", of_adapt("backend", "precision", "skip_bad_rows"))
+@command("thresholds", of_adapt(*_READING, "backend", "precision", "skip_bad_rows"))
 def thresholds(
     model: Annotated[str, typer.Argument(help="The model whose thresholds are sought.")],
     *,

@@ -27,7 +27,7 @@ from denizen.measuring.thresholds import (
 from denizen.retrievers.bi_encoder import BiEncoder, encoders_in
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.retriever import Retriever
-from denizen.retrievers.saved import find, load
+from denizen.retrievers.saved import find_each, load
 
 # of the base, that are mapped
 _USUAL = tuple(step / 20 for step in range(4, 20))
@@ -47,6 +47,7 @@ def thresholds(  # noqa: PLR0913
     store: str = "",
     skip_bad_rows: bool = False,
     progress: Progress | None = None,
+    **reading: Any,
 ) -> dict[str, Any]:
     """Measures thresholds of cosine similarity under a model and its base, domain by domain.
 
@@ -62,6 +63,7 @@ def thresholds(  # noqa: PLR0913
         store: Folder of embeddings to share; empty: none are kept.
         skip_bad_rows: Skip and count unusable rows.
         progress: Receives what a person should see.
+        reading: How models that are decoder-only LLMs are read: `pooling`, `attention` and `instruction` of `adapt`.
 
     Returns:
         For each domain, and for all of them where there are several: `queries`, `rates` of base and model for each
@@ -75,7 +77,7 @@ def thresholds(  # noqa: PLR0913
         raise InputError(f"old threshold {wrong[0]:g} is no cosine; it must be between -1 and 1")
     encoding = Encoding.of({"backend": backend, "precision": precision})
     encoding.check()
-    folders = {"base": find(base), "model": find(model)}
+    folders = dict(zip(("base", "model"), find_each([base, model], reading), strict=True))
     progress, asked = progress or Silent(), _domains(data, split, skip_bad_rows)
     if out:
         check_writable(out)
