@@ -6,19 +6,22 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from denizen.api import adapt, experts
+    from denizen.api import adapt, domains, experts
     from denizen.recipes.config import AdaptConfig
+    from denizen.recipes.domains_config import DomainsConfig
     from denizen.recipes.evaluate import evaluate
     from denizen.recipes.experts_config import ExpertsConfig
     from denizen.retrievers.searchable import SearchableCorpus as Retriever
 
 __version__ = "0.1.0"
-__all__ = ["AdaptConfig", "ExpertsConfig", "Retriever", "adapt", "evaluate", "experts"]
+__all__ = ["AdaptConfig", "DomainsConfig", "ExpertsConfig", "Retriever", "adapt", "domains", "evaluate", "experts"]
 
 _HOMES = {
     "AdaptConfig": ("denizen.recipes.config", "AdaptConfig"),
+    "DomainsConfig": ("denizen.recipes.domains_config", "DomainsConfig"),
     "ExpertsConfig": ("denizen.recipes.experts_config", "ExpertsConfig"),
     "adapt": ("denizen.api", "adapt"),
+    "domains": ("denizen.api", "domains"),
     "evaluate": ("denizen.recipes.evaluate", "evaluate"),
     "experts": ("denizen.api", "experts"),
     # who only wants to search meets no other retriever than one with its corpus

@@ -13,7 +13,7 @@ from denizen.data.formats.source import Source
 from denizen.data.prepare import Given, given_by
 from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
-from denizen.engine.files import write_json
+from denizen.engine.files import read_json, write_json
 from denizen.engine.pipeline import Pipeline, records
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.redo import no_step, open_redo, stopped_redo
@@ -23,6 +23,7 @@ from denizen.recipes.adapt import adapt as adapt_recipe
 from denizen.recipes.adapted import Adapted, Brought
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
 from denizen.recipes.document_source import documents_of
+from denizen.recipes.domains_config import DOMAINS_WITHOUT_EFFECT, DomainsConfig
 from denizen.recipes.earlier_run import EarlierRun
 from denizen.recipes.experts_config import EXPERTS_WITHOUT_EFFECT, ExpertsConfig
 from denizen.recipes.learn import dims_of
@@ -33,6 +34,7 @@ from denizen.supervision.taught import Taught
 if TYPE_CHECKING:
     from denizen.llm.client import LLM
     from denizen.measuring.retrieval_sets import Parts
+    from denizen.recipes.domains import Domains
     from denizen.recipes.experts import BroughtSlices
 
 
@@ -130,6 +132,49 @@ def experts(
             _check_expert_base(config, base)
         brought = BroughtSlices(outside_model(base), given_slices(config, out), promised(base).dims)
         return _Merging(config, out, progress, brought).report(redo)
+
+
+def domains(
+    config: DomainsConfig, out: Path, *, redo: str | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Compares what can be done with several labelled domains, and recommends one option.
+
+    One general base, joint training, routing to experts, ensembles and merged weights search one corpus of all domains.
+
+    Args:
+        config: The settings.
+        out: The run's folder; a run with the same settings that was stopped there goes on, and with one domain more or
+            less it leaves what belongs to the others as it is.
+        redo: A step from which to do everything anew, such as "experts/legal", "routers" or "recommendation".
+        progress: Receives what a person should see.
+
+    Returns:
+        The contents of `metrics.json`; the page that people read is `report.html` beside it.
+
+    Raises:
+        InputError: On wrong input or settings, fewer than two domains, a missing library, or when `out` holds another
+            run.
+        LeakError: When a split leaks, or domains into one another, and neither drop_leaks nor allow_leak is set.
+    """
+    from denizen.recipes.experts import BroughtSlices
+    from denizen.recipes.slices import given_slices
+    from denizen.retrievers.loading import locate
+    from denizen.retrievers.matryoshka import promised
+    from denizen.retrievers.model_ref import outside_model
+
+    progress = progress or Silent()
+    config.encoding.check()
+    check_store(config.store)
+    _check_merging(config)
+    base = locate(config.model, config.backbone)
+    with held(out, begun=("slices",)):
+        if "sampling_temperature" not in (read_json(out / "config.json") or {"sampling_temperature": 0}):
+            raise InputError(f"{out} holds a run of another command; use another --out, and the same --store for both")
+        check_config(out, config, redo, DOMAINS_WITHOUT_EFFECT, ("seeds", "sources"))
+        if not (out / "slices").exists():
+            _check_expert_base(config, base)
+        brought = BroughtSlices(outside_model(base), given_slices(config, out), promised(base).dims)
+        return _Comparing(config, out, progress, brought).report(redo)
 
 
 def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dict[str, Any]:
@@ -321,6 +366,65 @@ class _Merging:
             return
         lines = experts_plan_lines(self.config, made, kept, self.brought.base, planned, self.run.context)
         self.progress.say("\n".join(lines))
+
+
+class _Comparing:
+    """One `domains`: the pipeline with what its steps work with, and the presentation of what comes out."""
+
+    def __init__(self, config: DomainsConfig, out: Path, progress: Progress, brought: BroughtSlices) -> None:
+        from denizen.retrievers.bi_encoder import Encoders
+
+        store = store_of(config, out)
+        self.config, self.out, self.progress, self.brought = config, out, progress, brought
+        self.run = Pipeline(
+            out,
+            store / "steps" if config.store else None,
+            Context(progress, resources={Encoders: Encoders(store, config.memory_mb)}),
+            results=[out / name for name in ("metrics.json", "results.json", "report.html")],
+        )
+
+    def report(self, redo: str | None) -> dict[str, Any]:
+        """Does what is left to do, and writes what is read of it: the contents of metrics.json."""
+        from denizen.recipes.domains import domains as domains_recipe
+        from denizen.reports.domains import domains_metrics, domains_records
+        from denizen.reports.domains_page import domains_page
+
+        if redo and (wrong := no_step(redo, self.run.plan(self._recipe), {})):
+            raise InputError(wrong)
+        self.run.redo = open_redo(self.out, redo, records(self.out), self.config.as_dict())
+        self._say_plan()
+        found = domains_recipe(self.run, self.config, self.brought)
+        self._ship(self.run, found)
+        arithmetic = self.config.training.on_this_machine().precision
+        metrics = domains_metrics(self.config.as_dict(), self.out, found, arithmetic, records(self.out))
+        write_json(self.out / "config.json", self.config.as_dict())
+        write_json(self.out / "results.json", domains_records(metrics))
+        write_json(self.out / "metrics.json", metrics)
+        domains_page(metrics, self.out / "report.html")
+        self.run.redo.end()
+        return metrics
+
+    def _recipe(self, run: Pipeline) -> None:
+        from denizen.recipes.domains import domains as domains_recipe
+
+        self._ship(run, domains_recipe(run, self.config, self.brought))
+
+    def _ship(self, run: Pipeline, found: Sequence[Domains]) -> None:
+        from denizen.reports.package import assemble_option
+
+        taken = found[0].recommendation.taken
+        run(assemble_option, option=Value(taken), **found[0].made.inputs(taken))
+
+    def _say_plan(self) -> None:
+        from denizen.recipes.slices import guarded
+        from denizen.reports.experts_plan import experts_plan_lines
+
+        # what leaks, or cannot be read, is known before anything is planned
+        made, kept = guarded(self.run, self.config, self.brought.slices)
+        planned = self.run.plan(self._recipe)
+        if any(its.pending for its in planned.values()):
+            lines = experts_plan_lines(self.config, made, kept, self.brought.base, planned, self.run.context)
+            self.progress.say("\n".join(lines))
 
 
 class _Adapting:

@@ -1,4 +1,4 @@
-"""The commands that make a model: adapt, experts, demo, retry, merge."""
+"""The commands that make a model: adapt, experts, domains, demo, retry, merge."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from denizen.cli.app import Told, command
-from denizen.cli.options import ConfigFile, Out, Redo, of_adapt, of_experts, without_effect
-from denizen.cli.printing import closing_lines, experts_closing_lines
+from denizen.cli.options import ConfigFile, Out, Redo, of_adapt, of_domains, of_experts, without_effect
+from denizen.cli.printing import closing_lines, domains_closing_lines, experts_closing_lines
 from denizen.engine.errors import InputError
 
 
@@ -66,6 +66,33 @@ def experts(
         raise InputError("there is no source: give slices as arguments, or as sources in the file of --config")
     report = experts(ExpertsConfig(**values), out, redo=redo, progress=progress)
     return Told(report, experts_closing_lines(report))
+
+
+@command("domains", of_domains)
+def domains(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Labelled sources, each a domain; or one, whose column --slices names the domain."),
+    ] = None,
+    *,
+    out: Out,
+    config: ConfigFile = None,
+    redo: Redo = None,
+    **settings: Any,
+) -> Told:
+    """Compare what can be done with several domains: one model, routing, ensembles, merging; and recommend one."""
+    from denizen.api import domains
+    from denizen.recipes.config import read_settings
+    from denizen.recipes.domains_config import DOMAINS_SETTINGS, DomainsConfig
+
+    progress = settings.pop("progress")
+    values = {**(read_settings(config, DOMAINS_SETTINGS) if config else {}), **settings}
+    if sources:
+        values["sources"] = sources
+    if "sources" not in values:
+        raise InputError("there is no source: give domains as arguments, or as sources in the file of --config")
+    report = domains(DomainsConfig(**values), out, redo=redo, progress=progress)
+    return Told(report, domains_closing_lines(report))
 
 
 @command("demo")

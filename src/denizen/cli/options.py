@@ -44,6 +44,13 @@ def of_experts() -> Iterable[Setting]:
     return EXPERTS_SETTINGS.values()
 
 
+def of_domains() -> Iterable[Setting]:
+    """The settings of `domains`."""
+    from denizen.recipes.domains_config import DOMAINS_SETTINGS
+
+    return DOMAINS_SETTINGS.values()
+
+
 def without_effect() -> Iterable[Setting]:
     """The settings of `adapt` that decide on no result."""
     from denizen.recipes.config import WITHOUT_EFFECT

@@ -38,6 +38,19 @@ def experts_closing_lines(report: dict[str, Any]) -> list[str]:
     return [*lines, f"report: {run}/report.html", f"experts: {run}/experts", f"model: {report['model']}"]
 
 
+def domains_closing_lines(report: dict[str, Any]) -> list[str]:
+    """The same of a comparison of what can be done with several domains."""
+    from denizen.reports.domains import domains_headline, domains_lines, domains_warnings
+
+    lines = [domains_headline(report)]
+    for rows, said in domains_lines(report):
+        lines += [*(in_columns(rows) if rows else []), *([said] if said else [])]
+    lines += domains_warnings(report)
+    run = Path(report["retriever"]).parent.as_posix()
+    searched = f'retriever: {report["retriever"]} (denizen search {run} "a question")'
+    return [*lines, f"report: {run}/report.html", f"experts: {run}/experts", searched]
+
+
 def in_columns(rows: list[list[str]]) -> list[str]:
     """Rows of cells as lines; the first column is set left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from denizen.data.artifacts import Evaluation, Examples, Model
+from denizen.data.artifacts import Evaluation, Examples, Model, Table
 from denizen.data.guard import Guarded
 from denizen.data.pooled import pool, subset
 from denizen.data.prepare import Given, Labelled, NearDuplicates
@@ -24,7 +24,7 @@ from denizen.merging.merge_experts import MergedExperts, average_experts, choose
 from denizen.recipes.experts_config import ExpertsConfig
 from denizen.recipes.slices import Slice, examples_of, guarded, searched
 from denizen.training.generic_prompts import drawn_from
-from denizen.training.train import train
+from denizen.training.train import Training, train
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ def experts(run: Pipeline, config: ExpertsConfig, brought: BroughtSlices) -> lis
         with run.scope("dev"):
             dev = {name: run(measure_dev.named(name), model=model, **about) for name, model in trained.items()}
         own = {name: dev[f"expert-{name}"] for name in slices}
-        shared = {"base": brought.base, "experts": of_slice, "merging": Value(installed("mergekit"))}
-        merge = run(search_merges, config.merging, dev=own, **shared, **about)
+        merge = merged_of(run, config, brought, slices, of_slice, own)
         choice = run(choose_shipped, models=trained, dev=dev, merge=merge)
         systems = {"base": brought.base, **every, "merged": merge.model}
         tests = {}
@@ -88,33 +87,68 @@ def trained_on(
     run: Pipeline, config: ExpertsConfig, brought: BroughtSlices, slices: Mapping[str, Slice]
 ) -> dict[str, Model]:
     """The base, an expert for each slice, and the baselines: on a subset, on all by as many steps, and the mean."""
-    examples, found = dict[str, Examples](), {"base": brought.base}
+    examples, of_slice = experts_of(run, config, brought, slices)
+    found = {"base": brought.base, **{f"expert-{name}": model for name, model in of_slice.items()}}
+    with run.scope("baselines"):
+        pooled = run(pool, NearDuplicates(config.near_duplicate), examples=examples, **tables_of(slices))
+        fewest = run(subset, Seeded(config.seed), examples=pooled.examples, slices=[*examples.values()])
+        # which index says in which arithmetic the base embeds, no more
+        about = {"index": next(iter(slices.values())).index, "corpus": pooled.corpus, "queries": pooled.queries}
+        about["qrels"] = pooled.qrels
+        found["random"] = learnt(run, config, brought, "random", {**about, "examples": fewest})
+        found["all"] = learnt(run, config, brought, "all", {**about, "examples": pooled.examples})
+        merging = Value(installed("mergekit"))
+        found["uniform"] = run(average_experts, base=brought.base, experts=of_slice, merging=merging)
+    return found
+
+
+def experts_of(
+    run: Pipeline, config: ExpertsConfig, brought: BroughtSlices, slices: Mapping[str, Slice]
+) -> tuple[dict[str, Examples], dict[str, Model]]:
+    """What is learnt from each slice, and the expert that has learnt it."""
+    examples, found = dict[str, Examples](), dict[str, Model]()
     for name, its in slices.items():
         with run.scope("slices"), run.scope(name):
             examples[name] = examples_of(run, config, brought.base, its)
     with run.scope("experts"):
         for name, its in slices.items():
             about = {"examples": examples[name], "index": its.index, **its.tables}
-            found[f"expert-{name}"] = learnt(run, config, brought, name, **about)
-    with run.scope("baselines"):
-        kinds = ("corpus", "queries", "qrels")
-        tables = {kind: {name: its.tables[kind] for name, its in slices.items()} for kind in kinds}
-        pooled = run(pool, NearDuplicates(config.near_duplicate), examples=examples, **tables)
-        fewest = run(subset, Seeded(config.seed), examples=pooled.examples, slices=[*examples.values()])
-        # which index says in which arithmetic the base embeds, no more
-        about = {"index": next(iter(slices.values())).index, "corpus": pooled.corpus, "queries": pooled.queries}
-        about["qrels"] = pooled.qrels
-        found["random"] = learnt(run, config, brought, "random", examples=fewest, **about)
-        found["all"] = learnt(run, config, brought, "all", examples=pooled.examples, **about)
-        of_slice = {name: found[f"expert-{name}"] for name in slices}
-        merging = Value(installed("mergekit"))
-        found["uniform"] = run(average_experts, base=brought.base, experts=of_slice, merging=merging)
-    return found
+            found[name] = learnt(run, config, brought, name, about)
+    return examples, found
 
 
-def learnt(run: Pipeline, config: ExpertsConfig, brought: BroughtSlices, name: str, **inputs: Artifact) -> Model:
-    """A model trained from the base, one round."""
-    dims = ",".join(map(str, config.training.cut_dims or brought.dims))
+def tables_of(slices: Mapping[str, Slice]) -> dict[str, dict[str, Table]]:
+    """Kind of table to slice to that table."""
+    kinds = ("corpus", "queries", "qrels")
+    return {kind: {name: its.tables[kind] for name, its in slices.items()} for kind in kinds}
+
+
+def merged_of(
+    run: Pipeline,
+    config: ExpertsConfig,
+    brought: BroughtSlices,
+    slices: Mapping[str, Slice],
+    experts: Mapping[str, Model],
+    dev: Mapping[str, Evaluation],
+) -> MergedExperts:
+    """Step merge, by what each expert gets on dev."""
+    indexes, parts = {name: its.index for name, its in slices.items()}, {name: its.dev for name, its in slices.items()}
+    merging = Value(installed("mergekit"))
+    about = {"base": brought.base, "experts": experts, "merging": merging, "indexes": indexes, "parts": parts}
+    return run(search_merges, config.merging, dev=dev, **about)
+
+
+def learnt(
+    run: Pipeline,
+    config: ExpertsConfig,
+    brought: BroughtSlices,
+    name: str,
+    inputs: Mapping[str, Artifact],
+    training: Training | None = None,
+) -> Model:
+    """A model trained from the base, one round; as the run says where nothing else is given."""
+    training = training or config.training
+    dims = ",".join(map(str, training.cut_dims or brought.dims))
     # there are no texts of other fields to stay near to
-    training = replace(config.training.on_this_machine(), dims=dims, near_base=0.0)
+    training = replace(training.on_this_machine(), dims=dims, near_base=0.0)
     return run(train.named(name), training, start=brought.base, generic=drawn_from(training), **inputs)

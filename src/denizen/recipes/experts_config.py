@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from denizen.engine.errors import InputError
 from denizen.engine.settings import Params, Setting, check_names, setting, settings_of
@@ -62,7 +62,7 @@ class ExpertSteps(Params):
     )
 
 
-_PARTS = (
+PARTS: tuple[type[Params], ...] = (
     Slices,
     Backbone,
     ExpertTraining,
@@ -76,9 +76,9 @@ _PARTS = (
     Labels,
 )
 # nothing is kept near the base here, and InfoNCE reads no triplets
-_IDLE = ("near_base", "margin", "easy_per_hard", "easy_negative_ranks", "hard_positive_ranks")
+IDLE = ("near_base", "margin", "easy_per_hard", "easy_negative_ranks", "hard_positive_ranks")
 _LOSSES = ("infonce", "cached-infonce")
-EXPERTS_SETTINGS: dict[str, Setting] = {name: each for name, each in settings_of(*_PARTS).items() if name not in _IDLE}
+EXPERTS_SETTINGS: dict[str, Setting] = {name: each for name, each in settings_of(*PARTS).items() if name not in IDLE}
 EXPERTS_WITHOUT_EFFECT = tuple(name for name, each in EXPERTS_SETTINGS.items() if not each.owner.effect)
 
 
@@ -105,9 +105,9 @@ class ExpertsConfig(Config):
     """
 
     def __init__(self, sources: str | Sequence[str], **given: Any) -> None:
-        check_names(given, EXPERTS_SETTINGS)
+        check_names(given, self.settings)
         values = {**given, "sources": (sources,) if isinstance(sources, str) else tuple(sources)}
-        found = {name: value for kind in _PARTS for name, value in kind.of(values).as_dict().items()}
+        found = {name: value for kind in self.parts for name, value in kind.of(values).as_dict().items()}
         self.backbone = Backbone.of(values)
         self.training = ExpertTraining.of(values)
         self.searching = Searching.of(values)
@@ -115,9 +115,11 @@ class ExpertsConfig(Config):
         self.dev_size = DevSize.of(values)
         self.encoding = Encoding.of(values)
         self.supervision = Labels.of(values)
-        self._values = {name: found[name] for name in EXPERTS_SETTINGS}
+        self._values = {name: found[name] for name in self.settings}
         self._check()
 
+    parts: ClassVar[tuple[type[Params], ...]] = PARTS
+    settings: ClassVar[Mapping[str, Setting]] = EXPERTS_SETTINGS
     training: ExpertTraining
     supervision: Labels
 

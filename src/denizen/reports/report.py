@@ -10,6 +10,8 @@ from denizen.engine.files import read_json, write_text
 from denizen.measuring import gains
 from denizen.measuring.students import ENOUGH
 from denizen.reports.card import title
+from denizen.reports.domains import DOMAINS_RECIPE
+from denizen.reports.domains_page import domains_page
 from denizen.reports.experts import RECIPE
 from denizen.reports.experts_page import experts_page
 from denizen.reports.finished_run import FinishedRun
@@ -28,9 +30,10 @@ def report(run: Path, out: Path | None = None) -> Path:
         raise InputError(f"--out {out} is a folder; give a file, such as {out / 'report.html'}")
     path = out or run / "report.html"
     metrics = read_json(run / "metrics.json")
-    if isinstance(metrics, dict) and metrics.get("recipe") == RECIPE:
+    pages = {RECIPE: experts_page, DOMAINS_RECIPE: domains_page}
+    if isinstance(metrics, dict) and metrics.get("recipe") in pages:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return experts_page(metrics, path)
+        return pages[metrics["recipe"]](metrics, path)
     found = FinishedRun(run)
     page = render(
         "report.html.jinja",

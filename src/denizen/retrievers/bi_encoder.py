@@ -180,12 +180,17 @@ class BiEncoder:
         """A `run`."""
         from denizen.retrievers.search import search
 
-        with progress.bar(len(queries), "texts") as advance:
-            asked = index.encoder.encode(list(queries.values()), "query", advance, self.query_prompt)
-            vectors = self.cut(asked)[:]
+        vectors = self.embed(index, queries, progress)
         memory, ids = self.encoders.memory_mb, list(queries)
         with progress.bar(len(queries), "queries") as advance:
             return search(ids, vectors, index.doc_ids, index.vectors, depth, memory_mb=memory, progress=advance)
+
+    def embed(self, index: _Embedded, queries: Mapping[str, str], progress: Progress) -> Vectors:
+        """Queries as they are compared with an index, shape (queries, dim)."""
+        with progress.bar(len(queries), "texts") as advance:
+            asked = index.encoder.encode(list(queries.values()), "query", advance, self.query_prompt)
+            found: Vectors = self.cut(asked)[:]
+        return found
 
     def save_index(self, index: _Embedded, folder: Path) -> None:
         """Writes the embeddings as one array of 32-bit floats."""

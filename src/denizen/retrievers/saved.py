@@ -15,10 +15,14 @@ from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.cross_encoder import Reranker
 from denizen.retrievers.encoding import Encoding
+from denizen.retrievers.ensemble import Concatenated, Ensemble
+from denizen.retrievers.federated import Federated
 from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.loading import locate, names_llm
 from denizen.retrievers.reranked import RERANKER, RESCORED, Reranked
 from denizen.retrievers.retriever import MANIFEST, Retriever
+from denizen.retrievers.routed import ROUTER, Routed
+from denizen.retrievers.score_calibration import ScoreCalibration, calibration_of
 from denizen.retrievers.windows import Reading, Windowed
 
 Loader = Callable[[Path, Mapping[str, Any], tuple[Retriever, ...]], Retriever]
@@ -34,6 +38,12 @@ KINDS: dict[str, Loader] = {
     # without fusion and weights: saved when there was but the one
     "hybrid": lambda folder, saved, parts: Hybrid(
         parts, saved.get("constant", 60), saved.get("fusion", "rrf"), saved.get("weights", ())
+    ),
+    "federated": lambda folder, saved, parts: Federated(parts, _names(saved), _calibrations(saved)),
+    "ensemble": lambda folder, saved, parts: Ensemble(parts, _calibrations(saved)),
+    "concatenated": lambda folder, saved, parts: Concatenated(tuple(_bi_encoder((part,), folder) for part in parts)),
+    "routed": lambda folder, saved, parts: Routed(
+        parts, _names(saved), folder / ROUTER, bool(saved.get("everywhere", False))
     ),
     "reranked": lambda folder, saved, parts: Reranked(
         (_only(parts, folder),), Reranker(folder / RERANKER), saved.get("rescored", RESCORED), saved.get("share", 1.0)
@@ -85,8 +95,18 @@ def _only(parts: Sequence[Retriever], folder: Path) -> Retriever:
 def _bi_encoder(parts: Sequence[Retriever], folder: Path) -> BiEncoder:
     part = _only(parts, folder)
     if not isinstance(part, BiEncoder):
-        raise InputError(f"{folder / MANIFEST} has windows of a {part.kind}; only bi-encoders read by windows")
+        raise InputError(f"{folder / MANIFEST} has a {part.kind} where there must be a bi-encoder; save it anew")
     return part
+
+
+def _names(saved: Mapping[str, Any]) -> tuple[str, ...]:
+    names = saved.get("domains")
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def _calibrations(saved: Mapping[str, Any]) -> tuple[ScoreCalibration, ...]:
+    listed = saved.get("calibrations")
+    return tuple(map(calibration_of, listed)) if isinstance(listed, list) else ()
 
 
 def find(name: str, backbone: Backbone | None = None) -> Path:

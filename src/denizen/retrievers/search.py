@@ -124,7 +124,7 @@ def fuse(runs: Sequence[pa.Table], depth: int, constant: int = 60, weights: Sequ
         for (query_id, doc_id), rank in run_ranks(run).items():
             of_query = scores.setdefault(query_id, {})
             of_query[doc_id] = of_query.get(doc_id, 0.0) + weight / (constant + rank)
-    return _best_of(scores, depth)
+    return best_of(scores, depth)
 
 
 def fuse_scores(
@@ -160,7 +160,7 @@ def fuse_scores(
             for doc_id in of_query:
                 of_query[doc_id] += weight / sum(weights) * values.get(doc_id, missing)
         scores[query_id] = of_query
-    return _best_of(scores, depth)
+    return best_of(scores, depth)
 
 
 def _normalised(ranking: list[tuple[str, float]], least: float | None, full: bool) -> tuple[dict[str, float], float]:
@@ -174,7 +174,8 @@ def _normalised(ranking: list[tuple[str, float]], least: float | None, full: boo
     return values, values[ranking[-1][0]] if full and best > floor else 0.0
 
 
-def _best_of(scores: dict[str, dict[str, float]], depth: int) -> pa.Table:
+def best_of(scores: dict[str, dict[str, float]], depth: int) -> pa.Table:
+    """A `run` of the best passages by query and passage; the queries in their order."""
     rows = [
         (query_id, doc_id, score)
         for query_id, found in scores.items()

@@ -1,9 +1,9 @@
-"""Which rows share a training batch: similar ones or those of similar length, in an order that a seed decides."""
+"""Which rows share a training batch: similar ones, also of one domain alone, or those of similar length; seeded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,33 @@ def similar_batches(vectors: _Vectors, batch_size: int, random: np.random.Genera
         half = math.ceil(len(rows) / batch_size) // 2 * batch_size
         parts += [rows[half:], rows[:half]]
     return _shuffled(batches, random)
+
+
+def domain_batches(
+    vectors: _Vectors, domains: Sequence[str], batch_size: int, random: np.random.Generator
+) -> list[list[int]]:
+    """Batches of similar queries of one domain, so that no in-batch negative is told apart by its domain alone.
+
+    What does not fill a batch of its domain shares the last ones with what is left of others: there are as many batches
+    as of any other kind.
+
+    Args:
+        vectors: The queries' embeddings, shape (rows, dim).
+        domains: Of each row.
+        batch_size: Rows of a batch.
+        random: What draws.
+    """
+    batches, left = list[list[int]](), list[int]()
+    of = np.asarray(domains)
+    for name in sorted(set(domains)):
+        rows = np.flatnonzero(of == name)
+        kept = rows[random.permutation(len(rows))]
+        kept, rest = np.split(kept, [len(rows) // batch_size * batch_size])
+        batches += (
+            [kept[batch].tolist() for batch in similar_batches(vectors[kept], batch_size, random)] if len(kept) else []
+        )
+        left += rest.tolist()
+    return _shuffled([*batches, *_cut(np.asarray(left, dtype=np.int64), batch_size)], random)
 
 
 def _cut(rows: np.ndarray[Any, Any], batch_size: int) -> list[list[int]]:

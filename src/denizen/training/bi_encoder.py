@@ -27,7 +27,7 @@ from denizen.retrievers.loading import Kind, load_encoder, prompts_of
 from denizen.retrievers.model_folder import is_decoder
 from denizen.training.adapters import ADAPTER, attach, fold, of, save_adapters
 from denizen.training.batch_embedding import embed_columns
-from denizen.training.batches import length_batches, similar_batches
+from denizen.training.batches import domain_batches, length_batches, similar_batches
 from denizen.training.generic_prompts import prompted
 from denizen.training.losses import LOSSES, LossInputs, Relevance, at_dims
 from denizen.training.near_base import Kept, NearBase
@@ -50,6 +50,8 @@ class TrainingSet:
         values: Shape (rows, 1 + negatives): what a teacher says of each passage of a row, nan where it has fewer.
         kept: Texts whose embeddings should stay near the base's.
         instructions: What is drawn from for each query, instead of the model's own instruction; empty: that.
+        query_ids: The query of each row.
+        domains: Of each row, where batches are to be of one domain; else none.
     """
 
     columns: Mapping[str, list[Any]]
@@ -58,6 +60,8 @@ class TrainingSet:
     values: _Vectors = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     kept: Sequence[Kept] = ()
     instructions: Sequence[str] = ()
+    query_ids: Sequence[str] = ()
+    domains: Sequence[str] = ()
 
 
 def training_set(
@@ -102,7 +106,8 @@ def training_set(
         # what nobody has scored is known by its place: the positive, or one of the negatives
         scores = row["teacher_scores"] or [1.0]
         values[at, : 1 + len(row["negative_ids"])] = [*scores, *[0.0] * (1 + len(row["negative_ids"]) - len(scores))]
-    return TrainingSet(columns, relevance, len(examples) - len(kept), values)
+    asked = [row["query_id"] for row in kept]
+    return TrainingSet(columns, relevance, len(examples) - len(kept), values, query_ids=asked)
 
 
 def train(  # noqa: PLR0913
@@ -254,6 +259,8 @@ def _arguments(
 
 
 def _batches(anchors: _Vectors | None, data: TrainingSet, config: Training) -> Batches:
+    if anchors is not None and data.domains:
+        return lambda random: domain_batches(anchors, data.domains, config.batch_size, random)
     if anchors is not None:
         return lambda random: similar_batches(anchors, config.batch_size, random)
     texts_of_rows = [values for name, values in data.columns.items() if name != "label"]

@@ -109,8 +109,10 @@ class Training(LossChoice, Pass):
     epochs: float = setting(0.5, "Epochs in each round.", least=0.001, most=1000)
     batch_size: int = setting(32, "Examples in a batch.", least=1, most=65536)
     # the other queries' documents then are hard negatives that cost nothing; see docs/LOG.md for what that gives
-    batches: Literal["similar", "length"] = setting(
-        "similar", "similar: similar queries share a batch. length: texts of similar length do (less padding)."
+    batches: Literal["similar", "domain", "length"] = setting(
+        "similar",
+        "similar: similar queries share a batch. domain: similar queries of one domain, as their column domain has it. "
+        "length: texts of similar length (less padding).",
     )
     warmup_steps: float = setting(
         0.1, "Warm-up: a share of the steps (below 1) or a number of steps.", least=0, most=1e9
@@ -244,9 +246,12 @@ def train(  # noqa: PLR0913
     anchors = training.columns["anchor"]
     cut = {} if said is None else {"cut": _share_cut(said, passages)}
     vectors = None
-    if index is not None and params.batches == "similar":
+    if index is not None and params.batches != "length":
         # embedded already, so these come from the store
         vectors = index.encoder(start, encoders).encode(anchors, "query")[:]
+    if params.batches == "domain":
+        home = dict(each(queries.table, "query_id", "domain"))
+        training = replace(training, domains=[home[query_id] or "" for query_id in training.query_ids])
     if kept is not None and base is not None and base_index is not None:
         training = replace(training, kept=_kept(base, base_index, encoders, kept.content, params.max_tokens))
     if generic is not None:
