@@ -8,19 +8,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from denizen.api import domains, experts
-from denizen.engine.errors import ChangedError, InputError, LeakError
-from denizen.engine.pipeline import records
+from denizen.engine.errors import ChangedError, InputError
 from denizen.measuring.options import OPTIONS, ORACLE
 from denizen.recipes.domains_config import DomainsConfig
 from denizen.recipes.experts_config import ExpertsConfig
 from denizen.reports.report import report
 from denizen.retrievers.searchable import SearchableCorpus
-from tests.e2e.conftest import Command, Heard, Killer, assert_same, flags
+from tests.e2e.conftest import Command, Heard, Killer, flags
 from tests.e2e.slices import rows, write
 from tests.html_page import Page
 
@@ -92,3 +90,192 @@ def test_run_again_in_whatever_order_it_does_nothing(
     again = domains(config_of(sources, NAMES[1::-1], tiny_encoder), out, progress=heard)
     assert heard.worked == []
     assert again == {**two[1], "config": again["config"], "retriever": again["retriever"]}
+
+
+def own_files(out: Path, name: str) -> dict[str, bytes]:
+    """All that belongs to one domain: its slice, its expert, what makes its scores comparable, its figures alone."""
+    places = (f"slices/{name}", f"experts/{name}", f"calibrations/{name}", f"alone/{name}")
+    files = [path for place in places for path in sorted((out / place).rglob("*")) if path.is_file()]
+    # what a step recorded of itself holds its seconds
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files if path.name != "step.json"}
+
+
+def without_times(found: dict[str, Any]) -> dict[str, Any]:
+    """The results without what a clock says, and where they lie."""
+    timed = ("milliseconds", "seconds_to_add")
+    options = {
+        name: {key: value for key, value in its.items() if key not in timed} for name, its in found["options"].items()
+    }
+    return {**found, "options": options, "config": None, "retriever": None}
+
+
+def test_a_domain_is_added_replaced_and_taken_out_and_the_others_stay_as_they_are(
+    two: Run, sources: dict[str, str], tiny_encoder: Path, tmp_path: Path
+) -> None:
+    out, heard = tmp_path / "run", Heard()
+    shutil.copytree(two[0], out)
+    mine = {**sources, "law": str(write(tmp_path / "law.jsonl", rows(2, 50)))}
+    before = {name: own_files(out, name) for name in NAMES[:2]}
+    assert all(len(files) > 12 for files in before.values())
+
+    grown = domains(config_of(mine, NAMES, tiny_encoder), out, progress=heard)
+    own = ("slices/", "experts/", "calibrations/", "alone/")
+    assert {place.split("/")[1] for place in heard.worked if place.startswith(own)} == {"law"}
+    assert list(grown["domains"]) == list(NAMES) and {name: own_files(out, name) for name in NAMES[:2]} == before
+    assert grown["domains"]["health"]["alone"] == two[1]["domains"]["health"]["alone"]
+    law = own_files(out, "law")
+
+    write(tmp_path / "law.jsonl", rows(7, 40))
+    with pytest.raises(ChangedError, match="slices/law/corpus"):
+        domains(config_of(mine, NAMES, tiny_encoder), out)
+    heard = Heard()
+    replaced = domains(config_of(mine, NAMES, tiny_encoder), out, redo="slices/law/corpus", progress=heard)
+    assert {place.split("/")[1] for place in heard.worked if place.startswith(own)} == {"law"}
+    assert replaced["domains"]["law"]["passages"] == 40 and own_files(out, "law") != law
+    assert {name: own_files(out, name) for name in NAMES[:2]} == before
+
+    heard = Heard()
+    less = domains(config_of(mine, NAMES[:2], tiny_encoder), out, progress=heard)
+    assert not [place for place in heard.worked if place.startswith(own)]
+    assert without_times(less) == without_times(two[1])
+    assert {name: own_files(out, name) for name in NAMES[:2]} == before
+
+
+def test_the_experts_of_another_run_are_taken_where_they_are_the_same_calls(
+    sources: dict[str, str], tiny_encoder: Path, tmp_path: Path
+) -> None:
+    store, listed = str(tmp_path / "store"), [sources[name] for name in NAMES[:2]]
+    settings = {**SETTINGS, "model": str(tiny_encoder), "store": store}
+    experts(ExpertsConfig(listed, **settings), tmp_path / "experts")
+    heard = Heard()
+    domains(DomainsConfig(listed, **settings), tmp_path / "domains", progress=heard)
+    # where embeddings lie is each run's own; they are found in the store
+    assert not [place for place in heard.worked if place.startswith(("experts/", "experts-dev/", "merge"))]
+    assert {place for place in heard.worked if place.startswith("slices/")} == {
+        f"slices/{name}/embeddings" for name in NAMES[:2]
+    }
+    with pytest.raises(InputError, match="holds a run of another command; use another --out, and the same --store"):
+        domains(DomainsConfig(listed, **settings), tmp_path / "experts")
+
+
+def test_a_run_that_is_killed_ends_as_if_it_had_not_been(
+    two: Run, sources: dict[str, str], tiny_encoder: Path, tmp_path: Path, killer: Killer
+) -> None:
+    points = [
+        "union@record",
+        "joint/joint@step:3",
+        "calibrations/health@open:1",
+        "routers@open:2",
+        "dev/routed@write:1",
+    ]
+    points += [
+        "dev/routed@write:1",
+        "recommendation@rename",
+        "test/ensemble-z@record",
+        "comparison@open:1",
+        "retriever@open:4",
+        "@open:3",
+    ]
+    out = tmp_path / "killed"
+    killer.run(config_of(sources, NAMES[:2], tiny_encoder), out, *points)
+    assert without_times(json.loads((out / "metrics.json").read_text())) == without_times(two[1])
+    names = [
+        sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file() and path.suffix != ".json")
+        for run in (two[0], out)
+    ]
+    assert names[0] == names[1] and not [name for name in names[1] if ".partial" in name or ".scratch" in name]
+    kept = [name for name in names[0] if not name.endswith(("report.html", ".lock"))]
+    assert [name for name in kept if (two[0] / name).read_bytes() != (out / name).read_bytes()] == []
+
+
+def test_the_page_is_whole(two: Run, tmp_path: Path) -> None:
+    out, found = two
+    text = (out / "report.html").read_text()
+    page = Page(text)
+    assert "script" not in page.tags and text.count("<svg") == 3
+    assert {link[1:] for link in page.links if link != "data:,"} <= set(page.ids)
+    assert not re.search(r"\{\{|\}\}|\{%|None\b|nan\b|<no value>|TODO", text)
+    for name in ("finance", "health", *(its["called"] for its in found["options"].values())):
+        assert name in text
+    assert report(out, tmp_path / "again.html").read_text() == text
+
+
+def test_small_domains_and_unstable_choices_are_said(two: Run) -> None:
+    """Ten test questions a domain: nobody can know, and the page says of both what it cannot know."""
+    from denizen.reports.domains import domains_headline, domains_warnings
+
+    found = two[1]
+    few = [line for line in domains_warnings(found) if "cannot be known from so few" in line]
+    assert len(few) == 2 and all("test questions" in line for line in few)
+    said = {
+        **found,
+        "recommended": {**found["recommended"], "told": False, "samples": ["base", "joint"] * 2 + ["merged"]},
+    }
+    assert "It cannot be told by so few dev questions which option is to be taken" in domains_headline(said)
+    assert "general base 2, joint, mixed batches 2, merged weights 1" in domains_headline(said)
+
+
+def test_what_routing_costs_adds_up(two: Run) -> None:
+    """Over all queries, what is lost by each kind of decision is the whole distance to oracle routing."""
+    out, found = two
+    for routed, oracle in (("routed", "oracle"), ("routed-everywhere", "oracle-everywhere")):
+        values = [
+            pd.read_parquet(out / f"test/{name}/metrics.parquet").set_index(["measure", "query_id"])["value"]["nDCG@10"]
+            for name in (routed, oracle)
+        ]
+        kinds = found["routing"][routed]["kinds"]
+        assert sum(its["lost"] for its in kinds.values()) == pytest.approx((values[0] - values[1]).mean())
+        assert sum(its["queries"] for its in kinds.values()) == found["queries"]
+        assert kinds["right"]["cost"] in (None, 0.0)
+        confusion = found["routing"][routed]["confusion"]
+        assert sum(sum(counts.values()) for counts in confusion.values()) == found["queries"]
+
+
+def test_memory_and_index_are_what_the_options_need(two: Run, tiny_encoder: Path) -> None:
+    """100 passages of 32 numbers are 12,800 bytes; each expert's own half of it 6,400."""
+    options = two[1]["options"]
+    weights = options["base"]["weights_bytes"]
+    sizes = {name: (its["weights_bytes"] / weights, its["index_bytes"]) for name, its in options.items()}
+    assert sizes["base"] == sizes["joint"] == sizes["merged"] == (1, 12_800)
+    assert sizes["routed"] == sizes["oracle"] == (3, 12_800 * 2) and sizes["routed-everywhere"] == (3, 12_800 * 3)
+    assert sizes["federated-z"] == (2, 12_800) and sizes["ensemble-z"] == sizes["ensemble-vectors"] == (2, 12_800 * 2)
+    assert all(its["milliseconds"] > 0 for its in options.values() if its["deployable"])
+    assert options[ORACLE]["milliseconds"] is None and options["joint"]["seconds_to_add"] > 0
+
+
+def test_wrong_input_is_refused_with_exit_code_2(
+    sources: dict[str, str], tiny_encoder: Path, tmp_path: Path, command: Command
+) -> None:
+    untested = write(tmp_path / "small.jsonl", rows(11, 2))
+    one = write(tmp_path / "one.jsonl", [{**row, "domain": "law"} for row in rows(12, 20)])
+
+    def refused(*given: object) -> str:
+        ended = command("domains", *given, "--out", tmp_path / "run", "--model", tiny_encoder, *flags(SETTINGS))
+        assert ended.code == 2, ended.err
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        return ended.err
+
+    assert "no column 'domain'" in refused(sources["law"])
+    assert "use denizen adapt" in refused(one)
+    assert "slice 'small'" in refused(sources["law"], untested)
+    assert "asks no LLM" in refused(sources["law"], sources["health"], "--router", "llm")
+    assert "leave it out" in refused(sources["law"], sources["health"], "--batches", "domain")
+
+
+def test_from_the_command_line_with_a_passage_that_two_domains_have(
+    sources: dict[str, str], tiny_encoder: Path, tmp_path: Path, command: Command
+) -> None:
+    """The same document under two questions: of both domains, once in the corpus, and counted."""
+    listed = [[json.loads(line) for line in Path(sources[name]).read_text().splitlines()] for name in NAMES[:2]]
+    listed[1].append({"question": "Which is of both?", "answer": listed[0][0]["answer"]})
+    paths = [write(tmp_path / f"{name}.jsonl", each) for name, each in zip(NAMES, listed, strict=False)]
+    ended = command(
+        "domains", *paths, "--out", tmp_path / "run", "--model", tiny_encoder, "--drop-leaks", *flags(SETTINGS)
+    )
+    assert ended.code == 0, ended.err
+    found = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert found["union"]["shared"] == 1 and found["union"]["passages"] == 100
+    assert "1 passages belong to several domains and stand in the corpus once" in ended.out
+    assert "Take " in ended.out and "oracle routing, own indexes" in ended.out
+    searched = command("search", tmp_path / "run", rows(0, 1)[0]["question"])
+    assert searched.code == 0 and "finance/" in searched.out

@@ -21,7 +21,7 @@ from denizen.measuring.compare_options import compare_options
 from denizen.measuring.latency import latency
 from denizen.measuring.options import BASE, EXPERTS, OPTIONS, Calibrated, calibrate, measure_option
 from denizen.measuring.recommending import Recommendation, recommend_option
-from denizen.measuring.slices import measure_dev
+from denizen.measuring.slices import measure_dev, test_slice
 from denizen.merging.merge_experts import MergedExperts
 from denizen.recipes.domains_config import DomainsConfig
 from denizen.recipes.experts import BroughtSlices, experts_of, learnt, merged_of, tables_of
@@ -66,7 +66,19 @@ class Made:
 
 @dataclass(frozen=True)
 class Domains:
-    """What a run has come to for one seed; `latencies` by option, of the first seed alone."""
+    """What a run has come to for one seed.
+
+    Attributes:
+        data: The domains.
+        guard: What leaked among them.
+        made: All that options are made of.
+        dev: What each option gets on dev.
+        recommendation: What the rule makes of that.
+        tests: What each option gets on test.
+        alone: What base, BM25 and a domain's expert get on its test among its own passages, whatever else there is.
+        comparison: Of the options on test.
+        latencies: How long an option takes, of the first seed alone.
+    """
 
     data: Mapping[str, Labelled]
     guard: Guarded
@@ -74,6 +86,7 @@ class Domains:
     dev: Mapping[str, Evaluation]
     recommendation: Recommendation
     tests: Mapping[str, Evaluation]
+    alone: Mapping[str, Evaluation]
     comparison: Evaluation
     latencies: Mapping[str, Artifact]
 
@@ -89,13 +102,19 @@ def domains(run: Pipeline, config: DomainsConfig, brought: BroughtSlices) -> lis
         dev = measured(run, config, made, "dev")
         recommendation = run(recommend_option, config.recommending, dev=dev)
         tests = measured(run, config, made, "test")
+        alone = {}
+        with run.scope("alone"):
+            for name, its in slices.items():
+                systems = {BASE: brought.base, "expert": made.experts[name]}
+                asked = {"systems": systems, "index": its.index, **its.tables}
+                alone[name] = run(test_slice.named(name), config.searching, **asked)
         compared = run(compare_options, tests=tests, recommendation=recommendation)
         latencies = {}
         if timed:
             with run.scope("latency"):
                 for name in (name for name, option in OPTIONS.items() if option.deployable):
                     latencies[name] = run(latency.named(name), option=Value(name), **made.inputs(name))
-        return Domains(data, kept, made, dev, recommendation, tests, compared, latencies)
+        return Domains(data, kept, made, dev, recommendation, tests, alone, compared, latencies)
 
     found = [whole(config, timed=True)]
     for seed in range(config.seed + 1, config.seed + config.seeds):

@@ -81,6 +81,7 @@ def _domains(found: Domains) -> dict[str, Any]:
         own = {"queries": found.guard.facts["queries"][name], "examples": found.made.experts[name].facts["rows"]}
         domains[name] = {**{key: facts[key] for key in kept}, **own, "test_queries": its["queries"]}
         domains[name] |= {key: its[key] for key in ("means", "differences", "own")}
+        domains[name]["alone"] = {system: of[DECIDES] for system, of in found.alone[name].facts["means"].items()}
     return domains
 
 
@@ -198,6 +199,14 @@ def own_lines(report: Mapping[str, Any]) -> Table:
     for name in names:
         found = [its["own"][name][DECIDES] for its in report["domains"].values()]
         rows.append([report["options"][name]["called"], *(change(one) for one in found)])
+    return rows
+
+
+def alone_lines(report: Mapping[str, Any]) -> Table:
+    """What each domain gets among its own passages alone, which no other domain changes."""
+    rows = [[f"{DECIDES} among its own passages", "base", "BM25", "own expert"]]
+    for name, its in report["domains"].items():
+        rows.append([name, *(f"{its['alone'][system]:.3f}" for system in ("base", "bm25", "expert"))])
     return rows
 
 

@@ -12,6 +12,7 @@ from denizen.measuring.slices import COMPARED, DECIDES
 from denizen.merging.merge_card import name_on_card
 from denizen.reports import charts
 from denizen.reports.domains import (
+    alone_lines,
     confusion_lines,
     cost_lines,
     domains_headline,
@@ -82,8 +83,8 @@ def _options(report: Mapping[str, Any]) -> Blocks:
         ("h3", "Why this one"),
         (
             "p",
-            f"The rule: the cheapest option (memory; of equal ones the better on dev) within {said['tolerance']:g} of the "
-            f"best mean {DECIDES} on dev, unless a domain is significantly below its own expert by more than "
+            f"The rule: the cheapest option (memory; of equal ones the better on dev) within {said['tolerance']:g} of "
+            f"the best mean {DECIDES} on dev, unless a domain is significantly below its own expert by more than "
             f"{said['fall_limit']:g}. On five samples of the dev questions it says: {samples}.",
         ),
         ("table", rows),
@@ -120,6 +121,9 @@ def _matrix(report: Mapping[str, Any]) -> Blocks:
         ("h3", "Against the domain's own expert"),
         ("table", own_lines(report)),
         ("faint", "The expert searches all passages of all domains here, as the option does."),
+        ("h3", "Each domain alone"),
+        ("table", alone_lines(report)),
+        ("faint", "What stands here stays as it is when another domain is added, replaced or taken out."),
     ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denizen.training.batches import EpochBatches, length_batches, similar_batches
+from denizen.training.batches import EpochBatches, domain_batches, length_batches, similar_batches
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(0, 5))
@@ -61,3 +61,16 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert order(1) == order(1)
     assert order(0) != order(1)
     assert len(order(0)) == 7
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.integers(1, 20), st.integers(0, 3))
+def test_batches_of_one_domain_hold_every_row_once_and_all_but_the_last_ones_one_domain(
+    sizes: list[int], batch_size: int, seed: int
+) -> None:
+    domains = [f"d{at}" for at, size in enumerate(sizes) for _ in range(size)]
+    vectors = np.random.default_rng(seed).normal(size=(len(domains), 4)).astype(np.float32)
+    batches = domain_batches(vectors, domains, batch_size, np.random.default_rng(seed))
+    assert sorted(row for batch in batches for row in batch) == list(range(len(domains)))
+    assert len(batches) == -(-len(domains) // batch_size) and max(map(len, batches)) <= batch_size
+    whole = [batch for batch in batches if len({domains[row] for row in batch}) == 1 and len(batch) == batch_size]
+    assert len(whole) >= sum(size // batch_size for size in sizes)
