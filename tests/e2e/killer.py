@@ -1,8 +1,8 @@
 """Runs `adapt` in forked children and kills each one at a point of its own; a server for `Killer`, not a test itself.
 
 A job is a line of JSON on standard input: `settings` of the run with `source` (with `sources` it is one of `experts` or
-`domains`), `out`, `redo`, `points`, `log`, and `plan` (whether the run plans aloud, which takes most of the time of a child that is
-killed early). The answer is a line of JSON: what went wrong, or null.
+`domains`), `out`, `redo`, `points`, `log`, and `plan` (whether the run plans aloud, which takes most of the time of a
+child that is killed early). The answer is a line of JSON: what went wrong, or null.
 
 A point is PLACE@WHAT:N. The child is killed with SIGKILL in that step: at the N-th file that Python opens for writing
 in its folder (`open`) or moves to its name there (`move`), before the N-th table is written (`write`), at the N-th file
