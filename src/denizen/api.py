@@ -412,8 +412,8 @@ class _Comparing:
     def _ship(self, run: Pipeline, found: Sequence[Domains]) -> None:
         from denizen.reports.package import assemble_option
 
-        taken = found[0].recommendation.taken
-        run(assemble_option, option=Value(taken), **found[0].made.inputs(taken))
+        said = found[0].recommendation
+        run(assemble_option, option=Value(said.taken, said.place), **found[0].made.inputs(said.taken))
 
     def _say_plan(self) -> None:
         from denizen.recipes.slices import guarded

@@ -13,7 +13,7 @@ import pytest
 
 from denizen.api import domains, experts
 from denizen.engine.errors import ChangedError, InputError
-from denizen.measuring.options import OPTIONS, ORACLE
+from denizen.measuring.options import OPTIONS, ORACLE, options_of
 from denizen.recipes.domains_config import DomainsConfig
 from denizen.recipes.experts_config import ExpertsConfig
 from denizen.reports.report import report
@@ -27,7 +27,8 @@ pytest.importorskip("mergekit", reason="merging is an extra")
 SETTINGS: dict[str, Any] = {"precision": "fp32", "backend": "torch", "learning_rate": 1e-3, "batch_size": 8}
 SETTINGS |= {"epochs": 1.0, "expert_steps": 3, "dev_passages": 30, "merge_evaluations": 2}
 NAMES = ("finance", "health", "law")
-DEPLOYABLE = [name for name, option in OPTIONS.items() if option.deployable]
+WITHOUT_ADAPTERS = options_of(adapters=False)
+DEPLOYABLE = [name for name in WITHOUT_ADAPTERS if OPTIONS[name].deployable]
 
 Run = tuple[Path, dict[str, Any]]
 
@@ -52,7 +53,7 @@ def two(sources: dict[str, str], tiny_encoder: Path, tmp_path_factory: pytest.Te
 
 def test_every_option_is_measured_on_one_corpus_of_all_domains(two: Run) -> None:
     out, found = two
-    assert list(found["options"]) == list(OPTIONS) and list(found["domains"]) == ["finance", "health"]
+    assert list(found["options"]) == WITHOUT_ADAPTERS and list(found["domains"]) == ["finance", "health"]
     assert found["union"]["passages"] == sum(its["passages"] for its in found["domains"].values()) == 100
     for name, its in found["options"].items():
         for measure in ("nDCG@10", "MRR@5"):
@@ -66,7 +67,9 @@ def test_every_option_is_measured_on_one_corpus_of_all_domains(two: Run) -> None
             assert its["over_other"][measure]["value"] == pytest.approx(mean["value"] - other)
     assert json.loads((out / "metrics.json").read_text()) == found
     table = pd.read_json(out / "results.json")
-    assert set(table["set"]) == {"mean over domains", "finance", "health"} and set(table["option"]) == set(OPTIONS)
+    assert set(table["set"]) == {"mean over domains", "finance", "health"} and set(table["option"]) == set(
+        WITHOUT_ADAPTERS
+    )
 
 
 def test_what_is_served_is_what_was_recommended_and_finds_what_was_measured(two: Run) -> None:
@@ -172,7 +175,7 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(
         "dev/routed@write:1",
         "recommendation@rename",
         "test/ensemble-z@record",
-        "comparison@open:1",
+        "comparison@record",
         "retriever@open:4",
         "@open:3",
     ]
@@ -265,17 +268,23 @@ def test_wrong_input_is_refused_with_exit_code_2(
 def test_from_the_command_line_with_a_passage_that_two_domains_have(
     sources: dict[str, str], tiny_encoder: Path, tmp_path: Path, command: Command
 ) -> None:
-    """The same document under two questions: of both domains, once in the corpus, and counted."""
+    """The same document under two questions: of both domains, once in the corpus, and counted. Trained by adapters."""
     listed = [[json.loads(line) for line in Path(sources[name]).read_text().splitlines()] for name in NAMES[:2]]
     listed[1].append({"question": "Which is of both?", "answer": listed[0][0]["answer"]})
     paths = [write(tmp_path / f"{name}.jsonl", each) for name, each in zip(NAMES, listed, strict=False)]
     ended = command(
-        "domains", *paths, "--out", tmp_path / "run", "--model", tiny_encoder, "--drop-leaks", *flags(SETTINGS)
+        *("domains", *paths, "--out", tmp_path / "run", "--model", tiny_encoder, "--drop-leaks"),
+        *("--lora-rank", 2, *flags(SETTINGS)),
     )
     assert ended.code == 0, ended.err
     found = json.loads((tmp_path / "run/metrics.json").read_text())
     assert found["union"]["shared"] == 1 and found["union"]["passages"] == 100
     assert "1 passages belong to several domains and stand in the corpus once" in ended.out
     assert "Take " in ended.out and "oracle routing, own indexes" in ended.out
+    # experts that are adapters can share their base: what they find hardly differs, and memory does
+    whole, shared = (found["options"][name] for name in ("routed", "routed-adapters"))
+    assert abs(whole["means"]["nDCG@10"]["value"] - shared["means"]["nDCG@10"]["value"]) < 0.02
+    assert shared["index_bytes"] == whole["index_bytes"]
+    assert shared["weights_bytes"] < 0.6 * whole["weights_bytes"]
     searched = command("search", tmp_path / "run", rows(0, 1)[0]["question"])
     assert searched.code == 0 and "finance/" in searched.out

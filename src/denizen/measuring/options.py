@@ -22,6 +22,7 @@ from denizen.measuring import retrieval
 from denizen.measuring.dependence import groups
 from denizen.measuring.slices import DECIDES
 from denizen.measuring.students import Searching
+from denizen.retrievers.adapted import ADAPTER, Adapted, RoutedAdapters, routed_adapters
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.ensemble import Concatenated, Ensemble
 from denizen.retrievers.federated import Federated
@@ -40,7 +41,7 @@ BASE = "base"
 EXPERTS = "experts"
 # a router that is right, which nobody has: the most that routing could give
 ORACLE, ORACLE_EVERYWHERE = "oracle", "oracle-everywhere"
-ROUTED, ROUTED_EVERYWHERE = "routed", "routed-everywhere"
+ROUTED, ROUTED_EVERYWHERE, ROUTED_ADAPTERS = "routed", "routed-everywhere", "routed-adapters"
 _CHOSEN = "chosen"
 
 
@@ -73,6 +74,13 @@ class Ingredients:
         """The calibrations of all experts."""
         found = self.calibrations or {}
         return tuple(found[name].of(kind) for name in self.experts)
+
+    def routed_adapters(self) -> RoutedAdapters:
+        """The base, the experts' adapters and the router; each adapter with the passages of its domain."""
+        if self.router is None:
+            raise TypeError("what routes needs a router")
+        folders = [expert.folder / ADAPTER for expert in self.experts.values()]
+        return routed_adapters(self.single[BASE], folders, tuple(self.experts), self.router, everywhere=False)
 
     def routed(self, *, everywhere: bool) -> Routed:
         """The base, the experts and the router."""
@@ -124,6 +132,9 @@ OPTIONS: dict[str, Option] = {
     "merged": Option("merged weights", ("merged",), _single("merged")),
     ROUTED: Option("routed, own indexes", _WITH_BASE, _routed(everywhere=False), routed=True),
     ROUTED_EVERYWHERE: Option("routed, all passages by each", _WITH_BASE, _routed(everywhere=True), routed=True),
+    ROUTED_ADAPTERS: Option(
+        "routed, adapters over one base", _WITH_BASE, lambda given: given.routed_adapters(), routed=True
+    ),
     "federated-z": Option("all own indexes, z-scores", (EXPERTS,), _federated("z"), calibrated=True),
     "federated-isotonic": Option("all own indexes, isotonic", (EXPERTS,), _federated("isotonic"), calibrated=True),
     "ensemble-z": Option(
@@ -178,6 +189,15 @@ def calibrate(  # noqa: PLR0913
     z, isotonic = ZScore.fit(scores), Isotonic.fit(scores, right)
     write_json(out / "calibration.json", {"z": z.as_dict(), "isotonic": isotonic.as_dict()})
     return {"queries": len(asked), "scores": len(scores), "relevant": int(right.sum()), "z": z.as_dict()}
+
+
+def options_of(*, adapters: bool) -> list[str]:
+    """The names of the options of a run, from the plainest on.
+
+    Args:
+        adapters: Whether experts are adapters of the base.
+    """
+    return [name for name in OPTIONS if adapters or name != ROUTED_ADAPTERS]
 
 
 def router_folder(routers: Routers) -> Path:
@@ -328,14 +348,15 @@ class Measured:
 
 def _weights(retriever: Retriever) -> int:
     """Bytes of the weights of all models that it needs in memory, each once."""
-    folders = {part.digest: part.folder for part in _bi_encoders(retriever)}
-    return sum(weight_bytes(folder) for folder in folders.values())
+    files = {path for part in _bi_encoders(retriever) for path in _weight_files(part)}
+    return sum(path.stat().st_size for path in files)
 
 
-def weight_bytes(folder: Path) -> int:
-    """Bytes of a model's weights as they are loaded: the files of its modules, without adapters beside them."""
-    kept = (path for path in folder.rglob("*.safetensors") if "adapter" not in path.parts[-2:])
-    return sum(path.stat().st_size for path in kept)
+def _weight_files(model: BiEncoder) -> list[Path]:
+    """The files that its weights are loaded from; an adapter beside those of an expert is folded into them."""
+    whole = [path for path in model.folder.rglob("*.safetensors") if path.parent.name != ADAPTER]
+    adapter = model.adapter if isinstance(model, Adapted) else None
+    return [*whole, *(adapter.glob("*.safetensors") if adapter else [])]
 
 
 def _bi_encoders(retriever: Retriever) -> Iterator[BiEncoder]:

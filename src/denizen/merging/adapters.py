@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from denizen.engine.errors import InputError
 from denizen.merging.methods import Merge
+from denizen.retrievers.adapted import ADAPTER
 from denizen.retrievers.loading import load_encoder
-from denizen.training.adapters import ADAPTER, attach, fold, save_adapters
+from denizen.training.adapters import attach, fold, save_adapters
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

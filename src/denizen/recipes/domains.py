@@ -19,7 +19,7 @@ from denizen.engine.artifact import Artifact, Value
 from denizen.engine.pipeline import Pipeline
 from denizen.measuring.compare_options import compare_options
 from denizen.measuring.latency import latency
-from denizen.measuring.options import BASE, EXPERTS, OPTIONS, Calibrated, calibrate, measure_option
+from denizen.measuring.options import BASE, EXPERTS, OPTIONS, Calibrated, calibrate, measure_option, options_of
 from denizen.measuring.recommending import Recommendation, recommend_option
 from denizen.measuring.slices import measure_dev, test_slice
 from denizen.merging.merge_experts import MergedExperts
@@ -112,7 +112,7 @@ def domains(run: Pipeline, config: DomainsConfig, brought: BroughtSlices) -> lis
         latencies = {}
         if timed:
             with run.scope("latency"):
-                for name in (name for name, option in OPTIONS.items() if option.deployable):
+                for name in (name for name in dev if OPTIONS[name].deployable):
                     latencies[name] = run(latency.named(name), option=Value(name), **made.inputs(name))
         return Domains(data, kept, made, dev, recommendation, tests, alone, compared, latencies)
 
@@ -167,5 +167,5 @@ def measured(run: Pipeline, config: DomainsConfig, made: Made, split: str) -> di
                 split=Value(split),
                 **made.inputs(name),
             )
-            for name in OPTIONS
+            for name in options_of(adapters=config.lora_rank > 0)
         }

@@ -14,9 +14,9 @@ from denizen.engine.run_folder import writing
 from denizen.merging.adapters import have_adapters, merge_adapters
 from denizen.merging.merge_card import merge_card, name_on_card
 from denizen.merging.methods import DENSITY, METHODS, Merge, check_recipe, merge
+from denizen.retrievers.adapted import ADAPTER
 from denizen.retrievers.loading import locate
 from denizen.retrievers.model_ref import model_digest
-from denizen.training.adapters import ADAPTER
 
 
 def merge_models(

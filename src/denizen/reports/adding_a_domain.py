@@ -39,6 +39,7 @@ def seconds_to_add(steps: Records, passages: Mapping[str, int]) -> dict[str, flo
             "joint-apart": own + mixed + joint["joint-apart"] + rate * whole,
             "merged": expert + dev + merge + rate * whole,
             "routed": expert + routers + rate * count,
+            "routed-adapters": expert + routers + rate * count,
             "routed-everywhere": expert + routers + everywhere,
             "federated-z": calibrated + rate * count,
             "federated-isotonic": calibrated + rate * count,

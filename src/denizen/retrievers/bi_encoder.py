@@ -159,7 +159,11 @@ class BiEncoder:
     @property
     def encoder(self) -> Encoder:
         """What turns texts into its embeddings."""
-        return self.encoders.of(self.folder, self.encoding, self.digest)
+        return self.encoder_for()
+
+    def encoder_for(self, corpus: Sequence[str] = ()) -> Encoder:
+        """The same, where this is to be embedded first."""
+        return self.encoders.of(self.folder, self.encoding, self.digest, corpus)
 
     def cut(self, vectors: Rows) -> Rows:
         """Its embeddings to `dim` dimensions, of unit length again where it compares by cosine."""
@@ -168,7 +172,7 @@ class BiEncoder:
     def index(self, corpus: pa.Table, progress: Progress) -> _Embedded:
         """Embeds the corpus, on which the backend is chosen, or finds its embeddings in the store."""
         passages = texts(corpus)
-        encoder = self.encoders.of(self.folder, self.encoding, self.digest, passages)
+        encoder = self.encoder_for(passages)
         with progress.bar(len(corpus), "texts") as advance:
             vectors = encoder.encode(passages, "document", advance)
         self.encoders.backends[self.digest] = str(encoder.backend)

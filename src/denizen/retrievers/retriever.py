@@ -107,16 +107,20 @@ def part_names(parts: Sequence[Retriever]) -> list[str]:
     return names
 
 
-def save_composite(folder: Path, retriever: Retriever, settings: Mapping[str, Any]) -> None:
+def save_composite(
+    folder: Path, retriever: Retriever, settings: Mapping[str, Any], parts: Sequence[Retriever] | None = None
+) -> None:
     """Writes a retriever's parts into a folder each, by `part_names`, and then `retriever.json`.
 
     Args:
         folder: Where to.
         retriever: What to save.
         settings: What beside its parts it takes to make it again.
+        parts: The parts that are saved so; None: all.
     """
-    names = part_names(retriever.parts)
-    for part, name in zip(retriever.parts, names, strict=True):
+    parts = retriever.parts if parts is None else parts
+    names = part_names(parts)
+    for part, name in zip(parts, names, strict=True):
         part.save(folder / name)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / MANIFEST, {"kind": retriever.kind, **settings, "parts": names})

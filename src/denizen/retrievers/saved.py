@@ -10,6 +10,7 @@ from typing import Any
 from denizen.engine.errors import InputError
 from denizen.engine.files import read_json, write_json
 from denizen.engine.settings import check_names, settings_of
+from denizen.retrievers.adapted import ADAPTERS, routed_adapters
 from denizen.retrievers.backbone import Backbone
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.bm25 import BM25
@@ -44,6 +45,13 @@ KINDS: dict[str, Loader] = {
     "concatenated": lambda folder, saved, parts: Concatenated(tuple(_bi_encoder((part,), folder) for part in parts)),
     "routed": lambda folder, saved, parts: Routed(
         parts, _names(saved), folder / ROUTER, bool(saved.get("everywhere", False))
+    ),
+    "routed-adapters": lambda folder, saved, parts: routed_adapters(
+        _bi_encoder(parts, folder),
+        [folder / ADAPTERS / _plain(name, folder) for name in _names(saved)],
+        _names(saved),
+        folder / ROUTER,
+        everywhere=bool(saved.get("everywhere", False)),
     ),
     "reranked": lambda folder, saved, parts: Reranked(
         (_only(parts, folder),), Reranker(folder / RERANKER), saved.get("rescored", RESCORED), saved.get("share", 1.0)
@@ -97,6 +105,13 @@ def _bi_encoder(parts: Sequence[Retriever], folder: Path) -> BiEncoder:
     if not isinstance(part, BiEncoder):
         raise InputError(f"{folder / MANIFEST} has a {part.kind} where there must be a bi-encoder; save it anew")
     return part
+
+
+def _plain(name: str, folder: Path) -> str:
+    """The name of a domain, which must not lead out of the folder."""
+    if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
+        raise InputError(f"{folder / MANIFEST} names the domain {name!r}, which is no name of a folder; save it anew")
+    return name
 
 
 def _names(saved: Mapping[str, Any]) -> tuple[str, ...]:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from sentence_transformers.base.model import BaseModel
 
-# a folder in that of the model
-ADAPTER = "adapter"
 _STATE = "adapter.safetensors"
 # arXiv 2602.04731, as most of the field: twice the rank
 _ALPHA = 2

@@ -21,11 +21,12 @@ from sentence_transformers.util import batch_to_device
 
 from denizen.data.tables import each, texts_by_id
 from denizen.engine.errors import InputError
+from denizen.retrievers.adapted import ADAPTER
 from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.instruction import query_prompt
 from denizen.retrievers.loading import Kind, load_encoder, prompts_of
 from denizen.retrievers.model_folder import is_decoder
-from denizen.training.adapters import ADAPTER, attach, fold, of, save_adapters
+from denizen.training.adapters import attach, fold, of, save_adapters
 from denizen.training.batch_embedding import embed_columns
 from denizen.training.batches import domain_batches, length_batches, similar_batches
 from denizen.training.generic_prompts import prompted

@@ -9,8 +9,9 @@ import torch
 
 from denizen.engine.errors import InputError
 from denizen.recipes.merge_models import merge_models
+from denizen.retrievers.adapted import ADAPTER
 from denizen.retrievers.loading import load_encoder, locate
-from denizen.training.adapters import ADAPTER, attach, fold, of, save_adapters
+from denizen.training.adapters import attach, fold, of, save_adapters
 from tests.tiny_models import tiny_llm
 
 pytest.importorskip("mergekit", reason="merging is an extra")

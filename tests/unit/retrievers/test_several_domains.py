@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from denizen.data.tables import rankings, rows_table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Silent
+from denizen.retrievers.adapted import routed_adapters
 from denizen.retrievers.bi_encoder import BiEncoder, Encoders
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.ensemble import Concatenated, Ensemble
@@ -232,3 +234,57 @@ def test_parts_that_do_not_fit_are_refused(models: list[BiEncoder], tmp_path: Pa
         Routed((LAW, models[1], models[2]), ("health", "law"), tmp_path)
     with pytest.raises(InputError, match="of 3 parts and 3 domains cannot be"):
         Routed(tuple(models), ("a", "b", "c"), tmp_path)
+
+
+def trained_adapter(base: Path, folder: Path, seed: int) -> Path:
+    """A folder as the step that trains leaves it: whole weights with an adapter folded in, and that by itself."""
+    pytest.importorskip("peft")
+    import torch
+
+    from denizen.retrievers.adapted import ADAPTER
+    from denizen.training.adapters import attach, fold, save_adapters
+
+    model = load_encoder(base)
+    adapted = attach(model, 2)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        for name, weights in adapted.named_parameters():
+            if "lora_" in name:
+                weights.copy_(0.5 * torch.randn_like(weights))
+    save_adapters(adapted, folder / ADAPTER)
+    whole = load_encoder(base)
+    fold(whole, folder / ADAPTER)
+    whole.save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def test_adapters_over_one_base_find_what_whole_models_find_and_stand_in_memory_once(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    encoders, encoding = Encoders(tmp_path / "store"), Encoding(backend="torch", precision="fp32")
+    base = BiEncoder(tiny_encoder, encoding, encoders)
+    folders = [trained_adapter(tiny_encoder, tmp_path / f"expert-{at}", at) for at in range(2)]
+    router, names = tmp_path / "router", ("health", "law")
+    save_router(router, LabelRouter(names, {"q": "law", "r": "health"}), Thresholds(0.5, 1.0))
+    whole = Routed((base, *(BiEncoder(folder, encoding, encoders) for folder in folders)), names, router)
+    shared = routed_adapters(base, [folder / "adapter" for folder in folders], names, router, everywhere=False)
+
+    expected, found = dict_of(run_of(whole)), dict_of(run_of(shared))
+    assert expected["q"] != dict_of(run_of(base))["q"]
+    for query, scores in expected.items():
+        assert list(found[query]) == list(scores) and found[query] == pytest.approx(scores, abs=1e-4)
+    # whoever was on before, each adapter and the base itself are as they were
+    for _ in range(2):
+        for part, other in zip(shared.parts, whole.parts, strict=True):
+            for query, scores in dict_of(run_of(other)).items():
+                assert dict_of(run_of(part))[query] == pytest.approx(scores, abs=1e-4)
+    models = {id(part.encoder.model) for part in shared.parts if isinstance(part, BiEncoder)}
+    assert len(models) == 1
+
+    write_searchable(tmp_path / "saved", shared, CORPUS)
+    assert len(list((tmp_path / "saved").glob("model*/**/model.safetensors"))) == 1
+    again = load_searchable(tmp_path / "saved")
+    assert again.retriever.digest == shared.digest and again.retriever.kind == "routed-adapters"
+    shutil.rmtree(tmp_path / "saved/adapters/law")
+    with pytest.raises(InputError, match="there is no adapter of law"):
+        load_searchable(tmp_path / "saved")

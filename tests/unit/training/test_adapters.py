@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from denizen.engine.errors import InputError
+from denizen.retrievers.adapted import ADAPTER
 from denizen.retrievers.loading import load_encoder, locate
-from denizen.training.adapters import ADAPTER, attach, of
+from denizen.training.adapters import attach, of
 from denizen.training.bi_encoder import train
 from denizen.training.train import Training
 from tests.tiny_models import tiny_llm
