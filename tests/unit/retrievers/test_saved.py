@@ -84,9 +84,9 @@ def test_what_needs_a_model_says_which_part_is_one(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("not JSON", "of the kind 'None'; there are bi-encoder, bm25, hybrid"),
+        ("not JSON", "of the kind 'None'; there are bi-encoder, bm25, concatenated"),
         ("[]", "of the kind 'None'"),
-        ('{"kind": ["hybrid"]}', "there are bi-encoder, bm25, hybrid"),
+        ('{"kind": ["hybrid"]}', "there are bi-encoder, bm25, concatenated"),
         ('{"kind": "router", "parts": []}', "of the kind 'router'"),
         ('{"kind": "hybrid", "parts": ["bm25"]}', "at least 2 parts"),
         ('{"kind": "hybrid", "parts": ["bm25", "model"], "constant": "60"}', "a whole number"),
