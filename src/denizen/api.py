@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -135,7 +136,12 @@ def experts(
 
 
 def domains(
-    config: DomainsConfig, out: Path, *, redo: str | None = None, progress: Progress | None = None
+    config: DomainsConfig,
+    out: Path,
+    *,
+    redo: str | None = None,
+    replace: str | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Compares what can be done with several labelled domains, and recommends one option.
 
@@ -146,6 +152,7 @@ def domains(
         out: The run's folder; a run with the same settings that was stopped there goes on, and with one domain more or
             less it leaves what belongs to the others as it is.
         redo: A step from which to do everything anew, such as "experts/legal", "routers" or "recommendation".
+        replace: A domain whose source is another one now: what belongs to it is done anew, what is of others stays.
         progress: Receives what a person should see.
 
     Returns:
@@ -174,6 +181,11 @@ def domains(
         if not (out / "slices").exists():
             _check_expert_base(config, base)
         brought = BroughtSlices(outside_model(base), given_slices(config, out), promised(base).dims)
+        if replace is not None:
+            if replace not in brought.slices:
+                raise InputError(f"there is no domain {replace!r} to replace; there are {', '.join(brought.slices)}")
+            # what was made from it is then made anew where it differs; redo would do anew all that was held against it
+            shutil.rmtree(out / "slices" / replace / "corpus", ignore_errors=True)
         return _Comparing(config, out, progress, brought).report(redo)
 
 

@@ -131,8 +131,10 @@ def test_a_domain_is_added_replaced_and_taken_out_and_the_others_stay_as_they_ar
     write(tmp_path / "law.jsonl", rows(7, 40))
     with pytest.raises(ChangedError, match="slices/law/corpus"):
         domains(config_of(mine, NAMES, tiny_encoder), out)
+    with pytest.raises(InputError, match="there is no domain 'tax' to replace; there are finance, health, law"):
+        domains(config_of(mine, NAMES, tiny_encoder), out, replace="tax")
     heard = Heard()
-    replaced = domains(config_of(mine, NAMES, tiny_encoder), out, redo="slices/law/corpus", progress=heard)
+    replaced = domains(config_of(mine, NAMES, tiny_encoder), out, replace="law", progress=heard)
     assert {place.split("/")[1] for place in heard.worked if place.startswith(own)} == {"law"}
     assert replaced["domains"]["law"]["passages"] == 40 and own_files(out, "law") != law
     assert {name: own_files(out, name) for name in NAMES[:2]} == before

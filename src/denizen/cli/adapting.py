@@ -78,6 +78,10 @@ def domains(
     out: Out,
     config: ConfigFile = None,
     redo: Redo = None,
+    replace: Annotated[
+        str | None,
+        typer.Option(help="A domain whose source has changed: it is made anew, others stay.", metavar="DOMAIN"),
+    ] = None,
     **settings: Any,
 ) -> Told:
     """Compare what can be done with several domains: one model, routing, ensembles, merging; and recommend one."""
@@ -91,7 +95,7 @@ def domains(
         values["sources"] = sources
     if "sources" not in values:
         raise InputError("there is no source: give domains as arguments, or as sources in the file of --config")
-    report = domains(DomainsConfig(**values), out, redo=redo, progress=progress)
+    report = domains(DomainsConfig(**values), out, redo=redo, replace=replace, progress=progress)
     return Told(report, domains_closing_lines(report))
 
 
