@@ -127,29 +127,31 @@ _WITH_BASE = (BASE, EXPERTS)
 # name to option, from the plainest on
 OPTIONS: dict[str, Option] = {
     BASE: Option("general base", (BASE,), _single(BASE)),
-    "joint": Option("joint, mixed batches", ("joint",), _single("joint")),
-    "joint-apart": Option("joint, batches of one domain", ("joint-apart",), _single("joint-apart")),
+    "joint": Option("joint training (mixed batches)", ("joint",), _single("joint")),
+    "joint-apart": Option("joint training (one domain a batch)", ("joint-apart",), _single("joint-apart")),
     "merged": Option("merged weights", ("merged",), _single("merged")),
-    ROUTED: Option("routed, own indexes", _WITH_BASE, _routed(everywhere=False), routed=True),
-    ROUTED_EVERYWHERE: Option("routed, all passages by each", _WITH_BASE, _routed(everywhere=True), routed=True),
+    ROUTED: Option("routing (own indexes)", _WITH_BASE, _routed(everywhere=False), routed=True),
+    ROUTED_EVERYWHERE: Option("routing (all passages by each)", _WITH_BASE, _routed(everywhere=True), routed=True),
     ROUTED_ADAPTERS: Option(
-        "routed, adapters over one base", _WITH_BASE, lambda given: given.routed_adapters(), routed=True
+        "routing (adapters over one base)", _WITH_BASE, lambda given: given.routed_adapters(), routed=True
     ),
-    "federated-z": Option("all own indexes, z-scores", (EXPERTS,), _federated("z"), calibrated=True),
-    "federated-isotonic": Option("all own indexes, isotonic", (EXPERTS,), _federated("isotonic"), calibrated=True),
+    "federated-z": Option("all own indexes (z-scores)", (EXPERTS,), _federated("z"), calibrated=True),
+    "federated-isotonic": Option("all own indexes (isotonic)", (EXPERTS,), _federated("isotonic"), calibrated=True),
     "ensemble-z": Option(
-        "ensemble, z-scores",
+        "ensemble (z-scores)",
         (EXPERTS,),
         lambda given: Ensemble(tuple(given.experts.values()), given.calibrated("z")),
         calibrated=True,
     ),
-    "ensemble-rrf": Option("ensemble, RRF", (EXPERTS,), lambda given: Hybrid(tuple(given.experts.values()))),
+    "ensemble-rrf": Option("ensemble (RRF)", (EXPERTS,), lambda given: Hybrid(tuple(given.experts.values()))),
     "ensemble-vectors": Option(
-        "ensemble, joined vectors", (EXPERTS,), lambda given: Concatenated(tuple(given.experts.values()))
+        "ensemble (joined vectors)", (EXPERTS,), lambda given: Concatenated(tuple(given.experts.values()))
     ),
-    ORACLE: Option("oracle routing, own indexes", _WITH_BASE, _routed(everywhere=False), routed=True, deployable=False),
+    ORACLE: Option(
+        "oracle routing (own indexes)", _WITH_BASE, _routed(everywhere=False), routed=True, deployable=False
+    ),
     ORACLE_EVERYWHERE: Option(
-        "oracle routing, all passages by each", _WITH_BASE, _routed(everywhere=True), routed=True, deployable=False
+        "oracle routing (all passages by each)", _WITH_BASE, _routed(everywhere=True), routed=True, deployable=False
     ),
 }
 _ORACLES = (ORACLE, ORACLE_EVERYWHERE)

@@ -242,8 +242,9 @@ def domains_headline(report: Mapping[str, Any]) -> str:
         sure = "more than chance" if apart["p"] < _SIGNIFICANT else "which may be chance"
         gained = f"{asked} the mean {DECIDES} goes from {base:.3f} to {mean:.3f}, {change(apart)}, {sure}"
     gap = taken["to_oracle"][DECIDES]
+    take = "Take" if said["told"] else "The rule takes"
     return (
-        f"Take {taken['called']}: {gained}. Why: {_why(report)}. {_stability(said, options)} Routing that is always "
+        f"{take} {taken['called']}: {gained}. Why: {_why(report)}. {_stability(said, options)} Routing that is always "
         f"right would give {options[ORACLE]['means'][DECIDES]['value']:.3f} ({change(gap)} from there)."
     )
 
