@@ -116,10 +116,13 @@ def test_what_cannot_be_right_is_refused_with_the_remedy(http: httpx.Client) -> 
     assert "dimensions is 16, and qwen was trained for 32" in refused(http, input="x", dimensions=16)
     assert embedded(http, input="x", dimensions=32).shape == (1, 32)
     assert "encoding_format" in refused(http, input="x", encoding_format="int8")
+    assert embedded(http, input="x", encoding_format=None).shape == (1, 32)
     assert "input is empty" in refused(http, input=[])
     assert "at most 2,048 are taken" in refused(http, input=["x"] * 2049)
     assert "input" in refused(http)
     assert "input" in refused(http, input=[None])
+    assert refused(http, input=["x", 5]) == "input.1: Input should be a valid string"
+    assert "cut at their end: give END or NONE" in refused(http, input="x", truncate="START")
     assert "input" in refused(http, input={"text": "x"})
     assert refused(http, "/v1/nothing", 404) == "there is no /v1/nothing here"
     assert http.get("/v1/embeddings").status_code == httpx.codes.METHOD_NOT_ALLOWED
@@ -145,6 +148,15 @@ def test_half_a_letter_and_letters_of_everywhere_are_texts(http: httpx.Client) -
     answer = http.post("/v1/embeddings", content=body.encode(), headers={"Content-Type": "application/json"})
     assert answer.status_code == httpx.codes.OK, answer.text
     assert np.isfinite([each["embedding"] for each in answer.json()["data"]]).all()
+    # where a text is in the answer, too
+    for path, fields in {
+        "/v1/rerank": {"query": "x", "documents": ["\ud83d"], "return_documents": True},
+        "/rerank": {"query": "x", "texts": ["\ud83d"], "return_text": True},
+        "/v1/search": {"query": "\ud83d"},
+    }.items():
+        content = json.dumps({"model": "mine", **fields}).encode()
+        answer = http.post(path, content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == httpx.codes.OK, (path, answer.text)
 
 
 def test_the_semantic_router_finds_what_it_expects(http: httpx.Client) -> None:

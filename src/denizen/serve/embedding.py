@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from denizen.engine.errors import InputError
 from denizen.serve.batcher import Asked
 from denizen.serve.errors import ApiError
+from denizen.serve.fields import Many, as_text
 from denizen.serve.served import Served
 from denizen.serve.service import Service, service_of
 
@@ -31,17 +33,17 @@ class EmbeddingsRequest(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     input: Annotated[
-        StrictStr | list[StrictStr] | list[StrictInt] | list[list[StrictInt]],
+        StrictStr | Many[StrictStr] | Many[StrictInt] | Many[Many[StrictInt]],
         Field(description="A text, or several; the model's own token ids where the server takes them."),
     ]
     model: StrictStr | None = None
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = None
     dimensions: StrictInt | None = None
     user: StrictStr | None = None
     input_type: StrictStr | None = Field(None, description="query or document; Cohere's and NIM's words, too.")
     prompt_name: StrictStr | None = Field(None, description="One of the model's own prompts.")
     task: StrictStr | None = Field(None, description="Jina's words: retrieval.query, retrieval.passage.")
-    truncate: StrictStr | bool | None = Field(None, description="NONE: refuse what is longer than the model reads.")
+    truncate: StrictStr | StrictBool | None = Field(None, description="NONE: refuse what is longer than is read.")
 
 
 @router.post("/v1/embeddings")
@@ -53,10 +55,9 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> JSONResponse:
             raise ApiError(400, f"{served.name} finds by words and has no embeddings; use /v1/search", "model")
         texts = _texts(body, served, service)
         asked = _asked(body, served, service)
-        dim = _dim(body, served)
+        dim, may_cut = _dim(body, served), _may_cut(body.truncate)
         read = await service.aside(served.read, texts, asked)
-        forbids = body.truncate.upper() == "NONE" if isinstance(body.truncate, str) else body.truncate is False
-        if read.cut and forbids:
+        if read.cut and not may_cut:
             raise ApiError(
                 400,
                 f"{len(read.cut)} text(s), the first at place {read.cut[0]}, are longer than the {served.limit} tokens "
@@ -83,7 +84,9 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> JSONResponse:
     if read.cut:
         # the places of texts whose end was not read
         found["truncated"] = read.cut
-    headers = {"X-Denizen-Input-Type": asked.kind if asked.prompt is None else f"prompt {body.prompt_name}"}
+    # a header has no letters but Latin ones, and a prompt may have any name
+    named = quote(body.prompt_name or "", safe=" ")
+    headers = {"X-Denizen-Input-Type": asked.kind if asked.prompt is None else f"prompt {named}"}
     return JSONResponse(found, headers=headers)
 
 
@@ -114,8 +117,7 @@ def _texts(body: EmbeddingsRequest, served: Served, service: Service) -> list[st
             raise ApiError(400, str(error), "input") from None
     if at := next((at for at, text in enumerate(given, start=1) if not text.strip()), None):
         raise ApiError(400, f"text {at} of input is blank; leave it out", "input")
-    # half of a pair of surrogates is no text
-    return [text.encode("utf-8", "replace").decode() for text in given]
+    return [as_text(text) for text in given]
 
 
 def _asked(body: EmbeddingsRequest, served: Served, service: Service) -> Asked:
@@ -136,6 +138,14 @@ def _asked(body: EmbeddingsRequest, served: Served, service: Service) -> Asked:
     return Asked(kind)
 
 
+def _may_cut(truncate: str | bool | None) -> bool:
+    """Whether the end of a longer text may be left out, in Cohere's and NIM's words or as a yes or no."""
+    said = truncate.upper() if isinstance(truncate, str) else {None: "END", True: "END", False: "NONE"}[truncate]
+    if said not in ("END", "NONE"):
+        raise ApiError(400, f"truncate is {said[:200]!r}; texts are cut at their end: give END or NONE", "truncate")
+    return said == "END"
+
+
 def _dim(body: EmbeddingsRequest, served: Served) -> int:
     wanted = served.dim if body.dimensions is None else body.dimensions
     if wanted != served.dim and wanted not in served.dims:
@@ -148,7 +158,7 @@ def _dim(body: EmbeddingsRequest, served: Served) -> int:
     return wanted
 
 
-def _written(vector: np.ndarray[Any, Any], form: str) -> list[float] | str:
+def _written(vector: np.ndarray[Any, Any], form: str | None) -> list[float] | str:
     if form == "base64":
         return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
     return [float(value) for value in vector]

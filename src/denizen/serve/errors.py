@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -45,6 +46,10 @@ def answer(error: ApiError) -> JSONResponse:
     return JSONResponse(body(error.status, error.message, error.param), error.status, headers)
 
 
+def _numbers(place: Sequence[str | int]) -> list[int]:
+    return [part for part in place if isinstance(part, int)]
+
+
 def install(app: FastAPI) -> None:
     """Makes every error of an app one of ours; of what went wrong inside, the log alone says more."""
 
@@ -54,11 +59,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        place = [str(part) for part in first.get("loc", ()) if part != "body"]
-        named = ".".join(place) or None
-        said = f"{named}: {first['msg']}" if named else f"the body is no JSON object that fits: {first['msg']}"
-        return answer(ApiError(400, said, named))
+        # of what may have several forms, the form that it comes nearest to
+        nearest = max(error.errors(), key=lambda each: (len(each["loc"]), _numbers(each["loc"])))
+        field, *_ = [*nearest["loc"][1:], 0]
+        if not isinstance(field, str):
+            return answer(ApiError(400, f"the body is no JSON object that fits: {nearest['msg']}"))
+        field = field[:200]
+        where = ".".join([field, *map(str, _numbers(nearest["loc"]))])
+        return answer(ApiError(400, f"{where}: {nearest['msg']}", field))
 
     @app.exception_handler(HTTPException)
     async def standard(request: Request, error: HTTPException) -> JSONResponse:

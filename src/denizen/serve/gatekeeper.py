@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import math
 import time
 import uuid
 from collections import OrderedDict
@@ -14,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from denizen.engine.errors import InputError
-from denizen.serve.errors import ApiError, answer
+from denizen.serve.errors import CLIENT_LEFT, ApiError, answer
 from denizen.serve.measures import Measures
 from denizen.serve.settings import Serving
 
@@ -118,7 +119,7 @@ class Gatekeeper:
         if len(self._rates) > _MOST_COUNTED:
             self._rates.popitem(last=False)
         if not allowed:
-            wait = max(1, round((1 - left) * _MINUTE / most))
+            wait = math.ceil((1 - left) * _MINUTE / most)
             raise ApiError(429, f"more than {most} requests a minute; ask again in {wait} s", retry_after=wait)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
@@ -134,7 +135,7 @@ class Gatekeeper:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise ApiError(499, "the client has left")
+                        raise ApiError(CLIENT_LEFT, "the client has left")
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
                     if size > most:

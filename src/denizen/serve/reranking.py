@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from denizen.serve.errors import ApiError
+from denizen.serve.fields import Many, as_text
 from denizen.serve.served import Served
 from denizen.serve.service import Service, service_of
 
@@ -31,7 +32,7 @@ class RerankRequest(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     query: StrictStr
-    documents: list[StrictStr | Text]
+    documents: Many[StrictStr | Text]
     model: StrictStr | None = None
     top_n: StrictInt | None = Field(None, ge=1)
     return_documents: bool = False
@@ -43,7 +44,7 @@ class TeiRequest(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     query: StrictStr
-    texts: list[StrictStr]
+    texts: Many[StrictStr]
     model: StrictStr | None = None
     return_text: bool = False
     raw_scores: bool = False
@@ -54,7 +55,7 @@ class TeiRequest(BaseModel):
 async def rerank(body: RerankRequest, request: Request) -> JSONResponse:
     """Documents in the order in which they answer a query, best first."""
     service = service_of(request)
-    documents = [each if isinstance(each, str) else each.text for each in body.documents]
+    documents = [as_text(each if isinstance(each, str) else each.text) for each in body.documents]
     async with service.catalogue.using(body.model) as served:
         ranked = await _ranked(body.query, documents, served, service, request, "documents")
         by = "reranker" if served.reranker else "embeddings"

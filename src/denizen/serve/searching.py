@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from denizen.serve.errors import ApiError
+from denizen.serve.fields import Many, as_text
 from denizen.serve.service import service_of
 
 # a passage that a filter leaves is looked for among so many of the best
@@ -22,7 +23,7 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Annotated[StrictStr | list[StrictStr], Field(description="A question, or several.")]
+    query: Annotated[StrictStr | Many[StrictStr], Field(description="A question, or several.")]
     model: StrictStr | None = None
     top_k: StrictInt = Field(10, ge=1, le=100)
     domain: StrictStr | None = Field(None, description="Only passages of this domain.")
@@ -32,7 +33,7 @@ class SearchRequest(BaseModel):
 async def search(body: SearchRequest, request: Request) -> JSONResponse:
     """The best passages for each query, best first, with the document that each was cut from."""
     service = service_of(request)
-    queries = [body.query] if isinstance(body.query, str) else body.query
+    queries = [as_text(query) for query in ([body.query] if isinstance(body.query, str) else body.query)]
     if not queries or not all(query.strip() for query in queries):
         raise ApiError(400, "a query is blank; give one with words", "query")
     if len(queries) > service.settings.most_texts:
