@@ -126,6 +126,10 @@ def test_what_cannot_be_right_is_refused_with_the_remedy(http: httpx.Client) -> 
     assert "input" in refused(http, input={"text": "x"})
     assert refused(http, "/v1/nothing", 404) == "there is no /v1/nothing here"
     assert http.get("/v1/embeddings").status_code == httpx.codes.METHOD_NOT_ALLOWED
+    assert "has 1,000,001 characters" in refused(http, input="x" * 1_000_001)
+    rebound = http.get("/v1/models", headers={"Host": "pages.example:8000"})
+    assert rebound.status_code == httpx.codes.FORBIDDEN and "answers at localhost" in rebound.text
+    assert http.get("/v1/models", headers={"Host": "[::1]:8000"}).status_code == httpx.codes.OK
     for body in (b"", b"[]", b"{", b'{"input": "x"', b"\xff", b"[" * 100_000, b'{"input": NaN}'):
         answer = http.post("/v1/embeddings", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == httpx.codes.BAD_REQUEST, (body[:20], answer.text)

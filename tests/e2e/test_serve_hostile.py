@@ -66,7 +66,7 @@ def _body(random: random.Random) -> bytes:
 
 def _raw(random: random.Random) -> bytes:
     """What is no HTTP, or nearly."""
-    start = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    start = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return random.choice(
         (
             b"\x16\x03\x01\x02\x00",
@@ -77,7 +77,7 @@ def _raw(random: random.Random) -> bytes:
             start + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
             start + b"X: " + b"a" * 70_000 + b"\r\n\r\n",
             start + b"Content-Length: 100\r\n\r\n" + _LEAST,
-            b"GET " + b"/a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET " + b"/a" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
             b"GET / HTTP/9.9\r\n\r\n",
         )
     )

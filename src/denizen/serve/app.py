@@ -35,12 +35,14 @@ def create_app(catalogue: Catalogue, settings: Serving, keys: Mapping[str, str])
     @contextlib.asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        first = loop.create_task(_load_first(catalogue))
+        # a loop keeps no task alive by itself
+        tasks = {loop.create_task(catalogue.load_first())}
         with contextlib.suppress(ValueError, RuntimeError):
             # in another thread than the main one there are no signals
-            loop.add_signal_handler(signal.SIGHUP, lambda: loop.create_task(_reload(catalogue)))
+            loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(loop.create_task(_reload(catalogue))))
         yield
-        first.cancel()
+        for task in tasks:
+            task.cancel()
         catalogue.close()
 
     app = FastAPI(
@@ -56,17 +58,6 @@ def create_app(catalogue: Catalogue, settings: Serving, keys: Mapping[str, str])
         app.include_router(routes.router)
     errors.install(app)
     return Gatekeeper(app, keys, settings, service.measures)
-
-
-async def _load_first(catalogue: Catalogue) -> None:
-    """Loads models in their order, as far as there is room, so that nobody waits for that."""
-    for name in catalogue.names:
-        try:
-            async with catalogue.using(name):
-                pass
-        except errors.ApiError:
-            # the log says why; whoever asks for it is told
-            continue
 
 
 async def _reload(catalogue: Catalogue) -> None:

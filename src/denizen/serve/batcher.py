@@ -60,6 +60,7 @@ class _Waiting:
     asked: Asked = field(compare=False)
     tokens: int = field(compare=False)
     done: asyncio.Future[Vectors] = field(compare=False)
+    taken: bool = field(compare=False, default=False)
 
 
 class Batcher:
@@ -100,8 +101,7 @@ class Batcher:
             BusyError: When too much waits already. A request that is alone is never too large.
         """
         wanted = sum(tokens)
-        if self.waiting and self.waiting + wanted > self._most:
-            raise BusyError(self.waiting, max(1, math.ceil(self.waiting / self._speed)))
+        self.check(wanted)
         loop, tag, own = asyncio.get_running_loop(), self._now, []
         for text, count in zip(texts, tokens, strict=True):
             tag += count
@@ -117,6 +117,21 @@ class Batcher:
             # of a request that has ended early nothing is computed any more
             for each in own:
                 each.done.cancel()
+                if not each.taken:
+                    self._take_out(each)
+
+    def check(self, wanted: int = 1) -> None:
+        """Whether so many tokens more may wait.
+
+        Raises:
+            BusyError: When too much waits already.
+        """
+        if self.waiting and self.waiting + wanted > self._most:
+            raise BusyError(self.waiting, max(1, math.ceil(self.waiting / self._speed)))
+
+    def _take_out(self, each: _Waiting) -> None:
+        each.taken = True
+        self.waiting -= each.tokens
 
     async def _work(self) -> None:
         while self._queue:
@@ -147,14 +162,16 @@ class Batcher:
         tokens = 0
         while self._queue and tokens < self._turn:
             first = heapq.heappop(self._queue)
+            if first.taken:
+                continue
             if first.done.done():
-                self.waiting -= first.tokens
+                self._take_out(first)
             elif turn and first.asked != turn[0].asked:
                 others.append(first)
             else:
                 turn.append(first)
                 tokens += first.tokens
-                self.waiting -= first.tokens
+                self._take_out(first)
                 self._now = max(self._now, first.tag)
         for each in others:
             heapq.heappush(self._queue, each)

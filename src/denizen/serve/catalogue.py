@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -16,11 +17,14 @@ from denizen.engine.errors import DenizenError
 from denizen.retrievers.model_ref import model_digest
 from denizen.serve.errors import ApiError
 from denizen.serve.live_encoder import LiveEncoders, VectorCache
-from denizen.serve.served import Served, place_of
+from denizen.serve.pieces import Pieces
+from denizen.serve.served import Served, place_of, weights_in
 from denizen.serve.settings import Serving
 
 _LOG = logging.getLogger("denizen.serve")
 _MIB = 1 << 20
+# seconds after which what is being loaded may be asked for again
+_AGAIN = 5
 
 
 class Catalogue:
@@ -41,6 +45,10 @@ class Catalogue:
         self._scratch = tempfile.TemporaryDirectory(prefix="denizen-")
         # one: what computes uses all cores
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="compute")
+        self.pieces = Pieces(self.thread, settings.queue_tokens)
+        # one at a time: what two need together is known to neither
+        self._room = asyncio.Lock()
+        self._background: set[asyncio.Task[Served]] = set()
 
     @property
     def names(self) -> list[str]:
@@ -63,19 +71,28 @@ class Catalogue:
             ApiError: When there is none of that name, or none can be loaded.
         """
         name = self._named(name)
-        async with self._loading[name]:
-            served = self._loaded.get(name) or await self._load(name)
-            # the one asked for last stands last
-            self._loaded.pop(name, None)
-            self._loaded[name] = served
-            self._in_use[served] = self._in_use.get(served, 0) + 1
-        self._make_room(name)
+        served = self._loaded.get(name) or await self._coming(name)
+        # the one asked for last stands last
+        if self._loaded.get(name) is served:
+            self._loaded[name] = self._loaded.pop(name)
+        self._in_use[served] = self._in_use.get(served, 0) + 1
         try:
             yield served
         finally:
             self._in_use[served] -= 1
             if not self._in_use[served]:
                 del self._in_use[served]
+
+    async def load_first(self) -> None:
+        """Loads models in their order, as far as there is room, so that nobody waits for that."""
+        for name in self.names:
+            try:
+                async with self._loading[name]:
+                    if name not in self._loaded and await self._fits(name):
+                        self._loaded[name] = await self._load(name)
+            except ApiError:
+                # the log says why; whoever asks for it is told
+                continue
 
     async def reload(self) -> list[str]:
         """Loads what has changed where it lies; requests that have begun end with what they began with.
@@ -86,10 +103,20 @@ class Catalogue:
         exchanged = []
         for name in list(self._loaded):
             async with self._loading[name]:
-                if name not in self._loaded or await self._digest(name) == self._loaded[name].digest:
+                try:
+                    digest = await self._digest(name)
+                    old = self._loaded.get(name)
+                    if old is None or digest == old.digest:
+                        continue
+                    new = await self._load(name)
+                except (ApiError, DenizenError, OSError) as error:
+                    # what serves goes on serving, and the others are exchanged
+                    _LOG.error("%s was not exchanged: %s", name, error)
                     continue
-                self._loaded[name] = await self._load(name)
+                self._loaded[name] = new
             exchanged.append(name)
+        # what held the weights of the old one in a circle
+        await asyncio.get_running_loop().run_in_executor(None, gc.collect)
         return exchanged
 
     def close(self) -> None:
@@ -110,6 +137,25 @@ class Catalogue:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, lambda: model_digest(place_of(self._given[name])))
 
+    async def _coming(self, name: str) -> Served:
+        """A model that is loaded in the background: who has no time for that leaves it to who comes next."""
+
+        async def loaded() -> Served:
+            async with self._loading[name]:
+                if name not in self._loaded:
+                    self._loaded[name] = await self._load(name)
+                return self._loaded[name]
+
+        task = asyncio.create_task(loaded())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        await asyncio.wait({task}, timeout=self._settings.deadline)
+        if not task.done():
+            # its failure is in the log, and nobody hears of it here
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise ApiError(503, f"{name} is still being loaded; ask again", "model", retry_after=_AGAIN)
+        return task.result()
+
     async def _load(self, name: str) -> Served:
         def made() -> Served:
             # of its own: a version that is exchanged takes its weights with it
@@ -117,19 +163,42 @@ class Catalogue:
             place = place_of(self._given[name])
             return Served(name, place, encoders, self.thread, self._settings.queue_tokens, self._corpus)
 
-        try:
-            return await asyncio.get_running_loop().run_in_executor(None, made)
-        except DenizenError as error:
-            # its words name a place on this machine
-            _LOG.error("%s cannot be loaded: %s", name, error)
-            raise ApiError(503, f"{name} cannot be loaded; the server's log says why", "model") from None
+        loop = asyncio.get_running_loop()
+        async with self._room:
+            try:
+                await self._make_room(name)
+                return await loop.run_in_executor(None, made)
+            except Exception as error:  # noqa: BLE001  (each library has its own errors for a damaged file)
+                # its words name a place on this machine
+                _LOG.error("%s cannot be loaded: %s: %s", name, type(error).__name__, error)
+                raise ApiError(503, f"{name} cannot be loaded; the server's log says why", "model") from None
 
-    def _make_room(self, wanted: str) -> None:
-        most = self._settings.memory_mb * _MIB
-        if not most:
+    async def _fits(self, name: str) -> bool:
+        """Whether nothing has to be let go for a model."""
+        return not self._settings.memory_mb or await self._over(name) <= 0
+
+    async def _over(self, name: str) -> int:
+        """How many bytes there would be too many beside a model."""
+
+        def size() -> int:
+            try:
+                return weights_in(place_of(self._given[name]))
+            except (DenizenError, OSError):
+                # what is wrong with it is said where it is loaded
+                return 0
+
+        wanted = await asyncio.get_running_loop().run_in_executor(None, size)
+        return wanted + sum(served.bytes for served in self._loaded.values()) - self._settings.memory_mb * _MIB
+
+    async def _make_room(self, wanted: str) -> None:
+        """Lets models go before another is loaded; what is in use stays."""
+        if not self._settings.memory_mb:
             return
-        for name in list(self._loaded):
-            if sum(served.bytes for served in self._loaded.values()) <= most:
-                return
-            if name != wanted and self._loaded[name] not in self._in_use:
+        over, gone = await self._over(wanted), False
+        for name, served in self.loaded.items():
+            if over > 0 and name != wanted and served not in self._in_use:
                 del self._loaded[name]
+                over, gone = over - served.bytes, True
+        if gone:
+            # its weights are held in a circle
+            await asyncio.get_running_loop().run_in_executor(None, gc.collect)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from denizen.engine.errors import InputError
+from denizen.retrievers.store import Vectors
 from denizen.serve.batcher import Asked
 from denizen.serve.errors import ApiError
 from denizen.serve.fields import Many, as_text
@@ -46,14 +48,16 @@ class EmbeddingsRequest(BaseModel):
     truncate: StrictStr | StrictBool | None = Field(None, description="NONE: refuse what is longer than is read.")
 
 
-@router.post("/v1/embeddings")
-async def embeddings(body: EmbeddingsRequest, request: Request) -> JSONResponse:
+@router.post("/v1/embeddings", response_class=JSONResponse)
+async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
     """Embeddings of texts, as the model's evaluation saw them."""
     service = service_of(request)
     async with service.catalogue.using(body.model) as served:
         if served.model is None:
             raise ApiError(400, f"{served.name} finds by words and has no embeddings; use /v1/search", "model")
-        texts = _texts(body, served, service)
+        # before its tokens are counted, which takes longer than to refuse it
+        served.batcher.check()
+        texts = await service.aside(_texts, body, served, service)
         asked = _asked(body, served, service)
         dim, may_cut = _dim(body, served), _may_cut(body.truncate)
         read = await service.aside(served.read, texts, asked)
@@ -64,7 +68,7 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> JSONResponse:
                 "that the model reads, and truncate forbids to cut; split them",
                 "input",
             )
-        vectors = await service.within(request, served.batcher.embed(texts, asked, read.tokens))
+        vectors = await service.within(request, served.batcher.embed(read.texts, asked, read.tokens))
     if not np.isfinite(vectors).all():
         raise ApiError(500, "the model gave a text no finite embedding")
     if dim < vectors.shape[1]:
@@ -72,22 +76,15 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> JSONResponse:
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     tokens = sum(read.tokens)
     service.measures.tokens.labels(served.name).inc(tokens)
-    found: dict[str, Any] = {
-        "object": "list",
-        "data": [
-            {"object": "embedding", "index": at, "embedding": _written(vector, body.encoding_format)}
-            for at, vector in enumerate(vectors)
-        ],
-        "model": served.name,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    }
+    found: dict[str, Any] = {"model": served.name, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
     if read.cut:
         # the places of texts whose end was not read
         found["truncated"] = read.cut
     # a header has no letters but Latin ones, and a prompt may have any name
     named = quote(body.prompt_name or "", safe=" ")
     headers = {"X-Denizen-Input-Type": asked.kind if asked.prompt is None else f"prompt {named}"}
-    return JSONResponse(found, headers=headers)
+    content = await service.aside(_written, vectors, body.encoding_format, found)
+    return Response(content, headers=headers, media_type="application/json")
 
 
 def _texts(body: EmbeddingsRequest, served: Served, service: Service) -> list[str]:
@@ -96,12 +93,7 @@ def _texts(body: EmbeddingsRequest, served: Served, service: Service) -> list[st
         given = [given]
     if not given:
         raise ApiError(400, "input is empty; give at least one text", "input")
-    if len(given) > service.settings.most_texts:
-        raise ApiError(
-            400,
-            f"input has {len(given):,} texts, and at most {service.settings.most_texts:,} are taken; split it",
-            "input",
-        )
+    service.check(given, "input")
     if any(isinstance(each, list) for each in given):
         if not service.settings.token_ids:
             raise ApiError(
@@ -158,7 +150,12 @@ def _dim(body: EmbeddingsRequest, served: Served) -> int:
     return wanted
 
 
-def _written(vector: np.ndarray[Any, Any], form: str | None) -> list[float] | str:
-    if form == "base64":
-        return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
-    return [float(value) for value in vector]
+def _written(vectors: Vectors, form: str | None, more: dict[str, Any]) -> bytes:
+    """The answer as JSON, one vector at a time: of a million numbers at once, nothing else would be done meanwhile."""
+    items = []
+    for at, vector in enumerate(vectors):
+        raw = vector.astype("<f4")
+        value = base64.b64encode(raw.tobytes()).decode("ascii") if form == "base64" else raw.tolist()
+        items.append(json.dumps({"object": "embedding", "index": at, "embedding": value}, separators=(",", ":")))
+    rest = json.dumps(more, ensure_ascii=False, separators=(",", ":"))
+    return f'{{"object":"list","data":[{",".join(items)}],{rest[1:]}'.encode()

@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from denizen.serve.batcher import BusyError
+
 _LOG = logging.getLogger("denizen.serve")
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 # a client that has gone reads no answer; the log does (nginx's number)
@@ -57,15 +59,19 @@ def install(app: FastAPI) -> None:
     async def ours(request: Request, error: ApiError) -> JSONResponse:
         return answer(error)
 
+    @app.exception_handler(BusyError)
+    async def busy(request: Request, error: BusyError) -> JSONResponse:
+        return answer(ApiError(429, f"{error}; ask again in {error.seconds} s", retry_after=error.seconds))
+
     @app.exception_handler(RequestValidationError)
     async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
         # of what may have several forms, the form that it comes nearest to
         nearest = max(error.errors(), key=lambda each: (len(each["loc"]), _numbers(each["loc"])))
-        field, *_ = [*nearest["loc"][1:], 0]
-        if not isinstance(field, str):
+        place: list[str | int] = list(nearest["loc"])
+        if len(place) == 1 or not isinstance(place[1], str):
             return answer(ApiError(400, f"the body is no JSON object that fits: {nearest['msg']}"))
-        field = field[:200]
-        where = ".".join([field, *map(str, _numbers(nearest["loc"]))])
+        field = place[1][:200]
+        where = ".".join([field, *map(str, _numbers(place))])
         return answer(ApiError(400, f"{where}: {nearest['msg']}", field))
 
     @app.exception_handler(HTTPException)

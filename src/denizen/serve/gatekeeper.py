@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import ipaddress
 import math
 import time
 import uuid
@@ -27,6 +28,10 @@ _MINUTE = 60.0
 _MOST_COUNTED = 10_000
 _MIB = 1 << 20
 _SHORTEST_KEY = 16
+# bodies of the largest size that are in memory at a time
+_BODIES = 16
+# seconds after which there may be room for another one
+_AGAIN = 1
 
 
 def read_keys(given: str) -> dict[str, str]:
@@ -60,6 +65,9 @@ class Gatekeeper:
     def __init__(self, app: ASGIApp, keys: Mapping[str, str], settings: Serving, measures: Measures) -> None:
         self._app, self._settings, self._measures = app, settings, measures
         self._keys = {name: key.encode() for name, key in keys.items()}
+        self._most_held = _BODIES * settings.body_mb * _MIB
+        # bytes of the bodies of all requests that have not been answered
+        self._held = 0
         self._rates: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,6 +77,7 @@ class Gatekeeper:
             return
         scope["denizen.id"] = uuid.uuid4().hex
         begun, told = time.perf_counter(), {"status": 500}
+        parts: list[bytes] = []
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -79,14 +88,15 @@ class Gatekeeper:
 
         try:
             self._check(scope)
-            body = await self._body(scope, receive)
+            await self._receive(parts, scope, receive)
         except ApiError as error:
             await answer(error)(scope, receive, sending)
         else:
             # whatever goes wrong in there has been answered and logged without its words, which may be a client's
             with contextlib.suppress(Exception):
-                await self._app(scope, _again(body, receive), sending)
+                await self._app(scope, _again(b"".join(parts), receive), sending)
         finally:
+            self._held -= sum(map(len, parts))
             # an address that nobody has thought of is not a name of its own in the measures
             route = getattr(scope.get("route"), "path", "none")
             self._measures.requests.labels(route, str(told["status"])).inc()
@@ -96,6 +106,9 @@ class Gatekeeper:
         if scope["path"] in _OPEN:
             return
         who = scope["client"][0] if scope.get("client") else "nobody"
+        if not self._keys and (host := Headers(scope=scope).get("host", "")) and not is_own(_without_port(host)):
+            # a page whose name has been made to point here (DNS rebinding) asks as if it came from here
+            raise ApiError(403, "this server has no keys and answers at localhost and 127.0.0.1 alone")
         if self._keys:
             scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
             key = given.strip().encode() if scheme.lower() == "bearer" else b""
@@ -122,13 +135,12 @@ class Gatekeeper:
             wait = math.ceil((1 - left) * _MINUTE / most)
             raise ApiError(429, f"more than {most} requests a minute; ask again in {wait} s", retry_after=wait)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """All of a request's body, which must be small enough and arrive in time."""
+    async def _receive(self, parts: list[bytes], scope: Scope, receive: Receive) -> None:
+        """Puts all parts of a request's body, which must be small enough and arrive in time, into a list."""
         most = self._settings.body_mb * _MIB
         told = Headers(scope=scope).get("content-length", "")
         if told.isdigit() and int(told) > most:
             raise _too_large(most)
-        parts: list[bytes] = []
         size = 0
         try:
             async with asyncio.timeout(self._settings.deadline):
@@ -138,12 +150,28 @@ class Gatekeeper:
                         raise ApiError(CLIENT_LEFT, "the client has left")
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
+                    self._held += len(parts[-1])
+                    if self._held > self._most_held:
+                        raise ApiError(429, "too much is being sent at once; ask again", retry_after=_AGAIN)
                     if size > most:
                         raise _too_large(most)
                     if not message.get("more_body", False):
-                        return b"".join(parts)
+                        return
         except TimeoutError:
             raise ApiError(408, f"the body did not arrive in {self._settings.deadline:g} seconds") from None
+
+
+def is_own(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return (name if name and port.isdecimal() else host).strip("[]")
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,27 +35,31 @@ class VectorCache:
     def __init__(self, most_bytes: int) -> None:
         self.hits = self.misses = 0
         self._most, self._bytes = most_bytes, 0
+        # a model that is loaded embeds its corpus while another one serves
+        self._lock = threading.Lock()
         self._kept: OrderedDict[bytes, Vectors] = OrderedDict()
 
     def find(self, key: bytes) -> Vectors | None:
         """What is kept under a key, shape (dim,)."""
-        found = self._kept.get(key)
-        if found is None:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._kept.move_to_end(key)
-        return found
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                self.misses += 1
+                return None
+            self.hits += 1
+            self._kept.move_to_end(key)
+            return found
 
     def keep(self, key: bytes, vector: Vectors) -> None:
         """Keeps a vector; those that were not asked for longest make room."""
-        if key not in self._kept:
-            self._bytes += vector.nbytes
-        # a row of a larger array would keep all of it
-        self._kept[key] = vector.copy()
-        while self._bytes > self._most:
-            _, gone = self._kept.popitem(last=False)
-            self._bytes -= gone.nbytes
+        with self._lock:
+            if key not in self._kept:
+                self._bytes += vector.nbytes
+            # a row of a larger array would keep all of it
+            self._kept[key] = vector.copy()
+            while self._bytes > self._most:
+                _, gone = self._kept.popitem(last=False)
+                self._bytes -= gone.nbytes
 
 
 class LiveEncoder(Encoder):

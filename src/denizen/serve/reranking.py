@@ -6,15 +6,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
+from denizen.serve.batcher import Asked
 from denizen.serve.errors import ApiError
 from denizen.serve.fields import Many, as_text
 from denizen.serve.served import Served
 from denizen.serve.service import Service, service_of
 
+# documents that a reranker reads before others have their turn
+_PIECE = 32
+# letters of a token, about
+_LETTERS = 4
 router = APIRouter()
 
 
@@ -72,20 +78,22 @@ async def rerank(body: RerankRequest, request: Request) -> JSONResponse:
 async def rerank_as_tei(body: TeiRequest, request: Request) -> JSONResponse:
     """The same, as text-embeddings-inference answers it: a bare list."""
     service = service_of(request)
+    texts = [as_text(each) for each in body.texts]
     async with service.catalogue.using(body.model) as served:
-        ranked = await _ranked(body.query, body.texts, served, service, request, "texts")
-    raw = body.raw_scores and served.reranker is not None
+        ranked = await _ranked(body.query, texts, served, service, request, "texts", body.raw_scores)
     return JSONResponse(
-        [
-            {"index": at, "score": math.log(score / (1 - score)) if raw else score}
-            | ({"text": body.texts[at]} if body.return_text else {})
-            for at, score in ranked
-        ]
+        [{"index": at, "score": score} | ({"text": texts[at]} if body.return_text else {}) for at, score in ranked]
     )
 
 
 async def _ranked(
-    query: str, documents: Sequence[str], served: Served, service: Service, request: Request, field: str
+    query: str,
+    documents: Sequence[str],
+    served: Served,
+    service: Service,
+    request: Request,
+    field: str,
+    raw: bool = False,
 ) -> list[tuple[int, float]]:
     if served.model is None and served.reranker is None:
         raise ApiError(400, f"{served.name} finds by words and cannot rerank", "model")
@@ -93,12 +101,33 @@ async def _ranked(
         raise ApiError(400, "query is blank; give one with words", "query")
     if not documents:
         raise ApiError(400, f"{field} is empty; give at least one", field)
-    if len(documents) > service.settings.most_texts:
-        raise ApiError(
-            400, f"{field} has {len(documents):,} texts, and at most {service.settings.most_texts:,} are taken", field
-        )
-    texts = [text.encode("utf-8", "replace").decode() for text in (query, *documents)]
-    scores = await service.computed(request, served.scores, texts[0], texts[1:])
+    service.check(documents, field)
+    service.check([query], "query")
+    by = _judged if served.reranker else _compared
+    scores = await service.within(request, by(as_text(query), documents, served, service))
     if not all(map(math.isfinite, scores)):
         raise ApiError(500, "the model gave a text no finite score")
-    return sorted(enumerate(scores), key=lambda found: (-found[1], found[0]))
+    order = sorted(range(len(scores)), key=lambda at: (-scores[at], at))
+    # a sigmoid that does not overflow; cosines are as they are
+    squeezed = served.reranker is not None and not raw
+    return [(at, 0.5 + 0.5 * math.tanh(scores[at] / 2) if squeezed else scores[at]) for at in order]
+
+
+async def _judged(query: str, documents: Sequence[str], served: Served, service: Service) -> list[float]:
+    """What the reranker gives each."""
+    parts = [documents[begin : begin + _PIECE] for begin in range(0, len(documents), _PIECE)]
+    tokens = [sum((len(query) + len(text)) // _LETTERS + 1 for text in part) for part in parts]
+    found = await service.catalogue.pieces.done(lambda part: served.judged(query, part), parts, tokens)
+    return [score for part in found for score in part]
+
+
+async def _compared(query: str, documents: Sequence[str], served: Served, service: Service) -> list[float]:
+    """The cosine of each embedding with the query's."""
+    vectors = []
+    for texts, asked in (([query], Asked("query")), (documents, Asked("document"))):
+        served.batcher.check()
+        read = await service.aside(served.read, texts, asked)
+        vectors.append(await served.batcher.embed(read.texts, asked, read.tokens))
+    (one,), many = vectors
+    lengths = np.linalg.norm(many, axis=1) * np.linalg.norm(one)
+    return [float(score) for score in many @ one / np.maximum(lengths, 1e-12)]

@@ -15,6 +15,10 @@ from denizen.serve.service import service_of
 
 # a passage that a filter leaves is looked for among so many of the best
 _FILTERED = 1000
+# queries that are searched for before others have their turn
+_PIECE = 32
+# a query keeps the processor busy for as long as so many tokens, about
+_QUERY = 256
 router = APIRouter()
 
 
@@ -36,19 +40,23 @@ async def search(body: SearchRequest, request: Request) -> JSONResponse:
     queries = [as_text(query) for query in ([body.query] if isinstance(body.query, str) else body.query)]
     if not queries or not all(query.strip() for query in queries):
         raise ApiError(400, "a query is blank; give one with words", "query")
-    if len(queries) > service.settings.most_texts:
-        raise ApiError(400, f"query has {len(queries):,} of at most {service.settings.most_texts:,}; split it", "query")
+    service.check(queries, "query")
     async with service.catalogue.using(body.model) as served:
         searchable = served.searchable
         if searchable is None:
             raise ApiError(400, f"{served.name} has no corpus; start the server with a run, or with --corpus", "model")
-        known = set(searchable.corpus["domain"].to_pylist())
-        if body.domain is not None and body.domain not in known:
-            some = ", ".join(sorted(map(repr, filter(None, known)))[:10]) or "none"
+        domains = served.domains
+        if body.domain is not None and body.domain not in domains.values():
+            some = ", ".join(sorted(map(repr, filter(None, set(domains.values()))))[:10]) or "none"
             raise ApiError(400, f"no passage has the domain {body.domain[:200]!r}; there are {some}", "domain")
         depth = body.top_k if body.domain is None else max(_FILTERED, body.top_k)
-        found = await service.computed(request, lambda: searchable.search(queries, depth))
-        domains = dict(zip(*(searchable.corpus[name].to_pylist() for name in ("doc_id", "domain")), strict=True))
+        # where a reranker reads a hundred passages for each query, one is enough for a turn
+        piece = 1 if served.reranker else _PIECE
+        parts = [queries[begin : begin + piece] for begin in range(0, len(queries), piece)]
+        work = service.catalogue.pieces.done(
+            lambda part: searchable.search(part, depth), parts, [_QUERY * len(part) for part in parts]
+        )
+        found = [each for part in await service.within(request, work) for each in part]
     results: list[dict[str, Any]] = []
     for query, passages in zip(queries, found, strict=True):
         kept = [each for each in passages if body.domain is None or domains[each.doc_id] == body.domain][: body.top_k]

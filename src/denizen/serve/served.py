@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from denizen.data.tables import rows_table
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from denizen.retrievers.encoder import Encoder
 
 _WEIGHTS = ("*.safetensors", "*.bin")
+# texts whose tokens are in memory at a time: those of a token are 300 bytes
+_READ_AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,12 @@ class Read:
     """What a model reads of some texts.
 
     Attributes:
+        texts: The texts; of one that is far longer than what is read, as much as decides that.
         tokens: How many tokens of each, special ones included.
         cut: The places of those whose end is not read.
     """
 
+    texts: list[str]
     tokens: list[int]
     cut: list[int]
 
@@ -75,14 +79,18 @@ class Served:
     ) -> None:
         self.name, self.thread, self.digest = name, thread, model_digest(folder)
         self.searchable: SearchableCorpus | None = None
+        # by doc_id
+        self.domains: dict[str, str | None] = {}
         if corpus is not None or is_searchable(folder):
             self.searchable = load_searchable(folder, None, corpus, encoders)
+            columns = (self.searchable.corpus[name].to_pylist() for name in ("doc_id", "domain"))
+            self.domains = dict(zip(*columns, strict=True))
         self.retriever: Retriever = self.searchable.retriever if self.searchable else load(folder, Encoding(), encoders)
         parts = list(_all_parts(self.retriever))
         self.model = next((part for part in parts if isinstance(part, BiEncoder)), None)
         self.reranker: Reranker | None = next((part.reranker for part in parts if isinstance(part, Reranked)), None)
         self.batcher = Batcher(self._embed, thread, queue_tokens)
-        self.bytes = sum(file.stat().st_size for pattern in _WEIGHTS for file in folder.rglob(pattern))
+        self.bytes = weights_in(folder)
         if self.model is not None:
             encoder = self.encoder
             sentences = encoder.model
@@ -90,7 +98,9 @@ class Served:
             self._tokenizer, self._lock = copy.deepcopy(sentences.tokenizer), threading.Lock()
             self.prompts = dict(sentences.prompts)
             self.by_kind = prompts_of(sentences)
-            self.limit = int(sentences.max_seq_length or 0)
+            most = sentences.max_seq_length or 0
+            # static embeddings read texts of any length
+            self.limit = int(most) if math.isfinite(most) else 0
             whole = sentences.get_embedding_dimension() or 0
             self.dim = self.model.dim or whole
             self.dims = tuple(dim for dim in promised(self.model.folder).dims if dim < self.dim)
@@ -108,13 +118,33 @@ class Served:
 
     def read(self, texts: Sequence[str], asked: Asked) -> Read:
         """How many tokens the model reads of each text with its prompt, and which it does not read to the end."""
-        before = self._prompt(asked)
+        before, found = self._prompt(asked), Read([], [], [])
+        for begin in range(0, len(texts), _READ_AT_A_TIME):
+            part = list(texts[begin : begin + _READ_AT_A_TIME])
+            for text, (count, enough) in zip(part, self._counted([before + text for text in part]), strict=True):
+                if self.limit and count > self.limit:
+                    found.cut.append(len(found.texts))
+                found.texts.append(text[: max(1, enough - len(before))])
+                found.tokens.append(min(count, self.limit) if self.limit else count)
+        return found
+
+    def _counted(self, texts: Sequence[str]) -> list[tuple[int, int]]:
+        """Of each text how many tokens it has, and how many of its characters decide all that are read."""
         with self._lock:
-            found = self._tokenizer([f"{before}{text}" for text in texts], truncation=False, verbose=False)
-        counts = [len(ids) for ids in found["input_ids"]]
-        limit = self.limit or max(counts, default=0)
-        cut = [at for at, count in enumerate(counts) if count > limit]
-        return Read([min(count, limit) for count in counts], cut)
+            if not callable(self._tokenizer):
+                # static embeddings have the tokenizer of the library tokenizers, and read no special tokens
+                encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+            else:
+                found = self._tokenizer(texts, truncation=False, verbose=False)
+                if not found.encodings:
+                    return [(len(ids), len(text)) for ids, text in zip(found["input_ids"], texts, strict=True)]
+                encodings = found.encodings
+        # twice as many as are read: where the last of them ends, nothing behind it changes the first half
+        enough = 2 * self.limit or math.inf
+        return [
+            (len(each), each.offsets[int(enough)][1] if len(each) > enough + 1 else len(text))
+            for each, text in zip(encodings, texts, strict=True)
+        ]
 
     def text_of(self, ids: Sequence[int]) -> str:
         """The text of some of the model's own token ids.
@@ -122,7 +152,7 @@ class Served:
         Raises:
             InputError: When there is no such id.
         """
-        size = len(self._tokenizer)
+        size = len(self._tokenizer) if callable(self._tokenizer) else self._tokenizer.get_vocab_size()
         if wrong := next((found for found in ids if not 0 <= found < size), None):
             raise InputError(f"token id {wrong} is none of the {size:,} of {self.name}")
         with self._lock:
@@ -132,17 +162,17 @@ class Served:
         """Whether queries and documents are read in the same way."""
         return self.by_kind["query"] == self.by_kind["document"]
 
-    def scores(self, query: str, documents: Sequence[str]) -> list[float]:
-        """How well each document answers: by the reranker, between 0 and 1; without one the cosine of embeddings."""
+    def judged(self, query: str, documents: Sequence[str]) -> list[float]:
+        """How well each document answers, as the reranker gives it.
+
+        Raises:
+            InputError: When there is none.
+        """
         if self.reranker is None:
-            encoder = self.encoder
-            (asked,), told = encoder.encode([query], "query")[:], encoder.encode(documents, "document")[:]
-            lengths = np.linalg.norm(told, axis=1) * np.linalg.norm(asked)
-            return [float(score) for score in told @ asked / np.maximum(lengths, 1e-12)]
+            raise InputError(f"{self.name} has no reranker")
         rows = [(str(at), "", text, "", "", str(at)) for at, text in enumerate(documents)]
         pairs = [(query, name) for name, *_ in rows]
-        found = np.array(self.reranker.scores(pairs, rows_table("corpus", rows), Silent()))
-        return [float(score) for score in 1 / (1 + np.exp(-found))]
+        return self.reranker.scores(pairs, rows_table("corpus", rows), Silent())
 
     def _prompt(self, asked: Asked) -> str:
         return self.by_kind[_kind(asked)] if asked.prompt is None else asked.prompt
@@ -160,6 +190,11 @@ def place_of(name: str) -> Path:
     """
     kept = Path(name).expanduser() / RETRIEVER
     return kept if (kept / MANIFEST).is_file() else find(name)
+
+
+def weights_in(folder: Path) -> int:
+    """Bytes of weights in a folder."""
+    return sum(file.stat().st_size for pattern in _WEIGHTS for file in folder.rglob(pattern))
 
 
 def names_of(given: Sequence[str]) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
+import math
 import os
 import signal
 import socket
@@ -46,11 +46,11 @@ def serve(
         raise InputError(f"serving needs {error.name}; pip install 'denizen[serve]'") from error
     from denizen.serve.app import create_app
     from denizen.serve.catalogue import Catalogue
-    from denizen.serve.gatekeeper import KEYS, read_keys
+    from denizen.serve.gatekeeper import KEYS, is_own, read_keys
     from denizen.serve.served import names_of, place_of
 
     keys = read_keys(os.environ.get(KEYS, ""))
-    if not keys and not _is_own(settings.host):
+    if not keys and not is_own(settings.host):
         raise InputError(
             f"host {settings.host} lets others in, and there is no key; set {KEYS}=name:key, or leave --host out"
         )
@@ -71,7 +71,9 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=int(settings.deadline),
+            # longer than clients keep a connection that rests (httpx 5 s), or one is closed while it is asked again
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=math.ceil(settings.deadline),
         )
         started(f"http://{f'[{host}]' if ':' in host else host}:{port}", list(given), bool(keys))
         _stoppable(uvicorn.Server(config)).run([listening])
@@ -106,11 +108,3 @@ def _listening(settings: Serving) -> socket.socket:
         raise InputError(
             f"cannot listen at {settings.host}:{settings.port} ({reason(error)}); give another --host or --port"
         ) from error
-
-
-def _is_own(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

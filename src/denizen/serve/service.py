@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.types import Message
 
-from denizen.serve.batcher import BusyError
 from denizen.serve.catalogue import Catalogue
 from denizen.serve.errors import CLIENT_LEFT, ApiError
 from denizen.serve.measures import Measures
@@ -27,22 +26,30 @@ class Service:
     settings: Serving
     measures: Measures
 
+    def check(self, texts: Sequence[str], field: str) -> None:
+        """Whether there are not too many texts, and none that is too long.
+
+        Raises:
+            ApiError: When there are, or one is.
+        """
+        most, longest = self.settings.most_texts, self.settings.most_characters
+        if len(texts) > most:
+            raise ApiError(400, f"{field} has {len(texts):,} texts, and at most {most:,} are taken; split it", field)
+        if at := next((at for at, text in enumerate(texts, start=1) if len(text) > longest), None):
+            said = f"text {at} of {field} has {len(texts[at - 1]):,} characters, and at most {longest:,} are taken"
+            raise ApiError(400, f"{said}; split it", field)
+
     async def aside(self, work: Callable[..., _T], *given: Any) -> _T:
         """Something short that is no work of the model, beside the loop."""
         return await asyncio.get_running_loop().run_in_executor(None, work, *given)
 
-    async def computed(self, request: Request, work: Callable[..., _T], *given: Any) -> _T:
-        """Something in the thread that computes, as long as it is waited for."""
-        future = asyncio.get_running_loop().run_in_executor(self.catalogue.thread, work, *given)
-        return await self.within(request, future)
-
-    async def within(self, request: Request, work: Awaitable[_T]) -> _T:
+    async def within(self, request: Request, work: Coroutine[Any, Any, _T]) -> _T:
         """What comes of some work, if it comes in time and somebody still waits for it.
 
         Raises:
-            ApiError: When it took too long, the client has left, or too much waits.
+            ApiError: When it took too long, or the client has left.
         """
-        task = asyncio.ensure_future(work)
+        task = asyncio.create_task(work)
         left = asyncio.ensure_future(_left(request))
         try:
             await asyncio.wait({task, left}, timeout=self.settings.deadline, return_when=asyncio.FIRST_COMPLETED)
@@ -51,12 +58,6 @@ class Service:
             if left.done():
                 raise ApiError(CLIENT_LEFT, "the client has left")
             raise ApiError(504, f"this took longer than {self.settings.deadline:g} seconds; ask for less at a time")
-        except BusyError as busy:
-            raise ApiError(
-                429,
-                f"{busy.waiting:,} of {self.settings.queue_tokens:,} tokens wait; ask again in {busy.seconds} s",
-                retry_after=busy.seconds,
-            ) from None
         finally:
             task.cancel()
             left.cancel()

@@ -27,6 +27,8 @@ class Serving(Params):
     )
     # as OpenAI's API
     most_texts: int = setting(2048, "Texts of one request at most.", least=1, most=1_000_000)
+    # what is read of one ends long before; all of its tokens are in memory while they are counted, 300 MB of so many
+    most_characters: int = setting(1_000_000, "Characters of one text at most.", least=1)
     # 2,048 passages of 2,000 characters are 4 MiB
     body_mb: int = setting(16, "MiB of one request at most.", least=1, most=4096)
     # a minute of what two cores embed with MiniLM

@@ -102,3 +102,15 @@ async def test_what_fails_is_told_to_those_who_asked_and_the_next_is_served(thre
     )
     assert isinstance(found[0], ValueError)
     assert np.asarray(found[1]).ravel().tolist() == [4]
+
+
+async def test_who_has_left_takes_no_room_behind_others(thread: ThreadPoolExecutor) -> None:
+    batcher = Batcher(Recorder().embed, thread, 100, turn=10)
+    first = asyncio.ensure_future(batcher.embed(["a"] * 3, QUERY, [10] * 3))
+    gone = asyncio.ensure_future(batcher.embed(["b"] * 6, QUERY, [10] * 6))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    assert batcher.waiting <= 30
+    await first
+    assert batcher.waiting == 0
