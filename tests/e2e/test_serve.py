@@ -17,9 +17,13 @@ import httpx2 as httpx
 import numpy as np
 import openai
 import pytest
+from torch import nn
 
 from denizen.cli import main
+from denizen.retrievers.bm25 import BM25
+from denizen.retrievers.cross_encoder import Reranker, load_cross_encoder, start_cross_encoder
 from denizen.retrievers.loading import load_encoder
+from denizen.retrievers.reranked import Reranked
 from denizen.retrievers.searchable import SearchableCorpus
 from tests.e2e.serving import Server, server
 from tests.tiny_models import tiny_model
@@ -35,12 +39,21 @@ def asymmetric(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def reranked(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A retriever by words with a cross-encoder of random weights after it."""
+    folder = tmp_path_factory.mktemp("reranked")
+    start_cross_encoder(tiny_encoder, 1).save_pretrained(str(folder / "cross"), create_model_card=False)
+    Reranked((BM25(),), Reranker(folder / "cross")).save(folder / "retriever")
+    return folder / "retriever"
+
+
+@pytest.fixture(scope="module")
 def served(
-    finished: tuple[Path, dict[str, Any]], asymmetric: Path, tmp_path_factory: pytest.TempPathFactory
+    finished: tuple[Path, dict[str, Any]], asymmetric: Path, reranked: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A finished run, and a model of another make."""
+    """A finished run, a model of another make, and a reranker."""
     log = tmp_path_factory.mktemp("serve") / "log"
-    with server(log, f"mine={finished[0]}", f"qwen={asymmetric}") as found:
+    with server(log, f"mine={finished[0]}", f"qwen={asymmetric}", f"judge={reranked}") as found:
         yield found
 
 
@@ -69,7 +82,7 @@ def refused(client: httpx.Client, path: str = "/v1/embeddings", status: int = 40
 
 def test_the_openai_package_gets_the_vectors_of_the_run(served: Server, finished: tuple[Path, dict[str, Any]]) -> None:
     client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="none")
-    assert [model.id for model in client.models.list()] == ["mine", "qwen"]
+    assert [model.id for model in client.models.list()] == ["mine", "qwen", "judge"]
     assert client.models.retrieve("mine").id == "mine"
     model = load_encoder(finished[0] / "model")
     # base64 is what the package asks for where nothing is said
@@ -82,7 +95,7 @@ def test_the_openai_package_gets_the_vectors_of_the_run(served: Server, finished
     np.testing.assert_allclose(one.data[0].embedding, wanted[1], atol=2e-3)
     counts = [len(model.tokenizer(text)["input_ids"]) for text in QUESTIONS]
     assert usual.usage.prompt_tokens == usual.usage.total_tokens == sum(counts)
-    with pytest.raises(openai.NotFoundError, match="there is no model 'gpt'; there are mine, qwen"):
+    with pytest.raises(openai.NotFoundError, match="there is no model 'gpt'; there are mine, qwen, judge"):
         client.embeddings.create(model="gpt", input="x")
     with pytest.raises(openai.BadRequestError, match="text 2 of input is blank"):
         client.embeddings.create(model="mine", input=["x", " "])
@@ -216,9 +229,25 @@ def test_reranking_as_cohere_jina_and_tei_ask_for_it(http: httpx.Client, asymmet
     assert "query is blank" in refused(http, "/v1/rerank", query="", documents=["x"])
 
 
+def test_a_reranker_says_itself_how_well_documents_answer(http: httpx.Client, reranked: Path) -> None:
+    texts = ["gout is treated with rest", "lupus", "rain"]
+    raw = load_cross_encoder(reranked / "reranker").predict(
+        [("gout", text) for text in texts], activation_fn=nn.Identity()
+    )
+    order = np.argsort(-raw).tolist()
+    body = {"model": "judge", "query": "gout"}
+    found = http.post("/v1/rerank", json={**body, "documents": texts}).json()
+    assert [each["index"] for each in found["results"]] == order and found["meta"]["scored_by"] == "reranker"
+    scores = [each["relevance_score"] for each in found["results"]]
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-raw[order])), atol=1e-3)
+    tei = http.post("/rerank", json={**body, "texts": texts, "raw_scores": True}).json()
+    np.testing.assert_allclose([each["score"] for each in tei], raw[order], atol=1e-3)
+    assert "has no embeddings" in refused(http, model="judge", input="x")
+
+
 def test_it_tells_operators_how_it_is(http: httpx.Client) -> None:
     assert http.get("/health").json() == {"status": "ok"}
-    assert http.get("/ready").json() == {"status": "ready", "models": ["mine", "qwen"]}
+    assert http.get("/ready").json() == {"status": "ready", "models": ["mine", "qwen", "judge"]}
     embedded(http, input="seen once")
     embedded(http, input="seen once")
     http.get("/somewhere/else")

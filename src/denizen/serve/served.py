@@ -158,10 +158,6 @@ class Served:
         with self._lock:
             return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def treats_alike(self) -> bool:
-        """Whether queries and documents are read in the same way."""
-        return self.by_kind["query"] == self.by_kind["document"]
-
     def judged(self, query: str, documents: Sequence[str]) -> list[float]:
         """How well each document answers, as the reranker gives it.
 
