@@ -5,6 +5,7 @@ Whatever it is made of, an option is asked every query of every domain, and sear
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,7 +244,7 @@ def _planned(
     return {"encoded_texts": passages * (new + (len(experts) if everywhere else 0))}
 
 
-@step(version=1, makes=Evaluation, name="option", plan=_planned)
+@step(version=2, makes=Evaluation, name="option", plan=_planned)
 def measure_option(  # noqa: PLR0913
     out: Path,
     params: Searching,
@@ -297,7 +298,7 @@ def measure_option(  # noqa: PLR0913
     run = retriever.search(made, asked, params.depth, ctx.progress)
     metrics = retrieval.measure(run, union.qrels.table, list(asked))
     write_table(out / "metrics.parquet", metrics)
-    together = groups(list(asked), union.qrels.table, corpus).of
+    together = _groups(union, {name: home[name] for name in asked})
     write_json(out / "queries.json", {name: {"domain": home[name], "group": together[name]} for name in asked})
     found = by_domain(retrieval.per_query(metrics), [home[name] for name in asked])
     means = {name: {measure: float(of.mean()) for measure, of in its.items()} for name, its in found.items()}
@@ -308,6 +309,18 @@ def measure_option(  # noqa: PLR0913
     footprint = {"weights": _weights(retriever), "index": _vectors(made)}
     write_json(out / "footprint.json", footprint)
     return {"domains": domains, "mean": mean, **footprint}
+
+
+def _groups(union: Union, home: Mapping[str, str]) -> dict[str, int]:
+    """The group of each query, by query id to domain; the numbers of a domain are its own.
+
+    A domain is grouped by itself: whether its documents are enough to be drawn is not for other domains to say.
+    """
+    found: dict[str, int] = {}
+    for name in sorted(set(home.values())):
+        own = [query_id for query_id, domain in home.items() if domain == name]
+        found |= groups(own, union.qrels.table, union.corpus.table).of
+    return found
 
 
 def by_domain(values: Mapping[str, np.ndarray[Any, Any]], domains: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -349,16 +362,35 @@ class Measured:
 
 
 def _weights(retriever: Retriever) -> int:
-    """Bytes of the weights of all models that it needs in memory, each once."""
+    """Bytes of the weights of all models that it needs in memory, each once, as 32-bit floats.
+
+    Not those of files: what is trained from a base is saved in another precision, and without buffers that base has.
+    """
     files = {path for part in _bi_encoders(retriever) for path in _weight_files(part)}
-    return sum(path.stat().st_size for path in files)
+    return 4 * sum(map(_numbers, files))
 
 
 def _weight_files(model: BiEncoder) -> list[Path]:
     """The files that its weights are loaded from; an adapter beside those of an expert is folded into them."""
     whole = [path for path in model.folder.rglob("*.safetensors") if path.parent.name != ADAPTER]
+    beside = {path.parent for path in whole}
+    whole += [path for path in model.folder.rglob("pytorch_model*.bin") if path.parent not in beside]
     adapter = model.adapter if isinstance(model, Adapted) else None
     return [*whole, *(adapter.glob("*.safetensors") if adapter else [])]
+
+
+def _numbers(weights: Path) -> int:
+    """How many floats a file of weights holds; what else there is are positions and masks."""
+    if weights.suffix == ".bin":
+        import torch
+
+        found = torch.load(weights, map_location="meta", weights_only=True)
+        return sum(of.numel() for of in found.values() if of.is_floating_point())
+    from safetensors import safe_open
+
+    with safe_open(weights, "np") as opened:
+        slices = [opened.get_slice(name) for name in opened.keys()]  # noqa: SIM118  (it is no mapping)
+        return sum(math.prod(of.get_shape()) for of in slices if of.get_dtype().startswith(("F", "BF")))
 
 
 def _bi_encoders(retriever: Retriever) -> Iterator[BiEncoder]:

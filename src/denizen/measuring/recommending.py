@@ -25,6 +25,8 @@ from denizen.measuring.slices import DECIDES
 # bootstrap samples of the dev queries, and how many of them must say the same
 SAMPLES, AGREEING = 5, 4
 _SIGNIFICANT = 0.05
+# what is larger by less costs the same: files of one architecture differ by a head that nobody uses
+_SAME_BYTES = 1.01
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Costs:
     """What an option costs to be had: what is compared first comes first.
 
     Attributes:
-        bytes: Of weights and index in memory.
+        bytes: Of weights and index in memory; a hundredth more is not more.
         trained: Whether anything was trained for it.
     """
 
@@ -118,7 +120,8 @@ class Verdict:
 def recommend(dev: OnDev, costs: Mapping[str, Costs], tolerance: float, fall_limit: float) -> Verdict:
     """The cheapest option within a tolerance of the best by which no domain falls; where all make one fall, the best.
 
-    Of options that cost the same the better one on dev is taken, then the first.
+    Of options whose bytes are within a hundredth what needs no training is taken, then the better one on dev, then the
+    first.
 
     Args:
         dev: What all options get.
@@ -129,7 +132,8 @@ def recommend(dev: OnDev, costs: Mapping[str, Costs], tolerance: float, fall_lim
     means = dev.means()
     best = max(means, key=means.__getitem__)
     near = [name for name in means if means[name] >= means[best] - tolerance]
-    near.sort(key=lambda name: (costs[name].bytes, costs[name].trained, -means[name]))
+    sizes = _sizes([costs[name].bytes for name in near])
+    near.sort(key=lambda name: (sizes[costs[name].bytes], costs[name].trained, -means[name]))
     fallen: dict[str, list[str]] = {}
     for name in near:
         lost = dev.fallen(name, fall_limit)
@@ -137,6 +141,16 @@ def recommend(dev: OnDev, costs: Mapping[str, Costs], tolerance: float, fall_lim
             return Verdict(name, best, near, fallen)
         fallen[name] = lost
     return Verdict(best, best, near, fallen)
+
+
+def _sizes(of: Sequence[int]) -> dict[int, int]:
+    """Bytes to the least number of bytes that they count as."""
+    found: dict[int, int] = {}
+    least = 0
+    for size in sorted(of):
+        least = size if not found or size > _SAME_BYTES * least else least
+        found[size] = least
+    return found
 
 
 class Recommendation(Artifact):
@@ -148,7 +162,7 @@ class Recommendation(Artifact):
         return str(self.facts.get("taken", "routed"))
 
 
-@step(version=1, makes=Recommendation, name="recommendation")
+@step(version=2, makes=Recommendation, name="recommendation")
 def recommend_option(out: Path, params: Recommending, ctx: Context, *, dev: Mapping[str, Evaluation]) -> dict[str, Any]:
     """Asks the rule on dev, and on five samples of its queries; test has no part in it.
 

@@ -83,9 +83,9 @@ def _options(report: Mapping[str, Any]) -> Blocks:
         ("h3", "Why this one"),
         (
             "p",
-            f"The rule: the cheapest option (memory; of equal ones the better on dev) within {said['tolerance']:g} of "
-            f"the best mean {DECIDES} on dev, unless a domain is significantly below its own expert by more than "
-            f"{said['fall_limit']:g}. On five samples of the dev questions it says: {samples}.",
+            "The rule: the cheapest option (memory; within a hundredth what needs no training, then the better on dev) "
+            f"within {said['tolerance']:g} of the best mean {DECIDES} on dev, unless a domain is significantly below its "
+            f"own expert by more than {said['fall_limit']:g}. On five samples of the dev questions it says: {samples}.",
         ),
         ("table", rows),
         (

@@ -40,6 +40,16 @@ def test_what_needs_no_training_comes_first_of_what_costs_the_same() -> None:
     assert verdict({"base": (0.693, 0.693), "joint": (0.699, 0.699), "routed": (0.7, 0.7)}).taken == "base"
 
 
+def test_a_few_bytes_more_are_not_more() -> None:
+    """The file of a base has buffers that those of models trained from it lack."""
+    dev = on_dev({"base": {"a": 0.69}, "joint": {"a": 0.691}}, {"a": 0.69})
+    costs = {"base": Costs(90_868_376, trained=False), "joint": Costs(90_864_192, trained=True)}
+    assert recommend(dev, costs, 0.01, 0.02).taken == "base"
+    # an adapter of two hundredths is more
+    costs["base"] = Costs(92_700_000, trained=False)
+    assert recommend(dev, costs, 0.01, 0.02).taken == "joint"
+
+
 def test_an_option_by_which_a_domain_falls_is_passed_over() -> None:
     """Joint has the better mean, and .03 less than b's own expert in b."""
     found = verdict({"base": (0.2, 0.2), "joint": (0.73, 0.67), "routed": (0.7, 0.7)}, own=(0.7, 0.7))
