@@ -46,7 +46,7 @@ def _planned(params: NearDuplicates, *, corpus: Mapping[str, Corpus], **inputs: 
     return {"passages": sum(its.facts.get("passages", 0) for its in corpus.values())}
 
 
-@step(version=1, makes=Union, name="union", plan=_planned)
+@step(version=2, makes=Union, name="union", plan=_planned)
 def unite(
     out: Path,
     params: NearDuplicates,
@@ -60,7 +60,7 @@ def unite(
 
     A passage that several domains have word for word is one passage of all of them, and stands under the name that the
     first of them, by name, gives it. Near-duplicates stay apart and are counted. A question that two domains have is
-    asked in each, and what answers it in either is right in both.
+    asked in each, and what answers it in either is right in both. What one domain asks twice stays as it is there.
 
     Returns:
         `passages`, `shared` (of several domains), `near_duplicates` (with one in another domain, beside those),
@@ -131,10 +131,10 @@ def _links(qrels: Mapping[str, Qrels], kept_as: Mapping[str, str], queries: pa.T
             key = (f"{name}/{query_id}", kept_as[f"{name}/{doc_id}"])
             links[key] = max(grade, links.get(key, grade))
     made = rows_table("qrels", ((*pair, grade) for pair, grade in links.items()))
-    known = relevant(made)
+    known, home = relevant(made), dict(each(queries, "query_id", "domain"))
     for same in _same(queries).values():
         for query_id in same:
-            for other in same:
+            for other in (name for name in same if home[name] != home[query_id]):
                 for doc_id, grade in known.get(other, {}).items():
                     links[query_id, doc_id] = max(grade, links.get((query_id, doc_id), grade))
     return rows_table("qrels", ((*pair, grade) for pair, grade in links.items()))

@@ -88,6 +88,19 @@ def test_what_one_domain_has_twice_stays_twice(tmp_path: Path) -> None:
     assert facts["shared"] == 1 and relevant(found.qrels.table) == {"a/q": {"a/d2": 1}}
 
 
+def test_what_one_domain_asks_twice_keeps_its_own_answers(tmp_path: Path) -> None:
+    """Of two policies the same is asked; another domain that asks it, too, knows both answers."""
+    asked = {"q": ("Is data shared?", "d1"), "r": ("is data shared?", "d2")}
+    alone = {"a": ({"d1": "Yes.", "d2": "No."}, asked)}
+    (tmp_path / "alone").mkdir()
+    found, _ = united(tmp_path / "alone", {**alone, "b": ({"e": "A bond."}, {})})
+    assert relevant(found.qrels.table) == {"a/q": {"a/d1": 1}, "a/r": {"a/d2": 1}}
+    (tmp_path / "both").mkdir()
+    found, facts = united(tmp_path / "both", {**alone, "b": ({"e": "Never."}, {"s": ("Is data shared?", "e")})})
+    both = {"a/q": {"a/d1": 1, "b/e": 1}, "a/r": {"a/d2": 1, "b/e": 1}, "b/s": {"a/d1": 1, "a/d2": 1, "b/e": 1}}
+    assert relevant(found.qrels.table) == both and facts["queries_of_several_domains"] == 3
+
+
 def test_a_domain_is_searched_with_what_belongs_to_none() -> None:
     rows = [
         {"doc_id": name, "text": name, "domain": domain}
