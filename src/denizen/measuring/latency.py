@@ -5,9 +5,11 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from denizen.data.artifacts import Model
 from denizen.data.union import Union
@@ -26,7 +28,7 @@ _TIMED, _WARM = 20, 5
 _FOUND = 10
 
 
-@step(version=1, makes=Artifact, local=True)
+@step(version=2, makes=Artifact, local=True)
 def latency(  # noqa: PLR0913
     out: Path,
     params: Params,
@@ -47,7 +49,8 @@ def latency(  # noqa: PLR0913
     Raises:
         InputError: When there are no dev queries.
     """
-    asked = [row["text"] for row in union.queries.of("dev")]
+    # a text that was asked before is not embedded again
+    asked = list(dict.fromkeys(row["text"] for row in union.queries.of("dev")))
     if not asked:
         raise InputError("there are no dev queries to be timed with; give some")
     router = None if routers is None else router_folder(routers)
@@ -55,14 +58,22 @@ def latency(  # noqa: PLR0913
     with tempfile.TemporaryDirectory(dir=ctx.scratch) as folder:
         write_searchable(Path(folder), retriever, union.corpus.table, ctx.progress)
         searched = load_searchable(Path(folder))
-        # queries of all domains in turn, since they stand domain by domain
-        turn = [text for at in range(_TIMED) for text in asked[at :: max(1, len(asked) // _TIMED)]][: _TIMED + _WARM]
         seconds = []
-        for text in turn:
+        for text in spread(asked, _TIMED + _WARM):
             began = time.perf_counter()
             searched.search(text, _FOUND)
             seconds.append(time.perf_counter() - began)
-    timed = seconds[_WARM:] or seconds
+    # of few queries half warm up
+    timed = seconds[min(_WARM, len(seconds) // 2) :]
     found = round(1000 * statistics.median(timed), 2)
     ctx.progress.note(f"{found:g} ms a query")
     return {"milliseconds": found, "queries": len(timed)}
+
+
+def spread(asked: Sequence[str], most: int) -> list[str]:
+    """So many of some queries at most, from first to last, for they stand domain by domain; none of them twice.
+
+    They are shuffled, always alike: what warms up must not be one domain.
+    """
+    places = sorted({at * len(asked) // most for at in range(most)})
+    return [asked[places[row]] for row in np.random.default_rng(0).permutation(len(places))]
