@@ -171,7 +171,7 @@ _KINDS = {
 def routing_lines(report: Mapping[str, Any]) -> Table:
     """What the router did with the test queries, and what that cost against oracle routing."""
     names = list(report["routing"])
-    rows = [["router", "queries", *(f"{text} {of}" for of in names for text in ("cost a query,", "of the mean,"))]]
+    rows = [["router", "queries", *(f"{text} {of}" for of in names for text in ("cost a query,", "over all,"))]]
     for kind, said in _KINDS.items():
         cells = [report["routing"][of]["kinds"][kind] for of in names]
         figures = [
@@ -244,7 +244,7 @@ def domains_headline(report: Mapping[str, Any]) -> str:
     gap = taken["to_oracle"][DECIDES]
     take = "Take" if said["told"] else "The rule takes"
     return (
-        f"{take} {taken['called']}: {gained}. Why: {_why(report)}. {_stability(said, options)} Routing that is always "
+        f"{take} {taken['called']}: {gained}. Why: {_why(report)}. {_stability(report)} Routing that is always "
         f"right would give {options[ORACLE]['means'][DECIDES]['value']:.3f} ({change(gap)} from there)."
     )
 
@@ -254,10 +254,12 @@ def _why(report: Mapping[str, Any]) -> str:
     means, taken, best = said["means"], said["taken"], said["best"]
     mebibytes = said["bytes"][taken] / _MEBIBYTE
     of = f"with {means[taken]:.4f} on dev"
-    if taken == best and len(said["near"]) == 1:
+    if taken in said["fallen"]:
+        lost = ", ".join(said["fallen"][taken])
+        others = ", as does one by all that are near it" if len(said["near"]) > 1 else ", and no other is near it"
+        why = f"it is the best {of}, though by it {lost} falls below its own expert{others}"
+    elif len(said["near"]) == 1:
         why = f"it is the best {of}, and no other is within {said['tolerance']:g}"
-    elif taken in said["fallen"]:
-        why = f"it is the best {of}, though all near it lose in a domain"
     else:
         first = "it is the best" if taken == best else "it is not the best"
         than = "" if taken == best else f" (that is {options[best]['called']} with {means[best]:.4f})"
@@ -270,14 +272,17 @@ def _why(report: Mapping[str, Any]) -> str:
     return why + fell
 
 
-def _stability(said: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+def _stability(report: Mapping[str, Any]) -> str:
+    said, options, seeds = report["recommended"], report["options"], report["seeds"]
+    same = sum(its["taken"] == said["taken"] for its in seeds)
+    again = f" Of {len(seeds)} seeds {same} recommend it." if len(seeds) > 1 else ""
     counts = Counter(said["samples"])
     if said["told"]:
-        return f"{counts[said['taken']]} of {SAMPLES} samples of the dev questions say the same."
+        return f"{counts[said['taken']]} of {SAMPLES} samples of the dev questions say the same.{again}"
     others = ", ".join(f"{options[name]['called']} {count}" for name, count in counts.most_common())
     return (
         f"It cannot be told by so few dev questions which option is to be taken: of {SAMPLES} samples of them fewer "
-        f"than {AGREEING} say the same ({others})."
+        f"than {AGREEING} say the same ({others}).{again}"
     )
 
 

@@ -84,8 +84,9 @@ def _options(report: Mapping[str, Any]) -> Blocks:
         (
             "p",
             "The rule: the cheapest option (memory; within a hundredth what needs no training, then the better on dev) "
-            f"within {said['tolerance']:g} of the best mean {DECIDES} on dev, unless a domain is significantly below its "
-            f"own expert by more than {said['fall_limit']:g}. On five samples of the dev questions it says: {samples}.",
+            f"within {said['tolerance']:g} of the best mean {DECIDES} on dev, unless a domain is significantly below "
+            f"its own expert by more than {said['fall_limit']:g}. On five samples of the dev questions it says: "
+            f"{samples}.",
         ),
         ("table", rows),
         (
@@ -135,7 +136,7 @@ def _routing(report: Mapping[str, Any]) -> Blocks:
     return [
         ("p", f"Taken: {routers['chosen']}. {said} (95 % interval {accuracy['low']:.1%} to {accuracy['high']:.1%})."),
         ("table", routing_lines(report)),
-        ("faint", f"Cost: {DECIDES} below oracle routing; of the mean: its share of what is lost over all queries."),
+        ("faint", f"Cost: {DECIDES} below oracle routing; over all: its share of what is lost over all queries."),
         ("h3", "What it confuses"),
         ("table", confusion_lines(report)),
         ("fold", ("Every router that was tried", [("table", tried)], "")),
