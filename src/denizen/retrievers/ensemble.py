@@ -19,13 +19,11 @@ from denizen.engine.files import json_digest
 from denizen.engine.progress import Progress
 from denizen.retrievers.bi_encoder import BiEncoder
 from denizen.retrievers.cpu.exact_top_k import Rows
+from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.retriever import Keeping, Retriever, kept_index, part_names, save_composite
 from denizen.retrievers.score_calibration import ScoreCalibration
 from denizen.retrievers.search import best_of, first, search
 from denizen.retrievers.store import Vectors
-
-# of each part: what stands deeper counts as the last one, so that a fusion ranks alike however deep it is searched
-_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -76,14 +74,15 @@ class Ensemble:
 
     def search(self, index: list[Any], queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`."""
-        deep = max(depth, _DEPTH)
+        # a fusion must rank alike however deep it is searched
+        deep = max(depth, FUSED_DEPTH)
         runs = [part.search(own, queries, deep, progress) for part, own in zip(self.parts, index, strict=True)]
         return self.combine(runs, queries, depth)
 
     def combine(self, runs: Sequence[pa.Table], queries: Mapping[str, str], depth: int) -> pa.Table:
-        """A `run`: the mean of calibrated scores; what a part has not found counts as the last that it has."""
+        """A `run`: the mean of calibrated scores; what is not among the first 100 of a part counts as their last."""
         scores: dict[str, dict[str, float]] = {name: {} for name in queries}
-        ranked = [rankings(first(run, _DEPTH)) for run in runs]
+        ranked = [rankings(first(run, FUSED_DEPTH)) for run in runs]
         for query_id, of_query in scores.items():
             lists = [of_run.get(query_id, []) for of_run in ranked]
             of_query.update(dict.fromkeys((doc_id for found in lists for doc_id, _ in found), 0.0))

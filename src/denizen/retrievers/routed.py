@@ -18,11 +18,12 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import file_digest, files_below, json_digest, tree_digest
 from denizen.engine.progress import Progress
 from denizen.retrievers.bi_encoder import BiEncoder
+from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.retriever import Keeping, Retriever, kept_index, part_names, save_composite
 from denizen.retrievers.routing.decision import Route, Thresholds, decide
 from denizen.retrievers.routing.router import Router
 from denizen.retrievers.routing.saved import load_router
-from denizen.retrievers.search import fuse, in_order
+from denizen.retrievers.search import first, fuse, in_order
 
 ROUTER = "router"
 
@@ -78,7 +79,13 @@ class Routed:
 
     @cached_property
     def _loaded(self) -> tuple[Router, Thresholds]:
-        return load_router(self.router)
+        router, thresholds = load_router(self.router)
+        if strange := sorted(set(router.domains) - set(self.domains)):
+            raise InputError(
+                f"the router in {self.router} sends queries to {', '.join(strange)}, and there is no such domain here "
+                f"(there are {', '.join(self.domains)}); save the retriever anew"
+            )
+        return router, thresholds
 
     def _shown(self, corpus: pa.Table) -> list[pa.Table]:
         """What each part is shown."""
@@ -119,8 +126,10 @@ class Routed:
         found = [SCHEMAS["run"].empty_table()]
         for domains, asked in sorted(groups.items()):
             parts = [place[name] for name in domains] or [0]
-            runs = [self.parts[at].search(index[at], asked, depth, progress) for at in parts]
-            found.append(runs[0] if len(runs) == 1 else fuse(runs, depth))
+            # a fusion must rank alike however deep it is searched
+            deep = depth if len(parts) == 1 else max(depth, FUSED_DEPTH)
+            runs = [self.parts[at].search(index[at], asked, deep, progress) for at in parts]
+            found.append(runs[0] if len(runs) == 1 else fuse([first(run, FUSED_DEPTH) for run in runs], depth))
         return in_order(pa.concat_tables(found), queries)
 
     def save(self, folder: Path) -> None:

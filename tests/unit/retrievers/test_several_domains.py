@@ -24,7 +24,7 @@ from denizen.retrievers.federated import Federated
 from denizen.retrievers.loading import load_encoder
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.routed import Routed
-from denizen.retrievers.routing.decision import Thresholds
+from denizen.retrievers.routing.decision import Route, Thresholds
 from denizen.retrievers.routing.label_router import LabelRouter
 from denizen.retrievers.routing.saved import save_router
 from denizen.retrievers.saved import load
@@ -154,18 +154,35 @@ def test_a_query_goes_to_its_expert_and_one_of_none_to_the_general_model(
     assert everywhere["q"] == run_of(models[2])["q"] and everywhere["r"] == run_of(models[1])["r"]
 
 
+class Both(Routed):
+    """Sends every query to two domains."""
+
+    def routes(self, index: Any, queries: Mapping[str, str], progress: Any) -> list[Route]:
+        return [Route(("law", "health"), 1.0) for _ in queries]
+
+
 def test_a_query_of_two_domains_is_fused_over_both(models: list[BiEncoder], tmp_path: Path) -> None:
-    class Both(Routed):
-        def routes(self, index: Any, queries: Mapping[str, str], progress: Any) -> Any:
-            from denizen.retrievers.routing.decision import Route
-
-            return [Route(("law", "health"), 1.0) for _ in queries]
-
     one = routed(models, tmp_path / "router", {})
     both = Both(one.parts, one.domains, one.router, everywhere=True)
     runs = [of.search(of.index(CORPUS, Silent()), QUERIES, 10, Silent()) for of in (models[2], models[1])]
     expected = {query: [name for name, _ in found] for query, found in rankings(fuse(runs, 10)).items()}
     assert {query: [name for name, _ in found] for query, found in run_of(both).items()} == expected
+
+
+def test_a_fusion_ranks_alike_however_deep_it_is_searched(models: list[BiEncoder], tmp_path: Path) -> None:
+    """a2 is second in both, first in neither: by the first of each it would not be found."""
+    health = Fixed("health", {"a1": 3.0, "a2": 8.0, "b1": 9.0, "c1": 4.0})
+    router = routed(models, tmp_path / "router", {}).router
+    both = Both((models[0], health, LAW), ("health", "law"), router, everywhere=True)
+    assert ranked(both, 1) == ranked(both, 4)[:1]
+    assert [name for name, _ in ranked(both, 1)] == ["a2"]
+
+
+def test_a_router_of_other_domains_is_refused(models: list[BiEncoder], tmp_path: Path) -> None:
+    save_router(tmp_path / "router", LabelRouter(("law", "tax"), {"q": "tax"}), Thresholds(0.5, 1.0))
+    found = Routed(tuple(models), ("health", "law"), tmp_path / "router")
+    with pytest.raises(InputError, match="sends queries to tax, and there is no such domain here"):
+        found.search(found.index(CORPUS, Silent()), QUERIES, 1, Silent())
 
 
 ISOTONIC = Isotonic((0.1, 0.9), (0.0, 1.0), ZScore(0.4, 0.2))

@@ -83,9 +83,11 @@ def choose_thresholds(
 ) -> Thresholds:
     """The thresholds by which decisions cost least.
 
-    Of calibrated probabilities these are known without a search (Chow 1970): abstaining costs less than one domain
-    below 1 - abstain_cost, and two domains less than one from second_cost on. Twenty dev queries or more replace them
-    by the pair of a grid that costs least there, where the mean cost falls by more than two standard errors.
+    Of calibrated probabilities of a query that is of one of the domains they are known without a search (Chow 1970):
+    abstaining costs less than one domain below 1 - abstain_cost, and two domains less than one from second_cost on, at
+    the latest. Against two domains abstaining pays from a higher confidence on, and of queries that may be of none,
+    too, which is left to dev: twenty queries or more replace both by the pair of a grid that costs least there, where
+    the mean cost falls by more than two standard errors.
 
     Args:
         probabilities: Of the dev queries, shape (queries, domains).
