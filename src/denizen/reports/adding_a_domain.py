@@ -13,7 +13,7 @@ def seconds_to_add(steps: Records, passages: Mapping[str, int]) -> dict[str, flo
     """What would have to be done for a domain if the others were there already, the mean over domains.
 
     Its corpus and its examples are made for every option that trains. What is embedded anew is counted by the passages:
-    those of the domain by what is there, or all of them by a model that is new.
+    those of the domain by what is there, or all of them by a model that is new. Calibrating an expert embeds its own.
 
     Args:
         steps: Place of each finished step to its record; what was found in a store counts as it was made.
@@ -41,9 +41,9 @@ def seconds_to_add(steps: Records, passages: Mapping[str, int]) -> dict[str, flo
             "routed": expert + routers + rate * count,
             "routed-adapters": expert + routers + rate * count,
             "routed-everywhere": expert + routers + everywhere,
-            "federated-z": calibrated + rate * count,
-            "federated-isotonic": calibrated + rate * count,
-            "ensemble-z": calibrated + everywhere,
+            "federated-z": calibrated,
+            "federated-isotonic": calibrated,
+            "ensemble-z": calibrated + everywhere - rate * count,
             "ensemble-rrf": expert + everywhere,
             "ensemble-vectors": expert + everywhere,
         }
