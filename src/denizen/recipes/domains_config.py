@@ -13,7 +13,9 @@ from denizen.recipes.experts_config import IDLE, PARTS, ExpertsConfig
 from denizen.retrievers.routing.train_routers import Routing
 
 _PARTS = (*PARTS, DomainSampling, Routing, Recommending)
-DOMAINS_SETTINGS: dict[str, Setting] = {name: each for name, each in settings_of(*_PARTS).items() if name not in IDLE}
+# no LLM is asked here
+_IDLE = (*IDLE, "llm_queries")
+DOMAINS_SETTINGS: dict[str, Setting] = {name: each for name, each in settings_of(*_PARTS).items() if name not in _IDLE}
 DOMAINS_WITHOUT_EFFECT = tuple(name for name, each in DOMAINS_SETTINGS.items() if not each.owner.effect)
 
 
