@@ -21,7 +21,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name in ("law", "medicine"):
         write_beir(at / name, 30)
         shutil.copy(at / name / "qrels/test.tsv", at / name / "qrels/dev.tsv")
-    return {"law": at / "law", "medicine": at / "medicine", "model": tiny_model(at / "mpnet", "mpnet")}
+    shutil.copytree(at / "law", at / "all")
+    return {
+        "all": at / "all",
+        "law": at / "law",
+        "medicine": at / "medicine",
+        "model": tiny_model(at / "mpnet", "mpnet"),
+    }
 
 
 def test_thresholds_of_two_domains(
@@ -71,12 +77,13 @@ def test_a_model_against_itself_keeps_its_thresholds(
         (["--split", "held-out"], "held-out"),
         (["--data", "nowhere"], "nowhere is no BEIR folder"),
         (["--data", "LAW"], "two domains are called 'law'"),
+        (["--data", "ALL"], "a domain is called 'all', as all of them together are"),
     ],
 )
 def test_wrong_input_is_refused(
     options: list[str], said: str, command: Command, folders: dict[str, Path], tiny_encoder: Path
 ) -> None:
-    given = [folders["law"] if option == "LAW" else option for option in options]
+    given = [folders[option.lower()] if option.isupper() else option for option in options]
     ended = command("thresholds", tiny_encoder, "--base", tiny_encoder, "--data", folders["law"], *given, "--quiet")
     assert ended.code == 2
     assert said in ended.err

@@ -71,7 +71,7 @@ def similarities(model: BiEncoder, asked: RetrievalSet, progress: Progress) -> S
     depth = 1 + max(len(known[query_id]) for query_id in asked.queries)
     found = rankings(model.search(index, asked.queries, depth, progress))
     place = {doc_id: row for row, doc_id in enumerate(index.doc_ids)}
-    vectors = model.cut(index.encoder.encode(list(asked.queries.values()), "query", prompt=model.query_prompt))[:]
+    vectors = model.embed(index, asked.queries, progress)
     right, wrong = list[float](), list[float]()
     for vector, query_id in zip(vectors, asked.queries, strict=True):
         rows = [place[doc_id] for doc_id in known[query_id] if doc_id in place]

@@ -118,7 +118,9 @@ def _domains(data: Sequence[Path], split: str, skip_bad_rows: bool) -> dict[str,
         name = folder.resolve().name
         if not is_beir_folder(folder):
             raise InputError(f"{folder} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
-        if name in found or name == _ALL:
+        if name == _ALL:
+            raise InputError(f"a domain is called {name!r}, as all of them together are; rename the folder {folder}")
+        if name in found:
             raise InputError(f"two domains are called {name!r}; rename the folder {folder}")
         found[name] = set_of(read_beir(folder, skip_bad_rows, split), f"split {split!r} of {folder}")
     return found
