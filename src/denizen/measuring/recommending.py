@@ -42,7 +42,7 @@ class Recommending(Seeded):
     )
     # a hundredth more than the tolerance of the mean: one domain has fewer queries than all
     fall_limit: float = setting(
-        0.02, "No domain may fall significantly below its own expert by more than this.", least=0, most=1
+        0.02, "No domain may fall significantly below its own expert, or the base, by more than this.", least=0, most=1
     )
 
 
@@ -78,13 +78,19 @@ class OnDev:
         return {name: float(np.mean([of.mean() for of in its.values()])) for name, its in self.values.items()}
 
     def fallen(self, option: str, limit: float) -> list[str]:
-        """The domains in which an option is significantly below the domain's own expert, by more than a limit."""
-        found = []
-        for name, of in self.values[option].items():
-            if float((of - self.own[name]).mean()) < -limit:
-                apart = paired_difference(of, self.own[name], groups=self.groups[name])
-                found += [name] if apart.high < 0 and apart.p < _SIGNIFICANT else []
-        return found
+        """Domains in which an option is significantly below their own expert, or the base, by more than a limit."""
+        base = self.values.get(BASE, self.own)
+        return [
+            name
+            for name, of in self.values[option].items()
+            if any(self._is_below(of, least, name, limit) for least in (self.own[name], base[name]))
+        ]
+
+    def _is_below(self, of: Values, other: Values, name: str, limit: float) -> bool:
+        if float((of - other).mean()) >= -limit:
+            return False
+        apart = paired_difference(of, other, groups=self.groups[name])
+        return apart.high < 0 and apart.p < _SIGNIFICANT
 
     def sampled(self, random: np.random.Generator) -> OnDev:
         """As many groups of each domain, drawn with replacement."""
@@ -127,7 +133,7 @@ def recommend(dev: OnDev, costs: Mapping[str, Costs], tolerance: float, fall_lim
         dev: What all options get.
         costs: Of each.
         tolerance: How much less than the best is as good.
-        fall_limit: By how much a domain may be below its own expert.
+        fall_limit: By how much a domain may be below its own expert, or the base.
     """
     means = dev.means()
     best = max(means, key=means.__getitem__)

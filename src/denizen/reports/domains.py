@@ -257,7 +257,7 @@ def _why(report: Mapping[str, Any]) -> str:
     if taken in said["fallen"]:
         lost = ", ".join(said["fallen"][taken])
         others = ", as does one by all that are near it" if len(said["near"]) > 1 else ", and no other is near it"
-        why = f"it is the best {of}, though by it {lost} falls below its own expert{others}"
+        why = f"it is the best {of}, though by it {lost} falls below its own expert or the base{others}"
     elif len(said["near"]) == 1:
         why = f"it is the best {of}, and no other is within {said['tolerance']:g}"
     else:
@@ -268,7 +268,9 @@ def _why(report: Mapping[str, Any]) -> str:
     passed = [
         f"{options[name]['called']} ({', '.join(lost)})" for name, lost in said["fallen"].items() if name != taken
     ]
-    fell = f"; passed over, since a domain falls below its own expert: {', '.join(passed)}" if passed else ""
+    fell = (
+        f"; passed over, since a domain falls below its own expert or the base: {', '.join(passed)}" if passed else ""
+    )
     return why + fell
 
 

@@ -85,8 +85,8 @@ def _options(report: Mapping[str, Any]) -> Blocks:
             "p",
             "The rule: the cheapest option (memory; within a hundredth what needs no training, then the better on dev) "
             f"within {said['tolerance']:g} of the best mean {DECIDES} on dev, unless a domain is significantly below "
-            f"its own expert by more than {said['fall_limit']:g}. On five samples of the dev questions it says: "
-            f"{samples}.",
+            f"its own expert, or the base, by more than {said['fall_limit']:g}. On five samples of the dev questions "
+            f"it says: {samples}.",
         ),
         ("table", rows),
         (

@@ -56,6 +56,13 @@ def test_an_option_by_which_a_domain_falls_is_passed_over() -> None:
     assert found.taken == "routed" and found.fallen == {"joint": ["b"]}
 
 
+def test_an_option_by_which_a_domain_falls_below_the_base_is_passed_over() -> None:
+    """The expert of b is no better than joint there, and the base is by .03."""
+    means = {"base": (0.5, 0.7), "joint": (0.73, 0.67), "routed": (0.7, 0.695)}
+    found = verdict(means, own=(0.7, 0.66))
+    assert found.taken == "routed" and found.fallen == {"joint": ["b"]}
+
+
 def test_a_fall_within_the_limit_is_none() -> None:
     assert verdict({"base": (0.2, 0.2), "joint": (0.719, 0.681), "routed": (0.7, 0.7)}, own=(0.7, 0.7)).taken == "joint"
 

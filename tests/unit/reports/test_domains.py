@@ -25,10 +25,13 @@ def report_of(taken: str, near: list[str], fallen: dict[str, list[str]], seeds: 
 
 def test_a_domain_that_falls_by_what_is_taken_is_named() -> None:
     alone = domains_headline(report_of("routed", ["routed"], {"routed": ["law"]}, ("routed",)))
-    assert "though by it law falls below its own expert, and no other is near it." in alone
+    assert "though by it law falls below its own expert or the base, and no other is near it." in alone
     both = domains_headline(report_of("routed", ["joint", "routed"], {"joint": ["web"], "routed": ["law"]}, ("x",)))
-    assert "though by it law falls below its own expert, as does one by all that are near it; passed over" in both
-    assert "joint (web)" in both
+    assert (
+        "though by it law falls below its own expert or the base, as does one by all that are near it; passed over"
+        in both
+    )
+    assert "passed over, since a domain falls below its own expert or the base: joint (web)." in both
 
 
 def test_seeds_that_recommend_something_else_are_counted() -> None:
