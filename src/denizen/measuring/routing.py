@@ -44,10 +44,12 @@ def measure_router(router: Router, thresholds: Thresholds, asked: LabelledQuerie
     probabilities = router.probabilities(asked.texts, asked.embeddings)
     places = np.asarray(asked.places(router.domains))
     inside = places >= 0
-    said = probabilities.argmax(axis=1)
-    right = (said == places) & inside
     confidence = probabilities.max(axis=1)
-    pairs = Counter(zip(places[inside & ~right].tolist(), said[inside & ~right].tolist(), strict=True))
+    # of zeros the first would be the most probable: who says nothing is not right, and confuses nothing
+    said = np.where(confidence > 0, probabilities.argmax(axis=1), -1)
+    right = (said == places) & inside
+    wrong = inside & ~right & (said >= 0)
+    pairs = Counter(zip(places[wrong].tolist(), said[wrong].tolist(), strict=True))
     by_domain = {
         name: asdict(found)
         for at, name in enumerate(router.domains)

@@ -56,6 +56,12 @@ def test_accuracy_confusions_and_decisions() -> None:
     assert found["ece"] == pytest.approx((0.1 + 0.25 + 0.8 + 0.7) / 4, abs=1e-6)
 
 
+def test_a_router_that_says_nothing_is_not_right() -> None:
+    """Zeros, where an LLM gave no answer: neither law, the first domain, nor taken for it."""
+    found = measure_router(Told(), Thresholds(0.5, 1.0), _asked([("law", 0.0, 0.0), ("medicine", 0.0, 0.0)]))
+    assert found["accuracy"]["value"] == 0.0 and found["confused"] == []
+
+
 def test_twenty_queries_have_a_wide_interval() -> None:
     """Wilson's for 19 of 20: .764 to .991."""
     found = measure_router(Told(), Thresholds(0.0, 1.0), _asked([("law", 0.9, 0.1)] * 19 + [("law", 0.1, 0.9)]))
