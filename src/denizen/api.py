@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from denizen.data.formats import read_source
 from denizen.data.formats.source import Source
@@ -22,7 +23,7 @@ from denizen.engine.run_folder import check_store, held
 from denizen.engine.step import Context
 from denizen.recipes.adapt import adapt as adapt_recipe
 from denizen.recipes.adapted import Adapted, Brought
-from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig
+from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig, Config
 from denizen.recipes.document_source import documents_of
 from denizen.recipes.domains_config import DOMAINS_WITHOUT_EFFECT, DomainsConfig
 from denizen.recipes.earlier_run import EarlierRun
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from denizen.measuring.retrieval_sets import Parts
     from denizen.recipes.domains import Domains
     from denizen.recipes.experts import BroughtSlices
+
+_RESULTS = ("metrics.json", "results.json", "report.html")
+C = TypeVar("C", bound=ExpertsConfig)
 
 
 def adapt(
@@ -116,23 +120,8 @@ def experts(
             run.
         LeakError: When a split leaks, or slices into one another, and neither drop_leaks nor allow_leak is set.
     """
-    from denizen.recipes.experts import BroughtSlices
-    from denizen.recipes.slices import given_slices
-    from denizen.retrievers.loading import locate
-    from denizen.retrievers.matryoshka import promised
-    from denizen.retrievers.model_ref import outside_model
-
-    progress = progress or Silent()
-    config.encoding.check()
-    check_store(config.store)
-    _check_merging(config)
-    base = locate(config.model, config.backbone)
-    with held(out, begun=("slices",)):
-        check_config(out, config, redo, EXPERTS_WITHOUT_EFFECT, ("seeds", "sources"))
-        if not (out / "slices").exists():
-            _check_expert_base(config, base)
-        brought = BroughtSlices(outside_model(base), given_slices(config, out), promised(base).dims)
-        return _Merging(config, out, progress, brought).report(redo)
+    with _of_slices(config, out, redo, EXPERTS_WITHOUT_EFFECT) as brought:
+        return _Merging(config, out, progress or Silent(), brought).report(redo)
 
 
 def domains(
@@ -163,30 +152,15 @@ def domains(
             run.
         LeakError: When a split leaks, or domains into one another, and neither drop_leaks nor allow_leak is set.
     """
-    from denizen.recipes.experts import BroughtSlices
-    from denizen.recipes.slices import given_slices
-    from denizen.retrievers.loading import locate
-    from denizen.retrievers.matryoshka import promised
-    from denizen.retrievers.model_ref import outside_model
-
-    progress = progress or Silent()
-    config.encoding.check()
-    check_store(config.store)
-    _check_merging(config)
-    base = locate(config.model, config.backbone)
-    with held(out, begun=("slices",)):
-        if "sampling_temperature" not in (read_json(out / "config.json") or {"sampling_temperature": 0}):
-            raise InputError(f"{out} holds a run of another command; use another --out, and the same --store for both")
-        check_config(out, config, redo, DOMAINS_WITHOUT_EFFECT, ("seeds", "sources"))
-        if not (out / "slices").exists():
-            _check_expert_base(config, base)
-        brought = BroughtSlices(outside_model(base), given_slices(config, out), promised(base).dims)
+    if "sampling_temperature" not in (read_json(out / "config.json") or {"sampling_temperature": 0}):
+        raise InputError(f"{out} holds a run of another command; use another --out, and the same --store for both")
+    with _of_slices(config, out, redo, DOMAINS_WITHOUT_EFFECT) as brought:
         if replace is not None:
             if replace not in brought.slices:
                 raise InputError(f"there is no domain {replace!r} to replace; there are {', '.join(brought.slices)}")
             # what was made from it is then made anew where it differs; redo would do anew all that was held against it
             shutil.rmtree(out / "slices" / replace / "corpus", ignore_errors=True)
-        return _Comparing(config, out, progress, brought).report(redo)
+        return _Comparing(config, out, progress or Silent(), brought).report(redo)
 
 
 def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dict[str, Any]:
@@ -302,6 +276,28 @@ def _brought(config: AdaptConfig, base: Path, guide: Path | None, given: Given, 
     )
 
 
+@contextlib.contextmanager
+def _of_slices(
+    config: ExpertsConfig, out: Path, redo: str | None, without_effect: Sequence[str]
+) -> Iterator[BroughtSlices]:
+    """The folder of a run of slices, held as long as this context, and what the run is given."""
+    from denizen.recipes.experts import BroughtSlices
+    from denizen.recipes.slices import given_slices
+    from denizen.retrievers.loading import locate
+    from denizen.retrievers.matryoshka import promised
+    from denizen.retrievers.model_ref import outside_model
+
+    config.encoding.check()
+    check_store(config.store)
+    _check_merging(config)
+    base = locate(config.model, config.backbone)
+    with held(out, begun=("slices",)):
+        check_config(out, config, redo, without_effect, ("seeds", "sources"))
+        if not (out / "slices").exists():
+            _check_expert_base(config, base)
+        yield BroughtSlices(outside_model(base), given_slices(config, out), promised(base).dims)
+
+
 def _check_merging(config: ExpertsConfig) -> None:
     """Makes sure that what merges and searches is installed."""
     from denizen.merging.methods import is_available
@@ -322,10 +318,17 @@ def _check_expert_base(config: ExpertsConfig, base: Path) -> None:
     check_base(base)
 
 
-class _Merging:
-    """One `experts`: the pipeline with what its steps work with, and the presentation of what comes out."""
+def _write(out: Path, config: Config, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """What machines read of a run; metrics.json comes last, since with it a run is done."""
+    write_json(out / "config.json", config.as_dict())
+    write_json(out / "results.json", rows)
+    write_json(out / "metrics.json", metrics)
 
-    def __init__(self, config: ExpertsConfig, out: Path, progress: Progress, brought: BroughtSlices) -> None:
+
+class _OfSlices(Generic[C]):
+    """A run of slices: the pipeline with what its steps work with, and the presentation of what comes out."""
+
+    def __init__(self, config: C, out: Path, progress: Progress, brought: BroughtSlices) -> None:
         from denizen.retrievers.bi_encoder import Encoders
 
         store = store_of(config, out)
@@ -334,37 +337,26 @@ class _Merging:
             out,
             store / "steps" if config.store else None,
             Context(progress, resources={Encoders: Encoders(store, config.memory_mb)}),
-            results=[out / name for name in ("metrics.json", "results.json", "report.html")],
+            results=[out / name for name in _RESULTS],
         )
 
     def report(self, redo: str | None) -> dict[str, Any]:
         """Does what is left to do, and writes what is read of it: the contents of metrics.json."""
-        from denizen.recipes.experts import experts as experts_recipe
-        from denizen.reports.experts import experts_metrics, experts_records
-        from denizen.reports.experts_page import experts_card, experts_page
-        from denizen.reports.package import package
-
-        if redo and (wrong := no_step(redo, self.run.plan(self._recipe), {})):
+        if redo and (wrong := no_step(redo, self.run.plan(self.recipe), {})):
             raise InputError(wrong)
         self.run.redo = open_redo(self.out, redo, records(self.out), self.config.as_dict())
         self._say_plan()
-        found = experts_recipe(self.run, self.config, self.brought)
-        arithmetic = self.config.training.on_this_machine().precision
-        metrics = experts_metrics(self.config.as_dict(), self.out, found, arithmetic)
-        card = Value(experts_card(metrics, EXPERTS_WITHOUT_EFFECT), found[0].comparison.place)
-        self.run(package, chosen=found[0].choice, card=card)
-        write_json(self.out / "config.json", self.config.as_dict())
-        write_json(self.out / "results.json", experts_records(metrics))
-        write_json(self.out / "metrics.json", metrics)
-        experts_page(metrics, self.out / "report.html")
+        metrics = self.done(self.config.training.on_this_machine().precision)
         self.run.redo.end()
         return metrics
 
-    def _recipe(self, run: Pipeline) -> None:
-        from denizen.recipes.experts import experts as experts_recipe
-        from denizen.reports.package import package
+    def recipe(self, run: Pipeline) -> None:
+        """All steps, for a plan."""
+        raise NotImplementedError
 
-        run(package, chosen=experts_recipe(run, self.config, self.brought)[0].choice, card=Value(""))
+    def done(self, arithmetic: str) -> dict[str, Any]:
+        """All steps, and what is read of them: the contents of metrics.json."""
+        raise NotImplementedError
 
     def _say_plan(self) -> None:
         from denizen.recipes.slices import guarded
@@ -373,70 +365,61 @@ class _Merging:
 
         # what leaks, or cannot be read, is known before anything is planned
         made, kept = guarded(self.run, self.config, self.brought.slices)
-        planned = self.run.plan(self._recipe)
-        if not any(its.pending for place, its in planned.items() if place != package.name):
-            return
-        lines = experts_plan_lines(self.config, made, kept, self.brought.base, planned, self.run.context)
-        self.progress.say("\n".join(lines))
+        planned = self.run.plan(self.recipe)
+        if any(its.pending for place, its in planned.items() if place != package.name):
+            lines = experts_plan_lines(self.config, made, kept, self.brought.base, planned, self.run.context)
+            self.progress.say("\n".join(lines))
 
 
-class _Comparing:
-    """One `domains`: the pipeline with what its steps work with, and the presentation of what comes out."""
+class _Merging(_OfSlices[ExpertsConfig]):
+    """One `experts`."""
 
-    def __init__(self, config: DomainsConfig, out: Path, progress: Progress, brought: BroughtSlices) -> None:
-        from denizen.retrievers.bi_encoder import Encoders
+    def recipe(self, run: Pipeline) -> None:
+        from denizen.recipes.experts import experts as experts_recipe
+        from denizen.reports.package import package
 
-        store = store_of(config, out)
-        self.config, self.out, self.progress, self.brought = config, out, progress, brought
-        self.run = Pipeline(
-            out,
-            store / "steps" if config.store else None,
-            Context(progress, resources={Encoders: Encoders(store, config.memory_mb)}),
-            results=[out / name for name in ("metrics.json", "results.json", "report.html")],
-        )
+        run(package, chosen=experts_recipe(run, self.config, self.brought)[0].choice, card=Value(""))
 
-    def report(self, redo: str | None) -> dict[str, Any]:
-        """Does what is left to do, and writes what is read of it: the contents of metrics.json."""
+    def done(self, arithmetic: str) -> dict[str, Any]:
+        from denizen.recipes.experts import experts as experts_recipe
+        from denizen.reports.experts import experts_metrics, experts_records
+        from denizen.reports.experts_page import experts_card, experts_page
+        from denizen.reports.package import package
+
+        found = experts_recipe(self.run, self.config, self.brought)
+        metrics = experts_metrics(self.config.as_dict(), self.out, found, arithmetic)
+        card = Value(experts_card(metrics, EXPERTS_WITHOUT_EFFECT), found[0].comparison.place)
+        self.run(package, chosen=found[0].choice, card=card)
+        _write(self.out, self.config, metrics, experts_records(metrics))
+        experts_page(metrics, self.out / "report.html")
+        return metrics
+
+
+class _Comparing(_OfSlices[DomainsConfig]):
+    """One `domains`."""
+
+    def recipe(self, run: Pipeline) -> None:
+        from denizen.recipes.domains import domains as domains_recipe
+
+        self._ship(run, domains_recipe(run, self.config, self.brought))
+
+    def done(self, arithmetic: str) -> dict[str, Any]:
         from denizen.recipes.domains import domains as domains_recipe
         from denizen.reports.domains import domains_metrics, domains_records
         from denizen.reports.domains_page import domains_page
 
-        if redo and (wrong := no_step(redo, self.run.plan(self._recipe), {})):
-            raise InputError(wrong)
-        self.run.redo = open_redo(self.out, redo, records(self.out), self.config.as_dict())
-        self._say_plan()
         found = domains_recipe(self.run, self.config, self.brought)
         self._ship(self.run, found)
-        arithmetic = self.config.training.on_this_machine().precision
         metrics = domains_metrics(self.config.as_dict(), self.out, found, arithmetic, records(self.out))
-        write_json(self.out / "config.json", self.config.as_dict())
-        write_json(self.out / "results.json", domains_records(metrics))
-        write_json(self.out / "metrics.json", metrics)
+        _write(self.out, self.config, metrics, domains_records(metrics))
         domains_page(metrics, self.out / "report.html")
-        self.run.redo.end()
         return metrics
-
-    def _recipe(self, run: Pipeline) -> None:
-        from denizen.recipes.domains import domains as domains_recipe
-
-        self._ship(run, domains_recipe(run, self.config, self.brought))
 
     def _ship(self, run: Pipeline, found: Sequence[Domains]) -> None:
         from denizen.reports.package import assemble_option
 
         said = found[0].recommendation
         run(assemble_option, option=Value(said.taken, said.place), **found[0].made.inputs(said.taken))
-
-    def _say_plan(self) -> None:
-        from denizen.recipes.slices import guarded
-        from denizen.reports.experts_plan import experts_plan_lines
-
-        # what leaks, or cannot be read, is known before anything is planned
-        made, kept = guarded(self.run, self.config, self.brought.slices)
-        planned = self.run.plan(self._recipe)
-        if any(its.pending for its in planned.values()):
-            lines = experts_plan_lines(self.config, made, kept, self.brought.base, planned, self.run.context)
-            self.progress.say("\n".join(lines))
 
 
 class _Adapting:
@@ -472,7 +455,7 @@ class _Adapting:
             store / "steps" if config.store else None,
             Context(self.progress, resources=resources),
             limits,
-            results=[self.out / name for name in ("metrics.json", "results.json", "report.html")],
+            results=[self.out / name for name in _RESULTS],
         )
 
     def report(self, redo: str | None) -> dict[str, Any]:
@@ -493,9 +476,7 @@ class _Adapting:
         metrics = self._metrics(found)
         card = Value(model_card(metrics, WITHOUT_EFFECT), found[0].test.place)
         ship(self.run, found[0], card)
-        write_json(self.out / "config.json", self.config.as_dict())
-        write_json(self.out / "results.json", results.records(metrics))
-        write_json(self.out / "metrics.json", metrics)
+        _write(self.out, self.config, metrics, results.records(metrics))
         report(self.out)
         self.run.redo.end()
         choices = [each.choice for each in found]
