@@ -135,9 +135,20 @@ def print_kept(parts: Sequence[P], table: Callable[[Sequence[dict[str, Any]]], s
         print(f"missing: {len(missing)} of {len(parts)}: {', '.join(part.asked for part in missing)}")
 
 
+def without_places(found: Any) -> Any:
+    """The same with data sets and models that lie on this machine by their names: where that is says nothing."""
+    if isinstance(found, dict):
+        return {key: without_places(value) for key, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [without_places(value) for value in found]
+    is_place = isinstance(found, str) and Path(found).is_absolute() and " " not in found
+    return Path(found).name if is_place else found
+
+
 def keep(name: str, result: dict[str, Any]) -> None:
     """Writes bench/results/NAME.json."""
     (RESULTS / name).parent.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n", encoding="utf-8")
+    said = json.dumps(without_places({"machine": machine(), **result}), indent=2)
+    path.write_text(f"{said}\n", encoding="utf-8")
     print(f"written: {path.relative_to(ROOT)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -55,3 +56,10 @@ def test_the_sentence_of_published_figures_is_the_one_of_the_results(tables: Mod
 def test_the_sentence_on_teachers_is_the_one_of_the_results(tables: ModuleType) -> None:
     page = (ROOT / "docs/teacher.md").read_text(encoding="utf-8")
     assert tables.distill_sentence() in " ".join(page.split())
+
+
+def test_no_result_says_where_on_a_machine_anything_lay() -> None:
+    results = sorted((ROOT / "bench" / "results").rglob("*.json"))
+    assert results
+    for path in results:
+        assert not re.findall(r'"/[^"\s]*/[^"\s]*"', path.read_text(encoding="utf-8")), path.name
