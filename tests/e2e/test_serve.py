@@ -225,6 +225,12 @@ def test_reranking_as_cohere_jina_and_tei_ask_for_it(http: httpx.Client, asymmet
     assert found["results"][0]["document"] == {"text": texts[order[0]]} and found["meta"]["scored_by"] == "embeddings"
     tei = http.post("/rerank", json={"model": "qwen", "query": "gout", "texts": texts}).json()
     assert [each["index"] for each in tei] == order and set(tei[0]) == {"index", "score"}
+    # as vLLM's and Infinity's clients ask at the same address
+    bare = http.post("/rerank", json={**body, "return_documents": True}).json()
+    assert bare["results"] == found["results"]
+    assert "give texts" in refused(http, "/rerank", query="x") and "give texts" in refused(
+        http, "/rerank", query="x", texts=["x"], documents=["x"]
+    )
     assert "documents is empty" in refused(http, "/v1/rerank", query="x", documents=[])
     assert "query is blank" in refused(http, "/v1/rerank", query="", documents=["x"])
 

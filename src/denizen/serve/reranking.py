@@ -1,4 +1,4 @@
-"""`/v1/rerank` as Cohere's and Jina's APIs, and `/rerank` as that of text-embeddings-inference."""
+"""`/v1/rerank` as Cohere's and Jina's APIs, and `/rerank` as text-embeddings-inference, vLLM or Infinity have it."""
 
 from __future__ import annotations
 
@@ -44,14 +44,17 @@ class RerankRequest(BaseModel):
     return_documents: bool = False
 
 
-class TeiRequest(BaseModel):
-    """The body of text-embeddings-inference."""
+class BareRequest(BaseModel):
+    """The body of text-embeddings-inference, which sends texts, or that of vLLM and Infinity, which is Cohere's."""
 
     model_config = ConfigDict(extra="ignore")
 
     query: StrictStr
-    texts: Many[StrictStr]
+    texts: Many[StrictStr] | None = None
+    documents: Many[StrictStr | Text] | None = None
     model: StrictStr | None = None
+    top_n: StrictInt | None = Field(None, ge=1)
+    return_documents: bool = False
     return_text: bool = False
     raw_scores: bool = False
 
@@ -75,8 +78,12 @@ async def rerank(body: RerankRequest, request: Request) -> JSONResponse:
 
 
 @router.post("/rerank")
-async def rerank_as_tei(body: TeiRequest, request: Request) -> JSONResponse:
-    """The same, as text-embeddings-inference answers it: a bare list."""
+async def rerank_bare(body: BareRequest, request: Request) -> JSONResponse:
+    """The same: of `texts` a bare list, as text-embeddings-inference answers; of `documents` as at /v1/rerank."""
+    if (body.texts is None) == (body.documents is None):
+        raise ApiError(400, "give texts, as to text-embeddings-inference, or documents, as to Cohere", "texts")
+    if body.texts is None:
+        return await rerank(RerankRequest(**body.model_dump(include=set(RerankRequest.model_fields))), request)
     service = service_of(request)
     texts = [as_text(each) for each in body.texts]
     async with service.catalogue.using(body.model) as served:
