@@ -53,8 +53,8 @@ def latency(  # noqa: PLR0913
     asked = list(dict.fromkeys(row["text"] for row in union.queries.of("dev")))
     if not asked:
         raise InputError("there are no dev queries to be timed with; give some")
-    router = None if routers is None else router_folder(routers)
-    retriever = retriever_of(option.content, models, experts or {}, index, ctx[Encoders], calibrations, router)
+    router = router_folder(routers)
+    retriever = retriever_of(option.content, models, experts, index, ctx[Encoders], calibrations, router)
     with tempfile.TemporaryDirectory(dir=ctx.scratch) as folder:
         write_searchable(Path(folder), retriever, union.corpus.table, ctx.progress)
         searched = load_searchable(Path(folder))

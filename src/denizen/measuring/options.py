@@ -203,15 +203,15 @@ def options_of(*, adapters: bool) -> list[str]:
     return [name for name in OPTIONS if adapters or name != ROUTED_ADAPTERS]
 
 
-def router_folder(routers: Routers) -> Path:
-    """Where the router lies that dev has chosen."""
-    return routers.path / _CHOSEN
+def router_folder(routers: Routers | None) -> Path | None:
+    """Where the router lies that dev has chosen; None without routers."""
+    return None if routers is None else routers.path / _CHOSEN
 
 
 def retriever_of(
     name: str,
     models: Mapping[str, Model],
-    experts: Mapping[str, Model],
+    experts: Mapping[str, Model] | None,
     index: Index,
     encoders: Encoders,
     calibrations: Mapping[str, Calibrated] | None,
@@ -229,7 +229,7 @@ def retriever_of(
         router: A router's folder.
     """
     single, of_domains = (
-        {of: index.model(model, encoders) for of, model in given.items()} for given in (models, experts)
+        {of: index.model(model, encoders) for of, model in given.items()} for given in (models, experts or {})
     )
     return OPTIONS[name].make(Ingredients(single, of_domains, calibrations, router))
 
@@ -281,16 +281,14 @@ def measure_option(  # noqa: PLR0913
     rows, known = union.queries.of(split.content), relevant(union.qrels.table)
     asked = {row["query_id"]: row["text"] for row in rows if row["query_id"] in known}
     home = {row["query_id"]: row["domain"] for row in rows}
-    router = None
+    router = router_folder(routers)
     if option.content in _ORACLES:
         router = ctx.scratch / "labels"
         save_router(
             router, LabelRouter(tuple(experts or {}), {name: home[name] for name in asked}), Thresholds(0.0, 1.0)
         )
-    elif routers is not None:
-        router = router_folder(routers)
     corpus = union.corpus.table
-    retriever = retriever_of(option.content, models, experts or {}, index, ctx[Encoders], calibrations, router)
+    retriever = retriever_of(option.content, models, experts, index, ctx[Encoders], calibrations, router)
     made = retriever.index(corpus, ctx.progress)
     if isinstance(retriever, Routed):
         routes = zip(asked, retriever.routes(made, asked, ctx.progress), strict=True)

@@ -69,8 +69,8 @@ def assemble_option(  # noqa: PLR0913
     routers: Routers | None = None,
 ) -> None:
     """Saves an option with the corpus of all domains and its indexes; the arguments are those of step `option`."""
-    router = None if routers is None else router_folder(routers)
-    retriever = retriever_of(option.content, models, experts or {}, index, ctx[Encoders], calibrations, router)
+    router = router_folder(routers)
+    retriever = retriever_of(option.content, models, experts, index, ctx[Encoders], calibrations, router)
     write_searchable(out, retriever, union.corpus.table, ctx.progress)
 
 

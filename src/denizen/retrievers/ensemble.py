@@ -20,7 +20,7 @@ from denizen.engine.progress import Progress
 from denizen.retrievers.bi_encoder import BiEncoder
 from denizen.retrievers.cpu.exact_top_k import Rows
 from denizen.retrievers.hybrid import FUSED_DEPTH
-from denizen.retrievers.retriever import Keeping, Retriever, kept_index, part_names, save_composite
+from denizen.retrievers.retriever import Retriever, load_parts, save_composite, save_parts
 from denizen.retrievers.score_calibration import ScoreCalibration
 from denizen.retrievers.search import best_of, first, search
 from denizen.retrievers.store import Vectors
@@ -63,14 +63,11 @@ class Ensemble:
 
     def save_index(self, index: list[Any], folder: Path) -> None:
         """What each part keeps, in a folder of its own."""
-        for name, part, own in zip(part_names(self.parts), self.parts, index, strict=True):
-            if isinstance(part, Keeping):
-                part.save_index(own, folder / name)
+        save_parts(self.parts, index, folder)
 
     def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> list[Any]:
         """What each part makes of what it has kept."""
-        named = zip(part_names(self.parts), self.parts, strict=True)
-        return [kept_index(part, folder / name, corpus, progress) for name, part in named]
+        return load_parts(self.parts, folder, [corpus] * len(self.parts), progress)
 
     def search(self, index: list[Any], queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`."""
@@ -153,13 +150,11 @@ class Concatenated:
 
     def save_index(self, index: list[Any], folder: Path) -> None:
         """The embeddings of each part, in a folder of its own."""
-        for name, part, own in zip(part_names(self.parts), self.parts, index, strict=True):
-            part.save_index(own, folder / name)
+        save_parts(self.parts, index, folder)
 
     def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> list[Any]:
         """What each part makes of what it has kept."""
-        named = zip(part_names(self.parts), self.parts, strict=True)
-        return [part.load_index(folder / name, corpus, progress) for name, part in named]
+        return load_parts(self.parts, folder, [corpus] * len(self.parts), progress)
 
     def search(self, index: list[Any], queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`."""

@@ -15,7 +15,7 @@ from denizen.data.union import of_domain
 from denizen.engine.errors import InputError
 from denizen.engine.files import json_digest
 from denizen.engine.progress import Progress
-from denizen.retrievers.retriever import Keeping, Retriever, kept_index, part_names, save_composite
+from denizen.retrievers.retriever import Retriever, load_parts, save_composite, save_parts
 from denizen.retrievers.score_calibration import ScoreCalibration
 from denizen.retrievers.search import best_of
 
@@ -63,14 +63,11 @@ class Federated:
 
     def save_index(self, index: list[Any], folder: Path) -> None:
         """What each part keeps, in a folder of its own."""
-        for name, part, own in zip(part_names(self.parts), self.parts, index, strict=True):
-            if isinstance(part, Keeping):
-                part.save_index(own, folder / name)
+        save_parts(self.parts, index, folder)
 
     def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> list[Any]:
         """What each part makes of what it has kept."""
-        of = zip(part_names(self.parts), self.parts, self.domains, strict=True)
-        return [kept_index(part, folder / name, of_domain(corpus, domain), progress) for name, part, domain in of]
+        return load_parts(self.parts, folder, (of_domain(corpus, name) for name in self.domains), progress)
 
     def search(self, index: list[Any], queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`, whose scores are the calibrated ones."""

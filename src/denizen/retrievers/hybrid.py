@@ -13,7 +13,7 @@ import pyarrow as pa
 from denizen.engine.errors import InputError
 from denizen.engine.files import json_digest
 from denizen.engine.progress import Progress
-from denizen.retrievers.retriever import Bounded, Keeping, Retriever, kept_index, part_names, save_composite
+from denizen.retrievers.retriever import Bounded, Retriever, load_parts, save_composite, save_parts
 from denizen.retrievers.search import first, fuse, fuse_scores, in_order
 
 FUSIONS = ("rrf", "convex")
@@ -68,14 +68,11 @@ class Hybrid:
 
     def save_index(self, index: list[Any], folder: Path) -> None:
         """What each part keeps, in a folder of its own."""
-        for name, part, own in zip(part_names(self.parts), self.parts, index, strict=True):
-            if isinstance(part, Keeping):
-                part.save_index(own, folder / name)
+        save_parts(self.parts, index, folder)
 
     def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> list[Any]:
         """What each part makes of what it has kept."""
-        named = zip(part_names(self.parts), self.parts, strict=True)
-        return [kept_index(part, folder / name, corpus, progress) for name, part in named]
+        return load_parts(self.parts, folder, [corpus] * len(self.parts), progress)
 
     def search(self, index: list[Any], queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`."""

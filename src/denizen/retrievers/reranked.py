@@ -19,7 +19,7 @@ from denizen.engine.progress import Progress
 from denizen.retrievers.cross_encoder import Reranker
 from denizen.retrievers.hybrid import FUSED_DEPTH
 from denizen.retrievers.model_ref import NOT_THE_MODEL
-from denizen.retrievers.retriever import Keeping, Retriever, kept_index, part_names, save_composite
+from denizen.retrievers.retriever import Retriever, load_parts, save_composite, save_parts
 
 # of each query; twice as many cost twice the time, and seldom is anything right below
 RESCORED = 50
@@ -82,12 +82,12 @@ class Reranked:
 
     def save_index(self, index: _Indexed, folder: Path) -> None:
         """What the first stage keeps."""
-        if isinstance(self.first, Keeping):
-            self.first.save_index(index.first, folder / part_names(self.parts)[0])
+        save_parts(self.parts, [index.first], folder)
 
     def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> _Indexed:
         """What the first stage makes of what it has kept."""
-        return _Indexed(kept_index(self.first, folder / part_names(self.parts)[0], corpus, progress), corpus)
+        (first,) = load_parts(self.parts, folder, [corpus], progress)
+        return _Indexed(first, corpus)
 
     def search(self, index: _Indexed, queries: Mapping[str, str], depth: int, progress: Progress) -> pa.Table:
         """A `run`."""

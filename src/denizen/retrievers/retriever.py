@@ -6,7 +6,7 @@ kind it is, with one folder for each of its parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -105,6 +105,21 @@ def part_names(parts: Sequence[Retriever]) -> list[str]:
         taken = sum(other.partition("-")[0] == name for other in names)
         names.append(f"{name}-{taken + 1}" if taken else name)
     return names
+
+
+def save_parts(parts: Sequence[Retriever], index: Sequence[Index], folder: Path) -> None:
+    """Writes what each part keeps of its index into a folder of its own, by `part_names`."""
+    for name, part, own in zip(part_names(parts), parts, index, strict=True):
+        if isinstance(part, Keeping):
+            part.save_index(own, folder / name)
+
+
+def load_parts(
+    parts: Sequence[Retriever], folder: Path, corpora: Iterable[pa.Table], progress: Progress
+) -> list[Index]:
+    """What each part makes of its own corpus, from what `save_parts` has written."""
+    of = zip(part_names(parts), parts, corpora, strict=True)
+    return [kept_index(part, folder / name, corpus, progress) for name, part, corpus in of]
 
 
 def save_composite(

@@ -19,7 +19,7 @@ from denizen.engine.files import file_digest, files_below, json_digest, tree_dig
 from denizen.engine.progress import Progress
 from denizen.retrievers.bi_encoder import BiEncoder
 from denizen.retrievers.hybrid import FUSED_DEPTH
-from denizen.retrievers.retriever import Keeping, Retriever, kept_index, part_names, save_composite
+from denizen.retrievers.retriever import Retriever, load_parts, save_composite, save_parts
 from denizen.retrievers.routing.decision import Route, Thresholds, decide
 from denizen.retrievers.routing.router import Router
 from denizen.retrievers.routing.saved import load_router
@@ -98,14 +98,11 @@ class Routed:
 
     def save_index(self, index: list[Any], folder: Path) -> None:
         """What each part keeps, in a folder of its own."""
-        for name, part, own in zip(part_names(self.parts), self.parts, index, strict=True):
-            if isinstance(part, Keeping):
-                part.save_index(own, folder / name)
+        save_parts(self.parts, index, folder)
 
     def load_index(self, folder: Path, corpus: pa.Table, progress: Progress) -> list[Any]:
         """What each part makes of what it has kept."""
-        of = zip(part_names(self.parts), self.parts, self._shown(corpus), strict=True)
-        return [kept_index(part, folder / name, shown, progress) for name, part, shown in of]
+        return load_parts(self.parts, folder, self._shown(corpus), progress)
 
     def routes(self, index: list[Any], queries: Mapping[str, str], progress: Progress) -> list[Route]:
         """Where each query goes."""
