@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from denizen.serve.embedding import EmbeddingsRequest
-from denizen.serve.reranking import RerankRequest, TeiRequest
+from denizen.serve.reranking import BareRequest, RerankRequest
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from denizen.serve.reranking import RerankRequest, TeiRequest
         (EmbeddingsRequest, {"input": [0.5] * 1000}),
         (EmbeddingsRequest, {"input": [[0.5] * 1000]}),
         (RerankRequest, {"query": "x", "documents": [0.5] * 1000}),
-        (TeiRequest, {"query": "x", "texts": [0.5] * 1000}),
+        (BareRequest, {"query": "x", "texts": [0.5] * 1000}),
     ],
 )
 def test_one_wrong_item_ends_the_reading(body: Any, given: dict[str, Any]) -> None:
