@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,24 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from denizen.retrievers.store import Vectors
+from denizen.serve.backlog import Backlog
 
 # tokens of one turn: some batches of the encoder for each core, and well below a second of MiniLM's
 _TURN = 8192
-# before anything has been measured: what MiniLM does on two cores without bf16
-_TOKENS_A_SECOND = 5000.0
-
-
-class BusyError(Exception):
-    """Too much waits.
-
-    Args:
-        waiting: Tokens that wait.
-        seconds: When there should be room again.
-    """
-
-    def __init__(self, waiting: int, seconds: int) -> None:
-        super().__init__(f"{waiting:,} tokens wait")
-        self.waiting, self.seconds = waiting, seconds
 
 
 @dataclass(frozen=True)
@@ -80,13 +65,12 @@ class Batcher:
         most_waiting: int,
         turn: int = _TURN,
     ) -> None:
-        self.waiting = 0
-        self._embed, self._thread, self._most, self._turn = embed, thread, most_waiting, turn
+        self.backlog = Backlog(most_waiting)
+        self._embed, self._thread, self._turn = embed, thread, turn
         self._queue: list[_Waiting] = []
         self._numbers = itertools.count()
         # the tag of what was taken last
         self._now = 0.0
-        self._speed = _TOKENS_A_SECOND
         self._task: asyncio.Task[None] | None = None
 
     async def embed(self, texts: Sequence[str], asked: Asked, tokens: Sequence[int]) -> Vectors:
@@ -101,14 +85,14 @@ class Batcher:
             BusyError: When too much waits already. A request that is alone is never too large.
         """
         wanted = sum(tokens)
-        self.check(wanted)
+        self.backlog.check(wanted)
         loop, tag, own = asyncio.get_running_loop(), self._now, []
         for text, count in zip(texts, tokens, strict=True):
             tag += count
             own.append(_Waiting(tag, next(self._numbers), text, asked, count, loop.create_future()))
         for each in own:
             heapq.heappush(self._queue, each)
-        self.waiting += wanted
+        self.backlog.waiting += wanted
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._work())
         try:
@@ -120,18 +104,9 @@ class Batcher:
                 if not each.taken:
                     self._take_out(each)
 
-    def check(self, wanted: int = 1) -> None:
-        """Whether so many tokens more may wait.
-
-        Raises:
-            BusyError: When too much waits already.
-        """
-        if self.waiting and self.waiting + wanted > self._most:
-            raise BusyError(self.waiting, max(1, math.ceil(self.waiting / self._speed)))
-
     def _take_out(self, each: _Waiting) -> None:
         each.taken = True
-        self.waiting -= each.tokens
+        self.backlog.waiting -= each.tokens
 
     async def _work(self) -> None:
         while self._queue:
@@ -149,8 +124,7 @@ class Batcher:
                         # whoever waits for several hears of the first; asyncio would log the others
                         each.done.exception()
                 continue
-            speed = sum(each.tokens for each in turn) / max(1e-6, time.perf_counter() - begun)
-            self._speed += (speed - self._speed) / 8
+            self.backlog.measured(sum(each.tokens for each in turn), time.perf_counter() - begun)
             for each, vector in zip(turn, vectors, strict=True):
                 if not each.done.done():
                     each.done.set_result(vector)

@@ -56,7 +56,7 @@ async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
         if served.model is None:
             raise ApiError(400, f"{served.name} finds by words and has no embeddings; use /v1/search", "model")
         # before its tokens are counted, which takes longer than to refuse it
-        served.batcher.check()
+        served.batcher.backlog.check()
         texts = await service.aside(_texts, body, served, service)
         asked = _asked(body, served, service)
         dim, may_cut = _dim(body, served), _may_cut(body.truncate)

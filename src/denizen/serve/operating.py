@@ -62,7 +62,7 @@ async def metrics(request: Request) -> Response:
     service = service_of(request)
     measures, catalogue = service.measures, service.catalogue
     loaded = catalogue.loaded.values()
-    measures.waiting.set(catalogue.pieces.waiting + sum(served.batcher.waiting for served in loaded))
+    measures.waiting.set(catalogue.pieces.backlog.waiting + sum(served.batcher.backlog.waiting for served in loaded))
     measures.loaded.set(len(loaded))
     measures.hits.set(catalogue.cache.hits)
     measures.misses.set(catalogue.cache.misses)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from denizen.serve.batcher import BusyError
+from denizen.serve.backlog import Backlog
 
 _Piece = TypeVar("_Piece")
 _Done = TypeVar("_Done")
-# before anything has been measured: what a small cross-encoder reads on two cores
-_TOKENS_A_SECOND = 5000.0
 
 
 class Pieces:
@@ -26,9 +23,8 @@ class Pieces:
     """
 
     def __init__(self, thread: ThreadPoolExecutor, most_waiting: int) -> None:
-        self.waiting = 0
-        self._thread, self._most = thread, most_waiting
-        self._speed = _TOKENS_A_SECOND
+        self.backlog = Backlog(most_waiting)
+        self._thread = thread
 
     async def done(
         self, work: Callable[[_Piece], _Done], pieces: Sequence[_Piece], tokens: Sequence[int]
@@ -44,9 +40,8 @@ class Pieces:
             BusyError: When too much waits already. A request that is alone is never too large.
         """
         left = sum(tokens)
-        if self.waiting and self.waiting + left > self._most:
-            raise BusyError(self.waiting, max(1, math.ceil(self.waiting / self._speed)))
-        self.waiting += left
+        self.backlog.check(left)
+        self.backlog.waiting += left
         found: list[_Done] = []
         try:
             for piece, count in zip(pieces, tokens, strict=True):
@@ -54,13 +49,13 @@ class Pieces:
                     await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, work, piece, count)
                 )
                 left -= count
-                self.waiting -= count
+                self.backlog.waiting -= count
         finally:
-            self.waiting -= left
+            self.backlog.waiting -= left
         return found
 
     def _timed(self, work: Callable[[_Piece], _Done], piece: _Piece, tokens: int) -> _Done:
         begun = time.perf_counter()
         found = work(piece)
-        self._speed += (tokens / max(1e-6, time.perf_counter() - begun) - self._speed) / 8
+        self.backlog.measured(tokens, time.perf_counter() - begun)
         return found

@@ -132,7 +132,7 @@ async def _compared(query: str, documents: Sequence[str], served: Served, servic
     """The cosine of each embedding with the query's."""
     vectors = []
     for texts, asked in (([query], Asked("query")), (documents, Asked("document"))):
-        served.batcher.check()
+        served.batcher.backlog.check()
         read = await service.aside(served.read, texts, asked)
         vectors.append(await served.batcher.embed(read.texts, asked, read.tokens))
     (one,), many = vectors

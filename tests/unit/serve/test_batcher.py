@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from denizen.retrievers.store import Vectors
-from denizen.serve.batcher import Asked, Batcher, BusyError
+from denizen.serve.backlog import BusyError
+from denizen.serve.batcher import Asked, Batcher
 
 pytestmark = pytest.mark.anyio
 QUERY, PASSAGE = Asked("query"), Asked("document")
@@ -43,7 +44,7 @@ async def test_each_gets_its_own_in_order(thread: ThreadPoolExecutor) -> None:
     others = batcher.embed(["ccc"], QUERY, [1])
     found = await asyncio.gather(ones, others)
     assert [each.ravel().tolist() for each in found] == [[1, 2, 1], [3]]
-    assert len(by.turns) == 1 and batcher.waiting == 0
+    assert len(by.turns) == 1 and batcher.backlog.waiting == 0
 
 
 async def test_a_question_does_not_wait_for_all_of_somebodys_passages(thread: ThreadPoolExecutor) -> None:
@@ -90,7 +91,7 @@ async def test_what_nobody_waits_for_any_more_is_not_computed(thread: ThreadPool
     await asyncio.sleep(0)
     gone.cancel()
     assert (await stays).ravel().tolist() == [5]
-    assert by.turns == [(["stays"], QUERY)] and batcher.waiting == 0
+    assert by.turns == [(["stays"], QUERY)] and batcher.backlog.waiting == 0
 
 
 async def test_what_fails_is_told_to_those_who_asked_and_the_next_is_served(thread: ThreadPoolExecutor) -> None:
@@ -111,6 +112,6 @@ async def test_who_has_left_takes_no_room_behind_others(thread: ThreadPoolExecut
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
-    assert batcher.waiting <= 30
+    assert batcher.backlog.waiting <= 30
     await first
-    assert batcher.waiting == 0
+    assert batcher.backlog.waiting == 0

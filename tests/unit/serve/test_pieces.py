@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from denizen.serve.batcher import BusyError
+from denizen.serve.backlog import BusyError
 from denizen.serve.pieces import Pieces
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +29,7 @@ async def test_others_have_their_turn_between_two_pieces() -> None:
             ended.append(name)
 
         await asyncio.gather(asked("long", [1, 2, 3, 4]), asked("short", [5]))
-    assert ended == ["short", "long"] and pieces.waiting == 0
+    assert ended == ["short", "long"] and pieces.backlog.waiting == 0
 
 
 async def test_what_nobody_waits_for_is_not_done() -> None:
@@ -41,7 +41,7 @@ async def test_what_nobody_waits_for_is_not_done() -> None:
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
-    assert len(done) < 5 and pieces.waiting == 0
+    assert len(done) < 5 and pieces.backlog.waiting == 0
 
 
 async def test_who_comes_when_too_much_waits_is_told_when_to_come_again() -> None:
