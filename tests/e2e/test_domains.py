@@ -290,3 +290,6 @@ def test_from_the_command_line_with_a_passage_that_two_domains_have(
     assert shared["weights_bytes"] < 0.6 * whole["weights_bytes"]
     searched = command("search", tmp_path / "run", rows(0, 1)[0]["question"])
     assert searched.code == 0 and "finance/" in searched.out
+    # no domain has a word of it: it is answered all the same, from some domain
+    foreign = command("search", tmp_path / "run", "Wie wird ein Antrag auf Aufschub gestellt?", "--top-k", 3)
+    assert foreign.code == 0 and len(re.findall(r"\b(?:finance|health)/", foreign.out)) >= 3

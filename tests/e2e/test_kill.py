@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from denizen.api import adapt
 from denizen.engine.pipeline import records
 from denizen.recipes.config import AdaptConfig
@@ -58,13 +60,14 @@ def within(place: str, draw: random.Random) -> list[str]:
     return found[place.rpartition("/")[2]]
 
 
-def points(whole: Path, config: AdaptConfig, ends: int = len(ENDS)) -> list[str]:
+def points(whole: Path, config: AdaptConfig, ends: int, most: int | None = None) -> list[str]:
     """Points in every step of a finished run, and in what is written when all steps are done.
 
     Args:
         whole: The run.
         config: Its settings.
         ends: How many points of the end of each step are drawn.
+        most: How many points while a step works are drawn at most, but of training; None: all.
     """
     heard, known, draw = Heard(), records(whole), random.Random(20)
     adapt(config, whole, progress=heard)
@@ -74,17 +77,30 @@ def points(whole: Path, config: AdaptConfig, ends: int = len(ENDS)) -> list[str]
         fingerprint = known[place]["fingerprint"]
         # what another place of the run has made is linked
         inside = ["link:1"] if fingerprint in done else within(place, draw)
+        if most is not None and not place.endswith("student"):
+            inside = [inside[at] for at in sorted(draw.sample(range(len(inside)), min(most, len(inside))))]
         found += [f"{place}@{what}" for what in (*inside, *sorted(draw.sample(ENDS, ends), key=ENDS.index))]
         done.add(fingerprint)
     # the lock, the settings, what programs read, what is measured, the page
     return [*found, *(f"@open:{at}" for at in range(1, 6)), "@move:4"]
 
 
+@pytest.mark.parametrize(
+    ("ends", "most"),
+    [pytest.param(1, 1, id="somewhere"), pytest.param(len(ENDS), None, id="everywhere", marks=pytest.mark.slow)],
+)
 def test_a_run_with_gate_baselines_and_seeds_that_is_killed_in_every_step_ends_as_if_it_had_not_been(
-    gated: Finished, pairs: Path, tiny_encoder: Path, forgettable: Path, tmp_path: Path, killer: Killer
+    gated: Finished,
+    pairs: Path,
+    tiny_encoder: Path,
+    forgettable: Path,
+    tmp_path: Path,
+    killer: Killer,
+    ends: int,
+    most: int | None,
 ) -> None:
     config = gated_config(pairs, tiny_encoder, forgettable)
-    log = killer.run(config, tmp_path / "killed", *points(gated[0], config))
+    log = killer.run(config, tmp_path / "killed", *points(gated[0], config, ends, most))
     assert_same(gated[0], tmp_path / "killed")
     for place in ("round-0/student", "round-1/student", "seed-43/round-0/student", "seed-43/round-1/student"):
         assert resumptions(log, place) >= 2, place
@@ -94,7 +110,7 @@ def test_a_plain_run_that_is_killed_while_it_plans_and_in_every_step_ends_as_if_
     finished: Finished, pairs: Path, tiny_encoder: Path, tmp_path: Path, killer: Killer
 ) -> None:
     config = AdaptConfig(str(pairs), model=str(tiny_encoder), **SETTINGS)
-    log = killer.run(config, tmp_path / "killed", *points(finished[0], config, ends=1), plan=True)
+    log = killer.run(config, tmp_path / "killed", *points(finished[0], config, 1, 1), plan=True)
     assert_same(finished[0], tmp_path / "killed")
     assert resumptions(log, "round-0/student") >= 2 and resumptions(log, "round-1/student") >= 2
 
