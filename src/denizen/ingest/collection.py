@@ -113,6 +113,8 @@ class ReadCollection:
         if reason:
             yield Dropped(item.doc_id, text, item.source, reason)
             return
+        for left in document.left_out:
+            yield Dropped(item.doc_id, left.text, item.source, left.reason)
         if self.repeated and not document.name:
             document, removed = self.repeated.without(document)
             for line in removed:

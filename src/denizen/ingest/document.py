@@ -46,6 +46,19 @@ class Block:
     page: int = 0
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A text of a document that is no part of what it says, such as a page's navigation.
+
+    Attributes:
+        text: The text.
+        reason: Why it is left out.
+    """
+
+    text: str
+    reason: str
+
+
 @dataclass
 class Document:
     """One document: mostly a whole file, sometimes a row, a sheet or a part of one.
@@ -58,6 +71,7 @@ class Document:
         metadata: Facts that the file states of it, by short lower-case names such as `author` or `period`.
         language: Two letters, filled in after reading; "" where it is not known.
         repaired: How many of its blocks had their encoding mended.
+        left_out: What its reader has passed over, in reading order.
     """
 
     blocks: list[Block]
@@ -67,18 +81,22 @@ class Document:
     metadata: dict[str, str] = field(default_factory=dict)
     language: str = ""
     repaired: int = 0
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """The document as JSON keeps it."""
         blocks = [[block.kind, block.text, block.level, block.page] for block in self.blocks]
-        facts = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self) if spec.name != "blocks"}
-        return {**facts, "blocks": blocks}
+        left_out = [[item.text, item.reason] for item in self.left_out]
+        listed = ("blocks", "left_out")
+        facts = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self) if spec.name not in listed}
+        return {**facts, "blocks": blocks, "left_out": left_out}
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Document:
         """The document that `as_dict` was made of."""
-        facts = {name: value for name, value in found.items() if name != "blocks"}
-        return cls(blocks=[Block(*block) for block in found["blocks"]], **facts)
+        facts = {name: value for name, value in found.items() if name not in ("blocks", "left_out")}
+        left_out = [LeftOut(*item) for item in found.get("left_out", ())]
+        return cls(blocks=[Block(*block) for block in found["blocks"]], left_out=left_out, **facts)
 
 
 @dataclass(frozen=True)

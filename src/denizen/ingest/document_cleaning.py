@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from denizen.ingest.document import Document
@@ -83,7 +83,7 @@ class DocumentCleaner:
         mended = [mended_text(block.text) for block in document.blocks]
         texts = [text for text, _ in mended]
         blocks = [
-            dataclasses.replace(block, text=self._replaced(text))
+            replace(block, text=self._replaced(text))
             for block, text in zip(document.blocks, texts, strict=True)
             if text.strip()
         ]
@@ -95,6 +95,7 @@ class DocumentCleaner:
             metadata={self._fact(name): self._fact(value, name) for name, value in document.metadata.items()},
             language=detected_language("\n".join(texts)) or document.language or _stated_language(document),
             repaired=document.repaired + sum(repaired for _, repaired in mended),
+            left_out=[replace(item, text=self._fact(item.text)) for item in document.left_out],
         )
 
     def _replaced(self, text: str) -> str:

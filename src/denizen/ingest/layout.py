@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import re
@@ -12,7 +13,7 @@ from typing import Any
 from denizen.engine.errors import reason
 from denizen.ingest import kinds
 from denizen.ingest.document import Block, Document, Failure, Limits, UnreadableError
-from denizen.ingest.office_zip import check_office_file
+from denizen.ingest.office_zip import checked_office_file
 
 
 def layout_is_installed() -> bool:
@@ -35,9 +36,8 @@ def read_layout(path: Path, limits: Limits) -> Iterator[Document | Failure]:
     if not layout_is_installed():
         raise UnreadableError("needs docling; install denizen[docling]")
     kind = _kind(path)
-    if kind != "html":
-        check_office_file(path, limits, kind)
-    read = _converted(path, kind, limits)
+    with contextlib.nullcontext(path) if kind == "html" else checked_office_file(path, limits, kind) as checked:
+        read = _converted(checked, kind, limits)
     blocks = list(_blocks(read.document))
     title = next((block.text for block in blocks if block.kind == "heading" and block.level == 1), "")
     slides = int(read.input.page_count or 0)

@@ -14,7 +14,7 @@ from denizen.engine.files import file_digest
 from denizen.ingest.document import BlockKind, Document, Failure, Limits
 
 # raised when a reader or a cleaner changes what it writes
-READING_VERSION = 1
+READING_VERSION = 2
 _LAST = "read"
 _LIMITS = "limits"
 # the last line is far shorter
@@ -179,6 +179,8 @@ def _document(found: Mapping[str, Any]) -> Document:
     facts = (part for fact in document.metadata.items() for part in fact)
     for text in (document.name, document.title, document.domain, document.language, *facts):
         _text(text)
+    for item in document.left_out:
+        _text(item.text), _text(item.reason)
     _check_number(document.repaired, _MOST)
     for block in document.blocks:
         if block.kind not in _KINDS or not _text(block.text):

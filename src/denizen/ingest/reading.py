@@ -165,7 +165,8 @@ class _Reading:
 
     def _document(self, place: _Place, document: Document) -> Iterator[Item]:
         left = min(self._limits.characters - self._characters, self._limits.total_characters - self._total)
-        problem = self._spent(len(document.title) + sum(len(block.text) for block in document.blocks))
+        texts = (part.text for part in (*document.blocks, *document.left_out))
+        problem = self._spent(len(document.title) + sum(map(len, texts)))
         metadata = _merged(place.metadata, document.metadata)
         whole = dataclasses.replace(document, metadata=metadata, domain=document.domain or place.domain)
         inner = _joined(place.inner, document.name)
@@ -175,7 +176,7 @@ class _Reading:
         title = whole.title[:left]
         blocks = _cut(whole.blocks, left - len(title))
         if blocks:
-            yield inner, dataclasses.replace(whole, title=title, blocks=blocks)
+            yield inner, dataclasses.replace(whole, title=title, blocks=blocks, left_out=[])
         yield "" if self._stopped else inner, Failure("", problem, limit=True)
 
     def _failure(self, place: _Place, failure: Failure) -> Iterator[Item]:

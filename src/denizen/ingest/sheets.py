@@ -2,83 +2,171 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from denizen.ingest.document import Block, Document, Failure, Limits, UnreadableError
-from denizen.ingest.office_zip import check_office_file, core_properties, folded, library_errors, table_text
+from denizen.ingest.charts import DRAWN, paragraph_texts
+from denizen.ingest.document import Block, Document, Failure, LeftOut, Limits, Member, UnreadableError
+from denizen.ingest.office_zip import (
+    OfficeParts,
+    alternative_text,
+    checked_office_file,
+    core_properties,
+    embedded_files,
+    folded,
+    library_errors,
+    main_part,
+    table_text,
+)
+from denizen.ingest.shown_numbers import shown_value
 
+_S = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_D = "{http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing}"
+_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 # a longer run of rows becomes several tables
 _ROWS = 50
 # Excel's own limit; a broken file may claim a row far beyond it, and those between would be walked through
 _LAST_ROW = 1_048_576
-# up to here a float holds each whole number
-_WHOLE = 2**53
+_HIDDEN = "stands on a hidden sheet"
+_NO_VALUES = (
+    "{count:,} cells hold a formula and no value ({first} is the first), so what they would show is missing; open the "
+    "workbook in Excel or LibreOffice and save it again"
+)
 
 
-def read_xlsx(path: Path, limits: Limits) -> Iterator[Document | Failure]:
+@dataclass
+class _Sheet:
+    """A sheet: its name, whether it is shown, and where its part is."""
+
+    name: str
+    hidden: bool
+    part: str
+    page: int = 0
+    blocks: list[Block] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def read_xlsx(path: Path, limits: Limits) -> Iterator[Document | Member | Failure]:
     """Reads a workbook: the values that formulas had when it was saved, not the formulas.
 
-    Blank rows separate tables, and a run of more than 50 rows is several tables; a table of one cell is text. Hidden
-    sheets and sheets without values are left out.
+    Blank rows separate tables, and a run of more than 50 rows is several tables; a table of one cell is text. Behind
+    its cells stand a sheet's charts, drawings and comments. Hidden sheets are left out, sheets without values, too;
+    rows and columns that are hidden are not.
 
     Args:
         path: A .xlsx file.
-        limits: Of it count `pages` (visible sheets), `members` and `unpacked_mb`.
+        limits: Of it count `pages` (sheets), `members` and `unpacked_mb`.
 
     Yields:
         One document with the metadata `author` and `created`, its pages are the visible sheets; a failure for each
-        sheet that cannot be read to its end, and one where there are more sheets than the limit.
+        sheet that cannot be read to its end, for the formulas of a sheet that have no values, for each chart that
+        cannot be read, and one where there are more sheets than the limit.
 
     Raises:
         UnreadableError: When the file is broken, encrypted, unsafe or of another kind.
     """
-    check_office_file(path, limits, "xlsx")
-    blocks: list[Block] = []
-    failures: list[Failure] = []
     # openpyxl warns of features that it does not keep when it writes
-    with warnings.catch_warnings(), path.open("rb") as file:
+    with warnings.catch_warnings(), checked_office_file(path, limits, "xlsx") as checked, checked.open("rb") as file:
         warnings.simplefilter("ignore")
         with library_errors("xlsx"):
             from openpyxl import load_workbook
 
+            parts = OfficeParts(checked)
+            name, root = main_part(parts, f"{_S}workbook")
+            sheets = _listed(parts, name, root)
             book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
-            sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
-        for page, sheet in enumerate(sheets[: limits.pages], start=1):
-            found: list[Block] = []
-            try:
-                with library_errors("xlsx"):
-                    _add_tables(sheet, page, found)
-            except UnreadableError as error:
-                failures.append(Failure(sheet.title, str(error)))
-            title = folded(sheet.title)
-            blocks += [Block("heading", title, 2, page), *found] if found and title else found
-    if len(sheets) > limits.pages:
-        failures.append(Failure("", f"has {len(sheets)} sheets; the limit is {limits.pages}, the rest is left out"))
-    facts = core_properties(path)
-    yield Document(blocks, title=facts.pop("title", ""), metadata=facts)
-    yield from failures
+            # a program that writes formulas without calculating them asks for that, and may leave a 0 for each
+            unsure = any(each.get("fullCalcOnLoad") in ("1", "true") for each in root.iter(f"{_S}calcPr"))
+        for sheet in sheets[: limits.pages]:
+            _read_sheet(sheet, book, parts, unsure)
+        facts = core_properties(parts)
+        left_out = [LeftOut(block.text, _HIDDEN) for sheet in sheets if sheet.hidden for block in sheet.blocks]
+        blocks = [block for sheet in sheets if not sheet.hidden for block in sheet.blocks]
+        yield Document(blocks, title=facts.pop("title", ""), metadata=facts, left_out=left_out)
+        yield from (failure for sheet in sheets for failure in sheet.failures)
+        if len(sheets) > limits.pages:
+            yield Failure("", f"has {len(sheets)} sheets; the limit is {limits.pages}, the rest is left out")
+        yield from embedded_files(parts, *(sheet.part for sheet in sheets[: limits.pages]))
+        parts.close()
 
 
-def _add_tables(sheet: Any, page: int, found: list[Block]) -> None:
+def _listed(parts: OfficeParts, name: str, root: Any) -> list[_Sheet]:
+    related, sheets, page = parts.related(name), list[_Sheet](), 0
+    for each in root.iter(f"{_S}sheet"):
+        _, part = related.get(each.get(_ID, ""), ("", ""))
+        hidden = each.get("state", "visible") != "visible"
+        page += not hidden
+        sheets.append(_Sheet(each.get("name", ""), hidden, part, page))
+    return sheets
+
+
+def _read_sheet(sheet: _Sheet, book: Any, parts: OfficeParts, unsure: bool) -> None:
+    try:
+        with library_errors("xlsx"):
+            if not sheet.part:
+                raise UnreadableError("is missing from the file")
+            # a sheet that is a chart has no cells
+            cells = {each.title: each for each in book.worksheets}.get(sheet.name)
+            if cells is not None:
+                _add_tables(cells, _without_values(sheet, parts, unsure), sheet)
+    except UnreadableError as error:
+        sheet.failures.append(Failure(sheet.name, str(error)))
+    _add_drawn(sheet, parts)
+    title = folded(sheet.name)
+    if sheet.blocks and title:
+        sheet.blocks.insert(0, Block("heading", title, 2, sheet.page))
+
+
+def _without_values(sheet: _Sheet, parts: OfficeParts, unsure: bool) -> set[tuple[int, int]]:
+    """Row and column of each cell that holds a formula and not what it gives; a failure says how many there are."""
+    from lxml import etree
+    from openpyxl.utils.cell import coordinate_to_tuple
+
+    found: set[tuple[int, int]] = set()
+    first = ""
+    with parts.opened(sheet.part) as file:
+        for _, row in etree.iterparse(file, tag=f"{_S}row", resolve_entities=False, no_network=True):
+            for cell in row.iterchildren(f"{_S}c"):
+                if cell.find(f"{_S}f") is not None and cell.get("r") and _is_wanting(cell, unsure):
+                    first = first or cell.get("r")
+                    found.add(coordinate_to_tuple(cell.get("r")))
+            row.clear()
+            while row.getprevious() is not None:
+                del row.getparent()[0]
+    if found:
+        sheet.failures.append(Failure(sheet.name, _NO_VALUES.format(count=len(found), first=first)))
+    return found
+
+
+def _is_wanting(cell: Any, unsure: bool) -> bool:
+    value = cell.findtext(f"{_S}v")
+    # where a formula gives an empty text, the value is an empty string
+    return (unsure and value == "0") or (not value and cell.get("t") != "str")
+
+
+def _add_tables(cells: Any, unknown: set[tuple[int, int]], sheet: _Sheet) -> None:
     # the size that a file states of a sheet is often wrong
-    sheet.reset_dimensions()
-    for rows in _runs(sheet.iter_rows(values_only=True)):
+    cells.reset_dimensions()
+    for rows in _runs(cells, unknown):
         first = min(next(index for index, cell in enumerate(row) if cell) for row in rows)
         last = max(len(row) for row in rows)
-        cells = [[*row, *[""] * (last - len(row))][first:] for row in rows]
-        found.append(Block("text" if len(rows) == last - first == 1 else "table", table_text(cells), 0, page))
+        filled = [[*row, *[""] * (last - len(row))][first:] for row in rows]
+        kind = "text" if len(rows) == last - first == 1 else "table"
+        sheet.blocks.append(Block(kind, table_text(filled), 0, sheet.page))
 
 
-def _runs(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[list[str]]]:
+def _runs(cells: Any, unknown: set[tuple[int, int]]) -> Iterator[list[list[str]]]:
     """Rows with a value that follow one another, at most so many at once, each without the blanks at its end."""
     run: list[list[str]] = []
-    for values in itertools.islice(rows, _LAST_ROW):
-        row = [_shown(value) for value in values]
+    for number, found in enumerate(itertools.islice(cells.iter_rows(), _LAST_ROW), start=1):
+        row = [
+            "" if cell.value is None or (number, column) in unknown else shown_value(cell.value, cell.number_format)
+            for column, cell in enumerate(found, start=1)
+        ]
         while row and not row[-1]:
             row.pop()
         if row:
@@ -90,15 +178,31 @@ def _runs(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[list[str]]]:
         yield run
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).upper()
-    if isinstance(value, float):
-        # 15 digits are what Excel keeps: 0.3, not 0.30000000000000004
-        return str(int(value)) if value.is_integer() and abs(value) < _WHOLE else format(value, ".15g")
-    if isinstance(value, datetime.datetime):
-        midnight = value.time() == datetime.time()
-        return value.date().isoformat() if midnight else value.isoformat(" ", "seconds")
-    return folded(str(value))
+def _add_drawn(sheet: _Sheet, parts: OfficeParts) -> None:
+    """Adds what stands over the cells: charts, drawings and comments."""
+    related = list(parts.related(sheet.part).values())
+    threaded = any(kind == "threadedComment" for kind, _ in related)
+    for kind, part in related:
+        with_texts = kind == "threadedComment" or (kind == "comments" and not threaded)
+        try:
+            with library_errors("xlsx"):
+                if with_texts:
+                    texts = ["".join(each.itertext()) for each in parts.root(part).iter("{*}text")]
+                    sheet.blocks += [Block("text", folded(text), 0, sheet.page) for text in texts if text.strip()]
+                elif kind == "drawing":
+                    _add_drawing(sheet, parts, part)
+        except UnreadableError as error:
+            sheet.failures.append(Failure(sheet.name, str(error)))
+
+
+def _add_drawing(sheet: _Sheet, parts: OfficeParts, part: str) -> None:
+    root = parts.root(part)
+    texts = [text for shape in root.iter(f"{_D}sp", f"{_D}pic") for text in (*paragraph_texts(shape), alternative_text(shape))]
+    sheet.blocks += [Block("text", text, 0, sheet.page) for text in texts if text]
+    for kind, name in parts.related(part).values():
+        reader = DRAWN.get(kind)
+        try:
+            with library_errors("xlsx"):
+                sheet.blocks += reader(parts, name, sheet.page) if reader else []
+        except UnreadableError as error:
+            sheet.failures.append(Failure(sheet.name, f"a chart or diagram cannot be read: {error}"))

@@ -1,4 +1,4 @@
-"""Word documents (.docx) as headings, paragraphs, lists and tables in reading order, with their notes at the end."""
+"""Word documents (.docx) as headings, paragraphs, lists, tables and charts in reading order, their notes at the end."""
 
 from __future__ import annotations
 
@@ -8,21 +8,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from denizen.ingest.document import Block, Document, Failure, Limits, UnreadableError
-from denizen.ingest.office_zip import check_office_file, core_properties, folded, library_errors, table_text
+from denizen.ingest.charts import DRAWN
+from denizen.ingest.document import Block, Document, Failure, LeftOut, Limits, Member, UnreadableError
+from denizen.ingest.office_zip import (
+    OfficeParts,
+    alternative_text,
+    checked_office_file,
+    core_properties,
+    embedded_files,
+    folded,
+    library_errors,
+    main_part,
+    table_text,
+)
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_MATH_TEXT = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
+_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+_R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_DRAWINGS = ("inline", "anchor")
+_TEXTS = (_W + "t", _M + "t")
+# what stands between the parts of a formula once they are on one line
+_SIGNS = {_M + "den": "/", _M + "sup": "^", _M + "sub": "_"}
 # a second form of the same drawing, for older programs
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
-# deleted text, formatting, field codes, the reading aid above a word, embedded objects
+# deleted text, formatting, field codes, the reading aid above a word
 _LEFT_OUT = {_FALLBACK} | {
     _W + name
-    for name in ("del", "moveFrom", "pPr", "rPr", "sdtPr", "delText", "instrText", "rt", "object", "trPr", "tcPr")
+    for name in ("del", "moveFrom", "pPr", "rPr", "sdtPr", "delText", "instrText", "rt", "trPr", "tcPr")
 }
 _SPACES = {_W + name for name in ("tab", "br", "cr", "ptab")}
 _HEADING = re.compile(r"heading (\d)")
 _LIST_STYLES = ("list bullet", "list number")
+_DELETED = "was deleted in a tracked change"
+_ON_EACH_PAGE = "stands at the head or foot of each page"
 _SEPARATORS = ("separator", "continuationSeparator", "continuationNotice")
 _DEEPEST_HEADING = 6
 _BODY_TEXT = 9
@@ -39,7 +57,10 @@ class _Content:
     """Blocks, as they are found in a document's XML."""
 
     styles: dict[str, _Style]
+    parts: OfficeParts
+    related: dict[str, tuple[str, str]]
     blocks: list[Block] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
     def add_children(self, container: Any) -> None:
         for child in container.iterchildren("{*}*"):
@@ -54,7 +75,8 @@ class _Content:
     def add_paragraph(self, paragraph: Any) -> None:
         pieces: list[str] = []
         boxes: list[Any] = []
-        _collect(paragraph, pieces, boxes)
+        drawings: list[Any] = []
+        _collect(paragraph, pieces, boxes, drawings)
         text = folded("".join(pieces))
         if text:
             style = self.style_of(paragraph)
@@ -66,6 +88,19 @@ class _Content:
                 self.blocks.append(Block("text", text))
         for box in boxes:
             self.add_children(box)
+        for drawing in drawings:
+            self.add_drawing(drawing)
+
+    def add_drawing(self, drawing: Any) -> None:
+        if text := alternative_text(drawing):
+            self.blocks.append(Block("text", text))
+        for drawn in drawing.iter("{*}chart", "{*}relIds"):
+            try:
+                with library_errors("docx"):
+                    kind, part = self.related[drawn.get(_R + "id") or drawn.get(_R + "dm")]
+                    self.blocks += DRAWN[kind](self.parts, part)
+            except UnreadableError as error:
+                self.failures.append(Failure("", f"a chart or diagram cannot be read: {error}"))
 
     def add_item(self, text: str) -> None:
         if self.blocks and self.blocks[-1].kind == "list":
@@ -88,7 +123,7 @@ class _Content:
             found = cell.find(f"{_W}tcPr/{_W}{merge}")
             if found is not None and found.get(_W + "val") != "restart":
                 return ""
-        inner = _Content(self.styles)
+        inner = _Content(self.styles, self.parts, self.related, failures=self.failures)
         inner.add_children(cell)
         # the bar between cells belongs to the outer table
         return " ".join(block.text.replace(" | ", " ") for block in inner.blocks)
@@ -103,52 +138,80 @@ class _Content:
         return _Style(level, number != "0" if number else style.is_list)
 
 
-def read_docx(path: Path, limits: Limits) -> Iterator[Document | Failure]:
+def read_docx(path: Path, limits: Limits) -> Iterator[Document | Member | Failure]:
     """Reads a Word document.
 
-    Insertions that are not yet accepted count as text, deletions do not. Text boxes follow the paragraph that they
-    hang on. Headers, footers and comments are left out. Of merged cells the first has the text; a table of one cell
-    counts as the text in it.
+    Insertions that are not yet accepted count as text; deletions are left out, and so is what stands at the head and
+    foot of each page. Text boxes, charts and the alternative texts of pictures follow the paragraph that they hang on,
+    notes and comments stand at the end. Of merged cells the first has the text; a table of one cell counts as the text
+    in it.
 
     Args:
         path: A .docx file.
         limits: Of it count `members` and `unpacked_mb`.
 
     Yields:
-        One document with the metadata `author` and `created`, and a failure for notes that cannot be read.
+        One document with the metadata `author` and `created`, a member for each file that is embedded in it, and a
+        failure for notes and charts that cannot be read.
 
     Raises:
         UnreadableError: When the file is broken, encrypted, unsafe or of another kind.
     """
-    check_office_file(path, limits, "docx")
-    import docx
-    from docx.opc.constants import RELATIONSHIP_TYPE
+    with checked_office_file(path, limits, "docx") as checked:
+        with library_errors("docx"):
+            parts = OfficeParts(checked)
+            main, root = main_part(parts, f"{_W}document")
+            content = _content(parts, main)
+            for body in root.iterchildren(_W + "body"):
+                content.add_children(body)
+        left_out = [LeftOut(text, _DELETED) for text in _deleted(root)]
+        for kind, part in content.related.values():
+            if kind in ("footnotes", "endnotes", "comments"):
+                content.blocks += _other_blocks(parts, part, kind, content.failures)
+            elif kind in ("header", "footer"):
+                found = _other_blocks(parts, part, kind, content.failures)
+                left_out += [LeftOut(block.text, _ON_EACH_PAGE) for block in found]
+        facts = core_properties(parts)
+        left_out = list(dict.fromkeys(left_out))
+        yield Document(content.blocks, title=facts.pop("title", ""), metadata=facts, left_out=left_out)
+        yield from content.failures
+        yield from embedded_files(parts, main)
+        parts.close()
 
-    with library_errors("docx"):
-        word = docx.Document(str(path))
-        content = _Content(_styles(word.styles.element))
-        if word.element.body is not None:
-            content.add_children(word.element.body)
-    failures = []
-    for name, kind in (("footnotes", RELATIONSHIP_TYPE.FOOTNOTES), ("endnotes", RELATIONSHIP_TYPE.ENDNOTES)):
-        try:
-            with library_errors("docx"):
-                _add_notes(word.part, kind, content)
-        except UnreadableError as error:
-            failures.append(Failure(name, str(error)))
-    facts = core_properties(path)
-    yield Document(content.blocks, title=facts.pop("title", ""), metadata=facts)
-    yield from failures
+
+def _content(parts: OfficeParts, part: str) -> _Content:
+    """What is to hold the blocks of a part."""
+    main = main_part(parts, f"{_W}document")[0]
+    named = [name for kind, name in parts.related(main).values() if kind == "styles"]
+    styles = _styles(parts.root(named[0])) if named else {}
+    return _Content(styles, parts, parts.related(part))
 
 
-def _add_notes(part: Any, kind: str, content: _Content) -> None:
-    from docx.oxml.parser import parse_xml
+def _other_blocks(parts: OfficeParts, part: str, kind: str, failures: list[Failure]) -> list[Block]:
+    """The blocks of notes, comments, a header or a footer; a failure where they cannot be read."""
+    try:
+        with library_errors("docx"):
+            content = _content(parts, part)
+            root = parts.root(part)
+            for each in [root] if kind in ("header", "footer") else root:
+                if each.get(_W + "type") not in _SEPARATORS:
+                    content.add_children(each)
+    except UnreadableError as error:
+        failures.append(Failure(kind, str(error)))
+        return []
+    failures += content.failures
+    return content.blocks
 
-    for relationship in part.rels.values():
-        if relationship.reltype == kind and not relationship.is_external:
-            for note in parse_xml(relationship.target_part.blob):
-                if note.get(_W + "type") not in _SEPARATORS:
-                    content.add_children(note)
+
+def _deleted(root: Any) -> Iterator[str]:
+    for change in root.iter(_W + "del"):
+        text = folded("".join(part.text or "" for part in change.iter(_W + "delText")))
+        # a word that was mistyped is none
+        if text:
+            yield text
+    for row in root.iter(_W + "tr"):
+        if row.find(f"{_W}trPr/{_W}del") is not None and (text := folded("".join(row.itertext(*_TEXTS)))):
+            yield text
 
 
 def _styles(element: Any) -> dict[str, _Style]:
@@ -191,15 +254,23 @@ def _inner(element: Any, name: str) -> Iterator[Any]:
             yield from _inner(child, name)
 
 
-def _collect(element: Any, pieces: list[str], boxes: list[Any]) -> None:
+def _collect(element: Any, pieces: list[str], boxes: list[Any], drawings: list[Any]) -> None:
     for child in element.iterchildren("{*}*"):
-        if child.tag in (_W + "t", _MATH_TEXT):
+        if child.tag in _TEXTS:
             pieces.append(child.text or "")
-        elif child.tag in _SPACES:
+            continue
+        if child.tag in _SPACES:
             pieces.append(" ")
         elif child.tag == _W + "noBreakHyphen":
             pieces.append("-")
         elif child.tag == _W + "txbxContent":
             boxes.append(child)
-        elif child.tag not in _LEFT_OUT:
-            _collect(child, pieces, boxes)
+            continue
+        elif child.tag.rpartition("}")[2] in _DRAWINGS:
+            drawings.append(child)
+        elif child.tag.endswith("}textpath"):
+            # WordArt of older programs
+            pieces.append(f" {child.get('string', '')} ")
+        pieces.append(_SIGNS.get(child.tag, ""))
+        if child.tag not in _LEFT_OUT:
+            _collect(child, pieces, boxes, drawings)

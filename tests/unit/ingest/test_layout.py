@@ -49,7 +49,13 @@ def test_content_and_not_the_name_says_what_a_file_is(tmp_path, monkeypatch, nam
         raise UnreadableError("enough")
 
     monkeypatch.setattr(layout, "layout_is_installed", lambda: True)
-    monkeypatch.setattr(layout, "check_office_file", lambda path, limits, suffix: told.append(f"checked {suffix}"))
+
+    @contextlib.contextmanager
+    def checked(path, limits, suffix):
+        told.append(f"checked {suffix}")
+        yield path
+
+    monkeypatch.setattr(layout, "checked_office_file", checked)
     monkeypatch.setattr(layout, "_converted", converted)
     made(tmp_path / name, program)
     with pytest.raises(UnreadableError, match="enough"):

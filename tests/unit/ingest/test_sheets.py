@@ -72,9 +72,12 @@ def test_long_run_is_cut(tmp_path):
     assert lines == [f"{number} | x" for number in range(120)]
 
 
-def test_formulas_are_not_text(tmp_path):
+def test_formulas_without_values_are_counted(tmp_path):
     # openpyxl writes no values for formulas
-    assert only(sheet_of([["sum", "=1+1"]], tmp_path)).blocks[1:] == [Block("text", "sum", 0, 1)]
+    document, failure = read_xlsx(sheet_of([["sum", "=1+1"], ["text", '=A1&"x"']], tmp_path), SMALL)
+    assert isinstance(document, Document) and document.blocks[1:] == [Block("table", "sum\ntext", 0, 1)]
+    assert isinstance(failure, Failure) and failure.name == "Data"
+    assert "2 cells hold a formula and no value (B1 is the first)" in failure.error
 
 
 def test_hidden_and_empty_sheets(tmp_path):
