@@ -1,15 +1,12 @@
-"""HTML as blocks: what a reader of the page would see, without the navigation round it."""
+"""HTML as blocks: what a reader of the page would see."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator
 from html.entities import html5
-from pathlib import Path
 from typing import Any
 
-from denizen.ingest.document import Block, Document, Failure, Limits, Member
+from denizen.ingest.document import Block
 from denizen.ingest.markup import BLOCKS, Flow, is_hidden, local_name
 from denizen.ingest.text import decoded
 
@@ -26,19 +23,6 @@ _ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _DEEPEST = 200  # elements; the parser gives up at 256
 _ATTRIBUTES = ("hidden", "style", "colspan", "rowspan", "role", "class", "id", "lang", "name", "property", "content")
 
-_LANDMARKS = frozenset({"header", "footer", "aside"})
-_CONTENT = frozenset({"main", "article", "section"})
-_ROLES = frozenset({"navigation", "banner", "contentinfo", "complementary", "search", "menu", "menubar"})
-_NAVIGATION = frozenset({"nav", "navbar", "navigation", "menu", "sidebar", "breadcrumb", "breadcrumbs"})
-# trafilatura is made for articles. Of a document with tables, forms or lists of links it leaves out whole sections; of
-# an article, only the odd button or teaser that is marked up as text. A tenth is taken as the line between the two; it
-# was not tuned on data.
-_TRUSTED = 0.9
-_LARGEST = 8_000  # elements; trafilatura takes 2 s for them, and its time grows nearly with the square
-_SHINGLE = 3  # words; with fewer, any sentence would vouch for a menu
-_LINE = re.compile(r"[\n|]")  # and the cells of a table
-_WORD = re.compile(r"\w+")
-_DATES = ("date", "article:published_time", "dcterms.date", "dc.date", "dcterms.created", "last-modified")
 
 
 def parsed_html(data: bytes | str) -> Any:
@@ -138,10 +122,6 @@ class _Shallow:
 
 def html_blocks(root: Any) -> list[Block]:
     """The visible text of an element and all below it, as blocks in document order."""
-    return _walked(root, lambda element: False)
-
-
-def _walked(root: Any, left_out: Callable[[Any], bool]) -> list[Block]:
     from lxml import etree
 
     flow = Flow()
@@ -152,7 +132,7 @@ def _walked(root: Any, left_out: Callable[[Any], bool]) -> list[Block]:
             name = local_name(element)
             if not name:
                 flow.add(element.text)
-            elif is_hidden(element) or left_out(element) or (name == "table" and flow.took_table(element)):
+            elif is_hidden(element) or (name == "table" and flow.took_table(element)):
                 passed = element
                 walker.skip_subtree()
             else:
@@ -197,84 +177,3 @@ def _close(name: str, flow: Flow) -> None:
         flow.lists -= 1
         if not flow.lists and name in _LISTS:
             flow.end_list()
-
-
-def read_html(path: Path, limits: Limits) -> Iterator[Document | Member | Failure]:
-    """The one document of a page, without the navigation round its content.
-
-    Raises:
-        UnreadableError: When it is not text.
-    """
-    root = parsed_html(path.read_bytes())
-    facts = _meta(root)
-    headed = (visible for element in root.iter("title") if (visible := " ".join("".join(element.itertext()).split())))
-    metadata = {
-        "author": facts.get("author", "") or facts.get("article:author", "") or facts.get("dc.creator", ""),
-        "date": next((facts[name] for name in _DATES if facts.get(name)), ""),
-        "description": facts.get("description", "") or facts.get("og:description", ""),
-        "lang": (root.get("lang") or root.get("{http://www.w3.org/XML/1998/namespace}lang") or "").strip(),
-    }
-    yield Document(
-        _main_blocks(root),
-        title=next(headed, "") or facts.get("og:title", ""),
-        metadata={name: value for name, value in metadata.items() if value},
-    )
-
-
-def _meta(root: Any) -> dict[str, str]:
-    facts: dict[str, str] = {}
-    for element in root.iter("meta"):
-        name = element.get("name") or element.get("property") or ""
-        facts.setdefault(name.strip().lower(), " ".join((element.get("content") or "").split()))
-    return facts
-
-
-def _main_blocks(root: Any) -> list[Block]:
-    """The blocks without navigation.
-
-    Where trafilatura finds nearly all of what stands outside of navigation, it is trusted to know the page's content,
-    and a block that is not in its text is dropped. Otherwise only the marked navigation is left out.
-    """
-    every, own = html_blocks(root), _walked(root, _is_navigation)
-    if own == every or not own:
-        return every
-    if sum(1 for _ in root.iter()) > _LARGEST:
-        return own
-    import trafilatura
-
-    found = trafilatura.extract(root, include_comments=False, include_tables=True, include_links=False) or ""
-    wanted, given = Counter(_WORD.findall(_text(own))), Counter(_WORD.findall(found.lower()))
-    if (wanted & given).total() < _TRUSTED * wanted.total():
-        return own
-    known = {shingle for line in _LINE.split(found.lower()) for shingle in _shingles(line)}
-    return [block for block in every if _is_known(block, known)]
-
-
-def _text(blocks: list[Block]) -> str:
-    return "\n".join(block.text for block in blocks).lower()
-
-
-def _is_navigation(element: Any) -> bool:
-    """Whether it is navigation by its name, role or class; a heading's surroundings are not.
-
-    A header, footer or aside of an article is part of it: https://www.w3.org/TR/html-aam-1.0/#mapping-html-to-aria
-    """
-    name, role = local_name(element), (element.get("role") or "").lower()
-    classes = {*(element.get("class") or "").lower().split(), (element.get("id") or "").lower()}
-    if name in ("nav", "menu") or role in _ROLES or classes & _NAVIGATION:
-        marked = name not in ("html", "body", "main", "article")
-    else:
-        marked = name in _LANDMARKS and not any(local_name(above) in _CONTENT for above in element.iterancestors())
-    return marked and element.find(".//h1") is None
-
-
-def _shingles(line: str) -> list[tuple[str, ...]]:
-    """Runs of words, in which the ends of the line count, so that "Contact" is no part of a sentence."""
-    words = ["^", *_WORD.findall(line), "$"]
-    return [tuple(words[at : at + _SHINGLE]) for at in range(len(words) - _SHINGLE + 1)]
-
-
-def _is_known(block: Block, known: set[tuple[str, ...]]) -> bool:
-    """Whether at least half of a block's runs of words are among those known."""
-    runs = [shingle for line in _LINE.split(block.text.lower()) for shingle in _shingles(line)]
-    return 2 * sum(run in known for run in runs) >= len(runs)

@@ -23,13 +23,14 @@ READERS: dict[str, str] = {
     "docx": "denizen.ingest.word:read_docx",
     "epub": "denizen.ingest.epub:read_epub",
     "filing": "denizen.ingest.filings:read_filing_page",
-    "html": "denizen.ingest.html:read_html",
+    "html": "denizen.ingest.page:read_html",
     "json": "denizen.ingest.records:read_json",
     "jsonl": "denizen.ingest.records:read_jsonl",
     "layout": "denizen.ingest.layout:read_layout",
     "mail": "denizen.ingest.mail:read_mail",
     "markdown": "denizen.ingest.text:read_markdown",
     "mbox": "denizen.ingest.mail:read_mbox",
+    "notebook": "denizen.ingest.notebook:read_notebook",
     "parquet": "denizen.ingest.records:read_parquet",
     "pdf": "denizen.ingest.pdf:read_pdf",
     "pptx": "denizen.ingest.slides:read_pptx",
@@ -56,6 +57,7 @@ SUFFIXES: dict[str, str] = {
     ".xhtml": "html",
     ".xml": "xml",
     ".json": "json",
+    ".ipynb": "notebook",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".csv": "delimited",
@@ -166,6 +168,7 @@ _PDF_WITHIN = 1024
 # above this share of control characters a file is no text
 _CONTROLS = 0.02
 _CONTROL = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\x1b")
+_NOTEBOOK = re.compile(rb'\{[^{}]*"(?:cells|worksheets)"\s*:\s*\[.*"cell_type"\s*:', re.DOTALL)
 _MBOX = re.compile(rb"From \S+ [^\n]*\d\d:\d\d[^\n]*\n")
 _MAIL = re.compile(
     rb"(?:(?:from|to|cc|date|subject|sender|reply-to|received|return-path|delivered-to|message-id|mime-version"
@@ -309,6 +312,8 @@ def _written(head: bytes, suffix: str) -> str:
         for kind, recogniser in RECOGNISERS.items():
             if _imported(recogniser)(head):
                 return kind
+    if claimed in ("", "text", "json") and head.lstrip().startswith(b"{") and _NOTEBOOK.match(head.lstrip()):
+        return "notebook"
     markup = _markup(head)
     if markup and claimed not in ("html", "mail", "markdown", "mbox"):
         return markup

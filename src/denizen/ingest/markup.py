@@ -128,10 +128,13 @@ class Flow:
 
 def is_hidden(element: Any) -> bool:
     """Whether a browser would not show the element, by its name or its own attributes."""
-    if local_name(element) in UNSEEN or element.get("hidden") is not None:
-        return True
+    return local_name(element) in UNSEEN or shows_nothing(element)
+
+
+def shows_nothing(element: Any) -> bool:
+    """Whether an element's own attributes say that a browser does not show it at first."""
     style = element.get("style")
-    return bool(style) and _NOT_SHOWN.search(style) is not None
+    return element.get("hidden") is not None or (bool(style) and _NOT_SHOWN.search(style) is not None)
 
 
 def visible_text(element: Any) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from denizen.ingest import kinds
 from denizen.ingest.archive import disk_is_full
 from denizen.ingest.document import Block, Document, Failure, Limits, Member, UnreadableError
+from denizen.ingest.encoded_data import without_encoded_data
 
 _MB = 1 << 20
 _LONGEST_ERROR = 300
@@ -164,6 +165,7 @@ class _Reading:
             self._begin(used)
 
     def _document(self, place: _Place, document: Document) -> Iterator[Item]:
+        document = without_encoded_data(document)
         left = min(self._limits.characters - self._characters, self._limits.total_characters - self._total)
         texts = (part.text for part in (*document.blocks, *document.left_out))
         problem = self._spent(len(document.title) + sum(map(len, texts)))

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from denizen.engine.errors import reason
 from denizen.ingest.document import Block, Document, Failure, Limits, Member, UnreadableError
-from denizen.ingest.html import declared_encoding, html_blocks, parsed_html, read_html
+from denizen.ingest.html import declared_encoding, html_blocks, parsed_html
 from denizen.ingest.markup import UNSEEN, Flow, local_name
+from denizen.ingest.page import read_html
 from denizen.ingest.records import UniqueNames, content_name
 from denizen.ingest.text import decoded
 

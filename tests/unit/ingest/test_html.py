@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denizen.ingest.document import Block, Document, Limits, UnreadableError
-from denizen.ingest.html import html_blocks, parsed_html, read_html
+from denizen.ingest.html import html_blocks, parsed_html
+from denizen.ingest.page import read_html
 
 PROSE = [
     "The lender keeps a record of each loan for at least five years after it has been repaid in full.",
@@ -205,7 +206,7 @@ def test_a_page_without_navigation_is_not_judged(tmp_path: Path, monkeypatch: py
 
 def test_a_large_page_is_not_given_to_trafilatura(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trafilatura.extract", lambda *_, **__: pytest.fail("would take minutes"))
-    monkeypatch.setattr("denizen.ingest.html._LARGEST", 20)
+    monkeypatch.setattr("denizen.ingest.page_frame._LARGEST", 20)
     assert len(_read(tmp_path, "<nav>Home</nav>" + "<p>a" * 21).blocks) == 21
 
 
