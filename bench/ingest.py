@@ -3,9 +3,10 @@
 made: documents that the bench makes up, as every kind of file. filings: real filing texts (sec_filings_unlabelled), as
 text, HTML, DOCX, EPUB, submission, and PDF by fpdf2 and by Chromium. pages: real filing pages (financebench, as text
 with its line ends) set as PDF pages with running heads. growth: the same filings in growing numbers, and what is read
-when one file is added. Texts are reduced to Latin-1, which the fonts of PDF have.
+when one file is added. web: made-up web pages, and what comes back of their wanted and of their unwanted strings, each
+page alone and all pages of a site together. Texts are reduced to Latin-1, which the fonts of PDF have.
 
-    python bench/ingest.py [made] [filings] [pages] [growth]
+    python bench/ingest.py [made] [filings] [pages] [growth] [web]
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import made_pages
 from denizen.data.tables import read_table
+from denizen.ingest import kinds
+from denizen.ingest.document import Limits
+from denizen.ingest.passages import document_text
 from measuring import RESULTS, ROOT, data, keep
 
 sys.path.insert(0, str(ROOT))
@@ -99,6 +104,38 @@ def growth(room: Path) -> dict[str, Any]:
     }
 
 
+def web(room: Path) -> list[dict[str, Any]]:
+    """Shares of the wanted and of the unwanted strings of web pages that are kept, for each kind of page."""
+    known = dict(made_pages.sites())
+    for name, own in known.items():
+        (room / "docs" / name).mkdir(parents=True)
+        for at, page in enumerate(own):
+            (room / "docs" / name / f"{at}.html").write_text(page.html, encoding="utf-8")
+    ingested(room / "docs", room / "corpus")
+    rows = read_table(room / "corpus" / "texts.parquet", "texts").to_pylist()
+    together = {row["source"]: f"{row['title']} {row['text']}" for row in rows}
+    kept: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for name, own in known.items():
+        for at, page in enumerate(own):
+            (alone,) = kinds.reader("html")(room / "docs" / name / f"{at}.html", Limits())
+            texts = {
+                "alone": f"{alone.title} {document_text(alone.blocks)}",
+                "together": together[f"docs/{name}/{at}.html"],
+            }
+            for how, text in texts.items():
+                folded = " ".join(text.split())
+                for what, strings in (("wanted", page.wanted), ("unwanted", page.unwanted)):
+                    share = statistics.mean(" ".join(string.split()) in folded for string in strings)
+                    for group in (*name.split(", "), "all"):
+                        kept[group][f"{what}_{how}"].append(share)
+    found = []
+    for group, shares in kept.items():
+        means = {name: round(statistics.mean(each), 4) for name, each in shares.items()}
+        found.append({"kind": group, "pages": len(shares["wanted_alone"]), **means})
+        print(found[-1], flush=True)
+    return found
+
+
 def measured(
     room: Path, suffix: str, known: list[Content], write: Callable[[Content, Path], None], name: str = ""
 ) -> dict[str, Any]:
@@ -148,7 +185,7 @@ def ingested(folder: Path, out: Path) -> dict[str, Any]:
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
     peak, report = json.loads(done.stdout)
-    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     reading = report["reading"]
     return {
         "megabytes": round(size, 3),
@@ -239,7 +276,13 @@ def set_page_by_page(document: Content, path: Path) -> None:
     page.output(str(path))
 
 
-PARTS: dict[str, Callable[[Path], Any]] = {"made": made, "filings": filings, "pages": pages, "growth": growth}
+PARTS: dict[str, Callable[[Path], Any]] = {
+    "made": made,
+    "filings": filings,
+    "pages": pages,
+    "growth": growth,
+    "web": web,
+}
 
 if __name__ == "__main__":
     chosen = sys.argv[1:] or list(PARTS)

@@ -26,6 +26,9 @@ def ingest(
     paths: Annotated[list[str], typer.Argument(help="Files and folders, of any kind; zip and tar are looked into.")],
     *,
     out: Annotated[Path, typer.Option(help="The corpus's folder. The same command again reads what has changed.")],
+    explain_drops: Annotated[
+        bool, typer.Option("--explain-drops", help="List each text that was left out, by reason.")
+    ] = False,
     **settings: Any,
 ) -> Told:
     """Read files into a clean corpus of passages: PDF, HTML, filings, office files, mail, tables, text, archives."""
@@ -34,7 +37,7 @@ def ingest(
 
     progress = settings.pop("progress")
     report = ingest(IngestConfig(tuple(paths), **settings), out, progress=progress)
-    return Told(report, ingest_lines(report, out))
+    return Told(report, ingest_lines(report, out, explain_drops))
 
 
 @command("download-filings")

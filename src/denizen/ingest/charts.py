@@ -52,7 +52,9 @@ def chart_blocks(parts: OfficeParts, name: str, page: int = 0) -> list[Block]:
 
 def diagram_blocks(parts: OfficeParts, name: str, page: int = 0) -> list[Block]:
     """The texts of a diagram (SmartArt), which lie in a part of their own, as a list."""
-    points = ("".join(each.text or "" for each in point.iter(f"{_A}t")) for point in parts.root(name).iter(f"{_DIAGRAM}t"))
+    points = (
+        "".join(each.text or "" for each in point.iter(f"{_A}t")) for point in parts.root(name).iter(f"{_DIAGRAM}t")
+    )
     items = [f"- {folded(point)}" for point in points if point.strip()]
     return [Block("list", "\n".join(items), 0, page)] if items else []
 
@@ -114,8 +116,11 @@ def _levels(data: Any) -> Iterator[list[str]]:
 
 def _new_columns(root: Any) -> list[list[str]]:
     columns: list[list[str]] = []
-    names = {link.get("val"): _rich(series.find(f"{_X}tx")) or "".join(series.itertext(f"{_X}v"))
-             for series in root.iter(f"{_X}series") for link in series.iter(f"{_X}dataId")}
+    names = {
+        link.get("val"): _rich(series.find(f"{_X}tx")) or "".join(series.itertext(f"{_X}v"))
+        for series in root.iter(f"{_X}series")
+        for link in series.iter(f"{_X}dataId")
+    }
     for data in root.iter(f"{_X}data"):
         for dimension in data:
             levels = [
@@ -124,7 +129,9 @@ def _new_columns(root: Any) -> list[list[str]]:
             ]
             heading = names.get(data.get("id"), "") if dimension.tag == f"{_X}numDim" else ""
             columns += [
-                [heading, *(points.get(at, "") for at in range(max(points) + 1))] for points in reversed(levels) if points
+                [heading, *(points.get(at, "") for at in range(max(points) + 1))]
+                for points in reversed(levels)
+                if points
             ]
     return columns
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 
 from denizen.ingest.document import Document, Failure
 from denizen.ingest.files import FoundFile
@@ -13,6 +14,7 @@ from denizen.ingest.parts import Parts
 from denizen.ingest.passages import document_text
 from denizen.ingest.repeated_lines import RepeatedLines
 
+_PAGES = (".html", ".htm", ".xhtml")
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -97,7 +99,7 @@ class ReadCollection:
         if self._reason(item):
             return
         if self.repeated and not item.document.name:
-            self.repeated.see(item.document)
+            self.repeated.see(item.document, _site(item.doc_id))
         digest = _digest(item.document)
         before = self._owner.setdefault(digest, item.doc_id)
         # a copy that comes into a folder does not take the place of what is there
@@ -116,7 +118,7 @@ class ReadCollection:
         for left in document.left_out:
             yield Dropped(item.doc_id, left.text, item.source, left.reason)
         if self.repeated and not document.name:
-            document, removed = self.repeated.without(document)
+            document, removed = self.repeated.without(document, _site(item.doc_id))
             for line in removed:
                 yield Dropped(item.doc_id, line, item.source, "repeats over many documents")
             if not document.blocks:
@@ -147,6 +149,12 @@ class ReadCollection:
                 name = f"{doc_id}~{number}"
             taken.add(name)
             yield Named(name, file.name, found)
+
+
+def _site(doc_id: str) -> str:
+    """What the site of a web page is known by: its folder; "" for what is no web page."""
+    path = PurePosixPath(doc_id)
+    return f"{path.parent}/" if path.suffix.lower() in _PAGES else ""
 
 
 def _digest(document: Document) -> bytes:

@@ -18,7 +18,20 @@ _DATA_URI = re.compile(
 )
 _RUN = re.compile(rf"(?<![\w+/-]){_CHARACTERS}{{{_LINE},}}{_MORE_LINES}")
 # how PNG, JPEG, GIF, WebP, BMP, TIFF, SVG, XML, PDF, zip and gzip begin
-_BEGINNINGS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk", "SUkq", "TU0A", "PHN2Zy", "PD94bW", "JVBERi", "UEsDB", "H4sI")
+_BEGINNINGS = (
+    "iVBORw0KGgo",
+    "/9j/",
+    "R0lGOD",
+    "UklGR",
+    "Qk",
+    "SUkq",
+    "TU0A",
+    "PHN2Zy",
+    "PD94bW",
+    "JVBERi",
+    "UEsDB",
+    "H4sI",
+)
 # of the characters of any base64, capitals and small letters are 41 % each and digits 16 %; of those of a long name,
 # path or word far less of one of them
 _FEWEST_LETTERS, _FEWEST_DIGITS = 0.15, 0.05

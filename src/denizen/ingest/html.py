@@ -24,7 +24,6 @@ _DEEPEST = 200  # elements; the parser gives up at 256
 _ATTRIBUTES = ("hidden", "style", "colspan", "rowspan", "role", "class", "id", "lang", "name", "property", "content")
 
 
-
 def parsed_html(data: bytes | str) -> Any:
     """The root element of a page, however broken it is; well-formed XHTML is parsed as such.
 

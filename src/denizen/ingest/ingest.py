@@ -40,6 +40,7 @@ from denizen.ingest.personal_data import PersonalData
 from denizen.ingest.repeated_lines import RepeatedLines
 from denizen.ingest.sandbox import Request, Sandbox
 from denizen.ingest.settings import WITHOUT_EFFECT, IngestConfig
+from denizen.ingest.text import shortened
 from denizen.ingest.tokenizer import load_tokenizer
 
 _REPORT = "ingest.json"
@@ -47,6 +48,8 @@ _PARTS = ".parts"
 _SECRET = ".secret"
 # lines of a list that are printed
 _SHOWN = 10
+# characters of a text that was left out
+_LONGEST_DROP = 200
 # raised when a key of ingest.json changes its meaning
 _SCHEMA = 1
 _READING = ("personal_data", "person_names", "country", "docling")
@@ -251,8 +254,14 @@ def _write(
     }
 
 
-def ingest_lines(report: Mapping[str, Any], out: Path) -> list[str]:
-    """What became of the files, for people."""
+def ingest_lines(report: Mapping[str, Any], out: Path, explain_drops: bool = False) -> list[str]:
+    """What became of the files, for people.
+
+    Args:
+        report: The contents of `ingest.json`.
+        out: The corpus's folder.
+        explain_drops: Whether each text that was left out is listed, by reason.
+    """
     lines = [
         f"{report['passages']:,} passages of {report['documents']:,} documents from {report['files']:,} files "
         f"({report['characters'] / 1e6:,.1f} M characters)",
@@ -271,8 +280,16 @@ def ingest_lines(report: Mapping[str, Any], out: Path) -> list[str]:
         lines.append(f"{len(failed):,} could not be read (failures.parquet):")
         lines += [f"  {row['key']}: {row['error']}" for row in failed[:_SHOWN]]
         lines += [f"  and {len(failed) - _SHOWN:,} more"] if len(failed) > _SHOWN else []
+    lines += _drops(out) if explain_drops else []
     lines.append(f"corpus: {out.as_posix()}")
     return [line for line in lines if line]
+
+
+def _drops(out: Path) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for row in read_table(out / "dropped.parquet", "dropped_texts").to_pylist():
+        by_reason.setdefault(row["reason"], []).append(f"  {row['doc_id']}: {shortened(row['text'], _LONGEST_DROP)}")
+    return [line for reason, lines in by_reason.items() for line in (f"left out, {reason} ({len(lines):,}):", *lines)]
 
 
 def _counted(what: str, counts: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""What the readers of .docx, .pptx and .xlsx share: checks before a library opens the file, its parts and properties."""
+"""What the readers of .docx, .pptx and .xlsx share: checks before a file is opened, its parts and its properties."""
 
 from __future__ import annotations
 
@@ -147,7 +147,9 @@ def embedded_files(parts: OfficeParts, *names: str) -> Iterator[Member | Failure
         if kind == "oleObject":
             yield Failure(file, "is an object that another program has embedded, and is not read")
             continue
-        with tempfile.NamedTemporaryFile(dir=Path.cwd(), prefix="embedded-", suffix=posixpath.splitext(file)[1]) as copy:
+        with tempfile.NamedTemporaryFile(
+            dir=Path.cwd(), prefix="embedded-", suffix=posixpath.splitext(file)[1]
+        ) as copy:
             with parts.opened(name) as source:
                 shutil.copyfileobj(source, copy)
             copy.flush()

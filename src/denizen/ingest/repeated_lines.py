@@ -21,6 +21,8 @@ _LONGEST = 200
 _FEWEST_WORDS, _MOST_WORDS = 3, 40
 _FEWEST_DOCUMENTS = 5
 _SHARE = 0.2
+# The pages of a site repeat their frame anywhere and in single words. What half of them say tells none from another.
+_SHARE_OF_SITE = 0.5
 # blocks at either end, but at most a quarter of the document each
 _EDGE = 5
 # so often in one document, a line is a running head; a table of contents and its chapter make two
@@ -57,6 +59,8 @@ class RepeatedLines:
         self._decided = set(known)
         self._documents = 0
         self._counts: Counter[str] = Counter()
+        self._pages: Counter[str] = Counter()
+        self._on_pages: dict[str, Counter[str]] = {}
         self._pending = False
 
     @property
@@ -65,8 +69,17 @@ class RepeatedLines:
         self._decide()
         return sorted(self._decided)
 
-    def see(self, document: Document) -> None:
-        """Counts the lines of a document, each once."""
+    def see(self, document: Document, site: str = "") -> None:
+        """Counts the lines of a document, each once.
+
+        Args:
+            document: The document.
+            site: Of a web page, what its site is known by, such as its folder; "" for all else.
+        """
+        if site:
+            lines = {_folded(line, 1) for block in document.blocks for line in _lines(block)}
+            self._on_pages.setdefault(site, Counter()).update(_hash(f"{site}\n{line}") for line in lines if line)
+            self._pages[site] += 1
         last = len(document.blocks) - 1
         edge = max(1, min(_EDGE, len(document.blocks) // 4))
         times: Counter[str] = Counter()
@@ -82,11 +95,16 @@ class RepeatedLines:
         self._documents += 1
         self._pending = True
 
-    def without(self, document: Document) -> tuple[Document, list[str]]:
+    def without(self, document: Document, site: str = "") -> tuple[Document, list[str]]:
         """The document without its boilerplate, and the lines that were taken out, in reading order.
 
+        Args:
+            document: The document.
+            site: As it was told to `see`.
+
         Tables stay as they are. A line stays where it is all that a section under a heading says, a heading stays
-        where something stands under it (unless it is a running head), and a document of nothing else stays whole.
+        where something stands under it (unless it is a running head), and a document of nothing else stays whole. Of a
+        web page a heading goes with what stands under it where its site repeats both.
         """
         self._decide()
         times = Counter(_folded(line) for block in document.blocks for line in _lines(block))
@@ -98,13 +116,17 @@ class RepeatedLines:
             stays = section.heading
             if section.heading:
                 running = times[_folded(section.heading.text)] >= _RUNNING
-                if self._is_boilerplate(section.heading.text) and (running or _is_bare(section, following)):
+                repeated = self._is_boilerplate(section.heading.text, site)
+                if repeated and (running or _is_bare(section, following)):
                     removed.append(section.heading.text)
                     stays = None
                 else:
                     blocks.append(section.heading)
-            kept, gone = self._content_without(section.content)
-            if stays and not kept:
+            kept, gone = self._content_without(section.content, site)
+            if stays and not kept and site and section.content and self._is_boilerplate(stays.text, site):
+                blocks.pop()
+                gone = [stays.text, *gone]
+            elif stays and not kept:
                 kept, gone = section.content, []
             blocks += kept
             removed += gone
@@ -118,20 +140,24 @@ class RepeatedLines:
             return
         needed = max(_FEWEST_DOCUMENTS, _SHARE * self._documents)
         self._decided.update(line for line, count in self._counts.items() if count >= needed)
+        for site, counts in self._on_pages.items():
+            needed = max(_FEWEST_DOCUMENTS, _SHARE_OF_SITE * self._pages[site])
+            self._decided.update(line for line, count in counts.items() if count >= needed)
         self._pending = False
 
-    def _is_boilerplate(self, line: str) -> bool:
-        folded = _folded(line)
-        return bool(folded) and _hash(folded) in self._decided
+    def _is_boilerplate(self, line: str, site: str) -> bool:
+        folded, on_site = _folded(line), _folded(line, 1) if site else ""
+        keys = (folded and _hash(folded), on_site and _hash(f"{site}\n{on_site}"))
+        return any(key in self._decided for key in keys if key)
 
-    def _content_without(self, content: list[Block]) -> tuple[list[Block], list[str]]:
+    def _content_without(self, content: list[Block], site: str) -> tuple[list[Block], list[str]]:
         kept: list[Block] = []
         removed: list[str] = []
         for block in content:
             staying: list[str] = []
             gone: list[str] = []
             for line in _lines(block):
-                (gone if self._is_boilerplate(line) else staying).append(line)
+                (gone if self._is_boilerplate(line, site) else staying).append(line)
             removed += gone
             if not gone:
                 kept.append(block)
@@ -161,12 +187,12 @@ def _lines(block: Block) -> list[str]:
     return [] if block.kind == "table" else block.text.split("\n")
 
 
-def _folded(line: str) -> str:
+def _folded(line: str, fewest: int = _FEWEST_WORDS) -> str:
     """What lines are compared by; "" for a line that cannot be boilerplate by its length."""
     if len(line) > _LONGEST:
         return ""
     words = _NUMBER.sub("#", line.casefold()).removeprefix(_BULLET).split()
-    return " ".join(words) if _FEWEST_WORDS <= len(words) <= _MOST_WORDS else ""
+    return " ".join(words) if fewest <= len(words) <= _MOST_WORDS else ""
 
 
 def _hash(folded: str) -> str:

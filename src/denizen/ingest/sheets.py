@@ -197,7 +197,11 @@ def _add_drawn(sheet: _Sheet, parts: OfficeParts) -> None:
 
 def _add_drawing(sheet: _Sheet, parts: OfficeParts, part: str) -> None:
     root = parts.root(part)
-    texts = [text for shape in root.iter(f"{_D}sp", f"{_D}pic") for text in (*paragraph_texts(shape), alternative_text(shape))]
+    texts = [
+        text
+        for shape in root.iter(f"{_D}sp", f"{_D}pic")
+        for text in (*paragraph_texts(shape), alternative_text(shape))
+    ]
     sheet.blocks += [Block("text", text, 0, sheet.page) for text in texts if text]
     for kind, name in parts.related(part).values():
         reader = DRAWN.get(kind)

@@ -133,7 +133,10 @@ class _Show:
     def _add_graphic(self, frame: Any) -> None:
         for table in frame.iter(f"{_A}tbl"):
             rows = [
-                ["" if cell.get("hMerge") or cell.get("vMerge") else " ".join(_texts(cell)) for cell in row.iter(f"{_A}tc")]
+                [
+                    "" if cell.get("hMerge") or cell.get("vMerge") else " ".join(_texts(cell))
+                    for cell in row.iter(f"{_A}tc")
+                ]
                 for row in table.iter(f"{_A}tr")
             ]
             if text := table_text(rows):
@@ -170,7 +173,9 @@ def _texts(element: Any) -> list[str]:
 
 
 def _text(paragraph: Any) -> str:
-    pieces = (" " if part.tag == f"{_A}br" else part.text or "" for part in paragraph.iter(f"{_A}t", f"{_M}t", f"{_A}br"))
+    pieces = (
+        " " if part.tag == f"{_A}br" else part.text or "" for part in paragraph.iter(f"{_A}t", f"{_M}t", f"{_A}br")
+    )
     return folded("".join(pieces))
 
 

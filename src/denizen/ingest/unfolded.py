@@ -12,7 +12,7 @@ from typing import Any
 
 from denizen.ingest.document import LeftOut
 from denizen.ingest.html import parsed_html
-from denizen.ingest.markup import BLOCKS, local_name, shows_nothing, visible_text
+from denizen.ingest.markup import BLOCKS, UNSEEN, local_name, shows_nothing, visible_text
 
 # fewer words are labels of a program, not something to read
 _FEWEST = 8
@@ -21,18 +21,31 @@ _NOTICE = 60
 _MOST_HIDDEN = 2_000
 _LARGEST_JSON = 20_000_000
 _PLACEHOLDERS = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|\$\{.*?\}", re.DOTALL)
-_PROGRAMS = re.compile(r"^$|module|importmap|speculationrules|shader|(?:java|ecma|type|live|vb|coffee)script|babel|jsx|wasm|python")
+_PROGRAMS = re.compile(
+    r"^$|module|importmap|speculationrules|shader|(?:java|ecma|type|live|vb|coffee)script|babel|jsx|wasm|python"
+)
 _TAG = re.compile(r"<[a-zA-Z!/]")
 _NO_SCRIPTS = re.compile(r"java\s?script|your browser|browser does", re.IGNORECASE)
 _STATE = re.compile(r"\A[^{\[=]*=\s*(?=[{\[])")
 _FILE_NAME = re.compile(r"\S+\.\w{3,4}")
-_SAYS_NOTHING = re.compile(r"(?:\W|\d|the|a|an|of|image|img|picture|photo|photograph|icon|logo|avatar|banner|thumbnail|spacer)*", re.I)
+_SAYS_NOTHING = re.compile(
+    r"(?:\W|\d|the|a|an|of|image|img|picture|photo|photograph|icon|logo|avatar|banner|thumbnail|spacer)*", re.I
+)
 _TIPS = ("data-content", "data-bs-content", "data-tooltip", "data-tippy-content", "data-original-title", "data-tip")
 _ABBREVIATIONS = frozenset({"abbr", "acronym", "dfn"})
 _FALLBACKS = frozenset({"object", "audio", "video", "canvas", "iframe"})
 _CHOICES = frozenset({"select", "datalist"})
 # of schema.org: what an object says, in the order in which it is read
-_SAID = ("name", "headline", "description", "articleBody", "text", "reviewBody", "recipeIngredient", "recipeInstructions")
+_SAID = (
+    "name",
+    "headline",
+    "description",
+    "articleBody",
+    "text",
+    "reviewBody",
+    "recipeIngredient",
+    "recipeInstructions",
+)
 _HELD = ("@graph", "mainEntity", "acceptedAnswer", "suggestedAnswer", "hasPart", "step", "itemListElement", "review")
 _HELD += ("mainEntityOfPage", "recipeInstructions", "comment", "item")
 _SPEAKING = re.compile(r"article|posting|page|question|answer|howto|recipe|review|product|event|course|job|step", re.I)
@@ -51,7 +64,7 @@ def unfold(root: Any) -> list[LeftOut]:
     waiting = list(root.iter())
     for element in waiting:
         name = local_name(element)
-        if not name or element.getparent() is None and element is not root:
+        if not name or (element.getparent() is None and element is not root):
             continue
         if shows_nothing(element):
             hidden += 1
@@ -144,7 +157,11 @@ def _show_template(name: str, element: Any, left_out: list[LeftOut]) -> list[Any
             if words and isinstance(part.tag, str) and "{" in words:
                 setattr(part, attribute, _PLACEHOLDERS.sub(" ", words))
     element.tag = "div"
-    text = visible_text(element)
+    # what is folded in it is shown later
+    pieces = [element.text]
+    for part in element.iterdescendants():
+        pieces += [part.text if local_name(part) not in UNSEEN else None, part.tail]
+    text = " ".join(" ".join(filter(None, pieces)).split())
     words = len(text.split())
     notice = name in ("noscript", *_FALLBACKS) and words < _NOTICE and _NO_SCRIPTS.search(text)
     if notice or (not is_shown and words < _FEWEST):

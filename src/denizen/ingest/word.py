@@ -33,8 +33,7 @@ _SIGNS = {_M + "den": "/", _M + "sup": "^", _M + "sub": "_"}
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 # deleted text, formatting, field codes, the reading aid above a word
 _LEFT_OUT = {_FALLBACK} | {
-    _W + name
-    for name in ("del", "moveFrom", "pPr", "rPr", "sdtPr", "delText", "instrText", "rt", "trPr", "tcPr")
+    _W + name for name in ("del", "moveFrom", "pPr", "rPr", "sdtPr", "delText", "instrText", "rt", "trPr", "tcPr")
 }
 _SPACES = {_W + name for name in ("tab", "br", "cr", "ptab")}
 _HEADING = re.compile(r"heading (\d)")

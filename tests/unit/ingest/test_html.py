@@ -8,27 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from denizen.ingest.document import Block, Document, Limits, UnreadableError
+from denizen.ingest.document import Block, UnreadableError
 from denizen.ingest.html import html_blocks, parsed_html
-from denizen.ingest.page import read_html
-
-PROSE = [
-    "The lender keeps a record of each loan for at least five years after it has been repaid in full.",
-    "Whoever asks for a copy of the record receives it within thirty days and without any charge at all.",
-    "A complaint is answered in writing, and the answer names the person who has looked into the matter.",
-]
 
 
 def _found(markup: str | bytes) -> list[tuple[str, str]]:
     return [(block.kind, block.text) for block in html_blocks(parsed_html(markup))]
-
-
-def _read(tmp_path: Path, content: str | bytes) -> Document:
-    path = tmp_path / "page.html"
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    (document,) = read_html(path, Limits())
-    assert isinstance(document, Document)
-    return document
 
 
 def test_blocks_come_in_order_with_their_kinds() -> None:
@@ -108,9 +93,9 @@ def test_an_empty_page_has_no_blocks(data: bytes | str) -> None:
     assert _found(data) == []
 
 
-def test_zeros_are_not_text(tmp_path: Path) -> None:
+def test_zeros_are_not_text() -> None:
     with pytest.raises(UnreadableError, match="is not text"):
-        _read(tmp_path, bytes(4000))
+        parsed_html(bytes(4000))
 
 
 def test_text_below_the_parsers_depth_is_not_lost() -> None:
@@ -150,79 +135,6 @@ def test_entities_within_entities_do_not_grow() -> None:
         f'<?xml version="1.0"?><!DOCTYPE html [<!ENTITY a "aaaaaaaaaa">{bomb}]><html><p title="&m;">x &m;</p></html>'
     )
     assert len(str(_found(markup))) < 5_000
-
-
-def test_title_and_facts_of_the_head(tmp_path: Path) -> None:
-    page = (
-        "<html lang=de><head><title>A\n title</title><meta property='og:title' content=other>"
-        "<meta name=Author content='J. Doe'>"
-        "<meta property='article:published_time' content=2024-01-02>"
-        "<meta name=description content=' about  it'></head><p>x"
-    )
-    document = _read(tmp_path, page)
-    assert document.title == "A title"
-    assert document.metadata == {"author": "J. Doe", "date": "2024-01-02", "description": "about it", "lang": "de"}
-    assert _read(tmp_path, "<meta property='og:title' content='Only one'><p>x").title == "Only one"
-
-
-def _page(main: str) -> str:
-    return (
-        "<html><body><header><a>Shop</a></header><nav><ul><li>Home<li>Contact</ul></nav>"
-        f"<main>{main}</main><aside>Buy now</aside><footer>Imprint</footer></body></html>"
-    )
-
-
-def test_navigation_is_left_out_of_an_article(tmp_path: Path) -> None:
-    article = (
-        "<article><h1>Rules for records of loans</h1>" + "".join(f"<p>{text}</p>" for text in PROSE) + "</article>"
-    )
-    document = _read(tmp_path, _page(article))
-    assert [block.text for block in document.blocks] == ["Rules for records of loans", *PROSE]
-
-
-def test_what_trafilatura_loses_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It finds one of three paragraphs, a third of the words: all are kept, and the marked navigation is not."""
-    monkeypatch.setattr("trafilatura.extract", lambda *_, **__: PROSE[0])
-    document = _read(tmp_path, _page("".join(f"<p>{text}</p>" for text in PROSE)))
-    assert [block.text for block in document.blocks] == PROSE
-
-
-@pytest.mark.parametrize("lost, trusted", [(11, True), (12, False)])
-def test_trafilatura_is_trusted_when_it_finds_nine_words_of_ten(
-    lost: int, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """100 words of 111 are more than nine tenths, 100 of 112 are less."""
-    found = " ".join(f"w{number}" for number in range(100))
-    teaser = " ".join(f"t{number}" for number in range(lost))
-    monkeypatch.setattr("trafilatura.extract", lambda *_, **__: found)
-    document = _read(tmp_path, _page(f"<p>{found}</p><p>{teaser}</p>"))
-    assert [block.text for block in document.blocks] == ([found] if trusted else [found, teaser])
-
-
-def test_a_page_without_navigation_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trafilatura.extract", lambda *_, **__: pytest.fail("should not be asked"))
-    assert [block.text for block in _read(tmp_path, "<p>a<table><tr><td>b<td>c</table>").blocks] == ["a", "b | c"]
-
-
-def test_a_large_page_is_not_given_to_trafilatura(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trafilatura.extract", lambda *_, **__: pytest.fail("would take minutes"))
-    monkeypatch.setattr("denizen.ingest.page_frame._LARGEST", 20)
-    assert len(_read(tmp_path, "<nav>Home</nav>" + "<p>a" * 21).blocks) == 21
-
-
-def test_parts_of_an_article_and_the_surroundings_of_its_title_are_no_navigation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trafilatura.extract", lambda *_, **__: None)
-    page = (
-        "<header><nav>Home</nav><h1>T</h1></header><div class='x Menu'>m</div><div role=search>s</div>"
-        "<article><header>by J. Doe</header><p>a</p><aside>note</aside><footer>source</footer></article>"
-    )
-    assert [block.text for block in _read(tmp_path, page).blocks] == ["T", "by J. Doe", "a", "note", "source"]
-
-
-def test_a_page_of_nothing_but_navigation_is_kept(tmp_path: Path) -> None:
-    assert [block.text for block in _read(tmp_path, "<nav><p>Home</p></nav>").blocks] == ["Home"]
 
 
 _TAGS = st.sampled_from(

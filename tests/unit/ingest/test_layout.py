@@ -1,5 +1,6 @@
 """Office and HTML files read with docling; without docling only what needs none of it is tested."""
 
+import contextlib
 import importlib.util
 
 import docx
