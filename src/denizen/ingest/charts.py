@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
-from denizen.ingest.document import Block, UnreadableError
-from denizen.ingest.office_zip import OfficeParts, folded, table_text
+from denizen.ingest.document import Block, Failure, Member, UnreadableError
+from denizen.ingest.office_zip import OfficeParts, embedded_files, folded, table_text
 from denizen.ingest.shown_numbers import shown_text
 
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
@@ -17,7 +17,7 @@ _X = "{http://schemas.microsoft.com/office/drawing/2014/chartex}"
 _DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}"
 # beyond them no chart can be read by a person
 _MOST_POINTS = 100_000
-_NO_VALUES = "a chart keeps no values; open the file in its program and save it again"
+_NO_VALUES = "is a chart that keeps no values; open the file in its program and save it again"
 
 
 def chart_blocks(parts: OfficeParts, name: str, page: int = 0) -> list[Block]:
@@ -28,8 +28,7 @@ def chart_blocks(parts: OfficeParts, name: str, page: int = 0) -> list[Block]:
         name: The chart's part.
         page: For the blocks.
 
-    Raises:
-        UnreadableError: When the chart draws something, and its values are not in it.
+    Where the values are not in the chart, there is no table.
     """
     root = parts.root(name)
     is_new = root.tag.startswith(_X)
@@ -39,8 +38,6 @@ def chart_blocks(parts: OfficeParts, name: str, page: int = 0) -> list[Block]:
     text = table_text(rows)
     # a heading of the columns alone is no table
     drawn = any(any(row) for row in rows[1:])
-    if columns and not drawn:
-        raise UnreadableError(_NO_VALUES)
     axes = [folded(_rich(axis)) for axis in root.iter(f"{_X}title" if is_new else f"{_C}title")]
     shown = [text for text in dict.fromkeys([title, *axes]) if text]
     blocks = [Block("text", text, 0, page) for text in shown]
@@ -65,8 +62,38 @@ def paragraph_texts(element: Any) -> list[str]:
     return [text for text in texts if text]
 
 
-# the last word of a relationship's kind -> what reads the part that it names
-DRAWN = {"chart": chart_blocks, "chartEx": chart_blocks, "diagramData": diagram_blocks}
+class Drawings:
+    """The charts and diagrams of an office file."""
+
+    def __init__(self, parts: OfficeParts) -> None:
+        """Reads nothing yet."""
+        self._parts = parts
+        self._without_values: list[str] = []
+
+    def blocks(self, kind: str, name: str, page: int = 0) -> list[Block]:
+        """The blocks of a part, none where it is no chart and no diagram.
+
+        Args:
+            kind: The last word of the relationship's kind.
+            name: The part.
+            page: For the blocks.
+        """
+        if kind == "diagramData":
+            return diagram_blocks(self._parts, name, page)
+        if kind not in ("chart", "chartEx"):
+            return []
+        found = chart_blocks(self._parts, name, page)
+        if not any(block.kind == "table" for block in found):
+            self._without_values.append(name)
+        return found
+
+    def workbooks(self) -> Iterator[Member | Failure]:
+        """The workbooks behind the charts that keep no values, and a failure for each that has none."""
+        for name in self._without_values:
+            if any(kind == "package" for kind, _ in self._parts.related(name).values()):
+                yield from embedded_files(self._parts, name)
+            else:
+                yield Failure(name.rpartition("/")[2], _NO_VALUES)
 
 
 def _rich(element: Any) -> str:

@@ -14,7 +14,7 @@ _LINE = 56
 _CHARACTERS = "[A-Za-z0-9+/_-]"
 _MORE_LINES = rf"(?:\s{{1,3}}{_CHARACTERS}{{{_LINE},}})*(?:\s{{1,3}}{_CHARACTERS}+={{1,2}}|={{0,2}})"
 _DATA_URI = re.compile(
-    rf"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+-]+=?[\w.+-]*)*?(?:;base64,\s?[A-Za-z0-9+/_%-]*{_MORE_LINES}|,%[\w%.~!*'():@&=+$,/?#-]*)"
+    rf"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+-]+=?[\w.+-]*)*?(?:;base64,\s?[A-Za-z0-9+/_%-]*{_MORE_LINES}|,%[\w%.~!*:@&=+$,/?#-]*)"
 )
 _RUN = re.compile(rf"(?<![\w+/-]){_CHARACTERS}{{{_LINE},}}{_MORE_LINES}")
 # how PNG, JPEG, GIF, WebP, BMP, TIFF, SVG, XML, PDF, zip and gzip begin

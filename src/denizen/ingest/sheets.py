@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from denizen.ingest.charts import DRAWN, paragraph_texts
+from denizen.ingest.charts import Drawings, paragraph_texts
 from denizen.ingest.document import Block, Document, Failure, LeftOut, Limits, Member, UnreadableError
 from denizen.ingest.office_zip import (
     OfficeParts,
@@ -204,9 +204,9 @@ def _add_drawing(sheet: _Sheet, parts: OfficeParts, part: str) -> None:
     ]
     sheet.blocks += [Block("text", text, 0, sheet.page) for text in texts if text]
     for kind, name in parts.related(part).values():
-        reader = DRAWN.get(kind)
         try:
             with library_errors("xlsx"):
-                sheet.blocks += reader(parts, name, sheet.page) if reader else []
+                # where a chart keeps no values, the cells that it draws have them
+                sheet.blocks += Drawings(parts).blocks(kind, name, sheet.page)
         except UnreadableError as error:
             sheet.failures.append(Failure(sheet.name, f"a chart or diagram cannot be read: {error}"))

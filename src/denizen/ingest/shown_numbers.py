@@ -76,7 +76,7 @@ def _number(value: float, number_format: str) -> str:
         return str(int(value)) if whole else format(value, ".15g")
     size = Decimal(format(abs(value), ".15g")) * (100 if plan.per_cent else 1)
     rounded = size.quantize(Decimal(1).scaleb(-plan.decimals), ROUND_HALF_UP)
-    digits = format(rounded, f"0{plan.width}{',' * plan.thousands}f")
+    digits = format(rounded, f"{',' * plan.thousands}f").zfill(plan.width)
     sign = "-" if value < 0 and rounded else ""
     return f"{sign}{plan.before}{digits}{plan.behind}"
 

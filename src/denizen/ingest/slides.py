@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from denizen.ingest.charts import DRAWN
+from denizen.ingest.charts import Drawings
 from denizen.ingest.document import Block, Document, Failure, Limits, Member, UnreadableError
 from denizen.ingest.office_zip import (
     OfficeParts,
@@ -67,6 +67,7 @@ def read_pptx(path: Path, limits: Limits) -> Iterator[Document | Member | Failur
         facts = core_properties(parts)
         yield Document(show.blocks, title=facts.pop("title", ""), metadata=facts)
         yield from show.failures
+        yield from show.drawings.workbooks()
         yield from embedded_files(parts, *(related[link][1] for link in links[: limits.pages] if link in related))
         parts.close()
 
@@ -77,6 +78,7 @@ class _Show:
     def __init__(self, parts: OfficeParts) -> None:
         self.blocks: list[Block] = []
         self.failures: list[Failure] = []
+        self.drawings = Drawings(parts)
         self._parts = parts
         self._related: dict[str, tuple[str, str]] = {}
         self._page = 0
@@ -145,7 +147,7 @@ class _Show:
             try:
                 with library_errors("pptx"):
                     kind, part = self._related[drawn.get(_ID) or drawn.get(_DATA)]
-                    self.blocks += DRAWN[kind](self._parts, part, self._page)
+                    self.blocks += self.drawings.blocks(kind, part, self._page)
             except UnreadableError as error:
                 why = f"a chart or diagram cannot be read: {error}"
                 self.failures.append(Failure(f"slide {self._page}", why))

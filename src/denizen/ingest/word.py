@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from denizen.ingest.charts import DRAWN
+from denizen.ingest.charts import Drawings
 from denizen.ingest.document import Block, Document, Failure, LeftOut, Limits, Member, UnreadableError
 from denizen.ingest.office_zip import (
     OfficeParts,
@@ -56,7 +56,7 @@ class _Content:
     """Blocks, as they are found in a document's XML."""
 
     styles: dict[str, _Style]
-    parts: OfficeParts
+    drawings: Drawings
     related: dict[str, tuple[str, str]]
     blocks: list[Block] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -97,7 +97,7 @@ class _Content:
             try:
                 with library_errors("docx"):
                     kind, part = self.related[drawn.get(_R + "id") or drawn.get(_R + "dm")]
-                    self.blocks += DRAWN[kind](self.parts, part)
+                    self.blocks += self.drawings.blocks(kind, part)
             except UnreadableError as error:
                 self.failures.append(Failure("", f"a chart or diagram cannot be read: {error}"))
 
@@ -122,7 +122,7 @@ class _Content:
             found = cell.find(f"{_W}tcPr/{_W}{merge}")
             if found is not None and found.get(_W + "val") != "restart":
                 return ""
-        inner = _Content(self.styles, self.parts, self.related, failures=self.failures)
+        inner = _Content(self.styles, self.drawings, self.related, failures=self.failures)
         inner.add_children(cell)
         # the bar between cells belongs to the outer table
         return " ".join(block.text.replace(" | ", " ") for block in inner.blocks)
@@ -160,46 +160,38 @@ def read_docx(path: Path, limits: Limits) -> Iterator[Document | Member | Failur
         with library_errors("docx"):
             parts = OfficeParts(checked)
             main, root = main_part(parts, f"{_W}document")
-            content = _content(parts, main)
+            styles = [name for kind, name in parts.related(main).values() if kind == "styles"]
+            content = _Content(_styles(parts.root(styles[0])) if styles else {}, Drawings(parts), parts.related(main))
             for body in root.iterchildren(_W + "body"):
                 content.add_children(body)
         left_out = [LeftOut(text, _DELETED) for text in _deleted(root)]
         for kind, part in content.related.values():
             if kind in ("footnotes", "endnotes", "comments"):
-                content.blocks += _other_blocks(parts, part, kind, content.failures)
+                content.blocks += _other_blocks(parts, part, kind, content)
             elif kind in ("header", "footer"):
-                found = _other_blocks(parts, part, kind, content.failures)
+                found = _other_blocks(parts, part, kind, content)
                 left_out += [LeftOut(block.text, _ON_EACH_PAGE) for block in found]
         facts = core_properties(parts)
         left_out = list(dict.fromkeys(left_out))
         yield Document(content.blocks, title=facts.pop("title", ""), metadata=facts, left_out=left_out)
         yield from content.failures
+        yield from content.drawings.workbooks()
         yield from embedded_files(parts, main)
         parts.close()
 
 
-def _content(parts: OfficeParts, part: str) -> _Content:
-    """What is to hold the blocks of a part."""
-    main = main_part(parts, f"{_W}document")[0]
-    named = [name for kind, name in parts.related(main).values() if kind == "styles"]
-    styles = _styles(parts.root(named[0])) if named else {}
-    return _Content(styles, parts, parts.related(part))
-
-
-def _other_blocks(parts: OfficeParts, part: str, kind: str, failures: list[Failure]) -> list[Block]:
+def _other_blocks(parts: OfficeParts, part: str, kind: str, content: _Content) -> list[Block]:
     """The blocks of notes, comments, a header or a footer; a failure where they cannot be read."""
+    other = _Content(content.styles, content.drawings, parts.related(part), failures=content.failures)
     try:
         with library_errors("docx"):
-            content = _content(parts, part)
             root = parts.root(part)
             for each in [root] if kind in ("header", "footer") else root:
                 if each.get(_W + "type") not in _SEPARATORS:
-                    content.add_children(each)
+                    other.add_children(each)
     except UnreadableError as error:
-        failures.append(Failure(kind, str(error)))
-        return []
-    failures += content.failures
-    return content.blocks
+        content.failures.append(Failure(kind, str(error)))
+    return other.blocks
 
 
 def _deleted(root: Any) -> Iterator[str]:

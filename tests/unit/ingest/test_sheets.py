@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
+from openpyxl.comments import Comment
 
 from denizen.ingest import sheets
-from denizen.ingest.document import Block, Document, Failure, Limits, UnreadableError
+from denizen.ingest.document import Block, Document, Failure, LeftOut, Limits, UnreadableError
 from denizen.ingest.sheets import read_xlsx
 
 SMALL = Limits(unpacked_mb=64)
@@ -80,6 +81,55 @@ def test_formulas_without_values_are_counted(tmp_path):
     assert "2 cells hold a formula and no value (B1 is the first)" in failure.error
 
 
+def formulas(cells: str, tmp_path: Path, asks: bool) -> tuple[list[str], list[str]]:
+    """What is read of a row of cells, and what is said of it."""
+    path = sheet_of([["a"]], tmp_path)
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    xml = f'<worksheet xmlns="{main}"><sheetData><row r="1">{cells}</row></sheetData></worksheet>'
+    with zipfile.ZipFile(path) as file:
+        book = file.read("xl/workbook.xml")
+    assert b' fullCalcOnLoad="1"' in book
+    path = changed(path, "xl/worksheets/sheet1.xml", xml.encode())
+    if not asks:
+        path = changed(path.rename(tmp_path / "b.xlsx"), "xl/workbook.xml", book.replace(b' fullCalcOnLoad="1"', b""))
+    document, *failures = read_xlsx(path, SMALL)
+    assert isinstance(document, Document)
+    return [block.text for block in document.blocks[1:]], [
+        each.error[:9] for each in failures if isinstance(each, Failure)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "asks", "found"),
+    [
+        ('<c r="B1"><f>1+1</f><v>2</v></c>', True, "a | 2"),
+        ('<c r="B1" t="str"><f>""</f><v></v></c>', False, "a"),
+        ('<c r="B1"><f t="shared" si="0"/></c>', False, None),
+        ('<c r="B1"><f>1-1</f><v>0</v></c>', False, "a | 0"),
+        ('<c r="B1"><f>1+1</f><v>0</v></c>', True, None),
+        ('<c r="B1"><v>0</v></c>', True, "a | 0"),
+    ],
+    ids=["value", "empty text", "shared", "zero", "zero of a program that does not calculate", "no formula"],
+)
+def test_formulas_with_and_without_values(tmp_path, cell, asks, found):
+    first = '<c r="A1" t="inlineStr"><is><t>a</t></is></c>'
+    blocks, said = formulas(first + cell, tmp_path, asks)
+    assert (blocks, said) == (([found], []) if found else (["a"], ["1 cells h"]))
+
+
+def test_numbers_as_shown_comments_and_hidden_rows(tmp_path):
+    book = Workbook()
+    sheet = book.active
+    sheet.append(["share", 0.255, 1234.5])
+    sheet["B1"].number_format, sheet["C1"].number_format = "0.0%", '#,##0.00 "€"'
+    sheet.append(["merged", None, 3])
+    sheet.merge_cells("A2:B2")
+    sheet.row_dimensions[2].hidden = True
+    sheet["A1"].comment = Comment("Ask the bank", "Accounts")
+    texts = [block.text for block in only(saved(tmp_path, book)).blocks]
+    assert texts == ["Sheet", "share | 25.5% | 1,234.50 €\nmerged |  | 3", "Ask the bank"]
+
+
 def test_hidden_and_empty_sheets(tmp_path):
     book = Workbook()
     book.active.title = "Empty"
@@ -90,6 +140,8 @@ def test_hidden_and_empty_sheets(tmp_path):
     book.properties.title, book.properties.creator = "Figures", "Accounts"
     document = only(saved(tmp_path, book))
     assert document.blocks == [Block("heading", "Shown", 2, 2), Block("table", "a | b", 0, 2)]
+    hidden = "stands on a hidden sheet"
+    assert document.left_out == [LeftOut(text, hidden) for text in ("Hidden", "a | b", "Very", "a | b")]
     assert (document.title, document.metadata["author"]) == ("Figures", "Accounts")
 
 

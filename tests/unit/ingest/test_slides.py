@@ -110,6 +110,32 @@ def test_diagram(tmp_path):
     assert only(saved(tmp_path, show)).blocks == [Block("list", "- plan\n- do", 0, 1)]
 
 
+def test_alternative_texts_formulas_and_comments(tmp_path):
+    show = pptx.Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[BLANK])
+    box = slide.shapes.add_textbox(*AREA)
+    box.text_frame.text = "x"
+    named = slide.shapes.add_textbox(*AREA)._element.nvSpPr.cNvPr
+    named.set("descr", "A kettle on a stove\n\nDescription automatically generated")
+    slide.shapes.add_textbox(*AREA)._element.nvSpPr.cNvPr.set("descr", "IMG_2041.jpg")
+    # a shape with a formula stands in two forms
+    tree, element = slide.shapes._spTree, box._element
+    mc = "http://schemas.openxmlformats.org/markup-compatibility/2006"
+    both = parse_xml(
+        f'<mc:AlternateContent xmlns:mc="{mc}"><mc:Choice Requires="a14"/><mc:Fallback/></mc:AlternateContent>'
+    )
+    tree.replace(element, both)
+    both[0].append(element)
+    m = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+    element.find(".//{*}p").append(parse_xml(f'<m:oMath xmlns:m="{m}"><m:r><m:t>=2y</m:t></m:r></m:oMath>'))
+    p = "http://schemas.openxmlformats.org/presentationml/2006/main"
+    comments = f'<p:cmLst xmlns:p="{p}"><p:cm><p:text>Is that so?</p:text></p:cm></p:cmLst>'.encode()
+    part = Part(PackURI("/ppt/comments/comment1.xml"), CONTENT_TYPE.XML, slide.part.package, comments)
+    slide.part.relate_to(part, "http://schemas.openxmlformats.org/officeDocument/2006/relationships/comments")
+    texts = [block.text for block in only(saved(tmp_path, show)).blocks]
+    assert texts == ["x=2y", "A kettle on a stove", "Is that so?"]
+
+
 def test_more_slides_than_the_limit(tmp_path):
     show = pptx.Presentation()
     for number in range(3):

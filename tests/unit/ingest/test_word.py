@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import zipfile
 from pathlib import Path
 
 import docx
 import pytest
 
-from denizen.ingest.document import Block, Document, Failure, Limits, UnreadableError
+from denizen.ingest.document import Block, Document, Failure, Limits, Member, UnreadableError
 from denizen.ingest.word import read_docx
 
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
@@ -183,6 +184,104 @@ def test_broken_footnotes_cost_only_themselves(tmp_path):
     document, failure = read_docx(notes_file(tmp_path, "<w:footnotes"), SMALL)
     assert isinstance(document, Document) and [block.text for block in document.blocks] == ["text"]
     assert isinstance(failure, Failure) and failure.name == "footnotes"
+
+
+def strict(path: Path) -> Path:
+    """The file as "Strict Open XML Document" of Word keeps it: other names for all that it is made of."""
+    target = path.with_name(f"strict{path.suffix}")
+    names = {b"extended-properties": b"extendedProperties"}
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            data = re.sub(
+                rb"http://schemas.openxmlformats.org/(officeDocument|\w+ml)/2006/([\w/-]+)",
+                lambda found: b"http://purl.oclc.org/ooxml/%s/%s" % (found[1], names.get(found[2], found[2])),
+                old.read(name),
+            )
+            new.writestr(name, data)
+    return target
+
+
+def test_strict_open_xml(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    word = docx.Document()
+    word.core_properties.title = "Manual"
+    word.add_heading("Parts", 1)
+    word.add_paragraph("bolt", "List Bullet")
+    word.add_table(1, 2).cell(0, 0).text = "price"
+    path = saved(tmp_path, word)
+    found = only(strict(path))
+    assert (found.blocks, found.title) == (only(path).blocks, "Manual")
+    assert [block.kind for block in found.blocks] == ["heading", "list", "table"]
+    # the copy in other names is gone
+    assert {each.name for each in tmp_path.iterdir()} == {"file.docx", "strict.docx"}
+
+
+@pytest.mark.parametrize("at", range(-60, 0, 7))
+def test_strict_names_across_two_blocks(tmp_path, monkeypatch, at):
+    monkeypatch.chdir(tmp_path)
+    path = strict(body(tmp_path, p("text")))
+    with zipfile.ZipFile(path) as file:
+        xml = file.read("word/document.xml").replace(b"?>", b"?><!--%s-->" % (b"x" * ((1 << 20) + at)))
+    assert [block.text for block in only(with_parts(path, {"word/document.xml": xml})).blocks] == ["text"]
+
+
+def related(path: Path, parts: dict[str, tuple[str, str]]) -> Path:
+    """The file with parts that its document names, by their kind and content."""
+    with zipfile.ZipFile(path) as file:
+        links = file.read("word/_rels/document.xml.rels").decode()
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
+    for at, (name, (word, _)) in enumerate(parts.items()):
+        link = f'<Relationship Id="rId80{at}" Type="{kind}{word}" Target="{name}"/></Relationships>'
+        links = links.replace("</Relationships>", link)
+    added = {f"word/{name}": content.encode() for name, (_, content) in parts.items()}
+    return with_parts(path, {"word/_rels/document.xml.rels": links.encode()}, added)
+
+
+def test_comments_heads_and_deletions(tmp_path):
+    xml = p("text") + "<w:p><w:del><w:r><w:delText>old words</w:delText></w:r></w:del></w:p>"
+    xml += f"<w:tbl><w:tr><w:trPr><w:del/></w:trPr><w:tc>{p('old row')}</w:tc></w:tr></w:tbl>"
+    parts = {
+        "comments.xml": ("comments", f"<w:comments {W}><w:comment>{p('Is that so?')}</w:comment></w:comments>"),
+        "header1.xml": ("header", f"<w:hdr {W}>{p('Secret')}</w:hdr>"),
+        "header2.xml": ("header", f"<w:hdr {W}>{p('Secret')}</w:hdr>"),
+    }
+    document = only(related(body(tmp_path, xml), parts))
+    assert [block.text for block in document.blocks] == ["text", "Is that so?"]
+    assert [(item.text, item.reason) for item in document.left_out] == [
+        ("old words", "was deleted in a tracked change"),
+        ("old row", "was deleted in a tracked change"),
+        ("Secret", "stands at the head or foot of each page"),
+    ]
+
+
+def test_embedded_files_and_objects(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parts = {
+        "chunk.html": ("aFChunk", "<p>chunk"),
+        "embeddings/a.xlsx": ("package", "x"),
+        "embeddings/o.bin": ("oleObject", "y"),
+    }
+    found = {}
+    for item in read_docx(related(body(tmp_path, p("text")), parts), SMALL):
+        if isinstance(item, Member):
+            found[item.name] = item.path.read_text(encoding="utf-8")
+        elif isinstance(item, Failure):
+            found[item.name] = item.error
+    assert found == {
+        "chunk.html": "<p>chunk",
+        "a.xlsx": "x",
+        "o.bin": "is an object that another program has embedded, and is not read",
+    }
+
+
+def test_formulas_and_old_word_art(tmp_path):
+    m = 'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+    run = "<m:r><m:t>{}</m:t></m:r>"
+    fraction = f"<m:f><m:num>{run.format('a')}</m:num><m:den>{run.format('b')}</m:den></m:f>"
+    power = f"<m:sSup><m:e>{run.format('c')}</m:e><m:sup>{run.format('2')}</m:sup></m:sSup>"
+    art = '<w:r><w:pict><v:textpath xmlns:v="urn:schemas-microsoft-com:vml" string="Sale"/></w:pict></w:r>'
+    xml = f"<w:p><m:oMath {m}>{fraction}{run.format('+')}{power}</m:oMath>{art}</w:p>"
+    assert [block.text for block in only(body(tmp_path, xml)).blocks] == ["a/b+c^2 Sale"]
 
 
 def test_encrypted(tmp_path):
