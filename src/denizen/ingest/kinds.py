@@ -31,6 +31,7 @@ READERS: dict[str, str] = {
     "markdown": "denizen.ingest.text:read_markdown",
     "mbox": "denizen.ingest.mail:read_mbox",
     "notebook": "denizen.ingest.notebook:read_notebook",
+    "open_document": "denizen.ingest.open_document:read_open_document",
     "parquet": "denizen.ingest.records:read_parquet",
     "pdf": "denizen.ingest.pdf:read_pdf",
     "pptx": "denizen.ingest.slides:read_pptx",
@@ -73,6 +74,13 @@ SUFFIXES: dict[str, str] = {
     ".docx": "docx",
     ".docm": "docx",
     ".dotx": "docx",
+    ".odt": "open_document",
+    ".ott": "open_document",
+    ".ods": "open_document",
+    ".ots": "open_document",
+    ".odp": "open_document",
+    ".otp": "open_document",
+    ".odg": "open_document",
     ".pptx": "pptx",
     ".pptm": "pptx",
     ".ppsx": "pptx",
@@ -89,10 +97,10 @@ SUFFIXES: dict[str, str] = {
     ".bz2": "compressed",
     ".xz": "compressed",
 }
-_BINARY = {"archive", "compressed", "docx", "epub", "parquet", "pdf", "pptx", "xlsx"}
+_BINARY = {"archive", "compressed", "docx", "epub", "open_document", "parquet", "pdf", "pptx", "xlsx"}
 # their readers unpack .gz on their own, row by row
 _READ_GZIPPED = {"delimited", "json", "jsonl"}
-_ZIPPED = {"archive", "docx", "epub", "pptx", "xlsx"}
+_ZIPPED = {"archive", "docx", "epub", "open_document", "pptx", "xlsx"}
 # suffixes of text that is no document, and of zipped formats without a reader
 _REFUSED = {
     ".css": "is a style sheet of a web page, not a document",
@@ -265,7 +273,8 @@ def _zipped(path: Path, suffix: str) -> tuple[str, str]:
     if mimetype.startswith(b"application/epub+zip"):
         return "epub", ""
     if mimetype.startswith(b"application/vnd.oasis.opendocument"):
-        return "", "is an OpenDocument file; save it as .docx, .xlsx or .pptx"
+        known = "content.xml" in names
+        return ("open_document", "") if known else ("", "is an OpenDocument file without content; save it as .docx")
     if "xl/workbook.bin" in names:
         return "", _REFUSED[".xlsb"]
     if "[Content_Types].xml" in names:

@@ -117,7 +117,7 @@ def test_content_goes_before_the_name(
         ("a.mp4", b"\x00\x00\x00\x20ftypisom", "is a film or a sound, and these are not read"),
         ("a.rtf", b"{\\rtf1 x}", "is a Rich Text file (.rtf); save it as .docx"),
         ("a.css", b"p {}", "is a style sheet of a web page, not a document"),
-        ("a.odt", _zip(mimetype="application/vnd.oasis.opendocument.text"), "is an OpenDocument file"),
+        ("a.odt", _zip(mimetype="application/vnd.oasis.opendocument.text"), "is an OpenDocument file without"),
         ("a.xlsb", _zip("[Content_Types].xml", "xl/workbook.bin"), "is a binary Excel file (.xlsb)"),
         ("a.pages", _zip("Index/Document.iwa"), "is a Pages file; export it as .docx"),
         ("a.vsdx", _zip("[Content_Types].xml", "visio/document.xml"), "is an Office file of a kind that is not read"),
