@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from denizen.engine.errors import reason
-from denizen.ingest.document import Document, Failure, Limits, UnreadableError
+from denizen.ingest.document import Block, Document, Failure, Limits, UnreadableError
 from denizen.ingest.page_lines import GAP, Gap, Line
 from denizen.ingest.page_text import page_blocks
 
@@ -58,7 +58,7 @@ def read_pdf(path: Path, limits: Limits) -> Iterator[Document | Failure]:
     """Reads the text of a PDF as one document, and yields a failure for each page that cannot be read.
 
     The order of the text is that of the file; columns that the file holds line by line are put one after the other.
-    Text in images, annotations and form fields is not read.
+    What was filled into its form stands at the end. Text in images and annotations is not read.
 
     Args:
         path: The file.
@@ -79,16 +79,20 @@ def read_pdf(path: Path, limits: Limits) -> Iterator[Document | Failure]:
                 pages.append(_Page([]))
         facts = source.facts()
         count = source.count
+        problems: list[Failure] = []
+        filled = source.filled_fields(problems)
     finally:
         source.close()
     if failures and len(failures) == len(pages):
         raise UnreadableError(f"is broken: none of its {count} pages can be read ({failures[0].error})")
     silent = [page for page in pages if not page.has_text]
-    if len(silent) == len(pages) and _is_scan(pages):
+    if len(silent) == len(pages) and not filled and _is_scan(pages):
         raise UnreadableError(_SCANNED)
     metadata = {"pages": str(count), **_metadata(facts)}
-    yield Document(page_blocks([page.lines for page in pages]), title=_title(facts), metadata=metadata)
-    yield from failures
+    blocks = page_blocks([page.lines for page in pages])
+    blocks += [Block("list", "\n".join(filled), page=count)] if filled else []
+    yield Document(blocks, title=_title(facts), metadata=metadata)
+    yield from (*failures, *problems)
     yield from _shortcomings(path, limits, count, sum(page.pictured for page in silent))
 
 
@@ -150,6 +154,21 @@ class _Source:
         except Exception:  # noqa: BLE001  (pypdf: as above; PDFium: half of a surrogate pair)
             return {}
 
+    def filled_fields(self, problems: list[Failure]) -> list[str]:
+        """What was filled into the form, an item "- label: value" for each field that has a value."""
+        if self._pdf:
+            from pypdfium2 import raw
+
+            if self._pdf.get_formtype() == raw.FORMTYPE_NONE:
+                return []
+        try:
+            fields = (self._reader().get_fields() or {}).items()
+            found = [(field.get("/TU") or name, _field_value(field.get("/V"))) for name, field in fields]
+        except Exception as error:  # noqa: BLE001  (pypdf: as above)
+            problems.append(Failure("form", f"what was filled into it cannot be read: {reason(error)}"))
+            return []
+        return [f"- {' '.join(str(label).split())}: {value}" for label, value in found if value]
+
     def close(self) -> None:
         if self._pdf:
             self._pdf.close()
@@ -166,6 +185,14 @@ class _Source:
             if self._second.is_encrypted and not self._second.decrypt(""):
                 raise UnreadableError(_ENCRYPTED)
         return self._second
+
+
+def _field_value(value: Any) -> str:
+    """The value of a field as text: a choice of several as a list, a box that is not ticked as ""."""
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(_field_value, value)))
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    return "" if text == "/Off" else text.removeprefix("/")
 
 
 def _open(path: Path) -> _Source:

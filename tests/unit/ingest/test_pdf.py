@@ -7,9 +7,10 @@ import fpdf
 import pypdf
 import pytest
 from PIL import Image
+from pypdf.generic import ArrayObject, DictionaryObject, NameObject, TextStringObject
 
 from denizen.ingest import pdf as module
-from denizen.ingest.document import Document, Failure, Limits, UnreadableError
+from denizen.ingest.document import Block, Document, Failure, Limits, UnreadableError
 from denizen.ingest.pdf import read_pdf
 
 SPOKEN = """council river meadow grant licence charter ledger harbour orchard tariff quarry engine custom lantern
@@ -397,3 +398,47 @@ def test_a_few_words_on_one_page_are_a_document(tmp_path):
     made.add_page()
     made.text(20, 20, "Closed")
     assert text(read(save(made, tmp_path))[0]) == "Closed"
+
+
+def form(tmp_path, fields):
+    """A page with a form whose fields have the given entries."""
+    made = new()
+    made.add_page()
+    write(made, lines_of(prose(1, 20), 60))
+    writer = pypdf.PdfWriter(clone_from=save(made, tmp_path, "plain.pdf"))
+    added = []
+    for name, entries in fields.items():
+        found = {"/T": TextStringObject(name), "/FT": NameObject("/Tx"), **entries}
+        added.append(writer._add_object(DictionaryObject({NameObject(key): value for key, value in found.items()})))
+    acro = DictionaryObject({NameObject("/Fields"): ArrayObject(added)})
+    writer._root_object[NameObject("/AcroForm")] = writer._add_object(acro)
+    path = tmp_path / "form.pdf"
+    writer.write(path)
+    return path
+
+
+def test_what_was_filled_into_a_form_stands_at_the_end(tmp_path):
+    fields = {
+        "name": {"/V": TextStringObject("Ada  Lovelace"), "/TU": TextStringObject("Name of the applicant")},
+        "empty": {"/V": TextStringObject("")},
+        "none": {},
+        "off": {"/FT": NameObject("/Btn"), "/V": NameObject("/Off")},
+        "agrees": {"/FT": NameObject("/Btn"), "/V": NameObject("/Yes")},
+        "days": {"/FT": NameObject("/Ch"), "/V": ArrayObject([TextStringObject("Monday"), TextStringObject("Friday")])},
+    }
+    document, failures = read(form(tmp_path, fields))
+    assert failures == []
+    assert document.blocks[-1] == Block(
+        "list", "- Name of the applicant: Ada Lovelace\n- agrees: Yes\n- days: Monday, Friday", 0, 1
+    )
+
+
+def test_a_form_that_cannot_be_read_costs_only_itself(tmp_path, monkeypatch):
+    path = form(tmp_path, {"name": {"/V": TextStringObject("Ada")}})
+
+    def broken(self):
+        raise KeyError("/T")
+
+    monkeypatch.setattr(pypdf.PdfReader, "get_fields", broken)
+    document, failures = read(path)
+    assert len(document.blocks) == 1 and [failure.name for failure in failures] == ["form"]
