@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 import mailbox
+import random
+import re
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from html import escape
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,113 @@ def _pdf(content: Content, path: Path) -> None:
     page.output(str(path))
 
 
+def _ipynb(content: Content, path: Path) -> None:
+    cells: list[dict[str, Any]] = [{"cell_type": "markdown", "metadata": {}, "source": f"# {content.title}"}]
+    for section in content.sections:
+        text = [f"## {section.heading}", *section.paragraphs]
+        cells.append({"cell_type": "markdown", "metadata": {}, "source": "\n\n".join(text)})
+        if section.table:
+            rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in section.table)
+            shown = {"text/html": "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"}
+            output = {"output_type": "display_data", "data": shown, "metadata": {}}
+            cells.append({"cell_type": "code", "metadata": {}, "source": "", "outputs": [output]})
+    book = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(book, indent=1), encoding="utf-8")
+
+
+_OPEN_DOCUMENT = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table")
+)
+
+
+def _odt(content: Content, path: Path) -> None:
+    parts = []
+    for section in content.sections:
+        parts.append(f"<text:h text:outline-level='1'>{escape(section.heading)}</text:h>")
+        parts += [f"<text:p>{escape(paragraph)}</text:p>" for paragraph in section.paragraphs]
+        rows = [
+            "".join(f"<table:table-cell><text:p>{escape(cell)}</text:p></table:table-cell>" for cell in row)
+            for row in section.table
+        ]
+        if rows:
+            inside = "".join(f"<table:table-row>{row}</table:table-row>" for row in rows)
+            parts.append(f"<table:table>{inside}</table:table>")
+    body = f"<office:body><office:text>{''.join(parts)}</office:text></office:body>"
+    named = f'<dc:title xmlns:dc="http://purl.org/dc/elements/1.1/">{escape(content.title)}</dc:title>'
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("mimetype", "application/vnd.oasis.opendocument.text", zipfile.ZIP_STORED)
+        file.writestr("content.xml", f"<office:document-content {_OPEN_DOCUMENT}>{body}</office:document-content>")
+        file.writestr("meta.xml", f"<office:document-meta {_OPEN_DOCUMENT}>{named}</office:document-meta>")
+
+
+def uncalculated_workbook(path: Path) -> None:
+    """Prices as formulas that no program has calculated."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append(["Which boat leaves from the southern pier in the morning?", '=CONCATENATE("The ","ferry")'])
+    book.save(path)
+
+
+def deck_with_chart(path: Path) -> None:
+    """A slide whose only figures are those of a chart."""
+    from pptx import Presentation
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE
+    from pptx.util import Inches
+
+    show = Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[5])
+    slide.shapes.title.text = "Passengers of the ferries in each season"
+    data = CategoryChartData()
+    data.categories = ["early spring", "late autumn"]
+    data.add_series("Passengers in thousands", (12.25, 7.5))
+    slide.shapes.add_chart(XL_CHART_TYPE.PIE, Inches(1), Inches(2), Inches(4), Inches(3), data)
+    show.save(str(path))
+
+
+def strict_document(path: Path) -> None:
+    """A text as Strict Open XML, which has other names for the same."""
+    import docx
+
+    made = io.BytesIO()
+    document = docx.Document()
+    document.add_paragraph("The harbour master keeps a list of all boats that lie in the basin over the winter.")
+    document.save(made)
+    with zipfile.ZipFile(made) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            names = rb"http://schemas.openxmlformats.org/(officeDocument|\w+ml)/2006/"
+            new.writestr(name, re.sub(names, rb"http://purl.oclc.org/ooxml/\1/", old.read(name)))
+
+
+def notebook_with_picture(path: Path) -> None:
+    """A cell whose output is a picture, beside a text with another."""
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + random.Random(1).randbytes(20_000)).decode()
+    text = f"The tide table was drawn with the figures of last year. ![The tides](data:image/png;base64,{picture})"
+    output = {"output_type": "display_data", "data": {"image/png": picture, "text/plain": "<Figure>"}, "metadata": {}}
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": text},
+        {"cell_type": "code", "metadata": {}, "source": "plot(tides)", "outputs": [output], "execution_count": 1},
+    ]
+    book = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(book), encoding="utf-8")
+
+
+def folded_page(path: Path) -> None:
+    """A question whose answer is shown when it is clicked on."""
+    answer = "<div style='display:none'>Bicycles travel free on all ferries but the first of the morning.</div>"
+    menu = "<nav><a href='/'>All timetables of the line</a></nav>"
+    path.write_text(
+        f"<html><body>{menu}<h1>Questions</h1><button>May I bring a bicycle?</button>{answer}</body></html>"
+    )
+
+
+def templated_page(path: Path) -> None:
+    """An article that a program puts into its page."""
+    article = "<p>The lighthouse has been lit by electricity since the keeper retired to the village.</p>"
+    path.write_text(f"<html><body><h1>News</h1><script type='text/x-template'>{article}</script></body></html>")
+
+
 def _mail(content: Content) -> EmailMessage:
     message = EmailMessage()
     message["Subject"] = content.title
@@ -284,6 +395,8 @@ WRITERS: dict[str, Callable[[Content, Path], None]] = {
     "docx": _docx,
     "pptx": _pptx,
     "xlsx": _xlsx,
+    "ipynb": _ipynb,
+    "odt": _odt,
     "pdf": _pdf,
     "eml": _eml,
     "mbox": _mbox,

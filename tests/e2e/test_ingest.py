@@ -19,8 +19,9 @@ import pytest
 
 from denizen.data.tables import read_table
 from denizen.engine.errors import InputError
-from denizen.ingest.ingest import ingest
+from denizen.ingest.ingest import ingest, ingest_lines
 from denizen.ingest.settings import IngestConfig
+from tests import document_files
 from tests.conftest import WORDS
 from tests.document_files import WRITERS, Content, Section
 
@@ -115,6 +116,37 @@ def test_nothing_failed_and_every_file_is_accounted_for(
     assert {row["source"].partition("#")[0] for row in passages(out)} == set(made)
     assert report["domains"]["10-K"] == 1
     assert report["domains"]["rows"] == 4
+
+
+def test_what_files_hide_is_in_the_corpus_or_a_row_says_so(tmp_path: Path) -> None:
+    folder, out = tmp_path / "docs", tmp_path / "corpus"
+    folder.mkdir()
+    for name, write in {
+        "a.xlsx": document_files.uncalculated_workbook,
+        "b.pptx": document_files.deck_with_chart,
+        "c.docx": document_files.strict_document,
+        "d.ipynb": document_files.notebook_with_picture,
+        "e.html": document_files.folded_page,
+        "f.html": document_files.templated_page,
+    }.items():
+        write(folder / name)
+    report = ingest(IngestConfig([str(folder)], personal_data=False), out)
+    found = {name.rpartition("/")[2]: row for name, row in texts(out).items()}
+    (failure,) = failures(out).items()
+    assert failure[0] == "docs/a.xlsx/Sheet" and failure[1].startswith("1 cells hold a formula and no value (B1")
+    assert found["b.pptx"]["text"].endswith(" | Passengers in thousands\nearly spring | 12.25\nlate autumn | 7.5")
+    assert found["c.docx"]["text"].startswith("The harbour master")
+    assert found["d.ipynb"]["text"] == (
+        "The tide table was drawn with the figures of last year. The tides\n\nplot(tides)"
+    )
+    assert json.loads(found["d.ipynb"]["metadata"]) == {"pictures": "1"}
+    assert found["e.html"]["text"] == (
+        "Questions\n\nMay I bring a bicycle?\n\nBicycles travel free on all ferries but the first of the morning."
+    )
+    assert found["f.html"]["text"].startswith("News\n\nThe lighthouse has been lit")
+    lines = ingest_lines(report, out, explain_drops=True)
+    at = lines.index("left out, is called navigation or a frame of the page (1):")
+    assert lines[at + 1] == "  docs/e.html: All timetables of the line"
 
 
 def test_passages_stand_in_their_texts_and_carry_headings_and_pages(

@@ -196,8 +196,8 @@ class _Reading:
         first = min(next(at for at, cell in enumerate(row) if cell) for row in rows)
         last = max(len(row) for row in rows)
         filled = [[*row, *[""] * (last - len(row))][first:] for row in rows]
-        kind = "text" if len(rows) == last - first == 1 else "table"
-        self.blocks.append(Block(kind, table_text(filled), 0, self._page))
+        is_one = len(rows) == last - first == 1
+        self.blocks.append(Block("text" if is_one else "table", table_text(filled), 0, self._page))
 
     def _cells(self, row: Any) -> list[str]:
         cells: list[str] = []

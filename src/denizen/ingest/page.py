@@ -32,8 +32,8 @@ def read_html(path: Path, limits: Limits) -> Iterator[Document | Member | Failur
     }
     left_out = unfold(root)
     content = page_content(root)
-    shown = " ".join(block.text for block in (*content.blocks, *content.left_out))
-    for text in said_in_data(root, shown):
+    frame = [item.text for item in content.left_out]
+    for text in said_in_data(root, " ".join([*(block.text for block in content.blocks), *frame])):
         content.blocks += html_blocks(parsed_html(text))
     yield Document(
         content.blocks,

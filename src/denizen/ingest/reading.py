@@ -167,8 +167,9 @@ class _Reading:
     def _document(self, place: _Place, document: Document) -> Iterator[Item]:
         document = without_encoded_data(document)
         left = min(self._limits.characters - self._characters, self._limits.total_characters - self._total)
-        texts = (part.text for part in (*document.blocks, *document.left_out))
-        problem = self._spent(len(document.title) + sum(map(len, texts)))
+        left_out = sum(len(item.text) for item in document.left_out)
+        characters = len(document.title) + sum(len(block.text) for block in document.blocks) + left_out
+        problem = self._spent(characters)
         metadata = _merged(place.metadata, document.metadata)
         whole = dataclasses.replace(document, metadata=metadata, domain=document.domain or place.domain)
         inner = _joined(place.inner, document.name)

@@ -155,8 +155,8 @@ def _add_tables(cells: Any, unknown: set[tuple[int, int]], sheet: _Sheet) -> Non
         first = min(next(index for index, cell in enumerate(row) if cell) for row in rows)
         last = max(len(row) for row in rows)
         filled = [[*row, *[""] * (last - len(row))][first:] for row in rows]
-        kind = "text" if len(rows) == last - first == 1 else "table"
-        sheet.blocks.append(Block(kind, table_text(filled), 0, sheet.page))
+        is_one = len(rows) == last - first == 1
+        sheet.blocks.append(Block("text" if is_one else "table", table_text(filled), 0, sheet.page))
 
 
 def _runs(cells: Any, unknown: set[tuple[int, int]]) -> Iterator[list[list[str]]]:

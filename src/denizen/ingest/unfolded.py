@@ -25,6 +25,7 @@ _PROGRAMS = re.compile(
     r"^$|module|importmap|speculationrules|shader|(?:java|ecma|type|live|vb|coffee)script|babel|jsx|wasm|python"
 )
 _TAG = re.compile(r"<[a-zA-Z!/]")
+_TAGS = re.compile(r"<[^>]*>")
 _NO_SCRIPTS = re.compile(r"java\s?script|your browser|browser does", re.IGNORECASE)
 _STATE = re.compile(r"\A[^{\[=]*=\s*(?=[{\[])")
 _FILE_NAME = re.compile(r"\S+\.\w{3,4}")
@@ -46,8 +47,10 @@ _SAID = (
     "recipeIngredient",
     "recipeInstructions",
 )
-_HELD = ("@graph", "mainEntity", "acceptedAnswer", "suggestedAnswer", "hasPart", "step", "itemListElement", "review")
-_HELD += ("mainEntityOfPage", "recipeInstructions", "comment", "item")
+_HELD = (
+    *("@graph", "mainEntity", "mainEntityOfPage", "acceptedAnswer", "suggestedAnswer", "hasPart", "step", "item"),
+    *("itemListElement", "recipeInstructions", "review", "comment"),
+)
 _SPEAKING = re.compile(r"article|posting|page|question|answer|howto|recipe|review|product|event|course|job|step", re.I)
 
 
@@ -114,9 +117,6 @@ def said_in_data(root: Any, blocks_text: str) -> list[str]:
             fresh.append(text)
             known += key
     return fresh
-
-
-_TAGS = re.compile(r"<[^>]*>")
 
 
 def _squeezed(text: str) -> str:
