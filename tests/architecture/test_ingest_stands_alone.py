@@ -26,6 +26,8 @@ OURS = (
     "denizen.engine",
     "denizen.ingest",
     "denizen.data.tables",
+    "denizen.data.decoding",
+    "denizen.data.delimited",
     "denizen.data.passages",
     "denizen.data.near_duplicates",
 )

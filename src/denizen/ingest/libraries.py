@@ -8,7 +8,6 @@ from denizen.engine.errors import InputError
 
 # the packages of the extra in pyproject.toml, by the names under which they are imported
 LIBRARIES = (
-    "charset_normalizer",
     "defusedxml",
     "ftfy",
     "lxml",

@@ -1,44 +1,15 @@
-"""Plain text and Markdown as blocks, and what other readers use, too: the decoding of bytes, the cutting of texts."""
+"""Plain text and Markdown as blocks, and what other readers use, too: the cutting of texts."""
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from denizen.data import decoding
 from denizen.ingest.document import Block, Document, Failure, Limits, Member, UnreadableError
-
-# the longer mark first: that of UTF-16 begins that of UTF-32
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-# what a declared name stands for in practice: https://encoding.spec.whatwg.org/#names-and-labels
-_MEANT = {
-    "ascii": "cp1252",
-    "iso8859-1": "cp1252",
-    "iso8859-9": "cp1254",
-    "shift_jis": "cp932",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "big5": "big5hkscs",
-    "euc_kr": "cp949",
-}
-# Python's other codecs (punycode, unicode_escape, ...) are no encodings of files; UTF-16 cannot declare itself in ASCII
-_DECLARABLE = ("cp", "iso", "koi8", "mac", "euc", "gb", "big5", "shift", "hz")
-_STATEFUL = ("iso2022", "hz")
-_SINGLE_BYTE = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r")
-_MULTI_BYTE = ("cp932", "euc_jp", "gb18030", "big5", "cp949")
-_SAMPLE = 65_536  # bytes; a guess does not get better with more
-_CONTROLS = "".join(chr(code) for code in range(32) if chr(code) not in "\t\n\v\f\r\b\x1a\x1b") + "\ufffd"
-_BINARY = 0.05  # share of control characters; random bytes have 0.095, text has none but for strays
-_FOREIGN = "denizen.cp1252"
 
 _GAP = re.compile(r" *\t[ \t]*| {2,}")
 _RULE = re.compile(r"(?=.{3})[-=_*~#+^`|:\s]+")
@@ -53,89 +24,16 @@ _MARKDOWN_SPEED = 100_000  # characters a second that markdown-it reads at least
 _CUT_OFF = re.compile(r"[^\s\u2e80-\U0003ffff]*(?:\s+[0-9()+./-]+(?=\s|\Z)){0,8}")
 
 
-def decoded(data: bytes, declared: str = "") -> str:
-    """The text that bytes hold, the ends of its lines as line feeds.
-
-    A byte order mark decides; then whether it is valid UTF-8, which other encodings hardly ever are by chance; then
-    the declared encoding; then a guess; at last Windows-1252, the commonest of the rest.
-
-    Args:
-        data: All of it.
-        declared: The encoding that its surroundings name (a charset), if any; it may be wrong or unknown.
+def decoded(data: bytes, *declared: str) -> str:
+    """The text that bytes hold, the ends of its lines as line feeds; see `denizen.data.decoding`.
 
     Raises:
         UnreadableError: When it is not text.
     """
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            text = data[len(mark) :].decode(encoding, "replace")
-            break
-    else:
-        text = _without_mark(data, declared)
-    if sum(map(text.count, _CONTROLS)) > _BINARY * len(text):
-        raise UnreadableError("is not text")
-    return text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _without_mark(data: bytes, declared: str) -> str:
-    named = _known(declared)
-    attempts = [_wide(data), named if named.startswith(_STATEFUL) else "", "utf-8", named]
-    for encoding in filter(None, attempts):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    text = data.decode("utf-8", "replace")
-    wrong = text.count("\ufffd")
-    # in other encodings hardly any sequence is a valid one
-    if wrong < sum(map(len, re.findall(r"[^\x00-\x7f\ufffd]+", text))):
-        codecs.register_error(_FOREIGN, _foreign)
-        return data.decode("utf-8", _FOREIGN)
-    return data.decode(_guess(data), "replace")
-
-
-def _foreign(error: UnicodeError) -> tuple[str, int]:
-    """Single bytes that were pasted into UTF-8 from a Windows file."""
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
-
-
-def _known(declared: str) -> str:
     try:
-        name = codecs.lookup(declared.strip()).name
-    except (LookupError, ValueError):
-        return ""
-    return _MEANT.get(name, name) if name.startswith((*_DECLARABLE, "ascii")) else ""
-
-
-def _wide(data: bytes) -> str:
-    """UTF-16 without a mark shows in the zero bytes of its spaces, digits and Latin letters."""
-    zeros = data[0::2].count(0), data[1::2].count(0)
-    if max(zeros) < 0.1 * (len(data) / 2) or min(zeros) > 0.1 * max(zeros):
-        return ""
-    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
-
-
-def _guess(data: bytes) -> str:
-    import charset_normalizer
-
-    sample = bytearray()
-    # plain ASCII says nothing, and a mark of degrees may come late
-    for line in re.finditer(rb"[^\n]*[\x80-\xff][^\n]*\n?", data):
-        sample += line[0]
-        if len(sample) > _SAMPLE:
-            break
-    candidates = [*_SINGLE_BYTE]
-    marked = sum(map(len, re.findall(rb"[\x80-\xff]+", sample)))
-    # lone bytes among ASCII are accents and signs; Chinese, Japanese and Korean come in runs
-    if 2 * sum(map(len, re.findall(rb"[\x80-\xff]{4,}", sample))) >= marked:
-        candidates += _MULTI_BYTE
-    matches = list(charset_normalizer.from_bytes(bytes(sample), cp_isolation=candidates))
-    best = [match for match in matches if (match.chaos, match.coherence) == (matches[0].chaos, matches[0].coherence)]
-    if not best or any("cp1252" in match.could_be_from_charset for match in best):
-        return "cp1252"
-    return str(best[0].encoding)
+        return decoding.decoded(data, *declared)
+    except decoding.NotTextError as error:
+        raise UnreadableError(str(error)) from None
 
 
 def shortened(text: str, longest: int) -> str:
