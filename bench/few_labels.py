@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 
+from denizen.data.delimited import Dialect
 from denizen.data.formats.rows import BadRows, delimited, json_lines
 from denizen.data.near_duplicates import tied
 from denizen.data.splitting import SIDES, dev_from_train
@@ -151,7 +152,7 @@ def read_labelled(folder: Path) -> Labelled:
     links: dict[str, Links] = {}
     for side in SIDES:
         of_side = links.setdefault(side, {})
-        for _, row in delimited(folder / f"qrels/{side}.tsv", bad, "\t"):
+        for _, row in delimited(folder / f"qrels/{side}.tsv", bad, Dialect("\t", quote="")):
             if int(row["score"]) > 0:
                 of_side.setdefault(row["query-id"], {})[row["corpus-id"]] = int(row["score"])
     bad.check()

@@ -7,9 +7,11 @@ taken for the superset that its senders mean, and a name that the bytes contradi
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import IO
 
 LOST = "\ufffd"
 # the longer mark first: that of UTF-16 begins that of UTF-32
@@ -109,6 +111,7 @@ _OTHERS = (
     *("gb18030", "big5hkscs", "cp932", "euc-jp", "cp949", "johab"),
 )
 _ESCAPED = ("iso-2022-jp", "iso-2022-kr", "hz")
+_BLOCK = 1 << 20
 _SAMPLE = 65_536  # bytes; a guess does not get better with more
 _CONTROLS = "".join(chr(code) for code in range(32) if chr(code) not in "\t\n\v\f\r\b\x1a\x1b") + LOST
 _AS_GOOD = 0.95  # of a confidence
@@ -131,10 +134,12 @@ class Decoded:
     Attributes:
         text: The text, as the bytes have it; U+FFFD stands for what could not be decoded.
         encoding: The codec that read it, by Python's name.
+        errors: The error handler that it was read with.
     """
 
     text: str
     encoding: str
+    errors: str = "replace"
 
     @property
     def lost(self) -> int:
@@ -173,7 +178,44 @@ def decode(data: bytes, *declared: str) -> Decoded:
     names = [name for label in declared for name in meant(label)]
     found = _seven_bit(data, names) if data.isascii() else _eight_bit(data, names)
     # a mark may stand within what was joined, such as the words of a header
-    return Decoded(found.text.replace("\ufeff", ""), found.encoding)
+    return dataclasses.replace(found, text=found.text.replace("\ufeff", ""))
+
+
+def stream_encoding(file: IO[bytes]) -> tuple[str, str]:
+    """The codec and the error handler with which a file is read line by line; the file is read to its end.
+
+    Raises:
+        NotTextError: When it does not begin with text.
+    """
+    block = file.read(_BLOCK)
+    decoded(block)
+    if block.startswith(tuple(mark for mark, _ in _MARKS)) or _wide(block):
+        found = decode(block)
+        return found.encoding, found.errors
+    utf_8, is_utf_8, sample = codecs.getincrementaldecoder("utf-8")(), True, bytearray()
+    while block:
+        if is_utf_8:
+            try:
+                utf_8.decode(block)
+            except UnicodeDecodeError:
+                is_utf_8 = False
+        if len(sample) < _SAMPLE:
+            sample += _marked_lines(block[: block.rfind(b"\n") + 1] or block)
+        block = file.read(_BLOCK)
+    found = decode(bytes(sample))
+    return ("utf-8", "replace") if is_utf_8 and found.encoding in ("utf-8", "ascii") else (found.encoding, found.errors)
+
+
+def _marked_lines(data: bytes) -> bytes:
+    """Lines that are not plain ASCII, which says nothing; a mark of degrees may come late."""
+    sample = bytearray()
+    for line in data.splitlines(keepends=True):
+        telling = re.search(rb"[\x1b\x80-\xff]", line)
+        if telling:
+            sample += line[max(0, telling.start() - _SAMPLE) : telling.start() + _SAMPLE]
+        if len(sample) > _SAMPLE:
+            break
+    return bytes(sample)
 
 
 def meant(label: str) -> tuple[str, ...]:
@@ -217,7 +259,7 @@ def _eight_bit(data: bytes, names: list[str]) -> Decoded:
     # in other encodings hardly any sequence is a valid one
     if utf_8.count(LOST) < sum(map(len, re.findall(rf"[^\x00-\x7f{LOST}]+", utf_8))):
         codecs.register_error(_WINDOWS, _windows)
-        return Decoded(data.decode("utf-8", _WINDOWS), "utf-8")
+        return Decoded(data.decode("utf-8", _WINDOWS), "utf-8", _WINDOWS)
     wide = (name for name in names if name.startswith((*_EASTERN, "utf-16", "iso2022")))
     return next(filter(None, (_with_few_lost(data, name) for name in wide)), guess)
 
@@ -234,7 +276,7 @@ def _first(data: bytes, names: list[str]) -> Decoded | None:
             continue
         # C1 controls are letters and signs of the Windows code page
         if not (codec.startswith("iso8859") and re.search(r"[\x80-\x9f]", text)) and LOST not in text:
-            return Decoded(text, codec)
+            return Decoded(text, codec, handler or "replace")
     return None
 
 
@@ -253,13 +295,15 @@ def _ordered(data: bytes, names: list[str]) -> list[str]:
 
 
 def _common(text: str) -> int:
-    return len(re.findall(r"[\s!-~\u00a0-\u07ff\u0e00-\u0e7f\u2010-\u2026\u3000-\u30ff\u4e00-\u9fff\uff00-\uff5e]", text))
+    return len(
+        re.findall(r"[\s!-~\u00a0-\u07ff\u0e00-\u0e7f\u2010-\u2026\u3000-\u30ff\u4e00-\u9fff\uff00-\uff5e]", text)
+    )
 
 
 def _wide(data: bytes) -> str:
     """UTF-16 without a mark shows in the zero bytes of its spaces, digits and Latin letters."""
     zeros = data[0::2].count(0), data[1::2].count(0)
-    if max(zeros) < 0.1 * (len(data) / 2) or min(zeros) > 0.1 * max(zeros):
+    if not max(zeros) or max(zeros) < 0.1 * (len(data) / 2) or min(zeros) > 0.1 * max(zeros):
         return ""
     return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
@@ -289,16 +333,11 @@ def _beyond_latin(text: str) -> bool:
 
 
 def _guessed(data: bytes) -> Decoded:
-    sample = bytearray()
-    # plain ASCII says nothing, and a mark of degrees may come late
-    for line in re.finditer(rb"[^\n]*[\x80-\xff][^\n]*\n?", data):
-        sample += line[0]
-        if len(sample) > _SAMPLE:
-            break
+    sample = _marked_lines(data)
     names = ["cp1252"]
     # a sign that stands alone, as in 50 °C, tells nothing of a language
-    if re.search(rb"(?=[A-Za-z]*[\x80-\xff])[A-Za-z\x80-\xff]{3}", sample):
-        names = [*meant(_detected(bytes(sample), (*_LATIN, *_OTHERS) if _in_runs(sample) else _LATIN)), *names]
+    if re.search(rb"(?=[A-Za-z]{0,2}[\x80-\xff])[A-Za-z\x80-\xff]{3}", sample):
+        names = [*meant(_detected(sample, (*_LATIN, *_OTHERS) if _in_runs(sample) else _LATIN)), *names]
     text = _first(data, names)
     return text or min((Decoded(data.decode(name.partition(" ")[0], "replace"), name) for name in names), key=_faults)
 

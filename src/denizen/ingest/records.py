@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from denizen.data.decoding import NotTextError, stream_encoding
+from denizen.data.delimited import delimited_rows
 from denizen.engine.errors import reason
-from denizen.ingest.delimited import delimited_rows, encoding_of
 from denizen.ingest.document import Block, Document, Failure, Limits, UnreadableError
 from denizen.ingest.text import shortened
 
@@ -94,29 +95,37 @@ def read_jsonl(path: Path, limits: Limits) -> Iterator[Document | Failure]:
 def read_delimited(path: Path, limits: Limits) -> Iterator[Document | Failure]:
     """Reads rows between commas, tabs, semicolons or bars, plain or gzipped, row by row.
 
-    The first row is the header, unless there is a single column whose name is none of the known ones: then each row
-    is a text. Bytes that are not UTF-8 are taken for Windows-1252. See `read_jsonl` for what becomes of a row.
+    Where the first row is no header, the longest texts are the text. See `denizen.data.delimited` for what is read
+    as a row, and `read_jsonl` for what becomes of it.
 
     Args:
         path: A .csv or .tsv file.
         limits: Of it counts `unpacked_mb`, for a gzipped file.
 
     Yields:
-        Documents, and a failure for each row that has another number of fields than the header, holds a NUL or opens
-        a quote without an end.
+        Documents, and a failure for each row with a fault (another number of fields than the header, a NUL, a quote
+        without an end), which is kept, and for each line that is no row, which is not.
 
     Raises:
         UnreadableError: When it is no text, or a gzipped file is broken.
     """
-    known = {*_TEXT, *_TITLE, *_ID}
+    yield from _documents(_readable(_delimited_rows(path, limits)))
 
-    def rows() -> Iterator[_Row | Failure]:
+
+def _delimited_rows(path: Path, limits: Limits) -> Iterator[_Row | Failure]:
+    try:
         with _opened(path, limits) as file:
-            encoding = encoding_of(file)
-        with _opened(path, limits) as file, io.TextIOWrapper(file, encoding, "replace", newline="") as lines:
-            yield from delimited_rows(lines, known, _TEXT[0])
-
-    yield from _documents(_readable(rows()))
+            encoding, errors = stream_encoding(file)
+        with _opened(path, limits) as file, io.TextIOWrapper(file, encoding, errors, newline="") as lines:
+            for row in delimited_rows(lines, {*_TEXT, *_TITLE, *_ID}, _TEXT[0]):
+                place = f"line {row.first}"
+                if row.values:
+                    yield place, row.values
+                if row.problem:
+                    kept = "; it is kept" if row.values else ""
+                    yield Failure(place, row.problem + kept, shortened(row.raw, _RAW).replace("\0", "\ufffd"))
+    except NotTextError as error:
+        raise UnreadableError(str(error)) from None
 
 
 def read_parquet(path: Path, limits: Limits) -> Iterator[Document | Failure]:

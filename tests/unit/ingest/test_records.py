@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from denizen.ingest import delimited, records
+from denizen.data import delimited
+from denizen.ingest import records
 from denizen.ingest.document import Block, Document, Failure, Limits, UnreadableError
 from denizen.ingest.records import UniqueNames, read_delimited, read_json, read_jsonl, read_parquet, text_blocks
 
@@ -229,10 +230,10 @@ def test_rows_without_a_text_column(tmp_path):
 def test_one_bad_row(tmp_path):
     data = 'id,text\na,"one\n\nand"\nb,two,extra\n\nc,three\nd,\x00\n'
     documents, failures = split(read_delimited(written(tmp_path, data), LIMITS))
-    assert texts(documents) == ["one\nand", "three"]
+    assert texts(documents) == ["one\nand", "two,extra", "three", ""]
     assert [(failure.name, failure.error) for failure in failures] == [
-        ("line 5", "has 3 fields, the header has 2"),
-        ("line 8", "holds a NUL"),
+        ("line 5", "has 3 fields, the header has 2; it is kept"),
+        ("line 8", "holds a NUL, which is left out; it is kept"),
     ]
     assert failures[0].raw.strip() == "b,two,extra"
 
@@ -244,18 +245,20 @@ def test_what_a_failure_shows_ends_before_a_word_that_is_cut(tmp_path):
     assert [failure.raw for failure in failures] == ["a,b," + "x" * 182, 'c,"' + "x" * 182 + " jo@example.org"]
 
 
-def test_unclosed_quote_costs_one_row(tmp_path):
+def test_an_unclosed_quote_is_text_and_ends_with_its_line(tmp_path):
     data = 'id,text\na,one\nb,"two\n' + "".join(f"c{number},text\n" for number in range(50))
     documents, [failure] = split(read_delimited(written(tmp_path, data), LIMITS))
-    assert [document.name for document in documents] == ["a", *(f"c{number}" for number in range(50))]
+    assert [document.name for document in documents] == ["a", "b", *(f"c{number}" for number in range(50))]
+    assert texts(documents)[1] == '"two'
     assert (failure.name, failure.raw) == ("line 3", 'b,"two\n')
+    assert failure.error == "opens a quote that is not closed; it is kept"
 
 
 def test_quote_that_is_closed_far_below(tmp_path, monkeypatch):
     monkeypatch.setattr(delimited, "_RECORD_LINES", 20)
     data = 'id,text\nb,"two\n' + "".join(f"c{number},text\n" for number in range(50)) + 'd,"end"\n'
     documents, [failure] = split(read_delimited(written(tmp_path, data), LIMITS))
-    assert len(documents) == 51 and texts(documents)[-1] == "end"
+    assert len(documents) == 52 and texts(documents)[-1] == "end"
     assert failure.name == "line 2"
 
 
@@ -285,7 +288,7 @@ def test_long_fields_and_the_limit_of_the_csv_module(tmp_path):
 
 def test_zeros_are_no_text(tmp_path):
     for name, data in (("a", bytes(5000)), ("b", bytes(5000) + b"\n" + bytes(5000))):
-        with pytest.raises(UnreadableError, match="is not text: its first line holds a NUL"):
+        with pytest.raises(UnreadableError, match="is not text"):
             list(read_delimited(written(tmp_path, data, name), LIMITS))
 
 

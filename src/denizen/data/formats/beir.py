@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from denizen.data.delimited import Dialect
 from denizen.data.formats.dates import date_in
 from denizen.data.formats.rows import BadRows, as_text, delimited, json_lines, require_content
 from denizen.data.formats.source import Source
@@ -17,6 +18,8 @@ from denizen.engine.errors import InputError
 # the same three parts under the names that published folders use
 _SPLIT_NAMES = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 _QRELS_COLUMNS = ("query-id", "corpus-id", "score")
+# an id is text, with its quotes
+_QRELS_DIALECT = Dialect("\t", quote="")
 # relevance is kept as a 32-bit number
 _MOST = 2**31 - 1
 
@@ -152,7 +155,7 @@ def _read_qrels(
     for path, split in paths.items():
         require_content(path)
         _require_header(path)
-        for place, row in delimited(path, bad, "\t"):
+        for place, row in delimited(path, bad, _QRELS_DIALECT):
             query_id, doc_id, score = (row[column] for column in _QRELS_COLUMNS)
             if query_id not in query_ids:
                 problem = f"query id {query_id!r} is not in queries.jsonl"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -16,6 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from denizen.data.decoding import LOST, decode
+from denizen.data.delimited import Dialect, delimited_rows
 from denizen.engine.errors import InputError, reason
 
 # (place, column to value) of each row; a place ends with the row's number
@@ -23,7 +24,6 @@ Rows = Iterator[tuple[str, dict[str, Any]]]
 
 TABLES = (".json", ".jsonl", ".jsonl.gz", ".csv", ".tsv", ".parquet")
 _SHOWN = 5
-_LONGEST_FIELD = 2**31 - 1
 _TOO_MUCH = "is nested too deeply, or holds a number of too many digits"
 
 
@@ -107,28 +107,20 @@ def json_array(path: Path, bad: BadRows) -> Rows:
             yield f"{path.name}, row {number}", row
 
 
-def delimited(path: Path, bad: BadRows, delimiter: str = ",") -> Rows:
-    """The records of a .csv or .tsv file with a header.
+def delimited(path: Path, bad: BadRows, dialect: Dialect | None = None) -> Rows:
+    """The records of a .csv or .tsv file with a header, in the dialect it is found to be in, or in the one given.
 
-    Quotes around a field are those of CSV; between tabs they are text.
+    The file may be in another encoding than UTF-8, which is then found out.
+
+    Raises:
+        InputError: When it is no text, or characters of it cannot be decoded.
     """
-    quoting = {"quoting": csv.QUOTE_NONE} if delimiter == "\t" else {"strict": True}
-    # newline="": only \n, \r and \r\n end a line, and those inside quotes stay as they are
-    reader: Any = csv.reader(io.StringIO(_decode(path), newline=""), delimiter=delimiter, **quoting)
-    # the csv module's own limit, 131,072 characters for the whole process, is shorter than some documents
-    limit = csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        for record in reader:
-            place = f"{path.name}, line {reader.line_num}"
-            if record and len(record) == len(header):
-                yield place, dict(zip(header, record, strict=True))
-            elif record:
-                bad.add(place, f"has {len(record)} fields, the header has {len(header)}", record)
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: broken CSV: {error}") from None
-    finally:
-        csv.field_size_limit(limit)
+    for row in delimited_rows(io.StringIO(_decoded(path), newline=""), dialect=dialect):
+        place = f"{path.name}, line {row.last}"
+        if row.problem and (row.values or dialect or not row.raw.startswith("#")):
+            bad.add(place, row.problem, row.raw)
+        elif row.values:
+            yield place, row.values
 
 
 def parquet_rows(path: Path) -> Rows:
@@ -154,7 +146,7 @@ def table_rows(path: Path, bad: BadRows) -> Rows:
     if name.endswith(".json"):
         return json_array(path, bad)
     if name.endswith((".csv", ".tsv")):
-        return delimited(path, bad, "," if name.endswith(".csv") else "\t")
+        return delimited(path, bad)
     if name.endswith(".parquet"):
         return parquet_rows(path)
     raise InputError(f"{path} is of an unknown kind; rows come as .json, .jsonl[.gz], .csv, .tsv or .parquet")
@@ -212,6 +204,14 @@ def _decode(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InputError(f"{path}, line {line}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+
+
+def _decoded(path: Path) -> str:
+    found = decode(path.read_bytes())
+    if found.lost:
+        line = found.text.count("\n", 0, found.text.index(LOST)) + 1
+        raise InputError(f"{path}, line {line}: not {found.encoding}, and not UTF-8; save it as UTF-8")
+    return found.text
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -329,9 +329,13 @@ def test_one_bad_row_among_many_is_refused_with_its_line_or_skipped_and_counted(
     assert [(row.place, row.problem.startswith(problem)) for row in source.bad_rows] == [(f"{file}, {place}", True)]
 
 
-def test_a_csv_file_that_is_not_utf8_is_refused_with_its_line(tmp_path):
-    path = file_with(tmp_path, "p.csv", b"question,answer\nQ?,A.\ncaf\xe9,B.\n")
-    assert refusal(path) == f"{path}, line 3: not UTF-8 (byte 25); save it as UTF-8"
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+@pytest.mark.parametrize("code", ["utf-8-sig", "cp1252", "utf-16"])
+def test_pairs_as_excel_saves_them_in_any_country(tmp_path, delimiter, code):
+    pairs = [(f"Was kostet Gerät {n}?", f"Gerät {n} kostet {n},50 Euro, Porto inklusive.") for n in range(9)]
+    quoted = (f'{q}{delimiter}"{a}"' if delimiter in a else f"{q}{delimiter}{a}" for q, a in pairs)
+    path = file_with(tmp_path, "p.csv", "\r\n".join([f"question{delimiter}answer", *quoted]).encode(code))
+    assert questions_and_answers(read_pairs(path)) == pairs
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from denizen.data.delimited import Dialect
 from denizen.data.formats.rows import (
     BadRow,
     BadRows,
@@ -151,11 +152,10 @@ def test_a_json_object_in_place_of_an_array_is_refused(tmp_path):
         list(json_array(path, BadRows()))
 
 
-@pytest.mark.parametrize("read, name", [(json_array, "a.json"), (delimited, "a.csv")])
-def test_a_whole_file_that_is_not_utf8_is_refused_with_the_line(tmp_path, read, name):
-    path = file_with(tmp_path, name, b"first\nsecond\ncaf\xe9\n")
+def test_a_whole_file_that_is_not_utf8_is_refused_with_the_line(tmp_path):
+    path = file_with(tmp_path, "a.json", b"first\nsecond\ncaf\xe9\n")
     with pytest.raises(InputError) as refused:
-        list(read(path, BadRows(skip=True)))
+        list(json_array(path, BadRows(skip=True)))
     assert str(refused.value) == f"{path}, line 3: not UTF-8 (byte 16); save it as UTF-8"
 
 
@@ -174,18 +174,24 @@ def test_a_record_with_the_wrong_number_of_fields_is_noted_with_its_line(tmp_pat
     lines = ["q,a", "1,2", "1", "1,2,3", "3,4"]
     path = file_with(tmp_path, "a.csv", "\n".join(lines).replace(",", delimiter))
     bad = BadRows()
-    assert [row for _, row in delimited(path, bad, delimiter)] == [{"q": "1", "a": "2"}, {"q": "3", "a": "4"}]
+    assert [row for _, row in delimited(path, bad)] == [{"q": "1", "a": "2"}, {"q": "3", "a": "4"}]
     assert [(row.place, row.problem) for row in bad.rows] == [
         ("a.csv, line 3", "has 1 fields, the header has 2"),
         ("a.csv, line 4", "has 3 fields, the header has 2"),
     ]
 
 
-@pytest.mark.parametrize("line", ['"open,x', '"shut"x,y'])
-def test_broken_quotes_are_refused_with_file_and_line(tmp_path, line):
-    path = file_with(tmp_path, "a.csv", f"q,a\n1,2\n{line}\n")
-    with pytest.raises(InputError, match=r"a\.csv, line 3: broken CSV: "):
-        list(delimited(path, BadRows()))
+def test_a_quote_that_is_not_closed_is_refused_with_file_and_line(tmp_path):
+    path = file_with(tmp_path, "a.csv", 'q,a\n1,2\n"open,x\n3,4\n')
+    bad = BadRows()
+    assert [row for _, row in delimited(path, bad)] == [{"q": "1", "a": "2"}, {"q": "3", "a": "4"}]
+    with pytest.raises(InputError, match=r"a\.csv, line 3: opens a quote that is not closed"):
+        bad.check()
+
+
+def test_a_quote_that_is_shut_within_a_field_is_text(tmp_path):
+    path = file_with(tmp_path, "a.csv", 'q,a\n1,2\n"shut"x,y\n')
+    assert [row for _, row in delimited(path, BadRows())] == [{"q": "1", "a": "2"}, {"q": '"shut"x', "a": "y"}]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -227,12 +233,6 @@ def test_a_line_separator_inside_a_field_does_not_end_the_record(tmp_path, mark)
     assert [row for _, row in delimited(path, BadRows())] == [{"q": "one", "a": f"x{mark}y"}]
 
 
-def test_broken_quotes_in_the_header_are_refused_with_file_and_line(tmp_path):
-    path = file_with(tmp_path, "a.csv", '"q"x,a\n1,2\n')
-    with pytest.raises(InputError, match=r"a\.csv, line 1: broken CSV: "):
-        list(delimited(path, BadRows()))
-
-
 def test_a_long_field_is_read(tmp_path):
     path = file_with(tmp_path, "a.csv", "q,a\none," + "x" * 140_000 + "\n")
     assert [len(row["a"]) for _, row in delimited(path, BadRows())] == [140_000]
@@ -240,13 +240,26 @@ def test_a_long_field_is_read(tmp_path):
 
 def test_quotes_in_tab_separated_text_are_text(tmp_path):
     path = file_with(tmp_path, "a.tsv", 'q\ta\n"Gout" is what?\tIt is\n')
-    assert [row for _, row in delimited(path, BadRows(), "\t")] == [{"q": '"Gout" is what?', "a": "It is"}]
+    assert [row for _, row in delimited(path, BadRows())] == [{"q": '"Gout" is what?', "a": "It is"}]
 
 
-def test_the_line_that_is_not_utf8_is_right_after_a_byte_order_mark(tmp_path):
+@pytest.mark.parametrize("code", ["cp1252", "utf-16", "utf-8-sig"])
+def test_delimited_text_as_excel_saves_it_is_decoded(tmp_path, code):
+    path = file_with(tmp_path, "a.csv", "q;a\nZürich – où?;größer\n".encode(code))
+    assert [row for _, row in delimited(path, BadRows())] == [{"q": "Zürich – où?", "a": "größer"}]
+
+
+def test_a_character_that_cannot_be_decoded_is_refused_with_its_line(tmp_path):
     path = file_with(tmp_path, "a.csv", b"\xef\xbb\xbfa\n\xff\n")
-    with pytest.raises(InputError, match="line 2: not UTF-8"):
+    with pytest.raises(InputError, match=r"a\.csv, line 2: not utf-8, and not UTF-8; save it as UTF-8"):
         list(delimited(path, BadRows()))
+
+
+def test_ids_of_qrels_keep_their_quotes_and_rhombs(tmp_path):
+    path = file_with(tmp_path, "a.tsv", 'q\ta\n"x"\t1\n#y\n')
+    bad = BadRows()
+    assert [row for _, row in delimited(path, bad, Dialect("\t", quote=""))] == [{"q": '"x"', "a": "1"}]
+    assert [row.place for row in bad.rows] == ["a.tsv, line 3"]
 
 
 def test_a_parquet_file_with_damaged_pages_is_refused_naming_it(tmp_path):
