@@ -223,7 +223,7 @@ def meant(label: str) -> tuple[str, ...]:
 
     Each is Python's name of a codec, with the name of an error handler behind a blank where it needs one.
     """
-    name = re.sub(r"[\s\"';,]|\*.*", "", label).lower()
+    name = re.sub(r"[\s\"';,]|[*(].*", "", label).lower()
     name = re.sub(r"^(?:cs)?(?:x-)+", "", name)
     # windows-874, win1251, dos-862, ibm-850, cp-850, cp00850, ms932
     name = re.sub(r"^(?:windows|win|dos|ibm|ccsid|cp|ms|oem)[-_]*0*(?=\d+$)", "cp", name)
@@ -303,7 +303,7 @@ def _common(text: str) -> int:
 def _wide(data: bytes) -> str:
     """UTF-16 without a mark shows in the zero bytes of its spaces, digits and Latin letters."""
     zeros = data[0::2].count(0), data[1::2].count(0)
-    if not max(zeros) or max(zeros) < 0.1 * (len(data) / 2) or min(zeros) > 0.1 * max(zeros):
+    if max(zeros) < max(2, 0.1 * (len(data) / 2)) or min(zeros) > 0.1 * max(zeros):
         return ""
     return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import email
 import mimetypes
@@ -12,15 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import policy
 from email.errors import MessageError
-from email.header import decode_header
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any
 
+from denizen.data.decoding import decode
 from denizen.ingest.document import Block, Document, Failure, Limits, Member, UnreadableError
+from denizen.ingest.mail_header import file_name, header_text, parameters
 from denizen.ingest.records import UniqueNames, content_name, text_blocks
-from denizen.ingest.text import shortened
+from denizen.ingest.text import decoded, shortened
 
 # The older of the standard library's policies: the newer one parses headers while it reads, and a broken header
 # ends the reading of the whole mail.
@@ -42,16 +44,43 @@ _SIGNATURE = ("-- ", "--")
 # what is longer was set apart by the same line for another reason
 _SIGNATURE_LINES = 10
 _BULLET = re.compile(r"\s*[-*\u2022]\s+")
+_PLAIN = "text/plain"
+# pages, also as some programs write them for telephones, and what has its markup like a page
+_RICH = ("text/html", "text/x-amp-html", "text/watch-html", "text/enriched", "text/richtext")
+# the share of a text beyond which it says more than its other form, and the letters beyond which it says much
+_ADDS = 0.2
+_MUCH = 200
+_ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
+_AFTER_BASE64 = re.compile(r"(?:=[ \t\r]*|\n[ \t\r]*)\n\s*(\S*[^A-Za-z0-9+/=\s].*)", re.DOTALL)
 # "On ... wrote:", in any language
 _ATTRIBUTION_LINES = 3
 
 
 @dataclass
-class _Parts:
-    """The parts of a mail that are read here, and those that are files of their own."""
+class _Text:
+    """A text of a mail, as one of its parts has it.
 
-    bodies: list[Message] = field(default_factory=list)
+    Attributes:
+        blocks: What is said in it.
+        whole: All its characters, with what is left out of the blocks.
+        is_html: Whether it is a page.
+        left_out: Characters that are left out, by what they are.
+    """
+
+    blocks: list[Block]
+    whole: str
+    is_html: bool
+    left_out: Counter[str]
+
+
+@dataclass
+class _Parts:
+    """What is in a mail: texts that are read here, files of their own, and what is not read."""
+
+    texts: list[_Text] = field(default_factory=list)
     files: list[Message] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    pictures: int = 0
 
 
 @dataclass
@@ -158,24 +187,24 @@ def _mail(data: bytes, names: UniqueNames | None, room: _Room) -> Iterator[Docum
         raise UnreadableError("has no mail headers")
     name = names.unique(_name(mail, data)) if names else ""
     inside = f"{name}/" if name else ""
-    blocks: list[Block] = []
-    left_out: Counter[str] = Counter()
-    failures: list[Failure] = []
-    for number, part in enumerate(parts.bodies, start=1):
-        try:
-            blocks += _body_blocks(part, left_out)
-        except (*_BROKEN, UnreadableError) as error:
-            failures.append(Failure(f"{inside}text-{number}", f"cannot be read: {type(error).__name__}"))
     facts = {fact: _fact(mail, fact) for fact in _FACTS}
-    facts["left_out"] = "; ".join(f"{what}, {size:,} characters" for what, size in left_out.items())
+    facts["left_out"] = _left_out(parts)
     metadata = {fact: value for fact, value in facts.items() if value}
-    yield Document(blocks, name, _header(mail, "subject"), metadata=metadata)
-    yield from failures
+    blocks = [block for text in parts.texts for block in text.blocks]
+    yield Document(blocks, name, header_text(mail, "subject", _charset(mail)), metadata=metadata)
+    for failure in parts.failures:
+        yield Failure(f"{inside}{failure.name}", failure.error)
     yield from _attachments(parts.files, inside, room)
 
 
+def _left_out(parts: _Parts) -> str:
+    sizes: Counter[str] = sum((text.left_out for text in parts.texts), Counter())
+    said = [f"{what}, {size:,} characters" for what, size in sizes.items()]
+    return "; ".join([*said, f"pictures within HTML, {parts.pictures}"] if parts.pictures else said)
+
+
 def _name(mail: Message, data: bytes) -> str:
-    given = _header(mail, "message-id").strip("<> ")
+    given = header_text(mail, "message-id").strip("<> ")
     safe = re.sub(r"[^A-Za-z0-9._@-]", "_", given).lstrip(".")
     # half of one could be another mail's; the blank line before the next mail is no part of this one
     return safe if 0 < len(safe) <= _LONGEST_ID else content_name(given or data.rstrip())
@@ -186,16 +215,21 @@ def _sort_parts(part: Message, parts: _Parts, related: bool) -> None:
     if main == "multipart" and part.is_multipart():
         children: list[Message] = part.get_payload()  # type: ignore[assignment]
         if kind == "multipart/alternative":
-            children = _preferred(children)
+            _sort_forms(children, parts, related)
+            return
         for child in children:
             _sort_parts(child, parts, related or kind == "multipart/related")
-    elif main == "multipart":
-        # without its boundary, the parts are one text
-        parts.bodies.append(part)
-    elif kind in ("text/plain", "text/html") and not _is_file(part):
-        parts.bodies.append(part)
-    # a picture within HTML; a report of delivery
-    elif not (related and main == "image" and not _is_file(part)) and not kind.startswith("message/delivery"):
+    # without its boundary, the parts of a multipart are one text
+    elif main == "multipart" or (kind in (_PLAIN, *_RICH) and not _is_file(part)):
+        try:
+            parts.texts.append(_text(part, kind in _RICH))
+        except (*_BROKEN, UnreadableError) as error:
+            why = str(error) if isinstance(error, UnreadableError) else type(error).__name__
+            number = len(parts.texts) + len(parts.failures) + 1
+            parts.failures.append(Failure(f"text-{number}", f"cannot be read: {why}"))
+    elif related and main == "image" and not _is_file(part):
+        parts.pictures += 1
+    else:
         parts.files.append(part)
 
 
@@ -205,38 +239,122 @@ def _is_file(part: Message) -> bool:
     return part.get_content_disposition() == "attachment" or named
 
 
-def _preferred(children: list[Message]) -> list[Message]:
-    """Of forms of the same text the plain one, otherwise the last, which is the richest."""
-    plain = [child for child in children if child.get_content_type() == "text/plain" and _text(child).strip()]
-    rich = [child for child in children if child.get_content_type().startswith(("text/html", "multipart/"))]
-    return plain[:1] or rich[-1:] or children[-1:]
+def _sort_forms(children: list[Message], parts: _Parts, related: bool) -> None:
+    """Of forms of one text, that which says the most; files among them, such as invitations, are files."""
+    forms: list[_Text] = []
+    for child in children:
+        inside = _Parts()
+        _sort_parts(child, inside, related)
+        parts.files += inside.files
+        parts.failures += inside.failures
+        parts.pictures += inside.pictures
+        if inside.texts:
+            forms.append(_joined(inside.texts))
+    plain = next((form for form in forms if not form.is_html and form.whole.strip()), None)
+    rich = next((form for form in reversed(forms) if form.is_html and form.blocks), None)
+    if plain and rich:
+        parts.texts += _chosen(plain, rich)
+    else:
+        parts.texts += [form for form in (plain or rich or (forms[-1] if forms else None),) if form]
 
 
-def _text(part: Message) -> str:
+def _joined(texts: list[_Text]) -> _Text:
+    return _Text(
+        [block for text in texts for block in text.blocks],
+        "\n".join(text.whole for text in texts),
+        any(text.is_html for text in texts),
+        sum((text.left_out for text in texts), Counter()),
+    )
+
+
+def _chosen(plain: _Text, rich: _Text) -> list[_Text]:
+    """The plain form, unless the page says more; both where each says much that the other does not.
+
+    A plain part that only says that there is a page, in whatever language, has little of what the page says.
+    """
+    of_plain, of_rich = _trigrams(plain.whole), _trigrams(rich.whole)
+    only_plain, only_rich = (of_plain - of_rich).total(), (of_rich - of_plain).total()
+    taken, other, only_other = plain, rich, only_rich
+    if only_rich > _ADDS * of_rich.total() and only_rich > only_plain:
+        taken, other, only_other = rich, plain, only_plain
+    if only_other > max(_MUCH, len(taken.whole) / 2):
+        return [plain, rich]
+    if only_other > _ADDS * len(taken.whole):
+        taken.left_out["the other form of the text"] += len(other.whole.strip())
+    return [taken]
+
+
+def _trigrams(text: str) -> Counter[str]:
+    """Letters in threes, which need no words; addresses of pages are no text."""
+    letters = "".join(re.findall(r"\w", _ADDRESS.sub("", text).casefold()))
+    return Counter(letters[at : at + 3] for at in range(max(1, len(letters) - 2)))
+
+
+def _charset(part: Message) -> str:
+    try:
+        return parameters(part, "content-type").get("charset", "")
+    except _BROKEN:
+        return ""
+
+
+def _payload(part: Message) -> bytes:
+    """The bytes of a part, and below them the text that a mailing list has put behind base64."""
     payload: Any = part.get_payload(decode=True) or b""
-    for charset in (part.get_content_charset() or "utf-8", "utf-8"):
-        try:
-            return _characters(payload.decode(charset))
-        except (LookupError, UnicodeError, ValueError):
-            continue
-    return str(payload.decode("cp1252", "replace"))
+    if str(part.get("content-transfer-encoding", "")).strip().lower() == "base64":
+        raw: Any = part.get_payload()
+        after = _AFTER_BASE64.search(str(raw))
+        return bytes(payload) + b"\n\n" + after[1].encode("ascii", "surrogateescape") if after else bytes(payload)
+    return bytes(payload)
 
 
-def _body_blocks(part: Message, left_out: Counter[str]) -> list[Block]:
-    """The blocks of a text; the characters that are left out are added to `left_out`."""
-    text = _text(part)
-    if part.get_content_type() == "text/html":
-        from denizen.ingest.html import html_blocks, parsed_html
+def _text(part: Message, is_html: bool) -> _Text:
+    """A part as text.
+
+    Raises:
+        UnreadableError: When it is none.
+    """
+    payload = _payload(part)
+    if is_html:
+        from denizen.ingest.html import declared_encoding, html_blocks, parsed_html
 
         # a page may name its encoding where the mail does not
-        page: Any = text if part.get_content_charset() else part.get_payload(decode=True)
-        return html_blocks(parsed_html(page)) if text.strip() else []
+        page = _characters(decoded(payload, _charset(part), declared_encoding(payload)))
+        blocks = html_blocks(parsed_html(page)) if page.strip() else []
+        return _Text(blocks, "\n".join(block.text for block in blocks), True, Counter())
+    text = _characters(decoded(payload, _charset(part)))
+    with contextlib.suppress(*_BROKEN):
+        wrapped = parameters(part, "content-type")
+        if wrapped.get("format", "").lower() == "flowed":
+            text = _unwrapped(text, wrapped.get("delsp", "").lower() == "yes")
+    left_out: Counter[str] = Counter()
+    blocks = _text_blocks(_own_lines(text.split("\n"), left_out))
+    return _Text(blocks, text, False, left_out)
+
+
+def _unwrapped(text: str, without_blank: bool) -> str:
+    """Lines that were wrapped as RFC 3676 has it, joined again."""
+    lines: list[str] = []
+    open_at = ""
+    for line in text.split("\n"):
+        depth = re.match(r">*", line)[0]  # type: ignore[index]
+        said = line[len(depth) :].removeprefix(" ")
+        if lines and open_at == depth + " " and said != "-- ":
+            lines[-1] += said
+        else:
+            lines.append(f"{depth} {said}" if depth else said)
+        flows = said.endswith(" ") and said != "-- "
+        open_at = depth + " " if flows else ""
+        if flows and without_blank:
+            lines[-1] = lines[-1][:-1]
+    return "\n".join(lines)
+
+
+def _text_blocks(lines: list[str]) -> list[Block]:
     blocks: list[Block] = []
-    own = _own_lines(text.splitlines(), left_out)
-    for paragraph in re.split(r"\n(?:[^\S\n]*\n)+", "\n".join(own)):
-        lines = [line for line in paragraph.split("\n") if line.strip()]
-        if len(lines) > 1 and all(_BULLET.match(line) for line in lines):
-            items = (" ".join(_BULLET.sub("", line, count=1).split()) for line in lines)
+    for paragraph in re.split(r"\n(?:[^\S\n]*\n)+", "\n".join(lines)):
+        filled = [line for line in paragraph.split("\n") if line.strip()]
+        if len(filled) > 1 and all(_BULLET.match(line) for line in filled):
+            items = (" ".join(_BULLET.sub("", line, count=1).split()) for line in filled)
             blocks.append(Block("list", "\n".join(f"- {item}" for item in items)))
         else:
             blocks += text_blocks(paragraph)
@@ -287,39 +405,13 @@ def _without_quote(lines: list[str]) -> list[str]:
     return lines[:begin] if is_attribution and end - begin <= _ATTRIBUTION_LINES else lines[:end]
 
 
-def _header(mail: Message, name: str) -> str:
-    found = next((str(value) for key, value in mail.raw_items() if key.lower() == name), "")
-    raw = shortened(found, _LONGEST_HEADER)
-    data = raw.encode("utf-8", "surrogateescape")
-    try:
-        raw = data.decode("utf-8")
-    except UnicodeDecodeError:
-        raw = data.decode("cp1252", "replace")
-    try:
-        pieces = decode_header(raw)
-    except _BROKEN:
-        return " ".join(raw.split())
-    text = "".join(_decoded_word(piece, charset) for piece, charset in pieces)
-    return " ".join(_characters(text).split())
-
-
 def _characters(text: str) -> str:
     """The text without halves of surrogate pairs, which some charsets make and UTF-8 cannot hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _decoded_word(piece: bytes | str, charset: str | None) -> str:
-    if isinstance(piece, str):
-        return piece
-    try:
-        # what stands between encoded words comes in this form
-        return piece.decode(charset or "raw-unicode-escape", "replace")
-    except (LookupError, ValueError):
-        return piece.decode("cp1252", "replace")
-
-
 def _fact(mail: Message, name: str) -> str:
-    value = _header(mail, name)
+    value = header_text(mail, name, _charset(mail))
     if name == "date":
         with contextlib.suppress(*_BROKEN, OverflowError):
             return parsedate_to_datetime(value).isoformat()
@@ -331,9 +423,9 @@ def _attachments(files: list[Message], inside: str, room: _Room) -> Iterator[Mem
     for number, part in enumerate(files, start=1):
         name = f"{inside}attachment-{number}"
         try:
-            file_name = _file_name(part, number)
-            name = inside + (f"{number}-{file_name}" if file_name in taken else file_name)
-            taken.add(file_name)
+            given = _file_name(part, number)
+            name = inside + (f"{number}-{given}" if given in taken else given)
+            taken.add(given)
             data = _content(part)
         except _BROKEN as error:
             yield Failure(name, f"cannot be unpacked: {type(error).__name__}")
@@ -342,7 +434,7 @@ def _attachments(files: list[Message], inside: str, room: _Room) -> Iterator[Mem
             yield Failure(name, problem)
             return
         # readers choose by the suffix, too
-        suffix = Path(file_name).suffix
+        suffix = Path(given).suffix
         with tempfile.NamedTemporaryFile(dir=Path.cwd(), prefix="attachment-", suffix=suffix) as file:
             file.write(data)
             file.flush()
@@ -350,24 +442,26 @@ def _attachments(files: list[Message], inside: str, room: _Room) -> Iterator[Mem
 
 
 def _content(part: Message) -> bytes:
+    """The bytes of a file; a text's in UTF-8, as its reader does not know the charset that the mail declares."""
     if part.is_multipart():
-        inner: Any = part.get_payload(0)
-        return bytes(inner.as_bytes(policy=_POLICY))
-    payload: Any = part.get_payload(decode=True)
-    return payload or b""
+        inner: list[Any] = part.get_payload()  # type: ignore[assignment]
+        # against the standard, a mail in a mail may be in base64, which is taken for its body
+        coded = part.get_content_type() == "message/rfc822" and "base64" in str(part.get("content-transfer-encoding"))
+        if coded and not inner[0].keys():
+            return binascii.a2b_base64(re.sub(r"[^A-Za-z0-9+/=]", "", str(inner[0].get_payload())))
+        # a report of delivery is of several blocks of headers
+        return b"\n".join(bytes(each.as_bytes(policy=_POLICY)) for each in inner)
+    data: Any = part.get_payload(decode=True) or b""
+    charset = _charset(part) if part.get_content_maintype() == "text" else ""
+    return decode(data, charset).text.encode("utf-8", "replace") if charset else bytes(data)
 
 
 def _file_name(part: Message, number: int) -> str:
-    """The name that the mail gives the file, as one that is safe on every system."""
-    given = "".join(_decoded_word(piece, charset) for piece, charset in decode_header(part.get_filename() or ""))
-    last = re.split(r"[/\\]", given)[-1]
-    safe = re.sub(r"[^\w.,()@+ -]", "_", " ".join(last.split())).lstrip(". ").rstrip(". ")
-    stem, dot, suffix = safe.rpartition(".")
-    suffix = re.sub(r"\W", "", suffix)[:10] if dot else ""
-    short = shortened(stem if suffix else safe, _LONGEST_NAME) or (f"attachment-{number}" if safe else "")
-    name = f"{short}.{suffix}" if suffix else short
-    if part.get_content_maintype() == "message" and suffix.lower() != "eml":
+    name, main = file_name(part), part.get_content_maintype()
+    is_mail = part.get_content_type() in ("message/rfc822", "message/global", "message/news")
+    if is_mail and not name.lower().endswith(".eml"):
         return f"{name or f'attachment-{number}'}.eml"
     if name:
-        return name
-    return f"attachment-{number}{mimetypes.guess_extension(part.get_content_type()) or '.bin'}"
+        return name if not name.startswith(".") else f"attachment-{number}{name}"
+    suffix = ".txt" if main == "message" else mimetypes.guess_extension(part.get_content_type()) or ".bin"
+    return f"attachment-{number}{suffix}"
