@@ -118,7 +118,7 @@ _AS_GOOD = 0.95  # of a confidence
 _COMMONEST = ("windows-1252", "iso-8859-1")
 _BINARY = 0.05  # share of control characters; random bytes have 0.095, text has none but for strays
 # a text in a declared encoding may have so many broken bytes; more of them contradict the declaration
-_FEW = 0.02
+_FEW = 0.05
 # as many characters of two bytes each are now and then valid UTF-8 by chance (13 % of a Chinese character in GBK)
 _CHANCE = 3
 
@@ -283,7 +283,7 @@ def _first(data: bytes, names: list[str]) -> Decoded | None:
 def _with_few_lost(data: bytes, name: str) -> Decoded | None:
     codec = name.partition(" ")[0]
     text = data.decode(codec, "replace")
-    return Decoded(text, codec) if text.count(LOST) <= max(1, _FEW * len(text)) else None
+    return Decoded(text, codec) if text.count(LOST) <= max(2, _FEW * len(text)) else None
 
 
 def _ordered(data: bytes, names: list[str]) -> list[str]:

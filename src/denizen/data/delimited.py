@@ -23,11 +23,11 @@ _NONE = "\x1f"
 _SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[;,\t|]*\s*', re.IGNORECASE)
 _SAMPLE_LINES = 500
 # rows that agree, of the first; below it a delimiter is a sign of punctuation
-_AGREE = 0.6
+_AGREE = 0.75
 # a comma before a blank or between digits is one of prose or of decimals, if another delimiter does nearly as well
 _WEAK = 0.3
 # a first row of names speaks for the delimiter between them, in a file of few rows or many broken ones
-_NAMED = 0.3
+_NAMED = 0.5
 _NAME = re.compile(r"#? ?[^\W\d][\w./()%-]*(?: [\w./()%-]+){0,2}")
 # a quote at the begin of a field is one of CSV, until so many more rows, and one, are right without
 _LIKELY = 0.1
@@ -235,23 +235,29 @@ def _fitness(sample: list[str], text: str, dialect: Dialect) -> tuple[float, int
     records = list(_records(_Lines(iter(sample)), dialect))
     # the sample ends within a record
     records = records[:-1] if len(sample) == _SAMPLE_LINES and len(records) > 1 else records
-    widths = Counter(len(record.fields) for record in records if not record.raw.startswith("#"))
-    width, _ = max(widths.items(), key=lambda each: (each[1], each[0]), default=(1, 0))
-    agreeing = sum(len(record.fields) == width and not record.mended for record in records)
-    agree = agreeing / max(1, sum(widths.values()))
+    rows = [record for record in records if not record.raw.startswith("#")] or records
+    width = _width(rows)
+    of_width = [record for record in rows if len(record.fields) == width]
+    agree = sum(not record.mended for record in of_width) / max(1, len(rows))
     if dialect.delimiter == _NONE:
         agree *= _AGREE
     elif width == 1:
         agree = 0
+    elif all(_NAME.fullmatch(name) for name in of_width[0].fields):
+        agree += _NAMED
     elif dialect.delimiter == "," and 2 * len(re.findall(r"\d,(?=\d)|, ", text)) > text.count(","):
         agree -= _WEAK
-    if width > 1 and all(_NAME.fullmatch(name) for name in records[0].fields):
-        agree += _NAMED
     # between tabs a quote is often text; elsewhere it has to be shown by more than a row with a broken one
     if not dialect.quote and (dialect.delimiter != "\t" or _QUOTED_BETWEEN_TABS.search(text)):
         agree -= _LIKELY + 1 / max(1, len(records))
     quotes = {"'": 3, '"': 1 if dialect.escaped else 2, "": 0}[dialect.quote]
     return round(agree, 3), quotes, width
+
+
+def _width(records: list[_Record]) -> int:
+    """How many fields the most records have; of those alike, as many as the first."""
+    widths = Counter(len(record.fields) for record in records)
+    return max(widths, key=lambda each: (widths[each], each == len(records[0].fields), each), default=1)
 
 
 def _in_single(sample: list[str], plain: Dialect) -> bool:
@@ -265,9 +271,7 @@ def _rows(
     first: list[_Record], others: Iterator[_Record], dialect: Dialect, known: Collection[str], text_name: str
 ) -> Iterator[Row]:
     """The rows of records, of which the first say which columns there are."""
-    widths = Counter(len(record.fields) for record in first)
-    width = widths.most_common(1)[0][0]
-    begin = 0
+    width, begin = _width(first), 0
     if width > 1:
         # a title or a remark above the table
         of_table = (at for at, record in enumerate(first) if len(record.filled) > 1 and not _is_comment(record, width))

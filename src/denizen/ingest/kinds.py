@@ -18,6 +18,7 @@ Reader = Callable[[Path, Limits], Iterator[Document | Member | Failure]]
 # kind -> where its reader stands; imported only when a file of the kind comes up
 READERS: dict[str, str] = {
     "archive": "denizen.ingest.archive:read_archive",
+    "calendar": "denizen.ingest.calendar:read_calendar",
     "compressed": "denizen.ingest.archive:read_archive",
     "delimited": "denizen.ingest.records:read_delimited",
     "docx": "denizen.ingest.word:read_docx",
@@ -65,6 +66,9 @@ SUFFIXES: dict[str, str] = {
     ".tsv": "delimited",
     ".tab": "delimited",
     ".parquet": "parquet",
+    ".ics": "calendar",
+    ".vcs": "calendar",
+    ".vcf": "calendar",
     ".eml": "mail",
     ".mht": "mail",
     ".mhtml": "mail",
@@ -107,6 +111,8 @@ _REFUSED = {
     ".js": "is a program of a web page, not a document",
     ".svg": "is a drawing, and images are not read",
     ".xlsb": "is a binary Excel file (.xlsb); save it as .xlsx",
+    ".p7s": "is the signature of a mail, not a document",
+    ".p7m": "is an encrypted or sealed mail (S/MIME); save it without encryption",
     ".pages": "is a Pages file; export it as .docx",
     ".numbers": "is a Numbers file; export it as .xlsx",
     ".key": "is a Keynote file; export it as .pptx",
@@ -144,6 +150,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"AT&TFORM", "is a DjVu file; save it as .pdf"),
     (0, b"SQLite format 3\x00", "is an SQLite database; export its tables as .csv"),
     (0, b"ARROW1\x00", "is an Arrow file; save it as .parquet"),
+    (0, b"\x78\x9f\x3e\x22", "is Outlook's winmail.dat (TNEF); ask its sender for a mail in HTML or plain text"),
     (0, b"!BDN", "is an Outlook folder (.pst); export its mails as .eml or .mbox"),
 )
 _GZIP = b"\x1f\x8b"

@@ -274,12 +274,12 @@ def _chosen(plain: _Text, rich: _Text) -> list[_Text]:
     """
     of_plain, of_rich = _trigrams(plain.whole), _trigrams(rich.whole)
     only_plain, only_rich = (of_plain - of_rich).total(), (of_rich - of_plain).total()
-    taken, other, only_other = plain, rich, only_rich
-    if only_rich > _ADDS * of_rich.total() and only_rich > only_plain:
-        taken, other, only_other = rich, plain, only_plain
-    if only_other > max(_MUCH, len(taken.whole) / 2):
+    taken, other, only_other, whole = plain, rich, only_rich, of_rich.total()
+    if only_rich > _ADDS * whole and only_rich > only_plain:
+        taken, other, only_other, whole = rich, plain, only_plain, of_plain.total()
+    if only_other > max(_MUCH, whole / 2):
         return [plain, rich]
-    if only_other > _ADDS * len(taken.whole):
+    if only_other > _ADDS * whole:
         taken.left_out["the other form of the text"] += len(other.whole.strip())
     return [taken]
 
@@ -287,7 +287,7 @@ def _chosen(plain: _Text, rich: _Text) -> list[_Text]:
 def _trigrams(text: str) -> Counter[str]:
     """Letters in threes, which need no words; addresses of pages are no text."""
     letters = "".join(re.findall(r"\w", _ADDRESS.sub("", text).casefold()))
-    return Counter(letters[at : at + 3] for at in range(max(1, len(letters) - 2)))
+    return Counter(letters[at : at + 3] for at in range(max(bool(letters), len(letters) - 2)))
 
 
 def _charset(part: Message) -> str:

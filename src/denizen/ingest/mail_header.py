@@ -7,6 +7,7 @@ import re
 from email.message import Message
 from email.utils import decode_params
 from itertools import groupby
+from unicodedata import category
 
 from denizen.data.decoding import decode
 from denizen.ingest.text import shortened
@@ -109,7 +110,8 @@ def file_name(part: Message) -> str:
     """
     given = parameters(part, "content-disposition").get("filename") or parameters(part, "content-type").get("name", "")
     last = re.split(r"[/\\]", given)[-1]
-    safe = re.sub(r"[^\w.,()@+ -]", "_", " ".join(last.split())).lstrip(". ").rstrip(". ")
+    kept = (each if each in "_.,()@+ -" or category(each)[0] in "LMN" else "_" for each in " ".join(last.split()))
+    safe = "".join(kept).strip(". ")
     stem, dot, suffix = safe.rpartition(".")
     suffix = re.sub(r"\W", "", suffix)[:10] if dot else ""
     short = shortened(stem if suffix else safe, _LONGEST_NAME)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from denizen.data.decoding import LOST
 from denizen.ingest import kinds
 from denizen.ingest.archive import disk_is_full
 from denizen.ingest.document import Block, Document, Failure, Limits, Member, UnreadableError
@@ -173,6 +174,8 @@ class _Reading:
         metadata = _merged(place.metadata, document.metadata)
         whole = dataclasses.replace(document, metadata=metadata, domain=document.domain or place.domain)
         inner = _joined(place.inner, document.name)
+        if lost := _lost(whole):
+            yield inner, Failure("", f"holds {lost:,} characters that cannot be decoded; they are kept as \ufffd")
         if not problem:
             yield inner, whole
             return
@@ -201,6 +204,10 @@ class _Reading:
             return f"holds more than {total:,} characters with all files inside, the limit; the rest is not read"
         self._full = self._characters > own
         return f"holds more than {own:,} characters, the limit; the rest is not read" if self._full else ""
+
+
+def _lost(document: Document) -> int:
+    return sum(text.count(LOST) for text in (document.title, *(block.text for block in document.blocks)))
 
 
 def _joined(inner: str, name: str) -> str:

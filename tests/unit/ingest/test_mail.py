@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 from email.message import EmailMessage
 from pathlib import Path
@@ -345,3 +346,215 @@ def test_mail_larger_than_the_limit():
 def test_no_mailbox(data):
     with pytest.raises(UnreadableError, match="no mailbox"):
         list(read_mbox(written(data, "box.mbox"), LIMITS))
+
+
+HOUSE = "Ab dem ersten März gilt für das Lager eine neue Hausordnung mit längeren Öffnungszeiten."
+
+
+def raw(head: str, body: bytes, **more: str) -> bytes:
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in more.items()]
+    return "\n".join(["Subject: a", "MIME-Version: 1.0", f"Content-Type: {head}", *lines, "", ""]).encode() + body
+
+
+def form(kind: str, text: str | bytes, **more: str) -> bytes:
+    data = text if isinstance(text, bytes) else text.encode()
+    more = {"Content_Type": f"{kind}; charset=utf-8", **more}
+    return (
+        "".join(f"{name.replace('_', '-')}: {value}\n" for name, value in more.items()).encode() + b"\n" + data + b"\n"
+    )
+
+
+def multipart(kind: str, *parts: bytes, boundary: str = "B", end: bool = True) -> bytes:
+    body = b"".join(b"--" + boundary.encode() + b"\n" + part for part in parts)
+    return body + (b"--" + boundary.encode() + b"--\n" if end else b"")
+
+
+PAGE = "<html><body><h1>Hausordnung</h1>" + "".join(f"<p>{HOUSE} Absatz {n}.</p>" for n in "12345") + "</body></html>"
+STUBS = [
+    "Ihr Programm zeigt kein HTML an. Lesen Sie diese Nachricht im Browser: https://example.org/m/42",
+    "このメールはHTML形式です。ブラウザでご覧ください。",
+    "Это письмо в формате HTML. Откройте его в браузере: https://example.org/very/long/address/of/a/page",
+    "Hausordnung",
+    HOUSE,
+    ".",
+]
+
+
+@pytest.mark.parametrize("stub", STUBS)
+def test_a_plain_form_that_says_little_of_the_page_gives_way_to_it(stub):
+    mail = letter(stub)
+    mail.add_alternative(PAGE, subtype="html")
+    found = texts(mail)
+    assert found[0] == "Hausordnung" and sum(HOUSE in text for text in found) == 5
+    document = next(read_mail(written(mail), LIMITS))
+    # what is only in the stub is told
+    assert ("left_out" in document.metadata) is (stub not in ("Hausordnung", HOUSE, "."))
+
+
+def test_a_page_that_says_little_of_the_plain_form_gives_way_to_it():
+    mail = letter("\n\n".join(f"{HOUSE} Absatz {n}." for n in "12345"))
+    mail.add_alternative("<p>Your client shows no plain text.</p>", subtype="html")
+    assert texts(mail) == [f"{HOUSE} Absatz {n}." for n in "12345"]
+
+
+def test_forms_that_each_say_much_are_both_kept():
+    mail = letter(" ".join(f"Regulation {n} of the new warehouse is described on sheet {n}." for n in range(20)))
+    mail.add_alternative(PAGE, subtype="html")
+    found = " ".join(texts(mail))
+    assert "Regulation 19" in found and "Absatz 5." in found
+
+
+def test_a_reply_with_its_quote_in_both_forms_stays_plain():
+    quote = "".join(f"> {HOUSE} Absatz {n}.\n" for n in "12345")
+    mail = letter(f"Das passt uns gut.\n\nAm 3. März schrieb a@example.org:\n{quote}")
+    mail.add_alternative(f"<p>Das passt uns gut.</p><blockquote>{PAGE}</blockquote>", subtype="html")
+    assert texts(mail) == ["Das passt uns gut."]
+
+
+def test_files_within_forms_are_kept():
+    invitation = form("text/calendar", "BEGIN:VCALENDAR\n")
+    inner = form(
+        "multipart/mixed; boundary=C",
+        multipart(
+            "",
+            form("text/html", PAGE),
+            form("application/pdf", "%PDF-", Content_Disposition="attachment; filename=plan.pdf"),
+            boundary="C",
+        ),
+        Content_Type="multipart/mixed; boundary=C",
+    )
+    data = raw("multipart/alternative; boundary=B", multipart("", form("text/plain", "Stub."), inner, invitation))
+    assert sum(HOUSE in text for text in texts(data)) == 5
+    assert [name for name, _ in members(data)] == ["plan.pdf", "attachment-2.ics"]
+
+
+@pytest.mark.parametrize(
+    "declared, codec, text",
+    [
+        ("gb2312", "gb18030", "仓库的租约有效期到年底，可以通过信件续签。负责人是陶喆。"),
+        ("iso-8859-8-i", "iso8859_8", "חוזה השכירות של המחסן בתוקף עד סוף השנה"),
+        ("ks_c_5601-1987", "cp949", "창고 임대 계약은 펲시가 갱신합니다."),
+        ("windows-874", "cp874", "สัญญาเช่าโกดังมีผลถึงสิ้นปี"),
+        ("cp-850", "cp850", HOUSE),
+        ("us-ascii", "cp1252", HOUSE),
+        ("iso-8859-1", "utf-8", HOUSE),
+        ("utf-8", "cp1252", HOUSE),
+        ("utf-7", "utf-7", HOUSE),
+        ("utf-16", "utf-16-le", "仓库的租约有效期到年底，可以通过信件续签。"),
+        ("x-mac-roman", "mac_roman", HOUSE),
+        ("big5", "cp950", "倉庫的租約有效期到年底，可以透過信件續簽。"),
+    ],
+)
+def test_body_page_subject_and_name_in_one_charset(declared, codec, text):
+    """Bodies in base64, the subject in two words cut within a character, the name as RFC 2231 and RFC 2047 have it."""
+    data = text[:8].encode(codec)
+    words = " ".join(
+        f"=?{declared}?B?{base64.b64encode(each).decode()}?=" for each in (data[:3], data[3:]) if declared != "utf-7"
+    )
+    subject = words or f"=?utf-7?Q?{data.decode()}?="
+    name = text.replace(" ", "")[:6]
+    coded = "".join(f"%{byte:02x}" for byte in name.encode(codec))
+    word = base64.b64encode(name.encode(codec)).decode()
+    forms = {"text/plain": text, "text/html": f"<p>{text}</p>"}
+    body = multipart(
+        "",
+        *(
+            form(
+                kind,
+                base64.encodebytes(said.encode(codec)),
+                Content_Type=f"{kind}; charset={declared}",
+                Content_Transfer_Encoding="base64",
+            )
+            for kind, said in forms.items()
+        ),
+        form("application/x-a", "1", Content_Disposition=f"attachment; filename*={declared}''{coded}"),
+        form("application/x-a", "2", Content_Disposition=f'attachment; filename="=?{declared}?B?{word}?=.dat"'),
+    )
+    mail = raw("multipart/mixed; boundary=B", body).replace(b"Subject: a", f"Subject: {subject}".encode())
+    document = next(read_mail(written(mail), LIMITS))
+    assert document.title == text[:8].strip()
+    assert [block.text for block in document.blocks] == [text, text]
+    assert [name for name, _ in members(mail)] == [name, f"{name}.dat"]
+
+
+@pytest.mark.parametrize("declared, codec", [("gb2312", "gb18030"), ("iso-8859-1", "utf-8"), ("koi8-r", "koi8_r")])
+def test_headers_of_plain_bytes_are_in_the_charset_of_the_body(declared, codec):
+    text = {"gb18030": "仓库租约", "utf-8": "Größe", "koi8_r": "Договор"}[codec]
+    head = b"Subject: " + text.encode(codec) + f"\nContent-Type: text/plain; charset={declared}\n\n".encode()
+    document = next(read_mail(written(head + text.encode(codec)), LIMITS))
+    assert (document.title, document.blocks[0].text) == (text, text)
+
+
+def test_a_text_file_is_handed_on_in_utf_8():
+    data = raw(
+        "multipart/mixed; boundary=B",
+        multipart(
+            "",
+            form(
+                "text/csv",
+                "id;text\n1;Größe".encode("cp850"),
+                Content_Type="text/csv; charset=cp-850",
+                Content_Disposition="attachment; filename=a.csv",
+            ),
+        ),
+    )
+    [(name, content)] = members(data)
+    assert (name, content.decode().strip()) == ("a.csv", "id;text\n1;Größe")
+
+
+@pytest.mark.parametrize("delsp, expected", [("no", "One two three."), ("yes", "Onetwothree.")])
+def test_lines_that_flow(delsp, expected):
+    body = b"One \ntwo \nthree.\n\n From here.\n-- \nSales\n"
+    data = raw(f"text/plain; format=flowed; delsp={delsp}", body)
+    assert texts(data) == [expected, "From here."]
+
+
+def test_a_list_puts_its_text_behind_base64():
+    coded = base64.encodebytes(HOUSE.encode()) + b"\n_______________________\nannounce mailing list\n"
+    data = raw("text/plain; charset=utf-8", coded, Content_Transfer_Encoding="base64")
+    assert " ".join(texts(data)).endswith("announce mailing list") and texts(data)[0].startswith(HOUSE)
+
+
+def test_broken_quoted_printable_and_no_last_boundary():
+    body = b"1 =3D 1 and =C3=A9 =ZZ = and soft=\n break=\n"
+    part = form("text/plain", body, Content_Transfer_Encoding="quoted-printable")
+    data = raw("multipart/mixed; boundary=B", multipart("", part, end=False))
+    assert texts(data) == ["1 = 1 and é =ZZ = and soft break"]
+
+
+def test_a_mail_in_base64_within_a_mail():
+    inner = base64.encodebytes(bytes(letter("Inner text.")))
+    part = form("message/rfc822", inner, Content_Type="message/rfc822", Content_Transfer_Encoding="base64")
+    [(name, data)] = members(raw("multipart/mixed; boundary=B", multipart("", form("text/plain", "Outer."), part)))
+    assert name == "attachment-1.eml" and texts(data) == ["Inner text."]
+
+
+def test_pictures_within_html_are_told():
+    mail = letter()
+    mail.set_content(PAGE, subtype="html")
+    mail.add_related(b"\x89PNG", "image", "png", cid="<1>", disposition="inline")
+    assert next(read_mail(written(mail), LIMITS)).metadata["left_out"] == "pictures within HTML, 1"
+
+
+CHARSETS = {
+    "gb2312": ("gb18030", "会议合同期限"),
+    "shift_jis": ("cp932", "会議のテスト日本"),
+    "iso-2022-jp": ("iso2022_jp", "会議のテスト日本"),
+    "ks_c_5601-1987": ("cp949", "회의계약기한펲"),
+    "windows-1251": ("cp1251", "абвгдеёжз"),
+    "windows-874": ("cp874", "กขคงจฉ"),
+    "iso-8859-8-i": ("iso8859_8", "אבגדהו"),
+    "utf-8": ("utf-8", "é€會я"),
+}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), declared=st.sampled_from(sorted(CHARSETS)), coding=st.sampled_from(["base64", "8bit"]))
+def test_a_text_in_any_charset_comes_back_from_a_mail(data, declared, coding):
+    codec, letters = CHARSETS[declared]
+    text = data.draw(st.text(st.sampled_from(letters + "ab1"), min_size=1, max_size=30))
+    body = base64.encodebytes(text.encode(codec)) if coding == "base64" else text.encode(codec)
+    mail = raw(f'text/plain; charset="{declared}"', body, Content_Transfer_Encoding=coding)
+    words = f"=?{declared}?B?{base64.b64encode(text.encode(codec)).decode()}?=".encode()
+    document = next(read_mail(written(mail.replace(b"Subject: a", b"Subject: " + words)), LIMITS))
+    assert (document.title, [block.text for block in document.blocks]) == (text, [text])
