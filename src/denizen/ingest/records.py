@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from denizen.data.decoding import NotTextError, stream_encoding
+from denizen.data.decoding import NotTextError, decode, stream_encoding
 from denizen.data.delimited import delimited_rows
 from denizen.engine.errors import reason
 from denizen.ingest.document import Block, Document, Failure, Limits, UnreadableError
@@ -263,7 +263,7 @@ def _parsed(data: bytes) -> tuple[Any, str]:
         try:
             text = data.decode("utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else json.detect_encoding(data))
         except UnicodeDecodeError:
-            text = data.decode("cp1252", "replace")
+            text = decode(data).text
         return json.loads(text), ""
     except json.JSONDecodeError as error:
         return None, f"broken JSON: {error.msg} at line {error.lineno}, column {error.colno}"

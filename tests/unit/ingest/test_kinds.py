@@ -64,6 +64,7 @@ KINDS = [
     ("a", b"<?xml version='1.0'?><root/>", "xml"),
     ("a.jsonl", b"{}\n", "jsonl"),
     ("a.csv", b"a,b\n", "delimited"),
+    ("a.ics", b"BEGIN:VCALENDAR\n", "calendar"),
     ("a.jsonl.gz", gzip.compress(b"{}\n"), "jsonl"),
     ("a.jsonl.gz", b"{}\n", "jsonl"),
     ("a.txt.gz", gzip.compress(b"x"), "compressed"),

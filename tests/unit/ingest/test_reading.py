@@ -304,3 +304,16 @@ def test_pages_go_to_docling_where_that_is_wanted(tmp_path: Path, monkeypatch: p
     for docling, text in ((True, "<html>"), (False, "10000 1024")):
         [(_, item)] = read_file(path, "a.html", Limits(), docling)
         assert isinstance(item, Document) and item.blocks[0].text == text
+
+
+def test_characters_that_cannot_be_decoded_are_counted_in_a_row(tmp_path):
+    path = tmp_path / "a.md"
+    # 0x81 is no character of Windows-1252
+    path.write_bytes(b"One lone \x81 byte among caf\xe9s, and \x81 another.")
+    found = list(read_file(path, "a.md", Limits()))
+    assert [(inner, each.error) for inner, each in found if isinstance(each, Failure)] == [
+        ("", "holds 2 characters that cannot be decoded; they are kept as \ufffd")
+    ]
+    assert [each.blocks[0].text for _, each in found if isinstance(each, Document)] == [
+        "One lone \ufffd byte among cafés, and \ufffd another."
+    ]
