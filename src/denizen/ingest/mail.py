@@ -12,72 +12,39 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import policy
-from email.errors import MessageError
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any
 
 from denizen.data.decoding import decode
-from denizen.ingest.document import Block, Document, Failure, Limits, Member, UnreadableError
-from denizen.ingest.mail_header import file_name, header_text, parameters
-from denizen.ingest.records import UniqueNames, content_name, text_blocks
-from denizen.ingest.text import decoded, shortened
+from denizen.ingest.document import Document, Failure, Limits, Member, UnreadableError
+from denizen.ingest.mail_header import BROKEN, declared_charset, file_name, header_text
+from denizen.ingest.mail_text import MailText, chosen, joined, mail_text
+from denizen.ingest.records import UniqueNames, content_name
+from denizen.ingest.text import shortened
 
 # The older of the standard library's policies: the newer one parses headers while it reads, and a broken header
 # ends the reading of the whole mail.
 _POLICY = policy.compat32.clone(mangle_from_=False)
-# what that library lets out over mails that break their format
-_BROKEN = (ValueError, LookupError, TypeError, AttributeError, AssertionError, MessageError, RecursionError)
 _FACTS = ("from", "to", "date", "message-id")
-_LONGEST_HEADER = 10_000
 _LONGEST_FACT = 200
-_LONGEST_NAME = 100
 _LONGEST_ID = 80
 _RAW = 200
 _BLOCK = 1 << 20
 # "From ", a sender, and a time with the year at its end
 _MAIL_BEGINS = re.compile(rb"From .{0,200}\d\d:\d\d.{0,40}\d{4}")
 _QUOTED_FROM = re.compile(rb">+From ")
-# RFC 3676 has the blank at the end, which many programs take away
-_SIGNATURE = ("-- ", "--")
-# what is longer was set apart by the same line for another reason
-_SIGNATURE_LINES = 10
-_BULLET = re.compile(r"\s*[-*\u2022]\s+")
 _PLAIN = "text/plain"
 # pages, also as some programs write them for telephones, and what has its markup like a page
 _RICH = ("text/html", "text/x-amp-html", "text/watch-html", "text/enriched", "text/richtext")
-# the share of a text beyond which it says more than its other form, and the letters beyond which it says much
-_ADDS = 0.2
-_MUCH = 200
-_ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
-_AFTER_BASE64 = re.compile(r"(?:=[ \t\r]*|\n[ \t\r]*)\n\s*(\S*[^A-Za-z0-9+/=\s].*)", re.DOTALL)
-# "On ... wrote:", in any language
-_ATTRIBUTION_LINES = 3
-
-
-@dataclass
-class _Text:
-    """A text of a mail, as one of its parts has it.
-
-    Attributes:
-        blocks: What is said in it.
-        whole: All its characters, with what is left out of the blocks.
-        is_html: Whether it is a page.
-        left_out: Characters that are left out, by what they are.
-    """
-
-    blocks: list[Block]
-    whole: str
-    is_html: bool
-    left_out: Counter[str]
 
 
 @dataclass
 class _Parts:
     """What is in a mail: texts that are read here, files of their own, and what is not read."""
 
-    texts: list[_Text] = field(default_factory=list)
+    texts: list[MailText] = field(default_factory=list)
     files: list[Message] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     pictures: int = 0
@@ -181,7 +148,7 @@ def _mail(data: bytes, names: UniqueNames | None, room: _Room) -> Iterator[Docum
         parts = _Parts()
         if mail.keys():
             _sort_parts(mail, parts, False)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise UnreadableError(f"is a broken mail: {type(error).__name__}") from None
     if not mail.keys():
         raise UnreadableError("has no mail headers")
@@ -191,7 +158,7 @@ def _mail(data: bytes, names: UniqueNames | None, room: _Room) -> Iterator[Docum
     facts["left_out"] = _left_out(parts)
     metadata = {fact: value for fact, value in facts.items() if value}
     blocks = [block for text in parts.texts for block in text.blocks]
-    yield Document(blocks, name, header_text(mail, "subject", _charset(mail)), metadata=metadata)
+    yield Document(blocks, name, header_text(mail, "subject", declared_charset(mail)), metadata=metadata)
     for failure in parts.failures:
         yield Failure(f"{inside}{failure.name}", failure.error)
     yield from _attachments(parts.files, inside, room)
@@ -222,8 +189,8 @@ def _sort_parts(part: Message, parts: _Parts, related: bool) -> None:
     # without its boundary, the parts of a multipart are one text
     elif main == "multipart" or (kind in (_PLAIN, *_RICH) and not _is_file(part)):
         try:
-            parts.texts.append(_text(part, kind in _RICH))
-        except (*_BROKEN, UnreadableError) as error:
+            parts.texts.append(mail_text(part, kind in _RICH))
+        except (*BROKEN, UnreadableError) as error:
             why = str(error) if isinstance(error, UnreadableError) else type(error).__name__
             number = len(parts.texts) + len(parts.failures) + 1
             parts.failures.append(Failure(f"text-{number}", f"cannot be read: {why}"))
@@ -241,7 +208,7 @@ def _is_file(part: Message) -> bool:
 
 def _sort_forms(children: list[Message], parts: _Parts, related: bool) -> None:
     """Of forms of one text, that which says the most; files among them, such as invitations, are files."""
-    forms: list[_Text] = []
+    forms: list[MailText] = []
     for child in children:
         inside = _Parts()
         _sort_parts(child, inside, related)
@@ -249,171 +216,19 @@ def _sort_forms(children: list[Message], parts: _Parts, related: bool) -> None:
         parts.failures += inside.failures
         parts.pictures += inside.pictures
         if inside.texts:
-            forms.append(_joined(inside.texts))
+            forms.append(joined(inside.texts))
     plain = next((form for form in forms if not form.is_html and form.whole.strip()), None)
     rich = next((form for form in reversed(forms) if form.is_html and form.blocks), None)
     if plain and rich:
-        parts.texts += _chosen(plain, rich)
+        parts.texts += chosen(plain, rich)
     else:
         parts.texts += [form for form in (plain or rich or (forms[-1] if forms else None),) if form]
 
 
-def _joined(texts: list[_Text]) -> _Text:
-    return _Text(
-        [block for text in texts for block in text.blocks],
-        "\n".join(text.whole for text in texts),
-        any(text.is_html for text in texts),
-        sum((text.left_out for text in texts), Counter()),
-    )
-
-
-def _chosen(plain: _Text, rich: _Text) -> list[_Text]:
-    """The plain form, unless the page says more; both where each says much that the other does not.
-
-    A plain part that only says that there is a page, in whatever language, has little of what the page says.
-    """
-    of_plain, of_rich = _trigrams(plain.whole), _trigrams(rich.whole)
-    only_plain, only_rich = (of_plain - of_rich).total(), (of_rich - of_plain).total()
-    taken, other, only_other, whole = plain, rich, only_rich, of_rich.total()
-    if only_rich > _ADDS * whole and only_rich > only_plain:
-        taken, other, only_other, whole = rich, plain, only_plain, of_plain.total()
-    if only_other > max(_MUCH, whole / 2):
-        return [plain, rich]
-    if only_other > _ADDS * whole:
-        taken.left_out["the other form of the text"] += len(other.whole.strip())
-    return [taken]
-
-
-def _trigrams(text: str) -> Counter[str]:
-    """Letters in threes, which need no words; addresses of pages are no text."""
-    letters = "".join(re.findall(r"\w", _ADDRESS.sub("", text).casefold()))
-    return Counter(letters[at : at + 3] for at in range(max(bool(letters), len(letters) - 2)))
-
-
-def _charset(part: Message) -> str:
-    try:
-        return parameters(part, "content-type").get("charset", "")
-    except _BROKEN:
-        return ""
-
-
-def _payload(part: Message) -> bytes:
-    """The bytes of a part, and below them the text that a mailing list has put behind base64."""
-    payload: Any = part.get_payload(decode=True) or b""
-    if str(part.get("content-transfer-encoding", "")).strip().lower() == "base64":
-        raw: Any = part.get_payload()
-        after = _AFTER_BASE64.search(str(raw))
-        return bytes(payload) + b"\n\n" + after[1].encode("ascii", "surrogateescape") if after else bytes(payload)
-    return bytes(payload)
-
-
-def _text(part: Message, is_html: bool) -> _Text:
-    """A part as text.
-
-    Raises:
-        UnreadableError: When it is none.
-    """
-    payload = _payload(part)
-    if is_html:
-        from denizen.ingest.html import declared_encoding, html_blocks, parsed_html
-
-        # a page may name its encoding where the mail does not
-        page = _characters(decoded(payload, _charset(part), declared_encoding(payload)))
-        blocks = html_blocks(parsed_html(page)) if page.strip() else []
-        return _Text(blocks, "\n".join(block.text for block in blocks), True, Counter())
-    text = _characters(decoded(payload, _charset(part)))
-    with contextlib.suppress(*_BROKEN):
-        wrapped = parameters(part, "content-type")
-        if wrapped.get("format", "").lower() == "flowed":
-            text = _unwrapped(text, wrapped.get("delsp", "").lower() == "yes")
-    left_out: Counter[str] = Counter()
-    blocks = _text_blocks(_own_lines(text.split("\n"), left_out))
-    return _Text(blocks, text, False, left_out)
-
-
-def _unwrapped(text: str, without_blank: bool) -> str:
-    """Lines that were wrapped as RFC 3676 has it, joined again."""
-    lines: list[str] = []
-    open_at = ""
-    for line in text.split("\n"):
-        depth = re.match(r">*", line)[0]  # type: ignore[index]
-        said = line[len(depth) :].removeprefix(" ")
-        if lines and open_at == depth + " " and said != "-- ":
-            lines[-1] += said
-        else:
-            lines.append(f"{depth} {said}" if depth else said)
-        flows = said.endswith(" ") and said != "-- "
-        open_at = depth + " " if flows else ""
-        if flows and without_blank:
-            lines[-1] = lines[-1][:-1]
-    return "\n".join(lines)
-
-
-def _text_blocks(lines: list[str]) -> list[Block]:
-    blocks: list[Block] = []
-    for paragraph in re.split(r"\n(?:[^\S\n]*\n)+", "\n".join(lines)):
-        filled = [line for line in paragraph.split("\n") if line.strip()]
-        if len(filled) > 1 and all(_BULLET.match(line) for line in filled):
-            items = (" ".join(_BULLET.sub("", line, count=1).split()) for line in filled)
-            blocks.append(Block("list", "\n".join(f"- {item}" for item in items)))
-        else:
-            blocks += text_blocks(paragraph)
-    return blocks
-
-
-def _own_lines(lines: list[str], left_out: Counter[str]) -> list[str]:
-    """The lines without the quoted mail at the end and the signature; what would be all there is stays."""
-    # a quote may stand on either side of the signature
-    unquoted = _without_quote(lines)
-    unsigned = _without_signature(unquoted)
-    own = _without_quote(unsigned)
-    if not "".join(own).strip():
-        unquoted, unsigned = lines, _without_signature(lines)
-        own = unsigned
-    if not "".join(own).strip():
-        return lines
-    left_out["signature"] += _size(unquoted[len(unsigned) :])
-    left_out["quoted mail"] += _size(unsigned[len(own) :]) + _size(lines[len(unquoted) :])
-    left_out += Counter()
-    return own
-
-
-def _size(lines: list[str]) -> int:
-    return len("\n".join(lines).strip())
-
-
-def _without_signature(lines: list[str]) -> list[str]:
-    end = len(lines)
-    while end and not lines[end - 1].strip():
-        end -= 1
-    starts = [number for number in range(max(0, end - 1 - _SIGNATURE_LINES), end) if lines[number] in _SIGNATURE]
-    return lines[: starts[-1]] if starts else lines
-
-
-def _without_quote(lines: list[str]) -> list[str]:
-    end = len(lines)
-    while end and (not lines[end - 1].strip() or lines[end - 1].startswith(">")):
-        end -= 1
-    if not any(line.startswith(">") for line in lines[end:]):
-        return lines
-    begin = end
-    while begin and lines[begin - 1].strip():
-        begin -= 1
-    attribution = " ".join(lines[begin:end])
-    # "On 3 May, N. N. wrote:" names a time or an address
-    is_attribution = attribution.rstrip().endswith(":") and re.search(r"\d|@", attribution)
-    return lines[:begin] if is_attribution and end - begin <= _ATTRIBUTION_LINES else lines[:end]
-
-
-def _characters(text: str) -> str:
-    """The text without halves of surrogate pairs, which some charsets make and UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _fact(mail: Message, name: str) -> str:
-    value = header_text(mail, name, _charset(mail))
+    value = header_text(mail, name, declared_charset(mail))
     if name == "date":
-        with contextlib.suppress(*_BROKEN, OverflowError):
+        with contextlib.suppress(*BROKEN, OverflowError):
             return parsedate_to_datetime(value).isoformat()
     return shortened(value, _LONGEST_FACT)
 
@@ -427,7 +242,7 @@ def _attachments(files: list[Message], inside: str, room: _Room) -> Iterator[Mem
             name = inside + (f"{number}-{given}" if given in taken else given)
             taken.add(given)
             data = _content(part)
-        except _BROKEN as error:
+        except BROKEN as error:
             yield Failure(name, f"cannot be unpacked: {type(error).__name__}")
             continue
         if problem := room.problem(len(data)):
@@ -452,7 +267,7 @@ def _content(part: Message) -> bytes:
         # a report of delivery is of several blocks of headers
         return b"\n".join(bytes(each.as_bytes(policy=_POLICY)) for each in inner)
     data: Any = part.get_payload(decode=True) or b""
-    charset = _charset(part) if part.get_content_maintype() == "text" else ""
+    charset = declared_charset(part) if part.get_content_maintype() == "text" else ""
     return decode(data, charset).text.encode("utf-8", "replace") if charset else bytes(data)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from email.errors import MessageError
 from email.message import Message
 from email.utils import decode_params
 from itertools import groupby
@@ -12,6 +13,8 @@ from unicodedata import category
 from denizen.data.decoding import decode
 from denizen.ingest.text import shortened
 
+# what the standard library lets out over mails that break their format
+BROKEN = (ValueError, LookupError, TypeError, AttributeError, AssertionError, MessageError, RecursionError)
 _LONGEST = 10_000
 _LONGEST_NAME = 100
 # =?charset?B?text?=, also with blanks in its text, where RFC 2047 has none
@@ -100,6 +103,14 @@ def parameters(part: Message, header: str) -> dict[str, str]:
         plain = text.removeprefix('"').removesuffix('"').encode("latin-1", "replace")
         found.setdefault(name, words_text(plain, charset or ""))
     return found
+
+
+def declared_charset(part: Message) -> str:
+    """The charset that a part declares for itself; "" without one, or where the header is broken."""
+    try:
+        return parameters(part, "content-type").get("charset", "")
+    except BROKEN:
+        return ""
 
 
 def file_name(part: Message) -> str:
