@@ -32,6 +32,8 @@ COLUMNS = (
     ("query", "pos"),
     ("query", "positive_passages"),
     ("question", "positive_ctxs"),
+    ("query", "passage"),
+    ("question", "passage"),
 )
 # negative, negative_1, negatives, hard_negatives, neg, negative_passages, hard_negative_ctxs; not neg_scores
 _NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?(_?\d+|_passages|_ctxs)?")

@@ -282,6 +282,7 @@ def test_missing_columns_are_refused_naming_those_found_and_those_needed(tmp_pat
     assert refusal(path) == (
         f"{file} has the columns ['question', 'reply']; pairs need question/answer, query/positive, anchor/positive, "
         "query/answer, query/positives, anchor/positives, query/pos, query/positive_passages, question/positive_ctxs, "
+        "query/passage, question/passage, "
         "and documents without questions a --teacher"
     )
 
@@ -336,6 +337,11 @@ def test_pairs_as_excel_saves_them_in_any_country(tmp_path, delimiter, code):
     quoted = (f'{q}{delimiter}"{a}"' if delimiter in a else f"{q}{delimiter}{a}" for q, a in pairs)
     path = file_with(tmp_path, "p.csv", "\r\n".join([f"question{delimiter}answer", *quoted]).encode(code))
     assert questions_and_answers(read_pairs(path)) == pairs
+
+
+def test_queries_and_passages_by_semicolons_below_the_line_that_names_them(tmp_path):
+    path = file_with(tmp_path, "p.csv", "\ufeffsep=;\r\nquery;passage\r\nWas kostet es?;3,50 Euro, immer.\r\n".encode())
+    assert questions_and_answers(read_pairs(path)) == [("Was kostet es?", "3,50 Euro, immer.")]
 
 
 @pytest.fixture
