@@ -73,6 +73,24 @@ def paired_differences(
     return _differences(delta.mean(axis=1), *_drawn(delta, groups, np.random.default_rng(seed)), level)
 
 
+def ratio_difference(
+    apart: Values, sizes: Values, seed: int = 0, groups: Sequence[int] | None = None, level: float = 0.95
+) -> Difference:
+    """The sum of what items differ by over the sum of their sizes, as in bits a byte, tested as a mean is.
+
+    Args:
+        apart: Shape (items,): system minus base, each of the whole item.
+        sizes: Shape (items,): above 0.
+        seed: Seed of all draws.
+        groups: Shape (items,): items with one number are swapped and drawn together.
+        level: How much of the bootstrap's ratios the interval holds.
+    """
+    delta, total = np.asarray(apart, dtype=np.float64)[None], np.asarray(sizes, dtype=np.float64)
+    drawn = _drawn(delta, groups, np.random.default_rng(seed), total)
+    (found,) = _differences(delta.sum(axis=1) / total.sum(), *drawn, level)
+    return found
+
+
 def mean_differences(
     parts: Sequence[Sequence[tuple[Values, Values]]],
     groups: Sequence[Sequence[int]],
@@ -103,24 +121,28 @@ def mean_differences(
     return _differences(first, second, third, level)
 
 
-def _drawn(delta: Values, groups: Sequence[int] | None, random: np.random.Generator) -> tuple[Values, Values]:
+def _drawn(
+    delta: Values, groups: Sequence[int] | None, random: np.random.Generator, weights: Values | None = None
+) -> tuple[Values, Values]:
     """Means of differences with values swapped, and of resamples, shape (draws, comparisons) each.
 
     Args:
         delta: Shape (comparisons, queries).
         groups: Shape (queries,); None: all are independent.
         random: What draws.
+        weights: Shape (queries,): what the sums are divided by; None: 1 each, which makes means of them.
     """
     count = delta.shape[1]
     _, inverse = np.unique(np.arange(count) if groups is None else np.asarray(groups), return_inverse=True)
     sums = np.stack([np.bincount(inverse, weights=of) for of in delta], axis=1)
-    sizes = np.bincount(inverse).astype(np.float64)
+    sizes = np.bincount(inverse, weights=np.ones(count) if weights is None else weights)
+    whole = sizes.sum()
 
     def draw(total: int, sample: Callable[[int], Values]) -> Values:
         return np.concatenate([sample(min(_CHUNK, total - begin)) for begin in range(0, total, _CHUNK)])
 
     def swapped(rows: int) -> Values:
-        means: Values = (random.integers(0, 2, (rows, len(sums))) * 2.0 - 1.0) @ sums / count
+        means: Values = (random.integers(0, 2, (rows, len(sums))) * 2.0 - 1.0) @ sums / whole
         return means
 
     def resampled(rows: int) -> Values:

@@ -141,7 +141,7 @@ def _loaded(path: Path, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizer
     options: dict[str, Any] = {"local_files_only": True}
     if path.is_file():
         folder, options = path.parent, {**options, "gguf_file": path.name}
-        weights = _unpacked(path, name)
+        weights = unpacked(path, name)
     else:
         check_backbone(path, name)
         folder, weights = path, {"dtype": "auto"}
@@ -160,7 +160,7 @@ def _loaded(path: Path, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizer
         ) from error
 
 
-def _unpacked(path: Path, name: str) -> dict[str, Any]:
+def unpacked(path: Path, name: str) -> dict[str, Any]:
     """What transformers needs to be told so that a GGUF file becomes weights in 32-bit floats, which can be trained."""
     import torch
     from transformers import GgufConfig
@@ -185,7 +185,7 @@ def _prepare(tokenizer: PreTrainedTokenizerBase, name: str, limit: int) -> None:
     if tokenizer.pad_token is None:
         # padding is masked, so it may be any token
         tokenizer.pad_token = end
-    begin = _begins_with(tokenizer)
+    begin = begins_with(tokenizer)
     special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in dict.fromkeys((*begin, end))]
     first = " ".join(begin)
     if hasattr(tokenizer, "add_eos_token"):
@@ -200,7 +200,7 @@ def _prepare(tokenizer: PreTrainedTokenizerBase, name: str, limit: int) -> None:
     tokenizer.model_max_length = limit
 
 
-def _begins_with(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def begins_with(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The special tokens that a tokenizer puts before a text by itself."""
     whole, bare = (tokenizer(_SHORT, add_special_tokens=special)["input_ids"] for special in (True, False))
     for at in range(len(whole) - len(bare) + 1):

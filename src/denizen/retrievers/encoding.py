@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 from denizen.engine.settings import Params, setting
 
@@ -18,6 +18,12 @@ class Arithmetic(Params):
     precision: Literal["auto", "fp32", "bf16", "int8"] = setting(
         "auto", "bf16 where the processor has it, else fp32. int8: encoding with the onnx backend."
     )
+
+    def on_this_machine(self) -> Self:
+        """The same with the arithmetic that it means here, which decides the weights of what is trained."""
+        from denizen.retrievers.backends import use_bf16
+
+        return replace(self, precision="bf16" if use_bf16(self.precision) else "fp32")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def locate(name: str, backbone: Backbone | None = None) -> Path:
         InputError: When there is no such model, or it cannot be used, as far as its files say (`check_folder`), or
             settings are given for the reading of an LLM, and it is none.
     """
-    folder = _named(name)
+    folder = named_path(name)
     if is_llm(folder):
         return bi_encoder_of(folder, name, backbone or Backbone())
     if backbone:
@@ -61,11 +61,15 @@ def names_llm(name: str) -> bool:
     Raises:
         InputError: When there is no such model.
     """
-    return is_llm(_named(name))
+    return is_llm(named_path(name))
 
 
-def _named(name: str) -> Path:
-    """The file or folder of a name, downloaded where it is no path."""
+def named_path(name: str) -> Path:
+    """The file or folder of a name, downloaded where it is no path.
+
+    Raises:
+        InputError: When there is none.
+    """
     path = Path(name).expanduser()
     if not path.exists() and (name.startswith(("/", ".", "~")) or path.suffix.lower() == ".gguf"):
         raise InputError(f"model {name!r}: there is no such file or folder; check the path")

@@ -80,12 +80,6 @@ class Pass(Arithmetic, Seeded):
         most=1 << 20,
     )
 
-    def on_this_machine(self) -> Self:
-        """The same with the arithmetic that it means here, which decides the weights."""
-        from denizen.retrievers.backends import use_bf16
-
-        return replace(self, precision="bf16" if use_bf16(self.precision) else "fp32")
-
 
 @dataclass(frozen=True)
 class Training(LossChoice, Pass):

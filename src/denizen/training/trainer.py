@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from datasets import Dataset
 from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.trainer import BaseTrainer
@@ -117,6 +118,11 @@ def fit(
     trainer = kind(model=model, args=args, train_dataset=data, loss=loss, callbacks=[Watch(progress)])
     trainer.make_batches = batches
     trainer.remove_callback(PrinterCallback)
+    return to_the_end(trainer, resume)
+
+
+def to_the_end(trainer: transformers.Trainer, resume: Path | None) -> list[list[float]]:
+    """Trains to the last step from a checkpoint, or from the beginning: step and loss along the way."""
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     return [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
 

@@ -1,0 +1,1 @@
+"""Language models whose weights are here: found, loaded, read as likelihoods, and asked."""

@@ -1,0 +1,196 @@
+"""A causal language model in memory: the likelihood of tokens, and answers to prompts by greedy decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from denizen.engine.errors import InputError, reason
+from denizen.retrievers.backbone import begins_with
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# of one batch at a time, in 32-bit floats a gigabyte: a vocabulary may have 262 thousand tokens
+_LOGITS = 1 << 28
+_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model has said.
+
+    Attributes:
+        text: Its answer, without special tokens and the white space round it.
+        ended: Whether the model has ended it by itself, and not the limit on tokens.
+    """
+
+    text: str
+    ended: bool
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A model that lies in a folder, loaded when it is needed.
+
+    Attributes:
+        folder: As `AutoModelForCausalLM.from_pretrained` loads it.
+        bf16: Whether it computes in bf16 where that is safe, else in 32-bit floats.
+    """
+
+    folder: Path
+    bf16: bool = False
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Its tokenizer."""
+        return load_tokenizer(self.folder)
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """Its weights, on the GPU where there is one."""
+        import torch
+
+        return load_causal_lm(self.folder).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def log_likelihoods(self, rows: Sequence[Sequence[int]]) -> list[float]:
+        """The natural log-likelihood of each row's tokens but the first, each given those before it in the row.
+
+        Args:
+            rows: Token ids, at least 2 each.
+        """
+        import torch
+
+        found = [0.0] * len(rows)
+        # rows of one length cost no padding
+        order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
+        for batch in _batches(order, rows, self.model.config.get_text_config().vocab_size):
+            width = len(rows[batch[-1]])
+            ids = torch.tensor([[*rows[at], *[0] * (width - len(rows[at]))] for at in batch], device=self.model.device)
+            mask = torch.tensor([[at < len(rows[of]) for at in range(width)] for of in batch], device=ids.device)
+            with torch.inference_mode(), self._arithmetic():
+                logits = self.model(input_ids=ids, attention_mask=mask.long(), use_cache=False).logits[:, :-1].float()
+            said = logits.gather(2, ids[:, 1:, None]).squeeze(2) - logits.logsumexp(2)
+            sums = (said.double() * mask[:, 1:]).sum(1).tolist()
+            for at, value in zip(batch, sums, strict=True):
+                found[at] = value
+        return found
+
+    def answers(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
+        """What it answers to prompts, read together, by greedy decoding.
+
+        A model with a chat template reads a prompt as the turn of a user; one without as a text that goes on.
+
+        Args:
+            prompts: What is asked.
+            max_new_tokens: Tokens of an answer at most.
+        """
+        import torch
+        from transformers import GenerationConfig
+
+        rows = [prompt_tokens(self.tokenizer, prompt) for prompt in prompts]
+        width, ends = max(map(len, rows)), end_tokens(self.model, self.tokenizer)
+        # what is asked stands at the end, where the answer begins
+        ids = torch.tensor([[*[0] * (width - len(row)), *row] for row in rows], device=self.model.device)
+        mask = torch.tensor([[*[0] * (width - len(row)), *[1] * len(row)] for row in rows], device=ids.device)
+        settings = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=ends or None,
+            pad_token_id=ends[0] if ends else 0,
+        )
+        # the library fills up what is not given with what the model's maker has set for sampling
+        own, self.model.generation_config = self.model.generation_config, settings
+        try:
+            with torch.inference_mode(), self._arithmetic():
+                said: Any = self.model.generate(input_ids=ids, attention_mask=mask)  # type: ignore[operator]
+        finally:
+            self.model.generation_config = own
+        return [self._answer(row, ends) for row in said[:, width:].tolist()]
+
+    def _answer(self, tokens: Sequence[int], ends: Sequence[int]) -> Answer:
+        at = next((at for at, token in enumerate(tokens) if token in ends), len(tokens))
+        text = str(self.tokenizer.decode(tokens[:at], skip_special_tokens=True))
+        return Answer(text.strip(), at < len(tokens))
+
+    def _arithmetic(self) -> Any:
+        import torch
+
+        return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+
+def load_causal_lm(folder: Path) -> PreTrainedModel:
+    """Loads the weights of a model with its head, in 32-bit floats.
+
+    Raises:
+        InputError: When its files cannot be read as such a model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from denizen.retrievers.loading import quiet_libraries
+
+    quiet_libraries()
+    try:
+        found: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32
+        )
+    except ImportError as error:
+        raise InputError(f"{folder} needs a library that is not installed: {reason(error)}") from error
+    except Exception as error:
+        # each part of the library has its own errors for a file that is not what it should be
+        raise InputError(f"{folder} cannot be loaded as a causal language model: {reason(error)}") from error
+    return found
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Loads the tokenizer of a model.
+
+    Raises:
+        InputError: When its files cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    from denizen.retrievers.loading import quiet_libraries
+
+    quiet_libraries()
+    try:
+        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise InputError(f"the tokenizer of {folder} cannot be loaded: {reason(error)}") from error
+    return found
+
+
+def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """A prompt as a model reads it: a user's turn by the chat template, else a paragraph that something follows."""
+    if tokenizer.chat_template:
+        asked = [{"role": "user", "content": prompt}]
+        text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    begin = tokenizer.convert_tokens_to_ids(begins_with(tokenizer))
+    return [*begin, *tokenizer(f"{prompt}\n\n", add_special_tokens=False)["input_ids"]]
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids of the tokens that end an answer: the model's own, or else the one that ends texts."""
+    settings = model.generation_config
+    own = settings.eos_token_id if settings is not None else None
+    listed = own if isinstance(own, list) else [own]
+    return [token for token in listed if token is not None] or [
+        token for token in [tokenizer.eos_token_id] if token is not None
+    ]
+
+
+def _batches(order: Sequence[int], rows: Sequence[Sequence[int]], vocabulary: int) -> Iterator[list[int]]:
+    """Places of rows, the longest of a batch last, by what their logits take."""
+    batch: list[int] = []
+    for at in order:
+        if batch and (len(batch) == _ROWS or (len(batch) + 1) * len(rows[at]) * vocabulary > _LOGITS):
+            yield batch
+            batch = []
+        batch.append(at)
+    if batch:
+        yield batch

@@ -1,0 +1,83 @@
+"""`language`: documents, a base and its instruct model in; a model that knows the domain and follows instructions out.
+
+corpus -> the base trained further on it -> plus what instruction tuning has made of the base (arXiv 2410.10739)
+all of them are measured: how well they foresee held-out documents, how well they follow instructions
+beside them, when asked for, what people do: the instruct model itself trained further
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from denizen.data.artifacts import Evaluation, Model
+from denizen.data.prepare import Given, Unlabelled, divide
+from denizen.engine.pipeline import Pipeline
+from denizen.measuring.instructions import instructions
+from denizen.measuring.language_models import compare_models
+from denizen.measuring.perplexity import perplexity
+from denizen.merging.residual import add_residual
+from denizen.recipes.language_config import LanguageConfig
+from denizen.training.pretrain import pretrain
+
+
+@dataclass(frozen=True)
+class BroughtModels:
+    """What a run is given besides its settings: both models, and how the documents are read."""
+
+    base: Model
+    instruct: Model
+    given: Given
+
+
+@dataclass(frozen=True)
+class Language:
+    """What a run has come to.
+
+    Attributes:
+        corpus: Passages and the side of each document.
+        models: Name to model, in the order of the table.
+        perplexity: Name to how well it foresees held-out documents.
+        instructions: Name to how well it follows instructions.
+        comparison: Of them with one another.
+    """
+
+    corpus: Unlabelled
+    models: Mapping[str, Model]
+    perplexity: Mapping[str, Evaluation]
+    instructions: Mapping[str, Evaluation]
+    comparison: Evaluation
+
+
+def language(run: Pipeline, config: LanguageConfig, brought: BroughtModels) -> Language:
+    """All steps."""
+    corpus = divided(run, config, brought.given)
+    models = trained(run, config, brought, corpus)
+    foreseen, followed = dict[str, Evaluation](), dict[str, Evaluation]()
+    held = {"corpus": corpus.corpus, "documents": corpus.documents}
+    for name, model in models.items():
+        with run.scope("perplexity"):
+            foreseen[name] = run(perplexity.named(name), config.reading.on_this_machine(), model=model, **held)
+        with run.scope("instructions"):
+            followed[name] = run(instructions.named(name), config.answering.on_this_machine(), model=model)
+    comparison = run(compare_models, perplexity=foreseen, instructions=followed)
+    return Language(corpus, models, foreseen, followed, comparison)
+
+
+def divided(run: Pipeline, config: LanguageConfig, given: Given) -> Unlabelled:
+    """Step corpus: passages, and which documents are held out, by near-duplicate cluster."""
+    with run.using(given):
+        return run(divide, config.dividing, source=given.source)
+
+
+def trained(run: Pipeline, config: LanguageConfig, brought: BroughtModels, corpus: Unlabelled) -> dict[str, Model]:
+    """Steps pretrained and residual, and what they start from."""
+    texts = {"corpus": corpus.corpus, "documents": corpus.documents}
+    pretraining = config.pretraining.on_this_machine()
+    pretrained = run(pretrain, pretraining, start=brought.base, **texts)
+    found = {"base": brought.base, "pretrained": pretrained, "instruct": brought.instruct}
+    if config.also_pretrain_instruct:
+        name = "pretrained-instruct"
+        found[name] = run(pretrain.named(name), pretraining, start=brought.instruct, **texts)
+    pair = {"base": brought.base, "instruct": brought.instruct}
+    return {**found, "residual": run(add_residual, config.residual, pretrained=pretrained, **pair)}
