@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from denizen.data.formats import read_source
 from denizen.data.formats.source import Source
-from denizen.data.prepare import Given, given_by
+from denizen.data.prepare import Given, Unlabelled, given_by
 from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
 from denizen.engine.files import read_json, write_json
@@ -28,6 +28,7 @@ from denizen.recipes.document_source import documents_of
 from denizen.recipes.domains_config import DOMAINS_WITHOUT_EFFECT, DomainsConfig
 from denizen.recipes.earlier_run import EarlierRun
 from denizen.recipes.experts_config import EXPERTS_WITHOUT_EFFECT, ExpertsConfig
+from denizen.recipes.language_config import LanguageConfig
 from denizen.recipes.learn import dims_of
 from denizen.recipes.left_out import left_out
 from denizen.recipes.run_folder import check_config, llm_of, read_config, store_of
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from denizen.measuring.retrieval_sets import Parts
     from denizen.recipes.domains import Domains
     from denizen.recipes.experts import BroughtSlices
+    from denizen.recipes.language import BroughtModels
+    from denizen.reports.language_plan import LanguagePlan
 
 _RESULTS = ("metrics.json", "results.json", "report.html")
 C = TypeVar("C", bound=ExpertsConfig)
@@ -163,6 +166,47 @@ def domains(
         return _Comparing(config, out, progress or Silent(), brought).report(redo)
 
 
+def language(
+    config: LanguageConfig, out: Path, *, redo: str | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Trains a base language model further on documents, and gives it the abilities of its instruct model.
+
+    Args:
+        config: The settings.
+        out: The run's folder; a run with the same settings that was stopped there goes on.
+        redo: A step from which to do everything anew, such as "pretrained", "residual" or "instructions/residual".
+        progress: Receives what a person should see.
+
+    Returns:
+        The contents of `metrics.json`; the page that people read is `report.html` beside it.
+
+    Raises:
+        InputError: On wrong input or settings, models that do not belong together, a missing library, too little memory
+            or disk, or when `out` holds another run.
+    """
+    with _language_run(config, out, redo, progress or Silent()) as run:
+        return run.report(redo)
+
+
+def plan_language(config: LanguageConfig, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Says what `language` is going to take: reads the documents, and times the base on a batch.
+
+    Args:
+        config: The settings.
+        out: The run's folder, in which `language` with the same settings goes on from the documents.
+        progress: Receives what a person should see.
+
+    Returns:
+        `lines` for people, and figures: tokens, operations, bytes of memory and disk, hours of each part on this
+        machine (None where the model does not fit into it).
+
+    Raises:
+        InputError: As of `language`, but for memory and disk.
+    """
+    with _language_run(config, out, None, progress or Silent()) as run:
+        return run.planned()
+
+
 def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dict[str, Any]:
     """Asks the failed calls of a run again, and those that its budget cut off, then goes on as `adapt`.
 
@@ -274,6 +318,24 @@ def _brought(config: AdaptConfig, base: Path, guide: Path | None, given: Given, 
         promised(base).dims,
         is_decoder(base),
     )
+
+
+@contextlib.contextmanager
+def _language_run(config: LanguageConfig, out: Path, redo: str | None, progress: Progress) -> Iterator[_Speaking]:
+    """The folder of a run of language models, held as long as this context, with what the run is given."""
+    from denizen.language_models.locating import locate_language_model
+    from denizen.merging.residual import check_pair
+    from denizen.recipes.language import BroughtModels
+    from denizen.retrievers.model_ref import outside_model
+    from denizen.training.causal_lm import check_libraries
+
+    check_libraries(config.lora_rank)
+    base, instruct = locate_language_model(config.base), locate_language_model(config.instruct)
+    check_pair(base, instruct)
+    with held(out, begun=("corpus", "documents")):
+        check_config(out, config, redo, (), ("also_pretrain_instruct",))
+        given = documents_of(config, out, progress)
+        yield _Speaking(config, out, progress, BroughtModels(outside_model(base), outside_model(instruct), given))
 
 
 @contextlib.contextmanager
@@ -420,6 +482,58 @@ class _Comparing(_OfSlices[DomainsConfig]):
 
         said = found[0].recommendation
         run(assemble_option, option=Value(said.taken, said.place), **found[0].made.inputs(said.taken))
+
+
+class _Speaking:
+    """One `language`: the pipeline, and the presentation of what comes out."""
+
+    def __init__(self, config: LanguageConfig, out: Path, progress: Progress, brought: BroughtModels) -> None:
+        self.config, self.out, self.progress, self.brought = config, out, progress, brought
+        self.run = Pipeline(out, context=Context(progress), results=[out / name for name in _RESULTS])
+
+    def report(self, redo: str | None) -> dict[str, Any]:
+        """Does what is left to do, and writes what is read of it: the contents of metrics.json."""
+        from denizen.recipes.language import language as language_recipe
+        from denizen.reports.language import language_metrics, language_records
+        from denizen.reports.language_page import language_page
+        from denizen.reports.language_plan import check_disk, check_memory, language_plan_lines, measured_speed
+
+        if redo and (wrong := no_step(redo, self.run.plan(self._recipe), {})):
+            raise InputError(wrong)
+        self.run.redo = open_redo(self.out, redo, records(self.out), self.config.as_dict())
+        corpus, plan = self._plan()
+        if plan.left:
+            check_memory(plan, self.config.base)
+            check_disk(plan, self.out)
+            speed = measured_speed(plan, self.brought.base.path)
+            self.progress.say("\n".join(language_plan_lines(plan, speed, corpus)))
+        found = language_recipe(self.run, self.config, self.brought)
+        metrics = language_metrics(self.config.as_dict(), self.out, found, plan.size.weights)
+        _write(self.out, self.config, metrics, language_records(metrics))
+        language_page(metrics, self.out / "report.html")
+        self.run.redo.end()
+        return metrics
+
+    def planned(self) -> dict[str, Any]:
+        """What is left to do, in figures and as lines."""
+        from denizen.reports.language_plan import language_plan_lines, measured_speed
+
+        corpus, plan = self._plan()
+        speed = measured_speed(plan, self.brought.base.path)
+        return {**plan.as_dict(speed), "lines": language_plan_lines(plan, speed, corpus)}
+
+    def _plan(self) -> tuple[Unlabelled, LanguagePlan]:
+        from denizen.recipes.language import divided
+        from denizen.reports.language_plan import language_plan
+
+        # what cannot be read, or is too little, is known before anything is planned
+        corpus = divided(self.run, self.config, self.brought.given)
+        return corpus, language_plan(self.config, self.brought, corpus, self.run.plan(self._recipe))
+
+    def _recipe(self, run: Pipeline) -> None:
+        from denizen.recipes.language import language as language_recipe
+
+        language_recipe(run, self.config, self.brought)
 
 
 class _Adapting:

@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "denizen"
 ROOMS = [
     {"engine"},
     {"data"},
-    {"llm", "retrievers"},
+    {"llm", "retrievers", "language_models"},
     {"training", "supervision", "merging", "measuring", "prompting"},
     {"recipes"},
     {"reports", "serve", "api", "cli"},

@@ -1,4 +1,4 @@
-"""The commands that make a model: adapt, experts, domains, demo, retry, merge."""
+"""The commands that make a model: adapt, experts, domains, language, demo, retry, merge."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from denizen.cli.app import Told, command
-from denizen.cli.options import ConfigFile, Out, Redo, of_adapt, of_domains, of_experts, without_effect
-from denizen.cli.printing import closing_lines, domains_closing_lines, experts_closing_lines
+from denizen.cli.options import ConfigFile, Out, Redo, of_adapt, of_domains, of_experts, of_language, without_effect
+from denizen.cli.printing import closing_lines, domains_closing_lines, experts_closing_lines, language_closing_lines
 from denizen.engine.errors import InputError
 
 
@@ -97,6 +97,45 @@ def domains(
         raise InputError("there is no source: give domains as arguments, or as sources in the file of --config")
     report = domains(DomainsConfig(**values), out, redo=redo, replace=replace, progress=progress)
     return Told(report, domains_closing_lines(report))
+
+
+@command("language", of_language)
+def language(
+    source: Annotated[
+        str | None, typer.Argument(help="Documents: files of any kind, a table, or a corpus that ingest made.")
+    ] = None,
+    *,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Base language model, before instruction tuning: a folder of transformers, an id, a GGUF."),
+    ] = None,
+    instruct: Annotated[
+        str | None, typer.Option(help="What its maker has tuned from that base to follow instructions.")
+    ] = None,
+    out: Out,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what it takes (tokens, memory, disk, hours), and train nothing.")
+    ] = False,
+    config: ConfigFile = None,
+    redo: Redo = None,
+    **settings: Any,
+) -> Told:
+    """Make a small LLM native to documents: pretrain its base on them, then add what instruction tuning gave."""
+    from denizen.api import language, plan_language
+    from denizen.recipes.config import read_settings
+    from denizen.recipes.language_config import LANGUAGE_SETTINGS, LanguageConfig
+
+    progress = settings.pop("progress")
+    values = {**(read_settings(config, LANGUAGE_SETTINGS) if config else {}), **settings}
+    values |= {name: given for name, given in (("source", source), ("base", base), ("instruct", instruct)) if given}
+    if missing := [name for name in ("source", "base", "instruct") if name not in values]:
+        how = "it as the argument" if missing[0] == "source" else f"--{missing[0]}"
+        raise InputError(f"there is no {missing[0]}: give {how}, or {missing[0]} in the file of --config")
+    if plan:
+        planned = plan_language(LanguageConfig(**values), out, progress=progress)
+        return Told(planned, planned["lines"])
+    report = language(LanguageConfig(**values), out, redo=redo, progress=progress)
+    return Told(report, language_closing_lines(report))
 
 
 @command("demo")

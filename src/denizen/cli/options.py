@@ -51,6 +51,13 @@ def of_domains() -> Iterable[Setting]:
     return DOMAINS_SETTINGS.values()
 
 
+def of_language() -> Iterable[Setting]:
+    """The settings of `language`."""
+    from denizen.recipes.language_config import LANGUAGE_SETTINGS
+
+    return LANGUAGE_SETTINGS.values()
+
+
 def without_effect() -> Iterable[Setting]:
     """The settings of `adapt` that decide on no result."""
     from denizen.recipes.config import WITHOUT_EFFECT

@@ -51,6 +51,15 @@ def domains_closing_lines(report: dict[str, Any]) -> list[str]:
     return [*lines, f"report: {run}/report.html", f"experts: {run}/experts", searched]
 
 
+def language_closing_lines(report: dict[str, Any]) -> list[str]:
+    """The same of a run of language models."""
+    from denizen.reports import language as of
+
+    lines = [of.language_headline(report), *in_columns(of.model_lines(report)), *in_columns(of.pair_lines(report))]
+    lines += [of.measured_on(report), *report["warnings"]]
+    return [*lines, f"report: {Path(report['model']).parent.as_posix()}/report.html", f"model: {report['model']}"]
+
+
 def in_columns(rows: list[list[str]]) -> list[str]:
     """Rows of cells as lines; the first column is set left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

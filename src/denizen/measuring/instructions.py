@@ -17,7 +17,7 @@ from denizen.engine.files import write_text
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.settings import setting
 from denizen.engine.step import Context, step
-from denizen.language.language_model import LanguageModel
+from denizen.language_models.language_model import LanguageModel
 from denizen.measuring.instruction_checks import INSTRUCTIONS, KINDS, STOPPING, Instruction
 from denizen.measuring.significance import Difference, paired_difference
 from denizen.retrievers.backends import use_bf16

@@ -17,8 +17,8 @@ from denizen.engine.errors import InputError
 from denizen.engine.files import write_text
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.step import Context, step
-from denizen.language.language_model import LanguageModel
-from denizen.language.token_rows import RowLength, token_rows
+from denizen.language_models.language_model import LanguageModel
+from denizen.language_models.token_rows import RowLength, token_rows
 from denizen.measuring.significance import Difference, ratio_difference
 from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.encoding import Arithmetic

@@ -61,7 +61,7 @@ def add_residual(
     Raises:
         InputError: When the models are not of one shape, or their tokenizers differ.
     """
-    from denizen.language.language_model import load_causal_lm, load_tokenizer
+    from denizen.language_models.language_model import load_causal_lm, load_tokenizer
 
     check_pair(base.path, instruct.path)
     tokenizer = load_tokenizer(instruct.path)
@@ -116,7 +116,7 @@ def check_pair(base: Path, instruct: Path) -> None:
     Raises:
         InputError: When they are not of one shape, cut texts differently, or the instruct model has no chat template.
     """
-    from denizen.language.language_model import load_tokenizer
+    from denizen.language_models.language_model import load_tokenizer
 
     _check_shapes(base, instruct)
     tokenizer = load_tokenizer(instruct)
@@ -221,7 +221,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
 
 def _end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Sets that generation ends with the model's own tokens for that, and what ends a turn."""
-    from denizen.language.language_model import end_tokens
+    from denizen.language_models.language_model import end_tokens
 
     ends, turn = end_tokens(model, tokenizer), end_of_turn(tokenizer)
     if turn is not None and turn not in ends:

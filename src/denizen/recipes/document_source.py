@@ -16,7 +16,7 @@ from denizen.data.tables import each, read_table, rows_table
 from denizen.engine.errors import InputError
 from denizen.engine.files import file_digest, read_json
 from denizen.engine.progress import Progress
-from denizen.recipes.config import AdaptConfig
+from denizen.recipes.config import Config
 
 # what `ingest` writes last, and where it keeps what it has read
 _REPORT, _PARTS = "ingest.json", ".parts"
@@ -26,7 +26,7 @@ _SCHEMA = 1
 _FACTS = ("files", "failures", "dropped", "languages", "personal_data", "repaired")
 
 
-def documents_of(config: AdaptConfig, out: Path, progress: Progress) -> Given:
+def documents_of(config: Config, out: Path, progress: Progress) -> Given:
     """Reads the documents of a run: a table, a BEIR folder, what `ingest` made, or files, which are ingested.
 
     Raises:

@@ -44,7 +44,7 @@ def read_config(run: Path, **changed: Any) -> AdaptConfig:
     found = read_json(run / _CONFIG)
     if found is None:
         raise InputError(f"{run} holds no run of denizen (it has no {_CONFIG})")
-    if "source" not in found:
+    if "source" not in found or "instruct" in found:
         raise InputError(f"{run} holds a run of another command than adapt; give the folder of a run of adapt")
     return AdaptConfig(**{**found, **changed})
 

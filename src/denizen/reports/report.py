@@ -15,6 +15,8 @@ from denizen.reports.domains_page import domains_page
 from denizen.reports.experts import RECIPE
 from denizen.reports.experts_page import experts_page
 from denizen.reports.finished_run import FinishedRun
+from denizen.reports.language import LANGUAGE_RECIPE
+from denizen.reports.language_page import language_page
 from denizen.reports.rendering import render
 from denizen.reports.results import WRITTEN_FOR, by_judge, headline, unchanged
 from denizen.reports.sections import sections
@@ -30,7 +32,7 @@ def report(run: Path, out: Path | None = None) -> Path:
         raise InputError(f"--out {out} is a folder; give a file, such as {out / 'report.html'}")
     path = out or run / "report.html"
     metrics = read_json(run / "metrics.json")
-    pages = {RECIPE: experts_page, DOMAINS_RECIPE: domains_page}
+    pages = {RECIPE: experts_page, DOMAINS_RECIPE: domains_page, LANGUAGE_RECIPE: language_page}
     if isinstance(metrics, dict) and metrics.get("recipe") in pages:
         path.parent.mkdir(parents=True, exist_ok=True)
         return pages[metrics["recipe"]](metrics, path)

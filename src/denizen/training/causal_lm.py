@@ -16,8 +16,8 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from denizen.engine.errors import InputError
-from denizen.language.language_model import load_causal_lm, load_tokenizer
-from denizen.language.token_rows import token_rows
+from denizen.language_models.language_model import load_causal_lm, load_tokenizer
+from denizen.language_models.token_rows import token_rows
 from denizen.training import trainer
 from denizen.training.batches import EpochBatches, length_batches
 

@@ -40,20 +40,27 @@ class Footprint:
     heads: int
 
     @classmethod
-    def of(cls, config: Any, rank: int) -> Footprint:
+    def of(cls, config: Any, rank: int, *, head: bool = False) -> Footprint:
         """That of a configuration of transformers with adapters of a rank, or of all weights at 0.
 
         No weight is made: the model is built on torch's meta device.
+
+        Args:
+            config: The configuration.
+            rank: Of adapters.
+            head: Whether the head that says the next token is counted, which has no adapters.
         """
         import torch
         from torch import nn
-        from transformers import AutoModel
+        from transformers import AutoModel, AutoModelForCausalLM
 
         with torch.device("meta"):
-            model = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+            model = (AutoModelForCausalLM if head else AutoModel).from_config(config)  # type: ignore[no-untyped-call]
         linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
         weights = sum(parameter.numel() for parameter in model.parameters())
-        adapters = sum(rank * (module.in_features + module.out_features) for module in linear)
+        last = model.get_output_embeddings() if head else None
+        adapted = [module for module in linear if module is not last]
+        adapters = sum(rank * (module.in_features + module.out_features) for module in adapted)
         return cls(
             weights,
             adapters if rank else weights,
@@ -97,14 +104,26 @@ def size_lines(size: Footprint, training: Training, texts: float) -> list[str]:
     length = training.max_tokens or 512
     memory = size.memory(3 * training.batch_size * length, length)
     tokens = round(texts * length)
-    fits = [
-        f"{name} ({room} GB) {_time(size.flops(tokens) / (_REACHED * rate))}"
-        for name, room, rate in _GPUS
-        if memory < room * _GB
-    ]
+    fits = gpu_times(memory, size.flops(tokens))
     learnt = f"{size.learnt / 1e6:.1f} million of {size.weights / 1e6:,.0f} million weights are trained"
     times = f"; on a GPU about: {', '.join(fits)}" if fits else "; more than one GPU here has (lower batch_size)"
     return [f"      {learnt}, at most {memory / _GB:.1f} GB{times}"]
+
+
+def gpu_times(memory: float, flops: float) -> list[str]:
+    """The GPUs that have so many bytes of memory, and how long so many operations take on each."""
+    return [
+        f"{name} ({room} GB) {_time(flops / (_REACHED * rate))}" for name, room, rate in _GPUS if memory < room * _GB
+    ]
+
+
+def room_here() -> tuple[float, str]:
+    """How many bytes models have here, and what has them: the GPU, or the machine."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_properties(0).total_memory, "this GPU"
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "this machine"
 
 
 def check_room(size: Footprint, training: Training, name: str) -> None:
@@ -113,12 +132,7 @@ def check_room(size: Footprint, training: Training, name: str) -> None:
     Raises:
         InputError: When its weights alone do not.
     """
-    import torch
-
-    if torch.cuda.is_available():
-        room, where = torch.cuda.get_device_properties(0).total_memory, "this GPU"
-    else:
-        room, where = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "this machine"
+    room, where = room_here()
     needed = 4 * size.weights + 12 * size.learnt
     if needed > room:
         told = size_lines(size, training, 0)[0].strip()

@@ -13,7 +13,7 @@ from denizen.data.whole_documents import whole_documents
 from denizen.engine.errors import InputError
 from denizen.engine.settings import Seeded, setting
 from denizen.engine.step import Context, step
-from denizen.language.token_rows import RowLength
+from denizen.language_models.token_rows import RowLength
 from denizen.retrievers.encoding import Arithmetic
 
 # of all weights TRL's for fine-tuning, and of adapters the field's rule: five to ten times that
