@@ -172,8 +172,8 @@ def _check_tokens(base: PreTrainedTokenizerBase, instruct: PreTrainedTokenizerBa
     cut = [tokenizer(_SAMPLE, add_special_tokens=False)["input_ids"] for tokenizer in (base, instruct)]
     if cut[0] != cut[1]:
         raise InputError(
-            f"the tokenizers of base and instruct model cut {_SAMPLE[:30]!r}... into {len(cut[0])} and {len(cut[1])} "
-            f"other tokens; {_FAMILY}"
+            f"the tokenizers of base and instruct model cut texts differently, a sample into {len(cut[0])} and "
+            f"{len(cut[1])} tokens; {_FAMILY}"
         )
 
 

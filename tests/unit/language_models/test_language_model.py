@@ -1,0 +1,98 @@
+"""Likelihoods and answers, beside what transformers computes for one text alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from denizen.engine.errors import InputError
+from denizen.language_models import language_model
+from denizen.language_models.language_model import LanguageModel, end_tokens, prompt_tokens
+from denizen.language_models.locating import locate_language_model
+from tests.tiny_models import tiny_llm, tiny_model
+from tests.tiny_pair import END, tiny_pair
+
+ARCHITECTURES = ("llama", "qwen3", "gemma3")
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return tiny_pair(tmp_path_factory.mktemp(request.param), request.param)
+
+
+def test_likelihoods_are_those_of_each_row_alone(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModelForCausalLM.from_pretrained(pair[0])
+    rows = [[5, 6, 7, 8, 9], [9, 8], [3, 4, 5], [100, 101, 102, 103, 104, 105, 106, 107]]
+    wanted = [
+        -model(input_ids=torch.tensor([row]), labels=torch.tensor([row])).loss.item() * (len(row) - 1) for row in rows
+    ]
+    assert LanguageModel(pair[0]).log_likelihoods(rows) == pytest.approx(wanted, rel=1e-4)
+    # a batch of what memory has room for: a row each
+    monkeypatch.setattr(language_model, "_LOGITS", 1)
+    assert LanguageModel(pair[0]).log_likelihoods(rows) == pytest.approx(wanted, rel=1e-4)
+    assert LanguageModel(pair[0]).log_likelihoods([]) == []
+
+
+def test_answers_are_those_of_greedy_decoding_of_each_prompt_alone(pair: tuple[Path, Path]) -> None:
+    asked, model = ["a", "a question that is somewhat longer"], AutoModelForCausalLM.from_pretrained(pair[1])
+    found = LanguageModel(pair[1])
+    for prompt, answer in zip(asked, found.answers(asked, 6), strict=True):
+        ids = torch.tensor([prompt_tokens(found.tokenizer, prompt)])
+        for _ in range(6):
+            ids = torch.cat([ids, model(input_ids=ids).logits[:, -1:].argmax(2)], 1)
+            if ids[0, -1] == 1:
+                break
+        assert answer.ended == (ids[0, -1].item() == 1)
+        said = ids[0, len(prompt_tokens(found.tokenizer, prompt)) :]
+        assert answer.text == found.tokenizer.decode(said, skip_special_tokens=True).strip()
+
+
+def test_an_answer_ends_where_its_model_says(tmp_path: Path) -> None:
+    """A model whose head likes one token above all: the end of a turn, or a letter."""
+    _, instruct = tiny_pair(tmp_path)
+    model, tokenizer = (kind.from_pretrained(instruct) for kind in (AutoModelForCausalLM, AutoTokenizer))
+    end, letter = tokenizer.convert_tokens_to_ids(END), tokenizer("x")["input_ids"][0]
+    for token, ended, text in ((end, True, ""), (letter, False, "xxxx")):
+        with torch.no_grad():
+            # the last norm makes what is above it of one sign and size
+            model.model.norm.weight.zero_()[0] = 1.0
+            model.lm_head.weight.zero_()
+            model.model.embed_tokens.weight[:, 0] = model.model.embed_tokens.weight[:, 0].abs() + 100
+            model.lm_head.weight[token, 0] = 1.0
+        model.generation_config = GenerationConfig(eos_token_id=[1, end], do_sample=True, temperature=9.0)
+        model.save_pretrained(instruct)
+        (found,) = LanguageModel(instruct).answers(["what"], 4)
+        assert (found.ended, found.text) == (ended, text)
+
+
+def test_a_prompt_is_a_turn_by_the_template_and_else_a_paragraph(pair: tuple[Path, Path]) -> None:
+    base, instruct = (AutoTokenizer.from_pretrained(folder) for folder in pair)
+    assert instruct.decode(prompt_tokens(instruct, "Hi")) == f"user: Hi{END}assistant: "
+    assert base.decode(prompt_tokens(base, "Hi")) == "Hi\n\n"
+
+
+def test_the_end_is_the_models_own_or_that_of_texts(pair: tuple[Path, Path]) -> None:
+    model, tokenizer = (kind.from_pretrained(pair[1]) for kind in (AutoModelForCausalLM, AutoTokenizer))
+    model.generation_config.eos_token_id = [7, 8]
+    assert end_tokens(model, tokenizer) == [7, 8]
+    model.generation_config.eos_token_id = None
+    assert end_tokens(model, tokenizer) == [1]
+
+
+def test_what_is_no_language_model_is_refused(tmp_path: Path) -> None:
+    base, _ = tiny_pair(tmp_path / "pair")
+    assert locate_language_model(str(base)) == base
+    with pytest.raises(InputError, match=r"is no causal language model .* give a folder of transformers, an id, or"):
+        locate_language_model(str(tiny_model(tmp_path, "bert")))
+    (base / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="is a PEFT adapter without its base"):
+        locate_language_model(str(base))
+    with pytest.raises(InputError, match="there is no such file or folder; check the path"):
+        locate_language_model(str(tmp_path / "nowhere"))
+    cut = tiny_llm(tmp_path / "cut")
+    (cut / "model.safetensors").write_bytes((cut / "model.safetensors").read_bytes()[:-9])
+    with pytest.raises(InputError, match="damaged or cut off"):
+        locate_language_model(str(cut))
