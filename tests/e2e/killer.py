@@ -1,8 +1,8 @@
 """Runs `adapt` in forked children and kills each one at a point of its own; a server for `Killer`, not a test itself.
 
 A job is a line of JSON on standard input: `settings` of the run with `source` (with `sources` it is one of `experts` or
-`domains`), `out`, `redo`, `points`, `log`, and `plan` (whether the run plans aloud, which takes most of the time of a
-child that is killed early). The answer is a line of JSON: what went wrong, or null.
+`domains`, with `instruct` one of `language`), `out`, `redo`, `points`, `log`, and `plan` (whether the run plans aloud,
+which takes most of the time of a child that is killed early). The answer is a line of JSON: what went wrong, or null.
 
 A point is PLACE@WHAT:N. The child is killed with SIGKILL in that step: at the N-th file that Python opens for writing
 in its folder (`open`) or moves to its name there (`move`), before the N-th table is written (`write`), at the N-th file
@@ -32,13 +32,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import sentence_transformers  # noqa: F401
 
-from denizen.api import adapt, domains, experts
+from denizen.api import adapt, domains, experts, language
 from denizen.engine import pipeline
 from denizen.llm.replies import Replies
 from denizen.recipes.config import AdaptConfig
 from denizen.recipes.domains_config import DomainsConfig
 from denizen.recipes.experts_config import ExpertsConfig
-from denizen.reports import experts_plan, plan, report  # noqa: F401
+from denizen.recipes.language_config import LanguageConfig
+from denizen.reports import experts_plan, language_plan, plan, report  # noqa: F401
 from denizen.training import trainer
 
 
@@ -151,12 +152,15 @@ def work(job: dict[str, Any], point: str) -> None:
     log_training(Path(job["log"]), out)
     if not job["plan"]:
         plan.plan_lines = experts_plan.experts_plan_lines = lambda *arguments: []  # type: ignore[assignment]
+        language_plan.measured_speed = lambda *arguments: None  # type: ignore[assignment]
     if point:
         Trap(point, out).set()
     if "sources" in job["settings"]:
         of_domains = "sampling_temperature" in job["settings"]
         config = (DomainsConfig if of_domains else ExpertsConfig)(**job["settings"])
         (domains if of_domains else experts)(config, out, redo=job["redo"])
+    elif "instruct" in job["settings"]:
+        language(LanguageConfig(**job["settings"]), out, redo=job["redo"])
     else:
         adapt(AdaptConfig(**job["settings"]), out, redo=job["redo"])
 

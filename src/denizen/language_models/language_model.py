@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denizen.engine.errors import InputError, reason
-from denizen.retrievers.backbone import begins_with
+from denizen.language_models.token_rows import begin_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -54,7 +54,10 @@ class LanguageModel:
         """Its weights, on the GPU where there is one."""
         import torch
 
-        return load_causal_lm(self.folder).eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        found = load_causal_lm(self.folder)
+        found.train(False)
+        found.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+        return found
 
     def log_likelihoods(self, rows: Sequence[Sequence[int]]) -> list[float]:
         """The natural log-likelihood of each row's tokens but the first, each given those before it in the row.
@@ -96,7 +99,7 @@ class LanguageModel:
         # what is asked stands at the end, where the answer begins
         ids = torch.tensor([[*[0] * (width - len(row)), *row] for row in rows], device=self.model.device)
         mask = torch.tensor([[*[0] * (width - len(row)), *[1] * len(row)] for row in rows], device=ids.device)
-        settings = GenerationConfig(
+        settings = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False,
             max_new_tokens=max_new_tokens,
             eos_token_id=ends or None,
@@ -113,7 +116,7 @@ class LanguageModel:
 
     def _answer(self, tokens: Sequence[int], ends: Sequence[int]) -> Answer:
         at = next((at for at, token in enumerate(tokens) if token in ends), len(tokens))
-        text = str(self.tokenizer.decode(tokens[:at], skip_special_tokens=True))
+        text = str(self.tokenizer.decode(list(tokens[:at]), skip_special_tokens=True))
         return Answer(text.strip(), at < len(tokens))
 
     def _arithmetic(self) -> Any:
@@ -170,8 +173,7 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
         asked = [{"role": "user", "content": prompt}]
         text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    begin = tokenizer.convert_tokens_to_ids(begins_with(tokenizer))
-    return [*begin, *tokenizer(f"{prompt}\n\n", add_special_tokens=False)["input_ids"]]
+    return [*begin_tokens(tokenizer), *tokenizer(f"{prompt}\n\n", add_special_tokens=False)["input_ids"]]
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -25,6 +25,12 @@ class RowLength(Params):
     )
 
 
+def begin_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The numbers of the tokens that a tokenizer puts before a text by itself."""
+    # which of its results are lists the library does not say
+    return [int(tokenizer.convert_tokens_to_ids(token)) for token in begins_with(tokenizer)]  # type: ignore[arg-type]
+
+
 def token_rows(
     tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], max_length: int, *, end: bool
 ) -> list[list[list[int]]]:
@@ -40,7 +46,7 @@ def token_rows(
         max_length: Tokens of a row at most; at least 2.
         end: Whether a text ends with the token that ends texts.
     """
-    begin = tokenizer.convert_tokens_to_ids(begins_with(tokenizer))
+    begin = begin_tokens(tokenizer)
     after = [tokenizer.eos_token_id] if end and tokenizer.eos_token_id is not None else []
     found = []
     for text in texts:

@@ -162,7 +162,8 @@ def accuracy(found: Sequence[Answered]) -> Difference:
 
 def accuracy_difference(found: Sequence[Answered], other: Sequence[Answered]) -> Difference:
     """By how much a model follows more of the same prompts than another one."""
-    return paired_difference(*(np.array([*followed(of).values()]) for of in (found, other)))
+    own, others = (np.array([*followed(of).values()]) for of in (found, other))
+    return paired_difference(own, others)
 
 
 def _answered(

@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 # what tokenizers of one family cut alike: words, numbers, accents, other scripts, code, white space
 _SAMPLE = "The 1,234 naïve cafés aren't (quite) 42% like 東京 or Москва:\n\tif x_1 != y:  return None\r\n  #ok"
 # of a configuration, what the shape of the weights follows from, and what a user knows by name
-_SHAPE = ("model_type", "hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads")
-_SHAPE += ("num_key_value_heads", "head_dim", "tie_word_embeddings")
+_SHAPE = (
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "tie_word_embeddings",
+)
 _TURN = "this is an answer"
 _FAMILY = "give a base and what its maker has tuned from exactly this base"
 # numbers of a tensor that are added at a time, in 64 bits half a gigabyte with what they are made of
@@ -66,8 +74,7 @@ def add_residual(
     check_pair(base.path, instruct.path)
     tokenizer = load_tokenizer(instruct.path)
     made = load_causal_lm(instruct.path)
-    others = [load_causal_lm(model.path) for model in (pretrained, base)]
-    grown = add(made, *others, params.scale)
+    grown = add(made, load_causal_lm(pretrained.path), load_causal_lm(base.path), params.scale)
     _end_turns(made, tokenizer)
     made.save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -96,7 +103,8 @@ def add(instruct: PreTrainedModel, pretrained: PreTrainedModel, base: PreTrained
     import torch
 
     before, after = dict(base.named_parameters()), dict(pretrained.named_parameters())
-    vocabulary = {id(layer.weight) for layer in (instruct.get_input_embeddings(), instruct.get_output_embeddings())}
+    whole: Any = instruct
+    vocabulary = {id(layer.weight) for layer in (whole.get_input_embeddings(), whole.get_output_embeddings())}
     grown = 0
     with torch.no_grad():
         for name, weights in instruct.named_parameters():

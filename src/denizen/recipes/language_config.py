@@ -74,6 +74,7 @@ class LanguageConfig(Config):
         self._check()
 
     settings: ClassVar[Mapping[str, Setting]] = LANGUAGE_SETTINGS
+    pretraining: Pretraining
 
     def _check(self) -> None:
         if self.precision == "int8":

@@ -23,7 +23,7 @@ from denizen.training.batches import EpochBatches, length_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-    from trl import SFTTrainer
+    from trl.trainer.sft_trainer import SFTTrainer
 
     from denizen.training.pretrain import Pretraining
 
@@ -88,11 +88,12 @@ def train(
     progress(int(resume.name.rpartition("-")[2]) if resume else 0)
     with _without_notices():
         fitted = _trainer(model, start, rows, config, scratch / "checkpoints", steps, progress)
-        learnt = sum(weights.numel() for weights in fitted.model.parameters() if weights.requires_grad)
+        trained: Any = fitted.model
+        learnt = sum(weights.numel() for weights in trained.parameters() if weights.requires_grad)
         losses = trainer.to_the_end(fitted, resume)
     if config.lora_rank:
-        fitted.model.save_pretrained(str(scratch / _ADAPTER))
-        del fitted, model
+        trained.save_pretrained(str(scratch / _ADAPTER))
+        del fitted, trained, model
         model = _folded(load_causal_lm(start), scratch / _ADAPTER)
     else:
         model.config, model.generation_config = own
@@ -133,7 +134,10 @@ def _trainer(
     progress: Callable[[int], None],
 ) -> SFTTrainer:
     from transformers import PrinterCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    data = Dataset.from_dict({"input_ids": [list(row) for row in rows], "labels": [list(row) for row in rows]})
 
     class Quiet(SFTTrainer):
         """The library's trainer with our batches, which calls nobody and writes no card."""
@@ -142,14 +146,16 @@ def _trainer(
             """Batches of rows of similar length, in an order that depends on seed and epoch alone."""
             lengths = np.array([len(row) for row in rows])
             batches = EpochBatches(
-                self.train_dataset,
+                data,
                 config.batch_size,
                 config.seed,
                 lambda random: length_batches(lengths, config.batch_size, random),
             )
             self.accelerator.even_batches = False
             loader: DataLoader[Any] = DataLoader(
-                self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator
+                data,  # type: ignore[arg-type]
+                batch_sampler=batches,
+                collate_fn=self.data_collator,
             )
             found: DataLoader[Any] = self.accelerator.prepare(loader)
             return found
@@ -175,7 +181,6 @@ def _trainer(
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
     )
-    data = Dataset.from_dict({"input_ids": [list(row) for row in rows], "labels": [list(row) for row in rows]})
     found = Quiet(
         model=model,
         args=args,
