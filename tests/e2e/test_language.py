@@ -32,25 +32,8 @@ Run = tuple[Path, dict[str, Any], LanguageConfig]
 @pytest.fixture(scope="session")
 def weather(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty documents of a few sentences."""
-    draw, words = (
-        random.Random(3),
-        [
-            "rain",
-            "wind",
-            "snow",
-            "cloud",
-            "storm",
-            "sun",
-            "frost",
-            "hail",
-            "mist",
-            "dew",
-            "thunder",
-            "breeze",
-            "fog",
-            "ice",
-        ],
-    )
+    draw = random.Random(3)
+    words = ["rain", "wind", "snow", "cloud", "storm", "sun", "frost", "hail", "mist", "dew", "thunder", "fog", "ice"]
     path = tmp_path_factory.mktemp("weather") / "weather.jsonl"
     with path.open("w") as file:
         for at in range(40):

@@ -77,7 +77,7 @@ class LanguagePlan:
     @property
     def tokens(self) -> int:
         """Of one training, in all its epochs."""
-        return round(self.config.epochs * _predicted(self.rows))
+        return round(self.config.pretraining.epochs * _predicted(self.rows))
 
     @property
     def steps(self) -> int:

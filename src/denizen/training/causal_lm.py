@@ -153,7 +153,7 @@ def _trainer(
             )
             self.accelerator.even_batches = False
             loader: DataLoader[Any] = DataLoader(
-                data,  # type: ignore[arg-type]
+                data,
                 batch_sampler=batches,
                 collate_fn=self.data_collator,
             )

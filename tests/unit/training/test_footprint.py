@@ -47,6 +47,14 @@ def test_weights_memory_and_operations_by_hand() -> None:
     assert Footprint.of(SMALL, 0).learnt == size.weights
 
 
+def test_a_head_is_counted_once_and_gets_no_adapters() -> None:
+    bare, apart = Footprint.of(SMALL, 1), Footprint.of(SMALL, 1, head=True)
+    assert (apart.weights, apart.linear, apart.learnt) == (bare.weights + 40, bare.linear + 40, bare.learnt)
+    tied = Footprint.of(LlamaConfig(**{**SMALL.to_dict(), "tie_word_embeddings": True}), 0, head=True)
+    # it multiplies by embeddings that are there already
+    assert (tied.weights, tied.linear, tied.learnt) == (bare.weights, bare.linear + 40, bare.weights)
+
+
 @pytest.mark.parametrize("architecture", LLMS)
 def test_it_counts_what_is_trained(architecture: str, tmp_path: Path) -> None:
     folder = locate(str(tiny_llm(tmp_path / "llm", architecture)))

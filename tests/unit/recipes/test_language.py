@@ -1,0 +1,115 @@
+"""The settings of `language`, and the calls that a run would make: what each setting changes, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from denizen.data.artifacts import Model
+from denizen.data.prepare import Given
+from denizen.engine.errors import InputError
+from denizen.engine.pipeline import Pipeline
+from denizen.recipes.language import BroughtModels, language
+from denizen.recipes.language_config import LANGUAGE_SETTINGS, LanguageConfig
+
+ROWS = ("base", "pretrained", "instruct", "residual")
+MEASURED = {f"{kind}/{name}" for kind in ("perplexity", "instructions") for name in ROWS}
+CORPUS = {"corpus", "pretrained", "residual", *(f"perplexity/{name}" for name in ROWS), "comparison"}
+CORPUS |= {"instructions/pretrained", "instructions/residual"}
+TRAINED = CORPUS - {"corpus", "perplexity/base", "perplexity/instruct"}
+# name of a setting to another value and the steps that it changes
+CHANGES: dict[str, tuple[Any, set[str]]] = {
+    "also_pretrain_instruct": (True, {"comparison"}),
+    "seed": (7, CORPUS),
+    "dev_share": (0.2, CORPUS),
+    "test_share": (0.3, CORPUS),
+    "near_duplicate": (0.85, CORPUS),
+    "passage_chars": (500, CORPUS),
+    "skip_bad_rows": (True, CORPUS),
+    "split": ("time", CORPUS),
+    "max_length": (128, TRAINED | {"perplexity/base", "perplexity/instruct"}),
+    "precision": ("bf16", TRAINED | MEASURED),
+    "learning_rate": (1e-3, TRAINED),
+    "lora_rank": (8, TRAINED),
+    "epochs": (2.0, TRAINED),
+    "batch_size": (16, TRAINED),
+    "warmup_steps": (5.0, TRAINED),
+    "scale": (0.5, {"residual", "perplexity/residual", "instructions/residual", "comparison"}),
+    "instruction_prompts": (48, {"comparison", *(f"instructions/{name}" for name in ROWS)}),
+    "max_new_tokens": (50, {"comparison", *(f"instructions/{name}" for name in ROWS)}),
+}
+
+
+def fingerprints(folder: Path, brought: BroughtModels | None = None, **settings: Any) -> Mapping[str, str]:
+    """Place to fingerprint of every call of a run; nothing is done."""
+    run = Pipeline(folder / "run", planning=True)
+    config = LanguageConfig("docs", "B", "I", **{"precision": "fp32", **settings})
+    language(run, config, brought or outside(folder))
+    return {place: call.fingerprint for place, call in run.calls.items()}
+
+
+def outside(folder: Path) -> BroughtModels:
+    given = Given(lambda: pytest.fail("nothing is read"), {"docs.jsonl": "d" * 64})
+    return BroughtModels(Model(folder / "base", "b" * 64), Model(folder / "instruct", "i" * 64), given)
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
+    return {place for place in before if before[place] != now[place]}
+
+
+def test_a_run_pretrains_adds_and_measures_every_model(tmp_path: Path) -> None:
+    places = list(fingerprints(tmp_path))
+    assert places[:3] == ["corpus", "pretrained", "residual"] and places[-1] == "comparison"
+    assert set(places[3:-1]) == MEASURED
+
+
+def test_every_setting_changes_its_own_steps_and_no_other(tmp_path: Path) -> None:
+    assert set(CHANGES) == set(LANGUAGE_SETTINGS) - {"source", "base", "instruct"}
+    before = fingerprints(tmp_path)
+    for name, (value, steps) in CHANGES.items():
+        assert changed(before, fingerprints(tmp_path, **{name: value})) == steps, name
+
+
+def test_another_base_or_instruct_model_changes_what_reads_it(tmp_path: Path) -> None:
+    before, brought = fingerprints(tmp_path), outside(tmp_path)
+    other = replace(brought, instruct=Model(tmp_path / "other", "o" * 64))
+    own = {f"{kind}/{name}" for kind in ("perplexity", "instructions") for name in ("instruct", "residual")}
+    assert changed(before, fingerprints(tmp_path, other)) == {*own, "residual", "comparison"}
+    other = replace(brought, base=Model(tmp_path / "other", "o" * 64))
+    left = {"corpus", "perplexity/instruct", "instructions/instruct"}
+    assert changed(before, fingerprints(tmp_path, other)) == set(before) - left
+
+
+def test_the_instruct_model_is_pretrained_as_the_base_is(tmp_path: Path) -> None:
+    now = fingerprints(tmp_path, also_pretrain_instruct=True)
+    assert set(now) - set(fingerprints(tmp_path)) == {
+        "pretrained-instruct",
+        "perplexity/pretrained-instruct",
+        "instructions/pretrained-instruct",
+    }
+
+
+def test_settings_have_flat_names_and_come_back_from_what_is_kept() -> None:
+    config = LanguageConfig("docs", "B", "I", scale=0.5, max_length=64, seed=3)
+    assert (config.residual.scale, config.pretraining.max_length, config.reading.max_length) == (0.5, 64, 64)
+    assert config.pretraining.seed == config.dividing.seed == 3
+    assert LanguageConfig(**config.as_dict()) == config and set(config.as_dict()) == set(LANGUAGE_SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"precision": "int8"}, "no language model is trained here; give auto, fp32 or bf16"),
+        ({"split": "random"}, "documents are divided: auto, document or time"),
+        ({"scale": 3.0}, "scale is 3.0; it must be between 0 and 2"),
+        ({"rounds": 1}, "unknown settings .'rounds'"),
+        ({"max_length": 2}, "max_length is 2; it must be between 16"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(given: dict, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        LanguageConfig("docs", "B", "I", **given)
