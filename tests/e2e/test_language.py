@@ -120,7 +120,7 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(one: Run, tmp_path: Pat
 
 def test_the_command_and_what_it_refuses(one: Run, weather: Path, command: Command, tmp_path: Path) -> None:
     base, instruct = one[2].base, one[2].instruct
-    small = ["--max-length", "64", "--instruction-prompts", "36", "--max-new-tokens", "4"]
+    small = ["--max-length", "64", "--instruction-prompts", "36", "--max-new-tokens", "8"]
     pair = ["--base", base, "--instruct", instruct]
     planned = command("language", weather, *pair, "--out", tmp_path / "run", "--plan", *small)
     assert planned.code == 0 and "tokens/s in training" in planned.out and "1 training(s) of" in planned.out

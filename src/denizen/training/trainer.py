@@ -123,7 +123,12 @@ def fit(
 
 def to_the_end(trainer: transformers.Trainer, resume: Path | None) -> list[list[float]]:
     """Trains to the last step from a checkpoint, or from the beginning: step and loss along the way."""
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if resume and int(resume.name.rpartition("-")[2]) >= trainer.args.max_steps:
+        # where an epoch is not at its end the library would take a step more, though none is left
+        trainer._load_from_checkpoint(str(resume))
+        trainer.state = TrainerState.load_from_json(str(resume / "trainer_state.json"))
+    else:
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     return [[entry["step"], round(entry["loss"], 5)] for entry in trainer.state.log_history if "loss" in entry]
 
 

@@ -12,6 +12,7 @@ from denizen.engine.errors import InputError
 from denizen.language_models import language_model
 from denizen.language_models.language_model import LanguageModel, end_tokens, prompt_tokens
 from denizen.language_models.locating import locate_language_model
+from tests.tiny_gguf import tiny_gguf
 from tests.tiny_models import tiny_llm, tiny_model
 from tests.tiny_pair import END, tiny_pair
 
@@ -80,6 +81,21 @@ def test_the_end_is_the_models_own_or_that_of_texts(pair: tuple[Path, Path]) -> 
     assert end_tokens(model, tokenizer) == [7, 8]
     model.generation_config.eos_token_id = None
     assert end_tokens(model, tokenizer) == [1]
+
+
+def test_a_gguf_file_becomes_a_folder_once(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="weights in a GGUF file are an extra")
+    file = tiny_gguf(tmp_path / "tiny.gguf")
+    folder = locate_language_model(str(file))
+    made = (folder / "model.safetensors").stat().st_mtime_ns
+    assert locate_language_model(str(file)) == folder != locate_language_model(str(tiny_gguf(tmp_path / "b.gguf", 1)))
+    assert (folder / "model.safetensors").stat().st_mtime_ns == made
+    model = LanguageModel(folder)
+    assert model.tokenizer.chat_template and model.log_likelihoods([[1, 2, 3]])[0] < 0
+    assert not hasattr(model.model.config, "quantization_config")
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(InputError, match="cannot be read as a causal language model"):
+        locate_language_model(str(file))
 
 
 def test_what_is_no_language_model_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def train(folder: Path, base: Path, config: Pretraining, stops: int = 0) -> dict
     rows = causal_lm.training_rows(base, TEXTS, 32)
     progress = stopping(stops) if stops else (lambda steps: None)
     return causal_lm.train(folder, base, rows, config, folder.parent / f"{folder.name}.scratch", progress)
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_training_that_is_stopped_after_its_last_step_takes_none_more(base: Path, rank: int, tmp_path: Path) -> None:
+    """Within an epoch, where the library would."""
+    config = Pretraining(**{**SETTINGS.as_dict(), "lora_rank": rank, "epochs": 0.4})
+    facts = train(tmp_path / "whole", base, config)
+    shutil.copytree(tmp_path / "whole.scratch", tmp_path / "again.scratch")
+    assert train(tmp_path / "again", base, config) == facts and len(facts["loss"]) == facts["steps"]
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("again", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize("rank", [0, 4])
