@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from denizen.data.formats import read_source
+from denizen.data.formats.grades import read_grades, with_grades
 from denizen.data.formats.source import Source
 from denizen.data.prepare import Given, Unlabelled, given_by
 from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError
-from denizen.engine.files import read_json, write_json
+from denizen.engine.files import file_digest, read_json, write_json
 from denizen.engine.pipeline import Pipeline, records
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.redo import no_step, open_redo, stopped_redo
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from denizen.recipes.language import BroughtModels
     from denizen.reports.language_plan import LanguagePlan
 
-_RESULTS = ("metrics.json", "results.json", "report.html")
+_RESULTS = ("metrics.json", "results.json", "report.html", "try.html")
 C = TypeVar("C", bound=ExpertsConfig)
 
 
@@ -95,6 +96,8 @@ def adapt(
             given = given_by(
                 lambda: source or read_source(config.source, config.skip_bad_rows), source or config.source, out
             )
+            if config.grades:
+                given = _graded(given, Path(config.grades).expanduser())
         brought = _brought(config, base, guide, given, sets)
         if earlier:
             earlier.hand_over(store_of(config, out), out)
@@ -252,6 +255,13 @@ def demo(out: Path, *, full: bool = False, redo: str | None = None, progress: Pr
 
     config, source, sets = demo_task(full)
     return adapt(config, out, redo=redo, progress=progress, source=source, sets=sets)
+
+
+def _graded(given: Given, path: Path) -> Given:
+    """A source with what people have graded."""
+    grades = read_grades(path)
+    digests = {**given.digests, f"grades: {path.name}": file_digest(path)}
+    return replace(given, load=lambda: with_grades(given.load(), grades), digests=digests)
 
 
 def _models(config: AdaptConfig, sets: Sequence[Parts], earlier: EarlierRun | None) -> tuple[Path, Path | None]:

@@ -75,6 +75,7 @@ def test_the_card_names_every_setting_and_no_path(finished: Finished, pairs: Pat
         "source",
         "model",
         "from_run",
+        "grades",
         "guide",
         "cross_encoder",
         "reranker_model",

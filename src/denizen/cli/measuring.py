@@ -137,7 +137,10 @@ def audit(  # noqa: PLR0913
     second_endpoint: Annotated[str, _ENDPOINT] = "",
     second_prices: Annotated[str, _PRICES] = "",
     export: Annotated[Path | None, typer.Option(help="Write a sheet for people to grade (.csv, .xlsx).")] = None,
-    people: Annotated[Path | None, typer.Option(help="A sheet that people have graded.")] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(help="A sheet that people have graded, or RUN/grades.jsonl of serve's page."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample.", min=0)] = 42,
     **settings: Any,
 ) -> Told:

@@ -51,6 +51,11 @@ class Start(Params):
         metavar="RUN",
         flag="--from",
     )
+    grades: str = setting(
+        "",
+        "Grades that people gave on the page of denizen serve (RUN/grades.jsonl): labels beside those of the source.",
+        metavar="FILE",
+    )
 
 
 @dataclass(frozen=True)
@@ -358,6 +363,11 @@ def _check_onward(values: Mapping[str, Any]) -> None:
         raise InputError(
             f"from_run is {values['from_run']!r}; only runs with labels go on from another one: leave it out, or "
             f"teacher {values['teacher']}"
+        )
+    if values["grades"] and values["teacher"] != "gold":
+        raise InputError(
+            f"grades is {values['grades']!r}; only runs with labels learn from them: leave it out, or teacher "
+            f"{values['teacher']} (denizen audit RUN --people compares them with a judge)"
         )
 
 

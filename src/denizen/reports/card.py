@@ -28,6 +28,7 @@ _PATHS = {
     "source",
     "model",
     "from_run",
+    "grades",
     "guide",
     "cross_encoder",
     "reranker_model",

@@ -5,7 +5,7 @@ Every chart says in words what it shows (for screen readers), and every mark has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -252,6 +252,80 @@ def matrix(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequenc
                 "</g>"
             )
     return _svg(22 + len(rows) * _FIELD, alt, parts)
+
+
+def flow(moves: Mapping[tuple[str, ...], int], names: Sequence[str], sides: tuple[str, str], alt: str) -> str:
+    """How many go from which to which of some ordered places, as bands between two columns.
+
+    Args:
+        moves: Place before and place after to how many.
+        names: The places, best first; one where nobody is takes no room.
+        sides: What the columns are called.
+        alt: What it shows.
+    """
+    total, room, gap, top, thick = max(1, sum(moves.values())), 190, 7, 22, 10
+    left, right = 78, WIDTH - 78
+
+    def columns(side: int) -> dict[str, tuple[float, float, int]]:
+        counts = {name: sum(n for move, n in moves.items() if move[side] == name) for name in names}
+        places, y = {}, float(top)
+        for name, count in counts.items():
+            if count:
+                places[name] = (y, count * room / total, count)
+                y += count * room / total + gap
+        return places
+
+    before, after = columns(0), columns(1)
+    used = {(side, name): y for side, of in enumerate((before, after)) for name, (y, _, _) in of.items()}
+    bands = []
+    for one in names:
+        for other in names:
+            if not (count := moves.get((one, other), 0)):
+                continue
+            tall, y, end = count * room / total, used[0, one], used[1, other]
+            used[0, one], used[1, other] = y + tall, end + tall
+            better = names.index(one) - names.index(other)
+            kind = "good" if better > 0 else "bad" if better < 0 else "same"
+            x, to, half = left + thick, right - thick, WIDTH / 2
+            bands.append(
+                f'<g class="{kind}"><title>{escape(one)} → {escape(other)}: {count:,}</title><path class="band" '
+                f'd="M{x} {y:.1f}C{half} {y:.1f} {half} {end:.1f} {to} {end:.1f}v{tall:.1f}'
+                f'C{half} {end + tall:.1f} {half} {y + tall:.1f} {x} {y + tall:.1f}z"/></g>'
+            )
+    parts = [*bands]
+    for kind, x, label, anchor, places in (
+        ("base", left, left - 6, "end", before),
+        ("adapted", right - thick, right + 6, "start", after),
+    ):
+        for name, (y, tall, count) in places.items():
+            middle = y + tall / 2
+            parts.append(
+                f'<g class="{kind}"><title>{escape(name)}: {count:,}</title>'
+                f'<rect x="{x}" y="{y:.1f}" width="{thick}" height="{max(tall, 1):.1f}" rx="2"/>'
+                f'<text x="{label}" y="{middle + 4:.1f}" text-anchor="{anchor}">{escape(name)}'
+                f'<tspan class="faint"> {count / total:.0%}</tspan></text></g>'
+            )
+    parts.append(f'<text class="faint" x="0" y="11">{escape(sides[0])}</text>')
+    parts.append(f'<text class="faint end" x="{WIDTH}" y="11">{escape(_short(sides[1], 30))}</text>')
+    return _svg(top + room + gap * len(names), alt, parts)
+
+
+def dumbbells(rows: Sequence[tuple[str, float, float]], alt: str) -> str:
+    """Two values of each of some names as two points on a line, the second filled; name, first and second value."""
+    low, high = _range([value for _, *values in rows for value in values])
+    place, height = _scale(low, high, 8, WIDTH - 8), len(rows) * _ROW
+    parts = []
+    for y, (name, before, after) in zip(range(0, height, _ROW), rows, strict=True):
+        kind, x, to = "good" if after >= before else "bad", place(before), place(after)
+        parts.append(
+            f'<g><text x="2" y="{y + 13}">{escape(_short(name, 30))}</text>'
+            f'<text class="end" x="{WIDTH - 2}" y="{y + 13}">{before:.3f} → {after:.3f}</text>'
+            f'<path class="axis" d="M2 {y + 25}H{WIDTH - 2}"/></g>'
+            f'<g class="{kind}"><path class="move" d="M{x:.1f} {y + 25}H{to:.1f}"/></g>'
+            f'<g class="base">{_dot(x, y + 25, 5, f"{name} before: {before:.3f}")}</g>'
+            f'<g class="adapted">{_dot(to, y + 25, 6, f"{name} now: {after:.3f}")}</g>'
+        )
+    return _svg(height, alt, parts)
 
 
 def _short(name: str, letters: int) -> str:

@@ -23,6 +23,7 @@ from denizen.reports.domains import (
     routing_lines,
     seed_lines,
 )
+from denizen.reports.picture import Picture, parts_picture
 from denizen.reports.rendering import render
 
 Blocks = list[tuple[str, Any]]
@@ -42,11 +43,20 @@ def domains_page(report: Mapping[str, Any], out: Path) -> Path:
         "report.html.jinja",
         title=domains_title(report, name_on_card(report["base_model"])),
         headline=domains_headline(report),
+        picture=_picture(report),
+        beside="",
         warnings=domains_warnings(report),
         sections=sections,
     )
     write_text(out, page)
     return out
+
+
+def _picture(report: Mapping[str, Any]) -> Picture | None:
+    taken, options = report["recommended"]["taken"], report["options"]
+    before, after = (options[name]["means"][DECIDES]["value"] for name in ("base", taken))
+    apart = options[taken].get("differences", {}).get(DECIDES, {})
+    return parts_picture(report["domains"], taken, options[taken]["called"], (before, after), apart)
 
 
 def _kind(report: Mapping[str, Any], name: str) -> str:

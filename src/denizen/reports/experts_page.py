@@ -21,6 +21,7 @@ from denizen.reports.experts import (
     system_lines,
     weight_lines,
 )
+from denizen.reports.picture import Picture, parts_picture
 from denizen.reports.rendering import render
 
 Blocks = list[tuple[str, Any]]
@@ -43,11 +44,19 @@ def experts_page(report: Mapping[str, Any], out: Path) -> Path:
         "report.html.jinja",
         title=experts_title(report, name_on_card(report["base_model"])),
         headline=experts_headline(report),
+        picture=_picture(report),
+        beside="",
         warnings=_warnings(report),
         sections=sections,
     )
     write_text(out, page)
     return out
+
+
+def _picture(report: Mapping[str, Any]) -> Picture | None:
+    shipped, base = report["shipped"], report["systems"]["base"]["means"][DECIDES]["value"]
+    means, apart = (base, shipped["means"][DECIDES]["value"]), shipped["difference"].get(DECIDES, {})
+    return parts_picture(report["slices"], shipped["name"], called_system(shipped["name"]), means, apart)
 
 
 def experts_card(report: Mapping[str, Any], without_effect: Collection[str]) -> str:

@@ -133,6 +133,12 @@ class FinishedRun:
                 found.setdefault(row["doc_id"], {**row, "stage": stage})
         return found
 
+    @property
+    def judged_queries(self) -> set[str]:
+        """The queries for which an LLM has graded passages."""
+        graded = (judged.filter(pc.is_valid(judged["grade"])) for judged in self._judged.values())
+        return {query_id for rows in graded for query_id in rows["query_id"].to_pylist()}
+
     @cached_property
     def _judged(self) -> dict[str, pa.Table]:
         paths = sorted(self.folder.rglob("judgments.parquet"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -18,3 +19,8 @@ def render(name: str, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template(name).render(values)
+
+
+def read_template(name: str) -> str:
+    """A file of the templates as it is: a stylesheet, or a script."""
+    return (resources.files("denizen") / "templates" / name).read_text(encoding="utf-8")

@@ -17,13 +17,17 @@ from denizen.reports.experts_page import experts_page
 from denizen.reports.finished_run import FinishedRun
 from denizen.reports.language import LANGUAGE_RECIPE
 from denizen.reports.language_page import language_page
+from denizen.reports.picture import run_picture
 from denizen.reports.rendering import render
 from denizen.reports.results import WRITTEN_FOR, by_judge, headline, unchanged
 from denizen.reports.sections import sections
+from denizen.reports.try_page import TRY_PAGE, write_try_page
 
 
 def report(run: Path, out: Path | None = None) -> Path:
     """Writes the report of a finished run, as report.html in its folder if not elsewhere, and says where it is.
+
+    In the folder of a run of adapt its page to try it (`try_page`) is written, too.
 
     Raises:
         InputError: When the folder holds no finished run, or the page is a folder.
@@ -41,10 +45,15 @@ def report(run: Path, out: Path | None = None) -> Path:
         "report.html.jinja",
         title=title(found.metrics),
         headline=headline(found.metrics),
+        picture=run_picture(found),
         warnings=_warnings(found.metrics),
+        # what lies elsewhere has no page beside it
+        beside=TRY_PAGE if out is None else "",
         sections=sections(found),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
+    if out is None:
+        write_try_page(found)
     write_text(path, page)
     return path
 

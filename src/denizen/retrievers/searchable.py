@@ -25,8 +25,10 @@ from denizen.retrievers.bi_encoder import Encoders
 from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import FUSED_DEPTH, Hybrid
+from denizen.retrievers.reranked import Reranked
 from denizen.retrievers.retriever import MANIFEST, Index, Keeping, Retriever, kept_index
 from denizen.retrievers.saved import load, save
+from denizen.retrievers.windows import Windowed
 
 # where a run keeps what is shipped
 RETRIEVER = "retriever"
@@ -124,6 +126,36 @@ class SearchableCorpus:
         ranked = rankings(run)
         found = [self._passages(ranked.get(name, [])[:top_k]) for name in texts]
         return found[0] if isinstance(query, str) else found
+
+    def windows(self, query: str, passages: Sequence[FoundPassage]) -> list[tuple[int, int] | None]:
+        """Where in the text of each passage what speaks most to a query stands, in characters.
+
+        None where it was read whole, or speaks by its title.
+        """
+        read = next((pair for pair in self.stages() if isinstance(pair[0], Windowed)), None)
+        if read is None or not passages:
+            return [None] * len(passages)
+        reader, index = read
+        spans = reader.best_spans(index, [(query, each.doc_id) for each in passages])
+        found: list[tuple[int, int] | None] = []
+        for (begin, end), each in zip(spans, passages, strict=True):
+            # as `texts` joins both
+            joined = f"{each.title} {each.text}"
+            before = len(each.title) + 1 - (len(joined) - len(joined.lstrip())) if each.title else 0
+            inside = max(0, begin - before), min(len(each.text), max(0, end - before))
+            found.append(inside if inside[0] < inside[1] and inside != (0, len(each.text)) else None)
+        return found
+
+    def stages(self) -> Iterator[tuple[Retriever, Index]]:
+        """The retriever and those that it is made of, as far as all search these passages, each with its index."""
+        waiting: list[tuple[Retriever, Index]] = [(self.retriever, self.index)]
+        while waiting:
+            retriever, index = waiting.pop(0)
+            yield retriever, index
+            if isinstance(retriever, Hybrid):
+                waiting += zip(retriever.parts, index, strict=True)
+            elif isinstance(retriever, Reranked):
+                waiting.append((retriever.first, index.first))
 
     def _passages(self, ranking: Sequence[tuple[str, float]]) -> list[FoundPassage]:
         found = self.corpus.take([self._rows[doc_id] for doc_id, _ in ranking]).to_pylist() if ranking else []

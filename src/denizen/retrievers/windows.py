@@ -262,15 +262,31 @@ class Windowed:
         Returns:
             For each of them the text of the passage's best window.
         """
-        place = {doc_id: at for at, doc_id in enumerate(corpus["doc_id"].to_pylist())}
         index, said = self._index(corpus, progress)
+        return [said[row] for row in self._best_rows(index, asked)]
+
+    def best_spans(self, index: _Read, asked: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
+        """Where in title and text what speaks to queries stands, in characters.
+
+        Args:
+            index: What `index` made of the corpus.
+            asked: Texts of queries, each with the id of a passage.
+
+        Returns:
+            For each of them begin and end of the passage's best window; of one that stayed whole, all of it.
+        """
+        return [(int(index.starts[row]), int(index.ends[row])) for row in self._best_rows(index, asked)]
+
+    def _best_rows(self, index: _Read, asked: Sequence[tuple[str, str]]) -> list[int]:
+        """Of each query and passage the row that the passage scores by."""
+        place = {doc_id: at for at, doc_id in enumerate(index.doc_ids)}
         bounds = np.searchsorted(index.owners, np.arange(len(place) + 1))
         queries = list(dict.fromkeys(query for query, _ in asked))
         vectors = dict(zip(queries, self.model.cut(index.encoder.encode(queries, "query"))[:], strict=True))
         found = []
         for query, doc_id in asked:
             begin, end = bounds[place[doc_id]], bounds[place[doc_id] + 1]
-            found.append(said[int(begin + np.argmax(index.rows[begin:end] @ vectors[query]))])
+            found.append(int(begin + np.argmax(index.rows[begin:end] @ vectors[query])))
         return found
 
     def save_index(self, index: _Read, folder: Path) -> None:

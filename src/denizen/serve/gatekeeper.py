@@ -23,6 +23,8 @@ from denizen.serve.settings import Serving
 KEYS = "DENIZEN_API_KEYS"
 # what tells nothing that is worth a key
 _OPEN = frozenset({"/health", "/ready"})
+# the page itself, which asks for a key before it asks for anything else
+_PAGE = frozenset({"/", "/page/denizen.css", "/page/try.css", "/page/try.js"})
 _MINUTE = 60.0
 # addresses that are counted at a time
 _MOST_COUNTED = 10_000
@@ -105,18 +107,19 @@ class Gatekeeper:
     def _check(self, scope: Scope) -> None:
         if scope["path"] in _OPEN:
             return
+        page = scope["path"] in _PAGE
         who = scope["client"][0] if scope.get("client") else "nobody"
         if not self._keys and (host := Headers(scope=scope).get("host", "")) and not is_own(_without_port(host)):
             # a page whose name has been made to point here (DNS rebinding) asks as if it came from here
             raise ApiError(403, "this server has no keys and answers at localhost and 127.0.0.1 alone")
-        if self._keys:
+        if self._keys and not page:
             scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
             key = given.strip().encode() if scheme.lower() == "bearer" else b""
             # all are compared: how long it takes says nothing of which is near
             names = [name for name, known in self._keys.items() if hmac.compare_digest(key, known)]
             if not names:
                 raise ApiError(401, "no valid key; send one as Authorization: Bearer KEY")
-            who = names[0]
+            who = scope["denizen.who"] = names[0]
         self._count(who)
 
     def _count(self, who: str) -> None:

@@ -27,7 +27,9 @@ from denizen.retrievers.saved import find, load
 from denizen.retrievers.searchable import RETRIEVER, SearchableCorpus, is_searchable, load_searchable
 from denizen.retrievers.store import Vectors
 from denizen.serve.batcher import Asked, Batcher
+from denizen.serve.grade_file import GRADES, Grades
 from denizen.serve.live_encoder import LiveEncoders
+from denizen.serve.systems import Systems, is_adapted
 
 if TYPE_CHECKING:
     from denizen.retrievers.cross_encoder import Reranker
@@ -91,6 +93,11 @@ class Served:
         self.reranker: Reranker | None = next((part.reranker for part in parts if isinstance(part, Reranked)), None)
         self.batcher = Batcher(self._embed, thread, queue_tokens)
         self.bytes = weights_in(folder)
+        run = folder.parent
+        # with other passages than its own it is no longer what the run has compared
+        own = self.searchable is not None and corpus is None and folder.name == RETRIEVER and is_adapted(run)
+        self.systems = Systems(run, self.searchable, encoders) if own and self.searchable else None
+        self.grades = Grades(run / GRADES) if own else None
         if self.model is not None:
             encoder = self.encoder
             sentences = encoder.model

@@ -38,6 +38,7 @@ FROM_OUTSIDE = {
     "attention",
     "instruction",
     "from_run",
+    "grades",
     "guide",
     "general",
     "neighbour",

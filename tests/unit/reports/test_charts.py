@@ -9,7 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denizen.measuring.significance import Difference
-from denizen.reports.charts import WIDTH, Bar, Mark, bars, curves, histogram, lines, matrix, path, scatter
+from denizen.reports.charts import (
+    WIDTH,
+    Bar,
+    Mark,
+    bars,
+    curves,
+    dumbbells,
+    flow,
+    histogram,
+    lines,
+    matrix,
+    path,
+    scatter,
+)
 
 NASTY = "<script>\"&'"
 _value = st.floats(-2, 2)
@@ -111,3 +124,32 @@ def test_curves_go_from_zero_to_one_on_both_axes() -> None:
     _parsed(drawn)
     assert 'd="M46.0 40.0L328.0 196.0"' in drawn
     assert "a &lt; b" in drawn and 'aria-label="what it shows"' in drawn
+
+
+def test_bands_are_as_thick_as_many_and_columns_as_tall_as_all() -> None:
+    """Of 10 that are 190 pixels tall 6 stay first, 3 rise to it, and 1 falls: 171 pixels are first now, 19 are not."""
+    moves = {("1", "1"): 6, ("2", "1"): 3, ("1", "2"): 1}
+    root = _parsed(flow(moves, ["1", "2", "3"], ("before", "now"), "who moved"))
+    assert _numbers(root, "rect", "height") == pytest.approx([7 * 19, 3 * 19, 9 * 19, 19], abs=0.1)
+    kinds = [found.get("class") for found in root.iter("g") if list(found.iter())[2].get("class") == "band"]
+    assert kinds == ["same", "bad", "good"]
+    texts = ["".join(found.itertext()) for found in root.iter("text")]
+    assert texts[:4] == ["1 70%", "2 30%", "1 90%", "2 10%"]
+
+
+_places = st.sampled_from(["1", NASTY, "> 100"])
+
+
+@given(st.dictionaries(st.tuples(_places, _places), st.integers(0, 9), max_size=9))
+def test_a_flow_stays_inside_whatever_moves(moves: dict[tuple[str, ...], int]) -> None:
+    root = _parsed(flow(moves, ["1", NASTY, "> 100"], (NASTY, NASTY), NASTY))
+    height = float(str(root.get("viewBox")).split()[3])
+    ends = zip(_numbers(root, "rect", "y"), _numbers(root, "rect", "height"), strict=True)
+    assert all(y >= 0 and y + tall <= height for y, tall in ends)
+
+
+def test_what_rises_goes_to_the_right() -> None:
+    root = _parsed(dumbbells([("a", 0.5, 0.7), (NASTY, 0.6, 0.5)], NASTY))
+    places = _numbers(root, "circle", "cx")
+    assert places[0] < places[1] and places[2] > places[3] and all(0 <= x <= WIDTH for x in places)
+    assert [found.get("class") for found in root.iter("g") if found.get("class") in ("good", "bad")] == ["good", "bad"]

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from denizen.data.formats.grades import read_grades
 from denizen.data.formats.rows import BadRow, require_content
 from denizen.engine.errors import InputError, reason
 
@@ -126,7 +127,8 @@ def read_sheet(path: Path) -> GradedSheet:
 
     Read are .xlsx, and text (.csv, .tsv, .txt) with commas, semicolons or tabs, in UTF-8 or UTF-16 with or without
     byte order mark, or in another code page (what is read back is ASCII). "4", " 4 ", "4.0" and "4,0" are 4. Columns
-    and rows may have been moved, added or removed. A pair with two different grades has neither.
+    and rows may have been moved, added or removed. A pair with two different grades has neither. Read is, too, what the
+    page of `denizen serve` has written (.jsonl), where the last grade of a pair counts.
 
     Raises:
         InputError: When the file is missing, empty, too large, of an unknown kind or broken, or has no column `row`
@@ -137,6 +139,9 @@ def read_sheet(path: Path) -> GradedSheet:
     suffix = path.suffix.lower()
     if suffix == ".xlsx":
         return _graded(path, _xlsx_records(path))
+    if suffix == ".jsonl":
+        # a question that no run knows has no id, and no pair of a run has its key
+        return GradedSheet({row_key(each.query_id, each.doc_id): each.grade or 0 for each in read_grades(path)}, 0, [])
     if suffix in (".csv", ".tsv", ".txt"):
         text = _decoded(path)
         return _graded(path, _records(path, (_csv_rows(path, text, separator) for separator in ",;\t")))
