@@ -182,3 +182,31 @@ def test_keyword_search_loads_no_model_libraries(tmp_path: Path) -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert said[0] == "a" and not {"torch", "transformers", "sentence_transformers", "datasets"} & set(said)
+
+
+def test_windows_stand_in_the_text_of_a_passage(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of "Gout gout pain" characters 5 to 9 are 0 to 4 of the text; the title, or all, is not marked."""
+    one = Hybrid(
+        (BM25(), Windowed((BiEncoder(tiny_encoder, Encoding(), Encoders(tmp_path / "store")),), Reading(2, 1)))
+    )
+    found = SearchableCorpus(one, CORPUS, one.index(CORPUS, Silent()))
+    passages = [FoundPassage(1, 1.0, "a", "Gout", "gout pain"), FoundPassage(2, 1.0, "b", "", "lupus fever")]
+    for spans, wanted in (
+        ([(5, 9), (6, 11)], [(0, 4), (6, 11)]),
+        ([(0, 4), (0, 11)], [None, None]),
+        ([(0, 9), (0, 5)], [(0, 4), (0, 5)]),
+    ):
+        monkeypatch.setattr(Windowed, "best_spans", lambda self, index, asked, spans=spans: spans)
+        assert found.windows("gout", passages) == wanted
+    plain = SearchableCorpus(BM25(), CORPUS, BM25().index(CORPUS, Silent()))
+    assert plain.windows("gout", passages) == [None, None] and found.windows("gout", []) == []
+
+
+def test_the_stages_of_what_is_shipped_come_with_their_indexes(tiny_encoder: Path, tmp_path: Path) -> None:
+    one = retriever("nested", tiny_encoder, tmp_path)
+    stages = list(SearchableCorpus(one, CORPUS, one.index(CORPUS, Silent())).stages())
+    assert [stage.kind for stage, _ in stages] == ["hybrid", "bi-encoder", "hybrid", "bm25", "bm25", "bi-encoder"]
+    for stage, index in stages:
+        assert len(stage.search(index, {"q": "gout"}, 3, Silent())) >= 1 or stage == BM25("de")

@@ -135,3 +135,14 @@ def test_shares_of_longer_passages(tiny_encoder: Path) -> None:
         0.0,
     ]
     assert shares_longer(tokenizer, ["a b"] * 2000 + ["a"] * 2000, (1,)) == [0.5]
+
+
+def test_it_says_where_what_speaks_to_a_query_stands(tiny_encoder: Path, tmp_path: Path) -> None:
+    """The best row's window, and all of a passage that stayed whole."""
+    one = Windowed((BiEncoder(tiny_encoder, Encoding(), Encoders(tmp_path / "store")),), Reading(8, 4))
+    index = one.index(CORPUS, Silent())
+    asked = [("lupus", "a"), ("gout", "c")]
+    (begin, end), whole = one.best_spans(index, asked)
+    title = f"Pain {LONG}"
+    assert title[begin:end] in one.best(CORPUS, asked, Silent())[0] and 0 < end - begin < len(title)
+    assert whole == (0, len("gout pain"))

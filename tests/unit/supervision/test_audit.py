@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from denizen.data.formats.grades import append_grade
 from denizen.data.formats.grading_sheet import row_key
 from denizen.data.tables import table, write_table
 from denizen.engine.errors import InputError
@@ -168,6 +169,17 @@ def test_people_correct_the_share_of_answers(tmp_path: Path) -> None:
     sheet({_pair(8, 8): 4})
     with pytest.raises(InputError, match=r"no grade for a pair of this run \(1 rows are empty\)"):
         people_agreement(pairs, path)
+
+
+def test_what_people_have_graded_on_the_page_is_compared_with_the_judge(tmp_path: Path) -> None:
+    """Of two pairs that both have graded they agree on one; a question of nobody's is not of this run."""
+    pairs = {_pair(0, 0): 4, _pair(1, 1): 1, _pair(2, 2): 4}
+    given = [(_pair(0, 0), 4), (_pair(1, 1), 2), (_pair(1, 1), 4), (Pair("", "d2", "asked by people", "passage 2"), 4)]
+    for pair, grade in given:
+        row = {"query": pair.query, "doc_id": pair.doc_id, "passage": pair.passage, "query_id": pair.query_id or None}
+        append_grade(tmp_path / "grades.jsonl", {**row, "grade": grade})
+    found = people_agreement(pairs, tmp_path / "grades.jsonl")
+    assert (found["kappa"]["pairs"], found["kappa"]["agreement"], found["unknown_rows"]) == (2, 0.5, 1)
 
 
 def test_the_headline_is_the_kappa_that_says_most() -> None:
