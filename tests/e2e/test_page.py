@@ -72,7 +72,7 @@ def test_every_system_finds_what_the_run_has_measured(http: httpx.Client, run: P
             (found,) = http.post("/v1/search", json=body).json()["data"]
             # scores of other batches differ in the last digits
             scores = [score for _, score in stored[query_id]]
-            if min(one - other for one, other in itertools.pairwise(scores[:6])) > 1e-3:
+            if all(one - other > 1e-3 for one, other in itertools.pairwise(scores[:6])):
                 assert [each["doc_id"] for each in found["passages"]] == [doc_id for doc_id, _ in stored[query_id][:5]]
             assert set(found["ranking"][:20]) & {doc_id for doc_id, _ in stored[query_id][:20]}
             assert len(found["ranking"]) == len(set(found["ranking"])) <= 100
@@ -175,7 +175,8 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 def wait_for_all(page: Any) -> None:
-    page.wait_for_function("document.querySelector('.column') && !document.querySelector('[aria-busy=true]')")
+    # a function would be evaluated by the page, which its policy forbids
+    page.wait_for_selector("#found:has(.column):not(:has([aria-busy=true]))")
 
 
 def test_a_question_is_asked_and_graded_by_keys_alone(
@@ -191,13 +192,15 @@ def test_a_question_is_asked_and_graded_by_keys_alone(
     wait_for_all(page)
     columns = page.locator(".column").count()
     assert columns >= 3 and page.locator("#answer").is_visible()
-    # to the first passage, one down, one column to the right
+    # one down in the first column, and then to the second
     page.keyboard.press("j")
+    assert page.locator(".card.chosen").get_attribute("aria-label").startswith("Rank 2 by base")
     page.keyboard.press("l")
     card = page.locator(".card.chosen")
     assert card.count() == 1 and page.evaluate("document.activeElement.classList.contains('chosen')")
     label = card.get_attribute("aria-label")
-    assert label.startswith("Rank 2 by BM25")
+    rank = int(label.split()[1])
+    assert label.startswith(f"Rank {rank} by BM25") and rank <= 2
     doc_id = card.get_attribute("data-doc")
     page.keyboard.press("4")
     page.wait_for_selector(".card.chosen [aria-pressed=true]")
@@ -205,7 +208,7 @@ def test_a_question_is_asked_and_graded_by_keys_alone(
     assert grades_of(run) == [(doc_id, 4)]
     (line,) = [json.loads(row) for row in (run / "grades.jsonl").read_text().splitlines()]
     query_ids = [query_id for query_id, known in asked.items() if known == text]
-    assert (line["query"], line["system"], line["rank"]) == (text, "bm25", 2) and line["query_id"] in query_ids
+    assert (line["query"], line["system"], line["rank"]) == (text, "bm25", rank) and line["query_id"] in query_ids
     # it is there again after the page was loaded anew, and is taken back by 0
     page.reload()
     wait_for_all(page)
@@ -213,7 +216,7 @@ def test_a_question_is_asked_and_graded_by_keys_alone(
     page.keyboard.press("j")
     page.keyboard.press("l")
     page.keyboard.press("0")
-    page.wait_for_function("!document.querySelector('.grades [aria-pressed=true]')")
+    page.wait_for_selector("#found:not(:has(.grades [aria-pressed=true]))")
     assert grades_of(run) == []
     page.keyboard.press("?")
     assert page.locator("#help").is_visible()

@@ -33,8 +33,10 @@ def test_the_page_is_whole_and_needs_nothing_else(gated: Gated) -> None:
     assert path == out / "report.html"
     assert "script" not in page.tags and "svg" in page.tags
     assert len(page.ids) == len(set(page.ids))
-    # it links to itself alone
-    assert {link[1:] for link in page.links if link != "data:,"} <= set(page.ids)
+    # it links to itself alone, and to the page beside it
+    assert {link[1:] for link in page.links if link not in ("data:,", "try.html")} <= set(page.ids)
+    assert "try.html" in page.links and (out / "try.html").is_file()
+    assert "The answer moved from rank" in text and f"{1 / found['base']['MRR@5']:.1f}" in text
     assert not re.findall(r"https?://|@import|url\(", text)
     assert f"{found['difference']['MRR@5']['value']:+.3f}" in text
     for name in ("learning_rate", "sentence-transformers", "forgettable", "Trade-off", "mean ± sd"):

@@ -132,7 +132,7 @@ class SearchableCorpus:
 
         None where it was read whole, or speaks by its title.
         """
-        read = next((pair for pair in self.stages() if isinstance(pair[0], Windowed)), None)
+        read = next(((stage, index) for stage, index in self.stages() if isinstance(stage, Windowed)), None)
         if read is None or not passages:
             return [None] * len(passages)
         reader, index = read

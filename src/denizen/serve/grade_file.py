@@ -27,7 +27,9 @@ class Grades:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], int] | None = None
+        self._known: dict[tuple[str, str], int] = {}
+        # how large the file was when it was read
+        self._size = 0
 
     def of(self, query: str) -> Mapping[str, int]:
         """Passage id to its grade for a query.
@@ -59,13 +61,13 @@ class Grades:
                 if self._path.is_file() and self._path.stat().st_size > _MOST_BYTES:
                     raise InputError(f"{self._path} has more than {_MOST_BYTES >> 20} MiB; move it elsewhere")
                 append_grade(self._path, row)
-                known.pop(key, None)
-                known |= {} if grade is None else {key: grade}
-            return len(known)
+            return len(self._read())
 
     def _read(self) -> dict[tuple[str, str], int]:
-        if self._known is None:
-            there = self._path.is_file() and self._path.stat().st_size > 0
-            found = read_grades(self._path) if there else []
+        """All of them; another server may have written, or somebody taken the file away."""
+        size = self._path.stat().st_size if self._path.is_file() else 0
+        if size != self._size:
+            found = read_grades(self._path) if size else []
             self._known = {each.key: each.grade for each in found if each.grade is not None}
+            self._size = size
         return self._known

@@ -29,7 +29,7 @@ from denizen.retrievers.store import Vectors
 from denizen.serve.batcher import Asked, Batcher
 from denizen.serve.grade_file import GRADES, Grades
 from denizen.serve.live_encoder import LiveEncoders
-from denizen.serve.systems import Systems, is_adapted
+from denizen.serve.systems import Systems, systems_in
 
 if TYPE_CHECKING:
     from denizen.retrievers.cross_encoder import Reranker
@@ -93,11 +93,11 @@ class Served:
         self.reranker: Reranker | None = next((part.reranker for part in parts if isinstance(part, Reranked)), None)
         self.batcher = Batcher(self._embed, thread, queue_tokens)
         self.bytes = weights_in(folder)
-        run = folder.parent
+        self.systems: Systems | None = None
         # with other passages than its own it is no longer what the run has compared
-        own = self.searchable is not None and corpus is None and folder.name == RETRIEVER and is_adapted(run)
-        self.systems = Systems(run, self.searchable, encoders) if own and self.searchable else None
-        self.grades = Grades(run / GRADES) if own else None
+        if self.searchable and corpus is None and folder.name == RETRIEVER:
+            self.systems = systems_in(folder.parent, self.searchable, encoders)
+        self.grades = Grades(folder.parent / GRADES) if self.systems else None
         if self.model is not None:
             encoder = self.encoder
             sentences = encoder.model

@@ -10,7 +10,7 @@ from typing import Any
 
 from denizen.data.tables import folded
 from denizen.engine.errors import InputError
-from denizen.engine.files import json_digest, read_json
+from denizen.engine.files import json_digest
 from denizen.engine.pipeline import records
 from denizen.engine.progress import Silent
 from denizen.measuring.keywords import by_words_and_pairs
@@ -30,23 +30,26 @@ from denizen.retrievers.store import take_in
 from denizen.serve.live_encoder import LiveEncoders
 
 
-def is_adapted(folder: Path) -> bool:
-    """Whether a folder is a finished run of adapt, as far as metrics.json says."""
-    metrics = read_json(folder / "metrics.json")
-    return isinstance(metrics, dict) and "shipped" in metrics and "chosen" in metrics
+def systems_in(folder: Path, shipped: SearchableCorpus, encoders: LiveEncoders) -> Systems | None:
+    """The systems of a run; None where a folder is no finished run of adapt, or one of an older version."""
+    try:
+        run = FinishedRun(folder)
+    except InputError:
+        return None
+    return Systems(run, shipped, encoders)
 
 
 class Systems:
     """The systems of a run.
 
     Args:
-        run: Its folder.
+        run: It.
         shipped: What it ships, with its passages.
         encoders: What embeds for it.
     """
 
-    def __init__(self, run: Path, shipped: SearchableCorpus, encoders: LiveEncoders) -> None:
-        self._run, self._shipped, self._encoders = FinishedRun(run), shipped, encoders
+    def __init__(self, run: FinishedRun, shipped: SearchableCorpus, encoders: LiveEncoders) -> None:
+        self._run, self._shipped, self._encoders = run, shipped, encoders
         self.shipped = str(self._run.metrics["shipped"]["name"])
         self.names = systems_of(self._run.metrics)
         self._made: dict[str, SearchableCorpus] = {self.shipped: shipped}

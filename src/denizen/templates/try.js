@@ -261,7 +261,7 @@ async function ask(query) {
   );
   if (own !== state.asked) return;
   if (document.activeElement === $("question")) $("question").blur();
-  choosePassage(0, 0, false);
+  choosePassage(Math.max(0, columns().findIndex((system) => passagesOf(system).length)), 0, false);
   const failed = columns().every((system) => state.found.get(system.name)?.error);
   say(failed ? "" : `${columns().length === 1 ? "One system" : `${columns().length} systems`} side by side; ? for keys.`);
 }
@@ -432,6 +432,13 @@ function choosePassage(at, row, focus = true) {
   if (focus) cardAt(state.column, state.row)?.focus();
 }
 
+/* The next system to the left or right that has found something. */
+function chooseColumn(step) {
+  let at = state.column + step;
+  while (columns()[at] && !passagesOf(columns()[at]).length) at += step;
+  if (columns()[at]) choosePassage(at, state.row);
+}
+
 /* Shows which passage is chosen, here and where else it was found. */
 function mark() {
   const docId = chosenPassage()?.doc_id;
@@ -503,8 +510,8 @@ const KEYS = {
   "/": () => $("question").select(),
   j: () => choosePassage(state.column, state.row + 1),
   k: () => choosePassage(state.column, state.row - 1),
-  h: () => choosePassage(state.column - 1, state.row),
-  l: () => choosePassage(state.column + 1, state.row),
+  h: () => chooseColumn(-1),
+  l: () => chooseColumn(1),
   n: another,
   Enter: expand,
   "?": () => $("help").showModal(),
@@ -519,7 +526,10 @@ Object.assign(KEYS, { ArrowDown: KEYS.j, ArrowUp: KEYS.k, ArrowLeft: KEYS.h, Arr
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
   const typing = event.target.closest("input, select");
-  if (typing && event.key === "Escape") choosePassage(state.column, state.row);
+  if (typing && event.key === "Escape") {
+    typing.blur();
+    choosePassage(state.column, state.row);
+  }
   const does = Object.hasOwn(KEYS, event.key) ? KEYS[event.key] : null;
   if (!does || typing || (event.key === "Enter" && event.target.closest("button"))) return;
   // arrows scroll as long as there is nothing to move between
