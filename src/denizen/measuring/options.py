@@ -102,6 +102,7 @@ class Option:
         calibrated: Whether it needs calibrations of scores.
         routed: Whether it needs a router.
         deployable: Whether it can be had; else it says what could at most be had.
+        renewed: Whether one domain more means training anew on all domains.
     """
 
     called: str
@@ -110,6 +111,7 @@ class Option:
     calibrated: bool = False
     routed: bool = False
     deployable: bool = True
+    renewed: bool = False
 
 
 def _single(name: str) -> Callable[[Ingredients], Retriever]:
@@ -128,8 +130,10 @@ _WITH_BASE = (BASE, EXPERTS)
 # name to option, from the plainest on
 OPTIONS: dict[str, Option] = {
     BASE: Option("general base", (BASE,), _single(BASE)),
-    "joint": Option("joint training (mixed batches)", ("joint",), _single("joint")),
-    "joint-apart": Option("joint training (one domain a batch)", ("joint-apart",), _single("joint-apart")),
+    "joint": Option("joint training (mixed batches)", ("joint",), _single("joint"), renewed=True),
+    "joint-apart": Option(
+        "joint training (one domain a batch)", ("joint-apart",), _single("joint-apart"), renewed=True
+    ),
     "merged": Option("merged weights", ("merged",), _single("merged")),
     ROUTED: Option("routing (own indexes)", _WITH_BASE, _routed(everywhere=False), routed=True),
     ROUTED_EVERYWHERE: Option("routing (all passages by each)", _WITH_BASE, _routed(everywhere=True), routed=True),

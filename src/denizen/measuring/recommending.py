@@ -53,10 +53,12 @@ class Costs:
     Attributes:
         bytes: Of weights and index in memory; a hundredth more is not more.
         trained: Whether anything was trained for it.
+        renewed: Whether one domain more means training anew on all domains.
     """
 
     bytes: int
     trained: bool
+    renewed: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ class Verdict:
 def recommend(dev: OnDev, costs: Mapping[str, Costs], tolerance: float, fall_limit: float) -> Verdict:
     """The cheapest option within a tolerance of the best by which no domain falls; where all make one fall, the best.
 
-    Of options whose bytes are within a hundredth what needs no training is taken, then the better one on dev, then the
-    first.
+    Of options whose bytes are within a hundredth what needs no training is taken, then what need not be trained anew
+    for one domain more, then the first: the mean on dev, which cannot tell them apart, decides no further.
 
     Args:
         dev: What all options get.
@@ -139,7 +141,7 @@ def recommend(dev: OnDev, costs: Mapping[str, Costs], tolerance: float, fall_lim
     best = max(means, key=means.__getitem__)
     near = [name for name in means if means[name] >= means[best] - tolerance]
     sizes = _sizes([costs[name].bytes for name in near])
-    near.sort(key=lambda name: (sizes[costs[name].bytes], costs[name].trained, -means[name]))
+    near.sort(key=lambda name: (sizes[costs[name].bytes], costs[name].trained, costs[name].renewed))
     fallen: dict[str, list[str]] = {}
     for name in near:
         lost = dev.fallen(name, fall_limit)
@@ -168,7 +170,7 @@ class Recommendation(Artifact):
         return str(self.facts.get("taken", "routed"))
 
 
-@step(version=2, makes=Recommendation, name="recommendation")
+@step(version=3, makes=Recommendation, name="recommendation")
 def recommend_option(out: Path, params: Recommending, ctx: Context, *, dev: Mapping[str, Evaluation]) -> dict[str, Any]:
     """Asks the rule on dev, and on five samples of its queries; test has no part in it.
 
@@ -188,7 +190,7 @@ def recommend_option(out: Path, params: Recommending, ctx: Context, *, dev: Mapp
     deployable = [name for name in dev if OPTIONS[name].deployable]
     values = {name: {of: its[DECIDES] for of, its in found[name].values.items()} for name in deployable}
     on_dev = OnDev(values, own, found[BASE].groups)
-    costs = {name: Costs(found[name].bytes, name != BASE) for name in deployable}
+    costs = {name: Costs(found[name].bytes, name != BASE, OPTIONS[name].renewed) for name in deployable}
     whole = recommend(on_dev, costs, params.tolerance, params.fall_limit)
     random, samples = np.random.default_rng(params.seed), list[str]()
     with ctx.progress.bar(SAMPLES, "samples") as advance:

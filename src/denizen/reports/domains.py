@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from denizen.measuring.options import OPTIONS, ORACLE
+from denizen.measuring.options import BASE, OPTIONS, ORACLE
 from denizen.measuring.provenance import SCHEMA, machine, versions
 from denizen.measuring.recommending import AGREEING, SAMPLES
 from denizen.measuring.slices import DECIDES
@@ -265,6 +265,8 @@ def _why(report: Mapping[str, Any]) -> str:
         than = "" if taken == best else f" (that is {options[best]['called']} with {means[best]:.4f})"
         why = f"{first} {of}{than}, and of what is within {said['tolerance']:g} of the best it needs the least memory"
         why += f" ({mebibytes:.0f} MiB)"
+        if any(OPTIONS[name].renewed for name in said["near"]) and not OPTIONS[taken].renewed and taken != BASE:
+            why += ", and is not trained anew when a domain is added"
     passed = [
         f"{options[name]['called']} ({', '.join(lost)})" for name, lost in said["fallen"].items() if name != taken
     ]

@@ -40,6 +40,13 @@ def test_what_needs_no_training_comes_first_of_what_costs_the_same() -> None:
     assert verdict({"base": (0.693, 0.693), "joint": (0.699, 0.699), "routed": (0.7, 0.7)}).taken == "base"
 
 
+def test_of_what_costs_the_same_the_mean_on_dev_within_the_tolerance_does_not_decide() -> None:
+    """The worst of the three need not be trained anew for a new domain; of the other two the plainer comes first."""
+    dev = on_dev({"joint": {"a": 0.695}, "joint-apart": {"a": 0.7}, "merged": {"a": 0.691}}, {"a": 0.7})
+    costs = {name: Costs(100, trained=True, renewed=name != "merged") for name in dev.values}
+    assert list(recommend(dev, costs, 0.01, 0.02).near) == ["merged", "joint", "joint-apart"]
+
+
 def test_a_few_bytes_more_are_not_more() -> None:
     """The file of a base has buffers that those of models trained from it lack."""
     dev = on_dev({"base": {"a": 0.69}, "joint": {"a": 0.691}}, {"a": 0.69})
