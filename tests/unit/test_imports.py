@@ -20,7 +20,7 @@ ROOMS = [
     {"llm", "retrievers", "language_models"},
     {"training", "supervision", "merging", "measuring", "prompting"},
     {"recipes"},
-    {"reports", "serve", "api", "cli"},
+    {"reports", "serve", "exports", "api", "cli"},
 ]
 # a package of its own that little ties to the rest; tests/architecture holds what
 APART = "ingest"

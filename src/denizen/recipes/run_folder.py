@@ -49,6 +49,12 @@ def read_config(run: Path, **changed: Any) -> AdaptConfig:
     return AdaptConfig(**{**found, **changed})
 
 
+def settings_of_run(run: Path) -> dict[str, Any]:
+    """The settings of a run of any command, as its config.json has them; none where there is no such file."""
+    found = read_json(run / _CONFIG)
+    return found if isinstance(found, dict) else {}
+
+
 def seed_of(model: Path) -> int | None:
     """The seed of the run that a model comes from, by the run's folder or by the model's card; None: not known."""
     for folder in model.resolve().parents:

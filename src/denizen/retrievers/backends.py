@@ -189,14 +189,24 @@ class _TokensToEmbedding(nn.Module):
         return found
 
 
-def _exportable(model: SentenceTransformer) -> tuple[_TokensToEmbedding, tuple[Tensor, ...]]:
+def token_inputs(model: SentenceTransformer) -> dict[str, Tensor]:
+    """What a model takes of two texts, by the names of its inputs: an example for who exports it.
+
+    Raises:
+        InputError: When it takes something else than tokens.
+    """
     # texts of different lengths: traced without padding, the mask would be left out of the graph
     features = model.preprocess(["one", "a longer text that leaves the other one padded"])
     names = tuple(name for name in _TOKEN_INPUTS if name in features)
     others = {name for name, value in features.items() if isinstance(value, Tensor)} - set(names)
     if others or "attention_mask" not in names:
         raise InputError(f"a model with the inputs {sorted((*names, *others))} cannot be exported")
-    return _TokensToEmbedding(model.eval(), names), tuple(features[name] for name in names)
+    return {name: features[name] for name in names}
+
+
+def _exportable(model: SentenceTransformer) -> tuple[_TokensToEmbedding, tuple[Tensor, ...]]:
+    inputs = token_inputs(model)
+    return _TokensToEmbedding(model.eval(), tuple(inputs)), tuple(inputs.values())
 
 
 @contextlib.contextmanager
@@ -212,16 +222,57 @@ def _quiet_tracing() -> Iterator[None]:
         logging.disable(before)
 
 
-def _openvino(model: SentenceTransformer, arithmetic: str, workers: int) -> Callable[[Features], Vectors]:
+def openvino_graph(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    """A module as a graph of OpenVINO, traced with an example of its arguments; nobody is told of it."""
     import openvino
     from openvino.tools.ovc import convert_impl, telemetry_stub, telemetry_utils, utils
 
     # convert_model reports each use to its makers, unless the user has found out and opted out
     for module_that_reports in (convert_impl, telemetry_utils, utils):
         module_that_reports.tm = telemetry_stub
-    module, example = _exportable(model)
     with torch.inference_mode(), _quiet_tracing():
-        exported = openvino.convert_model(module, example_input=example)
+        return openvino.convert_model(module, example_input=example)
+
+
+def write_onnx(
+    path: Path, module: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], output: str, *, by_token: bool
+) -> None:
+    """Writes a module as an ONNX graph.
+
+    Args:
+        path: Where to.
+        module: Takes tokens of shape (batch, length) each.
+        example: Of its arguments.
+        inputs: Their names.
+        output: The name of what it returns.
+        by_token: Whether that has a row for each token, and not for each text.
+    """
+    sizes = {0: "batch", 1: "length"}
+    with torch.inference_mode(), _quiet_tracing():
+        torch.onnx.export(
+            module,
+            example,
+            str(path),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes={**dict.fromkeys(inputs, sizes), output: sizes if by_token else {0: "batch"}},
+            dynamo=False,
+        )
+
+
+def quantise_onnx(path: Path) -> None:
+    """Gives an ONNX graph weights of 8 bits, a scale a column; what they are multiplied with is rounded as it comes."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quiet_tracing():
+        quantize_dynamic(str(path), str(path), weight_type=QuantType.QInt8, per_channel=True)
+
+
+def _openvino(model: SentenceTransformer, arithmetic: str, workers: int) -> Callable[[Features], Vectors]:
+    import openvino
+
+    module, example = _exportable(model)
+    exported = openvino_graph(module, example)
     settings = {
         "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[arithmetic],
         "NUM_STREAMS": workers,
@@ -243,25 +294,14 @@ def _onnx(model: SentenceTransformer, arithmetic: str) -> Callable[[Features], V
     import onnxruntime
 
     module, example = _exportable(model)
-    sizes = {name: {0: "batch", 1: "length"} for name in module.names}
     options = onnxruntime.SessionOptions()
     # the batches run side by side
     options.intra_op_num_threads = max(1, torch.get_num_threads() // min(_WORKERS, torch.get_num_threads()))
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), _quiet_tracing():
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        torch.onnx.export(
-            module,
-            example,
-            str(path),
-            input_names=list(module.names),
-            output_names=["sentence_embedding"],
-            dynamic_axes={**sizes, "sentence_embedding": {0: "batch"}},
-            dynamo=False,
-        )
+        write_onnx(path, module, example, module.names, "sentence_embedding", by_token=False)
         if arithmetic == "int8":
-            from onnxruntime.quantization import QuantType, quantize_dynamic
-
-            quantize_dynamic(str(path), str(path), weight_type=QuantType.QInt8, per_channel=True)
+            quantise_onnx(path)
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
     def embed(features: Features) -> Vectors:

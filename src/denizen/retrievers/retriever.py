@@ -6,7 +6,7 @@ kind it is, with one folder for each of its parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -87,6 +87,13 @@ class Fusion(Retriever, Protocol):
 
     def combine(self, runs: Sequence[pa.Table], queries: Mapping[str, str], depth: int) -> pa.Table:
         """The run, from one of the same depth for each of the parts."""
+
+
+def every_part(retriever: Retriever) -> Iterator[Retriever]:
+    """A retriever, and all that it is made of, the outer ones first."""
+    yield retriever
+    for part in retriever.parts:
+        yield from every_part(part)
 
 
 def kept_index(retriever: Retriever, folder: Path, corpus: pa.Table, progress: Progress) -> Index:

@@ -8,7 +8,7 @@ What is missing of these, or is of others, is made anew from the passages.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from denizen.retrievers.bm25 import BM25
 from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.hybrid import FUSED_DEPTH, Hybrid
 from denizen.retrievers.reranked import Reranked
-from denizen.retrievers.retriever import MANIFEST, Index, Keeping, Retriever, kept_index
+from denizen.retrievers.retriever import MANIFEST, Index, Keeping, Retriever, every_part, kept_index
 from denizen.retrievers.saved import load, save
 from denizen.retrievers.windows import Windowed
 
@@ -254,13 +254,7 @@ def _told(retriever: Retriever) -> dict[str, Any]:
     found: dict[str, Any] = {"kind": retriever.kind}
     if isinstance(retriever, Hybrid):
         found |= {"fusion": retriever.fusion, "weights": list(retriever.weights)}
-    if analysers := sorted({part.analyser.name for part in _all_parts(retriever) if isinstance(part, BM25)}):
+    if analysers := sorted({part.analyser.name for part in every_part(retriever) if isinstance(part, BM25)}):
         found["analyser"] = "; ".join(analysers)
     packages = ("denizen", "bm25s", "PyStemmer", "sentence-transformers")
     return {**found, "versions": {package: installed(package) for package in packages}}
-
-
-def _all_parts(retriever: Retriever) -> Iterator[Retriever]:
-    yield retriever
-    for part in retriever.parts:
-        yield from _all_parts(part)

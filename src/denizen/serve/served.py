@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from denizen.retrievers.loading import Kind, prompts_of
 from denizen.retrievers.matryoshka import promised
 from denizen.retrievers.model_ref import model_digest
 from denizen.retrievers.reranked import Reranked
-from denizen.retrievers.retriever import MANIFEST, Retriever
+from denizen.retrievers.retriever import MANIFEST, Retriever, every_part
 from denizen.retrievers.saved import find, load
 from denizen.retrievers.searchable import RETRIEVER, SearchableCorpus, is_searchable, load_searchable
 from denizen.retrievers.store import Vectors
@@ -88,7 +88,7 @@ class Served:
             columns = (self.searchable.corpus[name].to_pylist() for name in ("doc_id", "domain"))
             self.domains = dict(zip(*columns, strict=True))
         self.retriever: Retriever = self.searchable.retriever if self.searchable else load(folder, Encoding(), encoders)
-        parts = list(_all_parts(self.retriever))
+        parts = list(every_part(self.retriever))
         self.model = next((part for part in parts if isinstance(part, BiEncoder)), None)
         self.reranker: Reranker | None = next((part.reranker for part in parts if isinstance(part, Reranked)), None)
         self.batcher = Batcher(self._embed, thread, queue_tokens)
@@ -219,9 +219,3 @@ def names_of(given: Sequence[str]) -> Mapping[str, str]:
 
 def _kind(asked: Asked) -> Kind:
     return "query" if asked.kind == "query" else "document"
-
-
-def _all_parts(retriever: Retriever) -> Iterator[Retriever]:
-    yield retriever
-    for part in retriever.parts:
-        yield from _all_parts(part)

@@ -1,0 +1,40 @@
+"""The command that exports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from denizen.cli.app import Told, command
+from denizen.cli.printing import in_columns
+
+_TO = (
+    "onnx, openvino, int8, hub-folder (models); binary, faiss, qdrant, lancedb, pgvector (vectors); semantic-router "
+    "(a configuration)."
+)
+_DATA = (
+    "A BEIR folder that is exported and measured instead of the run's passages and test. For semantic-router: "
+    "queries that are of none of the run's domains."
+)
+
+
+@command("export")
+def export(
+    source: Annotated[str, typer.Argument(help="A finished run, a saved retriever, or a model.", metavar="RUN|MODEL")],
+    *,
+    to: Annotated[str, typer.Option(help=_TO, metavar="KIND")],
+    out: Annotated[Path, typer.Option(help="A new folder; the same command again continues.")],
+    data: Annotated[Path | None, typer.Option(help=_DATA)] = None,
+    force: Annotated[bool, typer.Option("--force", help="Take it though it loses more than .005 nDCG@10.")] = False,
+    **settings: Any,
+) -> Told:
+    """Export what a run ships to other tools; each is measured on the run's test first (exit code 4: refused)."""
+    from denizen.exports.export import export
+    from denizen.reports.export import export_lines, export_notes, router_lines, router_notes
+
+    report = export(source, to, out, data=data, force=force, progress=settings["progress"])
+    if to == "semantic-router":
+        return Told(report, [*in_columns(router_lines(report)), *router_notes(report), out.as_posix()])
+    return Told(report, [*in_columns(export_lines(report)), *export_notes(report), out.as_posix()])
