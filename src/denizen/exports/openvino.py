@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,10 @@ def write(subject: Subject, folder: Path) -> None:
 
     module, inputs = traceable(subject)
     write_around(subject, folder)
-    graph = openvino_graph(module, tuple(inputs.values()))
+    # by its own kernel a token that sees no other, as padding does, becomes no number, and with it all tokens
+    plain = copy.deepcopy(module)
+    plain.transformer.set_attn_implementation("eager")
+    graph = openvino_graph(plain, tuple(inputs.values()))
     # a traced module has arguments without names, and who loads the graph asks for these
     for port, name in zip(graph.inputs, inputs, strict=True):
         port.get_tensor().set_names({name})

@@ -59,7 +59,8 @@ def traceable(subject: Subject) -> tuple[TokenEmbeddings, dict[str, Tensor]]:
             "and no other model can be written as a graph; export it --to hub-folder"
         )
     inputs = token_inputs(sentences)
-    return TokenEmbeddings(first.auto_model.eval(), tuple(inputs)), inputs
+    # of the wrapper, too: an exporter puts the whole back into the mode that it finds it in, dropout and all
+    return TokenEmbeddings(first.auto_model, tuple(inputs)).eval(), inputs
 
 
 def write_around(subject: Subject, folder: Path) -> None:

@@ -206,7 +206,8 @@ def token_inputs(model: SentenceTransformer) -> dict[str, Tensor]:
 
 def _exportable(model: SentenceTransformer) -> tuple[_TokensToEmbedding, tuple[Tensor, ...]]:
     inputs = token_inputs(model)
-    return _TokensToEmbedding(model.eval(), tuple(inputs)), tuple(inputs.values())
+    # of the wrapper, too: an exporter puts the whole back into the mode that it finds it in, dropout and all
+    return _TokensToEmbedding(model, tuple(inputs)).eval(), tuple(inputs.values())
 
 
 @contextlib.contextmanager

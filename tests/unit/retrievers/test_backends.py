@@ -41,6 +41,15 @@ def test_every_backend_gives_what_the_model_gives_with_and_without_padding(
     assert (alone[0] * found[0]).sum() > CLOSE.get(name, 0.999)
 
 
+@pytest.mark.parametrize("name", ["onnx-fp32", "openvino-fp32"])
+def test_a_model_that_was_exported_draws_no_dropout_afterwards(name: str, tiny_encoder: Path) -> None:
+    """It goes on being used where the export fails the gate."""
+    pytest.importorskip(MODULES[name.partition("-")[0]])
+    model = load_encoder(tiny_encoder)
+    make(name, model)
+    assert not any(module.training for module in model.modules())
+
+
 def test_converting_for_openvino_reports_to_nobody(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     telemetry = pytest.importorskip("openvino_telemetry")
