@@ -30,7 +30,7 @@ class LeakError(DenizenError):
 
 
 class GateError(DenizenError):
-    """The adapted model has forgotten more than the limit allows."""
+    """An adapted model has forgotten, or an export loses, more than the limit allows."""
 
     exit_code = 4
 

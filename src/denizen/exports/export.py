@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from denizen.engine.errors import DenizenError, GateError, InputError
+from denizen.engine.errors import DenizenError, GateError, InputError, reason
 from denizen.engine.files import file_digest, files_below, json_digest, locked, read_json, replace_folder, write_json
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.run_folder import writing
@@ -153,7 +153,7 @@ class _Exporting:
         state = read_json(self.work / _STATE)
         if not isinstance(state, dict) or state.get("identity") != self.identity:
             with self.progress.working("write"):
-                self.of.write(self.subject, _emptied(self.built))
+                self._write()
             state = {"identity": self.identity}
             write_json(self.work / _STATE, state)
         if "measured" not in state:
@@ -170,6 +170,18 @@ class _Exporting:
         report |= {} if self.subject.corpus is None else {"passages": len(self.subject.corpus)}
         report |= {"limit": LIMIT, "forced": lost > LIMIT}
         return _take(self.built, self.out, self.kind, self.identity, report)
+
+    def _write(self) -> None:
+        try:
+            self.of.write(self.subject, _emptied(self.built))
+        except (DenizenError, OSError):
+            raise
+        except Exception as error:
+            # an exporter that does not know an architecture says so by an error of any type
+            raise InputError(
+                f"{self.subject.name} cannot be written as {self.of.title} ({type(error).__name__}: {reason(error)}); "
+                "export it to another kind"
+            ) from error
 
     def _measured(self) -> dict[str, Any]:
         subject, test = self.subject, self.subject.test

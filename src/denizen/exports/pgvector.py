@@ -64,6 +64,9 @@ def finish(subject: Subject) -> None:
     if os.environ.get(SERVER):
         with connected() as server:
             name = schema(subject)
+            if not _is_there(server, _partial(name)) and _is_there(server, name):
+                # an export that was stopped afterwards has done it
+                return
             _check_free(server, name)
             server.execute(f"ALTER SCHEMA {_partial(name)} RENAME TO {name}".encode())
 
@@ -120,9 +123,12 @@ def _partial(name: str) -> str:
     return f"{name}_partial"
 
 
+def _is_there(server: Connection[Any], name: str) -> bool:
+    return server.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,)).fetchone() is not None
+
+
 def _check_free(server: Connection[Any], name: str) -> None:
-    there = server.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,)).fetchone()
-    if there:
+    if _is_there(server, name):
         raise InputError(f"the server has a schema {name} already; drop it, or rename the run's folder")
 
 

@@ -287,7 +287,10 @@ def _signal(domain: str, similar: Mapping[str, Mapping[str, Similarities]], exam
     else:
         chosen = float(np.quantile(dev.true_positive, 1 - _RIGHT, method="lower"))
     # up: rounded down, it would let through what must not be
-    threshold = min(1.0, max(-1.0, math.ceil(chosen * 10**_DIGITS) / 10**_DIGITS))
+    rounded = math.ceil(chosen * 10**_DIGITS) / 10**_DIGITS
+    # what stands just above a number of few digits is rounded to that by the product
+    rounded = rounded if rounded >= chosen else round(rounded + 10**-_DIGITS, _DIGITS)
+    threshold = min(1.0, max(-1.0, rounded))
     rates = [Share.of(of >= threshold) for of in (test.true_positive, test.false_positive)]
     counts = len(dev.true_positive), len(dev.false_positive)
     return Signal(tuple(examples), threshold, rates[0], rates[1], counts)

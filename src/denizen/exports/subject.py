@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,6 +115,7 @@ class Subject:
     def described(self) -> dict[str, Any]:
         """What who embeds queries elsewhere has to know of the model."""
         sentences = self.model.encoder.model
+        most = sentences.max_seq_length or math.inf
         prompts = prompts_of(sentences)
         query = prompts["query"] if self.model.query_prompt is None else self.model.query_prompt
         pooling = [getattr(module, "pooling_mode", None) for module in sentences]
@@ -126,7 +128,8 @@ class Subject:
             "query_prompt": query,
             "document_prompt": prompts["document"],
             "pooling": modes[0] if len(modes) == 1 else modes,
-            "max_tokens": sentences.max_seq_length,
+            # static embeddings read texts of any length
+            "max_tokens": int(most) if math.isfinite(most) else None,
             "reading": (self.retriever.reading if isinstance(self.retriever, Windowed) else WHOLE).as_dict(),
         }
 
