@@ -188,7 +188,7 @@ table.search(vector).distance_type("dot").limit(10).to_list()
         "tables for PostgreSQL with pgvector",
         ("psycopg",),
         "stores",
-        usage=_QUERY
+        usage=_QUERY.rstrip()
         + """
 
 ```bash

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -41,7 +41,9 @@ def opened(subject: Subject, folder: Path) -> Iterator[Search]:
     table = lancedb.connect(folder / DATABASE).open_table(TABLE)
 
     def nearest(query: Vectors, wanted: int) -> Sequence[tuple[int, float]]:
-        found = table.search(query).distance_type("dot").select(["row", "_distance"]).limit(wanted).to_arrow()
+        # what is asked for by a vector knows of distances; its general type does not
+        asked: Any = table.search(query)
+        found = asked.distance_type("dot").select(["row", "_distance"]).limit(wanted).to_arrow()
         # the distance is 1 - product
         scores = [1 - distance for distance in found["_distance"].to_pylist()]
         return list(zip(found["row"].to_pylist(), scores, strict=True))

@@ -16,6 +16,7 @@ from denizen.engine.progress import Progress
 from denizen.exports.rows import Search
 from denizen.measuring.latency import spread
 from denizen.measuring.retrieval import of_graded, write_evaluation
+from denizen.retrievers.loading import Kind
 
 if TYPE_CHECKING:
     from denizen.exports.subject import Subject, Test
@@ -87,7 +88,7 @@ def vectors_alike(ours: Encoder, evaluated: Encoder) -> dict[str, Any]:
     Returns:
         The `least` cosine and the `mean`, and of how many `texts`.
     """
-    kinds = ("query", "document")
+    kinds: tuple[Kind, ...] = ("query", "document")
     pairs = [(encoder.encode(_SAMPLES, kind)[:] for encoder in (ours, evaluated)) for kind in kinds]
     cosines = np.concatenate([_cosines(*pair) for pair in pairs])
     return {"least": float(cosines.min()), "mean": float(cosines.mean()), "texts": len(cosines)}

@@ -208,7 +208,7 @@ def _field(value: Any) -> str:
 def _nearest(path: Path, dim: int) -> Any:
     """The nearest rows of a file of vectors, all of them looked at."""
     with path.open(encoding="utf-8", newline="") as file:
-        vectors = np.asarray([np.fromstring(row[-1][1:-1], np.float32, dim, ",") for row in csv.reader(file)])
+        vectors = np.asarray([np.fromstring(row[-1][1:-1], np.float32, dim, sep=",") for row in csv.reader(file)])
 
     def nearest(query: Vectors, wanted: int) -> Sequence[tuple[int, float]]:
         scores = vectors @ query

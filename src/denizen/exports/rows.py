@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,9 +99,7 @@ def searching(embed: Callable[[Sequence[str]], Vectors], nearest: Nearest, owner
             (
                 (query_id, doc_id, score)
                 for query_id, vector in zip(queries, vectors, strict=True)
-                for doc_id, score in best_passages(
-                    lambda wanted, of=vector: nearest(of, wanted), owners, passages, depth
-                )
+                for doc_id, score in best_passages(partial(nearest, vector), owners, passages, depth)
             ),
         )
 

@@ -35,7 +35,9 @@ Session = Callable[[dict[str, np.ndarray[Any, Any]]], np.ndarray[Any, Any]]
 class TokenEmbeddings(nn.Module):
     """A transformer with tensors as arguments, as exporters want it, that returns one embedding a token."""
 
-    def __init__(self, transformer: nn.Module, names: Sequence[str]) -> None:
+    transformer: Any
+
+    def __init__(self, transformer: Any, names: Sequence[str]) -> None:
         super().__init__()
         self.transformer, self.names = transformer, tuple(names)
 

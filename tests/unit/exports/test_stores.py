@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib
+import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +76,6 @@ def test_a_server_of_postgresql_finds_what_exact_search_finds(
     if binaries is None:
         pytest.skip("no PostgreSQL with pgvector is installed")
     subject = made(reading)
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="pg") as place, postgres(Path(place), binaries) as url:
         monkeypatch.setenv(pgvector.SERVER, url)
         pgvector.write(subject, tmp_path / "files")
@@ -103,6 +103,15 @@ def test_a_server_of_postgresql_finds_what_exact_search_finds(
             assert "vectors_embedding_idx" in str(plan)
         with pytest.raises(InputError, match="a schema denizen_a_run already; drop it"):
             pgvector.write(subject, tmp_path / "again")
+        if psql := next((path for path in (binaries / "psql", Path("/usr/bin/psql")) if path.is_file()), None):
+            # as people load it, from its files alone
+            with psycopg.connect(url) as server:
+                server.execute("DROP SCHEMA denizen_a_run CASCADE")
+            loads = [str(psql), "--quiet", "--set", "ON_ERROR_STOP=1", "--file", pgvector.SQL, url]
+            subprocess.run(loads, cwd=tmp_path / "files", check=True)
+            with psycopg.connect(url) as server:
+                again = server.execute("SELECT doc_id, title, text, domain FROM denizen_a_run.passages").fetchall()
+            assert sorted(again) == sorted(rows)
     with pytest.raises(InputError, match=f"the server that {pgvector.SERVER} names cannot be used") as refused:
         pgvector.finish(subject)
     assert url not in str(refused.value)
