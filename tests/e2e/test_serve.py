@@ -80,6 +80,15 @@ def refused(client: httpx.Client, path: str = "/v1/embeddings", status: int = 40
     return str(error["message"])
 
 
+def test_a_client_that_can_say_a_model_alone_says_behind_it_what_its_texts_are(http: httpx.Client) -> None:
+    for side in ("query", "document"):
+        said = embedded(http, input=QUESTIONS, input_type=side)
+        np.testing.assert_array_equal(embedded(http, input=QUESTIONS, model=f"qwen:{side}"), said)
+    twice = refused(http, input="gout", model="qwen:query", input_type="document")
+    assert "input_type and model say the same" in twice
+    assert "qwen:passages" in refused(http, status=404, input="gout", model="qwen:passages")
+
+
 def test_the_openai_package_gets_the_vectors_of_the_run(served: Server, finished: tuple[Path, dict[str, Any]]) -> None:
     client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="none")
     assert [model.id for model in client.models.list()] == ["mine", "qwen", "judge"]

@@ -93,8 +93,8 @@ def _options(report: Mapping[str, Any]) -> Blocks:
         ("h3", "Why this one"),
         (
             "p",
-            "The rule: the cheapest option (memory; within a hundredth what needs no training, then what a new domain does "
-            "not train anew, then the plainer) "
+            "The rule: the cheapest option (memory; within a hundredth what needs no training, then what a new domain "
+            "does not train anew, then the plainer) "
             f"within {said['tolerance']:g} of the best mean {DECIDES} on dev, unless a domain is significantly below "
             f"its own expert, or the base, by more than {said['fall_limit']:g}. On five samples of the dev questions "
             f"it says: {samples}.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -26,6 +27,8 @@ _KINDS = {
     # both sides are alike in these
     **dict.fromkeys(("classification", "clustering", "separation", "text-matching"), "document"),
 }
+# after a model's name: for clients that can say a model and nothing else
+_SIDES = (":query", ":document")
 router = APIRouter()
 
 
@@ -52,13 +55,14 @@ class EmbeddingsRequest(BaseModel):
 async def embeddings(body: EmbeddingsRequest, request: Request) -> Response:
     """Embeddings of texts, as the model's evaluation saw them."""
     service = service_of(request)
-    async with service.catalogue.using(body.model) as served:
+    name, side = _side(body.model, service.catalogue.names)
+    async with service.catalogue.using(name) as served:
         if served.model is None:
             raise ApiError(400, f"{served.name} finds by words and has no embeddings; use /v1/search", "model")
         # before its tokens are counted, which takes longer than to refuse it
         served.batcher.backlog.check()
         texts = await service.aside(_texts, body, served, service)
-        asked = _asked(body, served, service)
+        asked = _asked(body, side, served, service)
         dim, may_cut = _dim(body, served), _may_cut(body.truncate)
         read = await service.aside(served.read, texts, asked)
         if read.cut and not may_cut:
@@ -112,8 +116,17 @@ def _texts(body: EmbeddingsRequest, served: Served, service: Service) -> list[st
     return [as_text(text) for text in given]
 
 
-def _asked(body: EmbeddingsRequest, served: Served, service: Service) -> Asked:
+def _side(model: str | None, names: Sequence[str]) -> tuple[str | None, str | None]:
+    """A model's name, and what texts are where that is said behind it (mine:query, mine:document)."""
+    for side in _SIDES:
+        if model is not None and model not in names and model.endswith(side):
+            return model.removesuffix(side), side[1:]
+    return model, None
+
+
+def _asked(body: EmbeddingsRequest, side: str | None, served: Served, service: Service) -> Asked:
     said = {name: value for name in ("input_type", "task", "prompt_name") if (value := getattr(body, name)) is not None}
+    said |= {} if side is None else {"model": side}
     if len(said) > 1:
         raise ApiError(400, f"{' and '.join(said)} say the same thing; give one of them", next(iter(said)))
     if not said:
