@@ -36,9 +36,10 @@ def token_rows(
 ) -> list[list[list[int]]]:
     """For each text its rows of at most `max_length` token ids, of which each but the first is to be predicted.
 
-    A text begins with the token that its tokenizer puts before texts, where it does that. A row after the first begins
-    with the last token of the one before, so that no token is left out and none is predicted twice. No row holds tokens
-    of two texts, so no attention has to keep them apart.
+    Every row begins with the token that its tokenizer puts before texts, where it does that: models that were always
+    given one foresee next to nothing without it. Else a row after the first begins with the last token of the one
+    before. So no token is left out and none is predicted twice. No row holds tokens of two texts, so no attention has
+    to keep them apart.
 
     Args:
         tokenizer: The model's.
@@ -51,7 +52,10 @@ def token_rows(
     found = []
     for text in texts:
         # with what ends texts, and whatever else a tokenizer may add, decided here
-        ids = [*begin, *tokenizer(text, add_special_tokens=False)["input_ids"], *after]
-        cut = (ids[at : at + max_length] for at in range(0, len(ids), max_length - 1))
+        ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], *after]
+        new = max_length - max(1, len(begin))
+        # without a token to begin with, that of the row before stands there
+        width = new if begin else max_length
+        cut = ([*begin, *ids[at : at + width]] for at in range(0, len(ids), new))
         found.append([row for row in cut if len(row) > 1])
     return found

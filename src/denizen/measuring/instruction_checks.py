@@ -11,11 +11,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_WORD = re.compile(r"\w+(?:['’-]\w+)*")
+# an underscore marks emphasis and is no letter
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 # a full stop within a number or a name ends nothing
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)")
-_BULLET = re.compile(r"^\s*[-*•]\s+\S", re.MULTILINE)
-_NUMBERED = re.compile(r"^\s*(\d+)[.)]\s+\S", re.MULTILINE)
+# exactly as the prompt asks for them, a mark and its text on one line
+_BULLET = re.compile(r"^[ \t]*- +\S", re.MULTILINE)
+_NUMBERED = re.compile(r"^[ \t]*(\d+)\. +\S", re.MULTILINE)
+_SEPARATOR = re.compile(r"^[ \t]*\*{6}[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"^```(?:json)?\s*\n(.*?)\n?```$", re.DOTALL)
 
 
@@ -26,7 +29,7 @@ class Check:
     Attributes:
         kind: What people call it.
         said: How it is asked for.
-        holds: Whether an answer, which is not empty, fulfils it.
+        holds: Whether an answer, which has a word, fulfils it.
     """
 
     kind: str
@@ -54,8 +57,8 @@ class Instruction:
         return " + ".join(check.kind for check in self.checks)
 
     def followed(self, answer: str) -> bool:
-        """Whether an answer fulfils every check (IFEval's strict accuracy); an empty one fulfils none."""
-        return bool(answer.strip()) and all(check.holds(answer.strip()) for check in self.checks)
+        """Whether an answer fulfils every check (IFEval's strict accuracy); one without a word fulfils none."""
+        return count_words(answer) > 0 and all(check.holds(answer.strip()) for check in self.checks)
 
 
 def count_words(text: str) -> int:
@@ -84,7 +87,8 @@ def json_keys(text: str) -> set[str] | None:
     fenced = _FENCE.match(text.strip())
     try:
         found = json.loads(fenced[1] if fenced else text)
-    except ValueError:
+    except (ValueError, RecursionError):
+        # a model that repeats one bracket nests deeper than the parser goes
         return None
     return set(found) if isinstance(found, dict) else None
 
@@ -183,12 +187,12 @@ ONE_WORD = Check("one word", "Answer with a single word.", lambda text: count_wo
 TITLE = Check(
     "title",
     "Give your answer a title in double angle brackets, such as <<a title>>.",
-    lambda text: bool(re.search(r"<<[^<>\n]+>>", text)),
+    lambda text: bool(re.search(r"<<[^<>\n]*\w[^<>\n]*>>", text)),
 )
 PLACEHOLDERS = Check(
     "placeholders",
     "Use at least 2 placeholders in square brackets, such as [name].",
-    lambda text: len(re.findall(r"\[[^\[\]\n]+\]", text)) >= 2,
+    lambda text: len(re.findall(r"\[[^\[\]\n]*\w[^\[\]\n]*\]", text)) >= 2,
 )
 POSTSCRIPT = Check(
     "postscript",
@@ -204,7 +208,9 @@ SEPARATED = Check(
     "two answers",
     "Give two different answers, with a line of 6 asterisks (******) between them.",
     lambda text: (
-        len(parts := [part.strip() for part in text.split("******")]) == 2 and all(parts) and parts[0] != parts[1]
+        len(parts := [part.strip() for part in _SEPARATOR.split(text)]) == 2
+        and all(map(count_words, parts))
+        and parts[0] != parts[1]
     ),
 )
 QUESTION = Check("ends as a question", "End your answer with a question.", lambda text: text.endswith("?"))

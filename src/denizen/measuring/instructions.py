@@ -20,7 +20,6 @@ from denizen.engine.step import Context, step
 from denizen.language_models.language_model import LanguageModel
 from denizen.measuring.instruction_checks import INSTRUCTIONS, KINDS, STOPPING, Instruction
 from denizen.measuring.significance import Difference, paired_difference
-from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.encoding import Arithmetic
 
 _ANSWERS = "answers.jsonl"
@@ -122,6 +121,8 @@ def instructions(out: Path, params: Answering, ctx: Context, *, model: Model) ->
         ctx: Its scratch folder keeps what is answered already.
         model: The model.
     """
+    from denizen.retrievers.backends import use_bf16
+
     asked = LanguageModel(model.path, use_bf16(params.precision))
     probe = InstructionProbe(chosen(params.instruction_prompts), params.max_new_tokens, progress=ctx.progress)
     found = probe.answered(asked, ctx.scratch / _ANSWERS)

@@ -20,7 +20,6 @@ from denizen.engine.step import Context, step
 from denizen.language_models.language_model import LanguageModel
 from denizen.language_models.token_rows import RowLength, token_rows
 from denizen.measuring.significance import Difference, ratio_difference
-from denizen.retrievers.backends import use_bf16
 from denizen.retrievers.encoding import Arithmetic
 
 _DOCUMENTS = "documents.jsonl"
@@ -145,6 +144,8 @@ def perplexity(
     Raises:
         InputError: When no text is left.
     """
+    from denizen.retrievers.backends import use_bf16
+
     held = whole_documents(corpus.table, documents.table, "test", apart_from="train")
     if not held.texts:
         raise InputError(

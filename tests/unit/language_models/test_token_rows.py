@@ -47,3 +47,5 @@ def test_by_hand(tokenizer: PreTrainedTokenizerBase, beginning: PreTrainedTokeni
     # what the tokenizer would put behind a text by itself is decided by who asks
     assert token_rows(beginning, ["ab"], 9, end=False) == [[[0, a, b]]]
     assert token_rows(beginning, ["ab"], 9, end=True) == [[[0, a, b, 1]]]
+    # every row of a long text begins as texts do, and each token is predicted once
+    assert token_rows(beginning, ["abc", ""], 3, end=True) == [[[0, a, b], [0, c, 1]], [[0, 1]]]
