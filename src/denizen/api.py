@@ -538,7 +538,9 @@ class _Speaking:
 
         # what cannot be read, or is too little, is known before anything is planned
         corpus = divided(self.run, self.config, self.brought.given)
-        return corpus, language_plan(self.config, self.brought, corpus, self.run.plan(self._recipe))
+        planned = self.run.plan(self._recipe)
+        pending = [place for place, its in planned.items() if its.pending or place in self.run.redo]
+        return corpus, language_plan(self.config, self.brought, corpus, pending)
 
     def _recipe(self, run: Pipeline) -> None:
         from denizen.recipes.language import language as language_recipe

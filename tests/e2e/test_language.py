@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from denizen.api import language, plan_language
 from denizen.engine.errors import ChangedError, InputError
+from denizen.measuring import perplexity
 from denizen.recipes.language_config import LanguageConfig
 from denizen.recipes.run_folder import read_config
 from denizen.reports.report import report
@@ -82,6 +84,7 @@ def test_the_page_and_the_plan(finished: Run, tmp_path: Path) -> None:
     assert planned["tokens"] == round(0.5 * found["training"]["pretrained"]["tokens"])
     assert planned["steps"] == found["training"]["pretrained"]["steps"]
     assert planned["held_out_tokens"] == found["held_out"]["tokens"]
+    assert planned["hours"] is None and planned["lines"][-1].strip() == "all of it is done"
 
 
 @pytest.fixture(scope="session")
@@ -105,9 +108,13 @@ def test_run_again_it_does_nothing_and_with_the_other_row_only_that(one: Run, tm
     assert ("residual", own) in {(its["model"], its["against"]) for its in found["pairs"]}
     with pytest.raises(ChangedError, match=r"scale: 1\.0 -> 0\.5"):
         language(one[2].changed(scale=0.5), out)
-    heard.worked.clear()
-    language(one[2].changed(scale=0.5), out, redo="residual", progress=heard)
-    assert heard.worked == ["residual", "perplexity/residual", "instructions/residual", "comparison"]
+    for scale in (0.5, 0.5):
+        heard = Heard()
+        language(one[2].changed(scale=scale), out, redo="residual", progress=heard)
+        assert heard.worked == ["residual", "perplexity/residual", "instructions/residual", "comparison"]
+        # what is redone is planned, whether a setting is another or not, and no training is timed for it
+        (plan,) = (said for said in heard.said if said.startswith("plan "))
+        assert "0 training(s)" in plan and "1 model(s) measured" in plan and "in training" not in plan
 
 
 def test_a_run_that_is_killed_ends_as_if_it_had_not_been(one: Run, tmp_path: Path, killer: Killer) -> None:
@@ -130,6 +137,7 @@ def test_the_command_and_what_it_refuses(one: Run, weather: Path, command: Comma
     other, _ = tiny_pair(tmp_path / "other", "qwen3")
     for arguments, why in (
         ([weather, "--base", base], "there is no instruct: give --instruct, or instruct in the file of --config"),
+        ([weather, *pair, "--plan", "--redo", "residual"], "redoes nothing; give --plan or --redo"),
         ([*pair], "there is no source: give it as the argument"),
         (["nowhere", *pair], "'nowhere' does not exist"),
         ([weather, "--base", base, "--instruct", base], "has no chat template, by which it is asked"),
@@ -151,6 +159,18 @@ def test_no_room_is_known_before_training(one: Run, tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match=r"needs 0\.0 GB at most, and this machine has 0\.0 GB; lower batch_size"):
         language(one[2], tmp_path / "memory")
     assert "nothing was timed" in plan_language(one[2], tmp_path / "plan")["lines"][-1]
+
+
+def test_nothing_is_trained_where_nothing_is_left_to_measure_on(
+    one: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = perplexity.whole_documents
+    monkeypatch.setattr(
+        perplexity, "whole_documents", lambda *tables, **sides: replace(whole(*tables, **sides), texts={}, left_out=9)
+    )
+    with pytest.raises(InputError, match="all 9 held-out passages have a near-duplicate on the training side; add"):
+        language(one[2], tmp_path / "run")
+    assert not (tmp_path / "run/pretrained").exists()
 
 
 def test_another_command_knows_whose_run_it_is(one: Run) -> None:

@@ -89,7 +89,12 @@ def test_every_room_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    "name, without", [("engine.pipeline", FORBIDDEN | HEAVY), ("recipes.config", {"torch", "transformers", "datasets"})]
+    "name, without",
+    [
+        ("engine.pipeline", FORBIDDEN | HEAVY),
+        ("recipes.config", {"torch", "transformers", "datasets"}),
+        ("recipes.language_config", {"torch", "transformers", "datasets", "sentence_transformers"}),
+    ],
 )
 def test_steps_and_settings_are_listed_without_what_computes(name: str, without: set[str]) -> None:
     code = f"import sys, denizen.{name}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"

@@ -131,6 +131,8 @@ def language(
     if missing := [name for name in ("source", "base", "instruct") if name not in values]:
         how = "it as the argument" if missing[0] == "source" else f"--{missing[0]}"
         raise InputError(f"there is no {missing[0]}: give {how}, or {missing[0]} in the file of --config")
+    if plan and redo:
+        raise InputError("--plan says what is left to be done and redoes nothing; give --plan or --redo")
     if plan:
         planned = plan_language(LanguageConfig(**values), out, progress=progress)
         return Told(planned, planned["lines"])

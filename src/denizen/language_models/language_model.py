@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # of one batch at a time, in 32-bit floats a gigabyte: a vocabulary may have 262 thousand tokens
 _LOGITS = 1 << 28
 _ROWS = 32
+# settings of generation that count only where answers are drawn
+_DRAWING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ class LanguageModel:
 def load_causal_lm(folder: Path) -> PreTrainedModel:
     """Loads the weights of a model with its head, in 32-bit floats.
 
+    Settings of drawing answers are dropped where the model's maker has left drawing off: they have no effect, and the
+    library refuses to save them.
+
     Raises:
         InputError: When its files cannot be read as such a model.
     """
@@ -146,6 +151,10 @@ def load_causal_lm(folder: Path) -> PreTrainedModel:
     except Exception as error:
         # each part of the library has its own errors for a file that is not what it should be
         raise InputError(f"{folder} cannot be loaded as a causal language model: {reason(error)}") from error
+    settings = found.generation_config
+    if settings is not None and settings.do_sample is not True:
+        for name in _DRAWING:
+            setattr(settings, name, None)
     return found
 
 

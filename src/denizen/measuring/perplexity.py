@@ -146,17 +146,27 @@ def perplexity(
     """
     from denizen.retrievers.backends import use_bf16
 
-    held = whole_documents(corpus.table, documents.table, "test", apart_from="train")
-    if not held.texts:
-        raise InputError(
-            f"all {held.left_out:,} held-out passages have a near-duplicate on the training side; add other documents"
-        )
+    held = held_out(corpus, documents)
     probe = LikelihoodProbe(held, params.max_length, progress=ctx.progress)
     found = probe.foreseen(LanguageModel(model.path, use_bf16(params.precision)), ctx.scratch / _DOCUMENTS)
     _write(out / _DOCUMENTS, found)
     told = {"documents": len(found), "groups": len(set(held.groups)), "passages_left_out": held.left_out}
     sizes = {name: sum(getattr(each, name) for each in found) for name in ("tokens", "bytes")}
     return {**told, **sizes, "perplexity": asdict(_perplexity(found)), "bits_a_byte": asdict(bits_a_byte(found))}
+
+
+def held_out(corpus: Corpus, documents: Documents) -> WholeDocuments:
+    """The documents of the test side, without passages that have a near-duplicate on the training side.
+
+    Raises:
+        InputError: When no text is left.
+    """
+    found = whole_documents(corpus.table, documents.table, "test", apart_from="train")
+    if not found.texts:
+        raise InputError(
+            f"all {found.left_out:,} held-out passages have a near-duplicate on the training side; add other documents"
+        )
+    return found
 
 
 def foreseen_by(evaluation: Evaluation) -> list[Foreseen]:

@@ -6,7 +6,7 @@ pretraining of an instruct model makes it forget how to follow instructions, tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,17 +103,9 @@ def add(instruct: PreTrainedModel, pretrained: PreTrainedModel, base: PreTrained
     import torch
 
     before, after = dict(base.named_parameters()), dict(pretrained.named_parameters())
-    whole: Any = instruct
-    vocabulary = {id(layer.weight) for layer in (whole.get_input_embeddings(), whole.get_output_embeddings())}
-    grown = 0
+    grown = max(_rows_that_lack(instruct, others) for others in (before, after))
     with torch.no_grad():
         for name, weights in instruct.named_parameters():
-            for others in (before, after):
-                if name not in others:
-                    raise InputError(f"the instruct model has weights {name!r}, and the base has none; {_FAMILY}")
-            missing = _missing_rows(name, weights, before[name], grows=id(weights) in vocabulary)
-            _missing_rows(name, weights, after[name], grows=id(weights) in vocabulary)
-            grown = max(grown, missing)
             _add_tensor(weights, after[name], before[name], scale)
     return grown
 
@@ -126,6 +118,8 @@ def check_pair(base: Path, instruct: Path) -> None:
     """
     from denizen.language_models.language_model import load_tokenizer
 
+    if base.samefile(instruct):
+        raise InputError(f"base and instruct are one model, {base}, so there is nothing to add; {_FAMILY}")
     _check_shapes(base, instruct)
     tokenizer = load_tokenizer(instruct)
     _check_tokens(load_tokenizer(base), tokenizer)
@@ -145,11 +139,11 @@ def check_pair(base: Path, instruct: Path) -> None:
 
 
 def _check_shapes(base: Path, instruct: Path) -> None:
-    from transformers import AutoConfig
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    of_base, of_instruct = (
-        AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config() for folder in (base, instruct)
-    )
+    whole = [AutoConfig.from_pretrained(folder, local_files_only=True) for folder in (base, instruct)]
+    of_base, of_instruct = (config.get_text_config() for config in whole)
     for name in _SHAPE:
         values = [getattr(config, name, None) for config in (of_base, of_instruct)]
         if values[0] != values[1]:
@@ -162,6 +156,9 @@ def _check_shapes(base: Path, instruct: Path) -> None:
             f"the base {base.name} has {of_base.vocab_size:,} rows of vocabulary, more than the "
             f"{of_instruct.vocab_size:,} of the instruct model {instruct.name}; {_FAMILY}"
         )
+    with torch.device("meta"):
+        empty = [AutoModelForCausalLM.from_config(config) for config in whole]  # type: ignore[no-untyped-call]
+    _rows_that_lack(empty[1], dict(empty[0].named_parameters()))
 
 
 def _check_tokens(base: PreTrainedTokenizerBase, instruct: PreTrainedTokenizerBase) -> None:
@@ -183,6 +180,23 @@ def _check_tokens(base: PreTrainedTokenizerBase, instruct: PreTrainedTokenizerBa
             f"the tokenizers of base and instruct model cut texts differently, a sample into {len(cut[0])} and "
             f"{len(cut[1])} tokens; {_FAMILY}"
         )
+
+
+def _rows_that_lack(instruct: PreTrainedModel, others: Mapping[str, Tensor]) -> int:
+    """How many rows of the vocabulary another model lacks, all of whose other weights must be of the same shapes.
+
+    Raises:
+        InputError: When they are not.
+    """
+    whole: Any = instruct
+    vocabulary = {id(layer.weight) for layer in (whole.get_input_embeddings(), whole.get_output_embeddings())}
+    own = dict(instruct.named_parameters())
+    if apart := sorted(own.keys() ^ others.keys()):
+        one, other = ("instruct model", "base") if apart[0] in own else ("base", "instruct model")
+        raise InputError(f"the {one} has weights {apart[0]!r}, and the {other} has none; {_FAMILY}")
+    return max(
+        _missing_rows(name, weights, others[name], grows=id(weights) in vocabulary) for name, weights in own.items()
+    )
 
 
 def _missing_rows(name: str, weights: Tensor, others: Tensor, *, grows: bool) -> int:

@@ -26,6 +26,8 @@ _MODELS = {
 }
 # ten short questions: two answers more that go on for ever are a fault and no chance
 _FEWER_STOP = 0.2
+# groups of documents below which a bootstrap over them says little
+_FEW_GROUPS = 10
 
 
 def language_metrics(config: Mapping[str, Any], out: Path, found: Language, weights: int) -> dict[str, Any]:
@@ -81,7 +83,12 @@ def _verdict(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _warnings(report: Mapping[str, Any]) -> list[str]:
-    found, systems = [], report["systems"]
+    found, systems, groups = [], report["systems"], report["held_out"]["groups"]
+    if groups < _FEW_GROUPS:
+        found.append(
+            f"Only {groups} documents are held out, near-duplicates counted once: intervals of perplexity over so few "
+            "are too narrow. Hold out more (--test-share), or add documents."
+        )
     of_training = pair_of(report, "pretrained", "base") or {}
     if of_training["bits_a_byte"]["high"] >= 0:
         found.append(
@@ -93,10 +100,11 @@ def _warnings(report: Mapping[str, Any]) -> list[str]:
             f"The residual model ends {10 * stops['residual']:.0f} of 10 short answers by itself, the instruct model "
             f"{10 * stops['instruct']:.0f}: who uses it must set a limit on tokens."
         )
-    if systems["instruct"]["accuracy"]["low"] <= systems["base"]["accuracy"]["high"]:
+    of_tuning = pair_of(report, "instruct", "base") or {}
+    if of_tuning["accuracy"]["low"] <= 0:
         found.append(
-            "The instruct model is not clearly better than its base at following instructions, so there is little that "
-            "a residual could bring back."
+            "The instruct model is not shown to be better than its base at following instructions, so there is little "
+            "that a residual could bring back."
         )
     if report["weights"] < _RELIABLE:
         found.append(
@@ -131,8 +139,8 @@ def language_headline(report: Mapping[str, Any]) -> str:
         "not shown": f"that it keeps within {limit} is not shown",
     }
     return (
-        f"Against the instruct model the residual model has {foreseen}. It follows {points(accuracy)} points more "
-        f"instructions: {said[report['verdict']['kept']]}."
+        f"Against the instruct model the residual model has {foreseen}. Instructions followed: {points(accuracy)} "
+        f"points; {said[report['verdict']['kept']]}."
     )
 
 

@@ -78,7 +78,11 @@ def _differences(report: Mapping[str, Any]) -> Blocks:
     return [
         ("table", pair_lines(report)),
         ("charts", [("Instructions followed", charts.bars(bars, alt, signed=True))]),
-        ("faint", "The perplexity of the first in percent of the second's. p: paired randomisation test."),
+        (
+            "faint",
+            "The first minus the second; of perplexity, in percent of the second's. May be chance: p of a paired "
+            "randomisation test is .05 or more.",
+        ),
     ]
 
 

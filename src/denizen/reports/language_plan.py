@@ -6,18 +6,18 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from denizen.data.prepare import Unlabelled
 from denizen.data.whole_documents import whole_documents
-from denizen.engine.artifact import Artifact
 from denizen.engine.errors import InputError
 from denizen.language_models.language_model import LanguageModel, load_tokenizer
 from denizen.language_models.token_rows import token_rows
 from denizen.measuring.instruction_checks import INSTRUCTIONS, STOPPING
+from denizen.measuring.perplexity import held_out
 from denizen.recipes.language import BroughtModels
 from denizen.recipes.language_config import LanguageConfig
 from denizen.retrievers.backends import use_bf16
@@ -37,12 +37,12 @@ class Speed:
     """How fast this machine is with the base.
 
     Attributes:
-        training: Tokens a second.
+        training: Tokens a second; None where nothing is to be trained.
         reading: Tokens a second.
         answering: Seconds for one token of sixteen answers.
     """
 
-    training: float
+    training: float | None
     reading: float
     answering: float
 
@@ -109,7 +109,7 @@ class LanguagePlan:
         batches = math.ceil((self.config.instruction_prompts + len(STOPPING)) / _TIMED_PROMPTS)
         answering = batches * self.config.max_new_tokens * speed.answering
         return {
-            "pretraining": self.trainings * self.tokens / speed.training / 3600,
+            "pretraining": self.trainings * self.tokens / speed.training / 3600 if speed.training else 0.0,
             "perplexity": self.models * reading / 3600,
             "instructions": self.models * answering / 3600,
         }
@@ -124,25 +124,30 @@ class LanguagePlan:
 
 
 def language_plan(
-    config: LanguageConfig, brought: BroughtModels, corpus: Unlabelled, planned: Mapping[str, Artifact]
+    config: LanguageConfig, brought: BroughtModels, corpus: Unlabelled, pending: Collection[str]
 ) -> LanguagePlan:
     """The plan, from the corpus, which is there already, and the steps that are not; no weights are loaded.
 
+    Args:
+        config: The settings.
+        brought: What the run is given.
+        corpus: The passages and the side of each document.
+        pending: Places of the steps that are to be done.
+
     Raises:
-        InputError: When the corpus does not fill a batch.
+        InputError: When the corpus does not fill a batch, or nothing of it is left to measure on.
     """
     from transformers import AutoConfig
 
     start, tables = brought.base.path, (corpus.corpus.table, corpus.documents.table)
     rows = training_rows(start, list(whole_documents(*tables, "train").texts.values()), config.max_length)
     check_rows(rows, config.batch_size)
-    held = whole_documents(*tables, "test", apart_from="train").texts.values()
-    held_out = [row for of in token_rows(load_tokenizer(start), held, config.max_length, end=False) for row in of]
-    pending = [place for place, its in planned.items() if its.pending]
+    held = held_out(corpus.corpus, corpus.documents).texts.values()
+    measured = [row for of in token_rows(load_tokenizer(start), held, config.max_length, end=False) for row in of]
     return LanguagePlan(
         Footprint.of(AutoConfig.from_pretrained(start, local_files_only=True), config.lora_rank, head=True),
         rows,
-        held_out,
+        measured,
         sum(place.startswith("pretrained") for place in pending),
         sum(place.startswith("instructions/") for place in pending),
         "residual" in pending,
@@ -179,16 +184,17 @@ def check_memory(plan: LanguagePlan, name: str) -> None:
 
 
 def measured_speed(plan: LanguagePlan, base: Path) -> Speed | None:
-    """How fast this machine is, by a batch of each kind; None where the model does not fit into it."""
-    if plan.memory > room_here()[0]:
+    """How fast this machine is, by a batch of each kind; None where the model does not fit or nothing is left to do."""
+    if not plan.left or plan.memory > room_here()[0]:
         return None
     config, count = plan.config, min(len(plan.rows), plan.config.batch_size)
     # spread over the corpus, since documents of one kind stand together
     batch = [plan.rows[at * len(plan.rows) // count] for at in range(count)]
-    tokens = _predicted(batch)
-    with tempfile.TemporaryDirectory() as scratch:
-        params = config.pretraining.on_this_machine().meant()
-        training = tokens / seconds_of_a_step(base, batch, params, Path(scratch))
+    tokens, training = _predicted(batch), None
+    if plan.trainings:
+        with tempfile.TemporaryDirectory() as scratch:
+            params = config.pretraining.on_this_machine().meant()
+            training = tokens / seconds_of_a_step(base, batch, params, Path(scratch))
     model = LanguageModel(base, use_bf16(config.precision))
     # the first ones also reserve memory
     model.log_likelihoods(batch[:1])
@@ -215,15 +221,17 @@ def language_plan_lines(plan: LanguagePlan, speed: Speed | None, corpus: Unlabel
         f"{config.instruction_prompts} instructions",
     ]
     room, where = room_here()
+    if not plan.left:
+        return [*lines, "      all of it is done"]
     if speed is None:
         return [*lines, f"      {where} has {room / _GB:.1f} GB, too little: nothing was timed"]
     hours = plan.hours(speed)
     parts = ", ".join(f"{_time(value)} {name}" for name, value in hours.items())
+    trained = f"{speed.training:,.0f} tokens/s in training, " if speed.training else ""
     return [
         *lines,
         f"      about {_time(sum(hours.values()))} here: {parts} (at most)",
-        f"      timed: {speed.training:,.0f} tokens/s in training, {speed.reading:,.0f} read, "
-        f"{_TIMED_PROMPTS / speed.answering:,.1f} written",
+        f"      timed: {trained}{speed.reading:,.0f} tokens/s read, {_TIMED_PROMPTS / speed.answering:,.1f} written",
     ]
 
 

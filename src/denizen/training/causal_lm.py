@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from datasets import Dataset
 from torch.utils.data import DataLoader
+from transformers.trainer_utils import SaveStrategy
 
 from denizen.engine.errors import InputError
 from denizen.language_models.language_model import load_causal_lm, load_tokenizer
@@ -119,7 +120,10 @@ def seconds_of_a_step(start: Path, rows: Rows, config: Pretraining, scratch: Pat
         ends.append(time.perf_counter())
 
     with _without_notices():
-        _trainer(load_causal_lm(start), start, batch, config, scratch, 2, ended).train()
+        timed = _trainer(load_causal_lm(start), start, batch, config, scratch, 2, ended)
+        # a checkpoint takes many times a step, and room that nobody has looked for
+        timed.args.save_strategy = SaveStrategy.NO
+        timed.train()
     # the first one also reserves memory
     return ends[-1] - ends[-2]
 

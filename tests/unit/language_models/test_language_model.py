@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from denizen.engine.errors import InputError
 from denizen.language_models import language_model
-from denizen.language_models.language_model import LanguageModel, end_tokens, prompt_tokens
+from denizen.language_models.language_model import LanguageModel, end_tokens, load_causal_lm, prompt_tokens
 from denizen.language_models.locating import locate_language_model
 from tests.tiny_gguf import tiny_gguf
 from tests.tiny_models import tiny_llm, tiny_model
@@ -81,6 +82,21 @@ def test_the_end_is_the_models_own_or_that_of_texts(pair: tuple[Path, Path]) -> 
     assert end_tokens(model, tokenizer) == [7, 8]
     model.generation_config.eos_token_id = None
     assert end_tokens(model, tokenizer) == [1]
+
+
+def test_idle_settings_of_drawing_do_not_keep_a_model_from_being_saved(tmp_path: Path) -> None:
+    """As in models whose maker has set a temperature and left drawing off; the library refuses to save these."""
+    _, instruct = tiny_pair(tmp_path)
+    settings = json.loads((instruct / "generation_config.json").read_text())
+    for draws in (False, True):
+        given = {**settings, "temperature": 0.6, "repetition_penalty": 1.1, "do_sample": draws}
+        (instruct / "generation_config.json").write_text(json.dumps(given))
+        model = load_causal_lm(instruct)
+        assert model.generation_config is not None
+        model.generation_config.eos_token_id = [1, 258]
+        model.save_pretrained(tmp_path / "out")
+        kept = GenerationConfig.from_pretrained(tmp_path / "out")
+        assert (kept.temperature, kept.repetition_penalty) == (0.6 if draws else None, 1.1)
 
 
 def test_a_gguf_file_becomes_a_folder_once(tmp_path: Path) -> None:

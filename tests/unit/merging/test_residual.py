@@ -124,6 +124,10 @@ def test_a_turn_that_nothing_ends_has_no_end(tmp_path: Path) -> None:
         ({"hidden_size": 64}, "hidden_size of the base base is 64, that of the instruct model instruct is 32"),
         ({"num_hidden_layers": 3}, "num_hidden_layers of the base base is 3"),
         ({"tie_word_embeddings": True}, "tie_word_embeddings of the base base is True"),
+        (
+            {"attention_bias": True},
+            r"the base has weights 'model.layers.0.self_attn.k_proj.bias', and the instruct model",
+        ),
         ({"model_type": "mistral"}, "model_type of the base base is mistral"),
         ({"vocab_size": 999}, "the base base has 999 rows of vocabulary, more than the 259 of the instruct model"),
     ],
@@ -135,6 +139,14 @@ def test_models_of_another_shape_are_refused_before_weights_are_read(changed: di
     (base / "model.safetensors").unlink()
     with pytest.raises(InputError, match=why):
         check_pair(base, instruct)
+
+
+def test_one_model_in_both_places_is_refused(tmp_path: Path) -> None:
+    _, instruct = tiny_pair(tmp_path)
+    with pytest.raises(
+        InputError, match=r"base and instruct are one model, .*, so there is nothing to add; give a base"
+    ):
+        check_pair(tmp_path / "base/../instruct", instruct)
 
 
 def test_other_tokens_are_refused(tmp_path: Path) -> None:

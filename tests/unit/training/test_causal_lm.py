@@ -126,6 +126,12 @@ def test_the_step_trains_on_the_training_side_alone(base: Path, tmp_path: Path) 
         pretrain(tmp_path / "out", SETTINGS, context, start=start, **tables)
 
 
+def test_a_step_is_timed_without_a_checkpoint(base: Path, tmp_path: Path) -> None:
+    rows = causal_lm.training_rows(base, TEXTS, 32)
+    assert causal_lm.seconds_of_a_step(base, rows, SETTINGS, tmp_path) > 0
+    assert not list(tmp_path.rglob("checkpoint-*"))
+
+
 def test_rates_are_those_of_what_is_trained() -> None:
     assert Pretraining().meant().learning_rate == 2e-5
     assert Pretraining(lora_rank=8).meant().learning_rate == 1e-4
