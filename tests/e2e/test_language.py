@@ -44,7 +44,7 @@ def weather(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session", params=("llama", "qwen3", "gemma3"))
+@pytest.fixture(scope="session", params=("llama", pytest.param("qwen3", marks=pytest.mark.slow), "gemma3"))
 def finished(request: pytest.FixtureRequest, weather: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp(request.param)
     base, instruct = tiny_pair(folder, request.param)
@@ -117,9 +117,18 @@ def test_run_again_it_does_nothing_and_with_the_other_row_only_that(one: Run, tm
         assert "0 training(s)" in plan and "1 model(s) measured" in plan and "in training" not in plan
 
 
-def test_a_run_that_is_killed_ends_as_if_it_had_not_been(one: Run, tmp_path: Path, killer: Killer) -> None:
-    points = ["corpus@record", "pretrained@step:2", "pretrained@open:1", "residual@open:2", "perplexity/base@record"]
-    points += ["instructions/instruct@scratch:2", "instructions/residual@rename", "comparison@record", "@open:3"]
+# where training, adding and asking are in their midst, and all other ends of steps
+MIDST = ["pretrained@step:2", "residual@open:2", "instructions/instruct@scratch:2"]
+ENDS = ["corpus@record", "pretrained@step:2", "pretrained@open:1", "perplexity/base@record"]
+ENDS += ["instructions/residual@rename", "comparison@record", "@open:3"]
+
+
+@pytest.mark.parametrize(
+    "points", [pytest.param(MIDST, id="midst"), pytest.param(ENDS, id="ends", marks=pytest.mark.slow)]
+)
+def test_a_run_that_is_killed_ends_as_if_it_had_not_been(
+    one: Run, points: list[str], tmp_path: Path, killer: Killer
+) -> None:
     log = killer.run(one[2], tmp_path / "killed", *points)
     assert_same(one[0], tmp_path / "killed")
     assert resumptions(log, "pretrained") >= 1
@@ -140,7 +149,7 @@ def test_the_command_and_what_it_refuses(one: Run, weather: Path, command: Comma
         ([weather, *pair, "--plan", "--redo", "residual"], "redoes nothing; give --plan or --redo"),
         ([*pair], "there is no source: give it as the argument"),
         (["nowhere", *pair], "'nowhere' does not exist"),
-        ([weather, "--base", base, "--instruct", base], "has no chat template, by which it is asked"),
+        ([weather, "--base", base, "--instruct", base], "base and instruct are one model"),
         ([weather, "--base", other, "--instruct", instruct], "model_type of the base base is qwen3"),
         ([few, *pair, "--batch-size", "64"], "of tokens, and a batch has 64; add documents"),
         ([weather, *pair, "--precision", "int8"], "precision is 'int8', in which no language model is trained"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import importlib.util
 import time
 import warnings
@@ -94,11 +95,13 @@ def train(
         losses = trainer.to_the_end(fitted, resume)
     if config.lora_rank:
         trained.save_pretrained(str(scratch / _ADAPTER))
-        del fitted, trained, model
-        model = _folded(load_causal_lm(start), scratch / _ADAPTER)
     else:
         model.config, model.generation_config = own
-    model.save_pretrained(folder)
+        model.save_pretrained(folder)
+    del fitted, trained, model
+    _let_go()
+    if config.lora_rank:
+        _folded(load_causal_lm(start), scratch / _ADAPTER).save_pretrained(folder)
     load_tokenizer(start).save_pretrained(folder)
     tokens = sum(len(row) - 1 for row in rows)
     told = {"rows": len(rows), "tokens": tokens, "steps": steps, "learnt": learnt, "loss": losses}
@@ -124,6 +127,8 @@ def seconds_of_a_step(start: Path, rows: Rows, config: Pretraining, scratch: Pat
         # a checkpoint takes many times a step, and room that nobody has looked for
         timed.args.save_strategy = SaveStrategy.NO
         timed.train()
+    del timed
+    _let_go()
     # the first one also reserves memory
     return ends[-1] - ends[-2]
 
@@ -203,6 +208,11 @@ def _without_notices() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
+
+
+def _let_go() -> None:
+    """Frees what was trained and its optimiser, which hold one another, before as much is loaded again."""
+    gc.collect()
 
 
 def _adapters(rank: int) -> Any:

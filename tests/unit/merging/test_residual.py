@@ -126,7 +126,7 @@ def test_a_turn_that_nothing_ends_has_no_end(tmp_path: Path) -> None:
         ({"tie_word_embeddings": True}, "tie_word_embeddings of the base base is True"),
         (
             {"attention_bias": True},
-            r"the base has weights 'model.layers.0.self_attn.k_proj.bias', and the instruct model",
+            r"the base has weights 'model.layers.0.self_attn.k_proj.bias', and the instruct model has none",
         ),
         ({"model_type": "mistral"}, "model_type of the base base is mistral"),
         ({"vocab_size": 999}, "the base base has 999 rows of vocabulary, more than the 259 of the instruct model"),

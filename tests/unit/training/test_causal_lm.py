@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from denizen.data.tables import rows_table
 from denizen.engine.errors import InputError
 from denizen.engine.step import Context
-from denizen.language_models.language_model import LanguageModel
+from denizen.language_models.language_model import LanguageModel, load_causal_lm
 from denizen.retrievers.model_ref import outside_model
 from denizen.training import causal_lm
 from denizen.training.pretrain import Pretraining, pretrain
@@ -130,6 +131,25 @@ def test_a_step_is_timed_without_a_checkpoint(base: Path, tmp_path: Path) -> Non
     rows = causal_lm.training_rows(base, TEXTS, 32)
     assert causal_lm.seconds_of_a_step(base, rows, SETTINGS, tmp_path) > 0
     assert not list(tmp_path.rglob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_what_was_trained_is_not_held_in_memory(
+    base: Path, rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[weakref.ref] = []
+
+    def load(folder: Path) -> PreTrainedModel:
+        # nothing before is there any more when the next one comes
+        assert all(model() is None for model in loaded)
+        loaded.append(weakref.ref(found := load_causal_lm(folder)))
+        return found
+
+    monkeypatch.setattr(causal_lm, "load_causal_lm", load)
+    few = Pretraining(**{**SETTINGS.as_dict(), "epochs": 0.01, "lora_rank": rank})
+    causal_lm.seconds_of_a_step(base, causal_lm.training_rows(base, TEXTS, 32), few, tmp_path / "timed")
+    train(tmp_path / "out", base, few)
+    assert len(loaded) == (3 if rank else 2) and all(model() is None for model in loaded)
 
 
 def test_rates_are_those_of_what_is_trained() -> None:
