@@ -79,6 +79,9 @@ def test_the_page_and_the_plan(finished: Run, tmp_path: Path) -> None:
     assert report(out, tmp_path / "page.html").read_text() == (out / "report.html").read_text()
     page = Page((out / "report.html").read_text())
     assert page.ids == ["models", "differences", "instructions", "training", "settings"]
+    # the measures that are explained are those of this page
+    text = (out / "report.html").read_text()
+    assert "among how many tokens, all alike" in text and "nDCG" not in text and "BM25" not in text
     planned = plan_language(config, out)
     assert (planned["trainings"], planned["models"], planned["operations"]) == (0, 0, 0)
     assert planned["tokens"] == round(0.5 * found["training"]["pretrained"]["tokens"])

@@ -21,6 +21,14 @@ from denizen.reports.language import (
 from denizen.reports.rendering import render
 
 Blocks = list[tuple[str, Any]]
+_TERMS = (
+    ("perplexity", "among how many tokens, all alike, a model as good as guesses the next one; lower is better"),
+    ("bits a byte", "how badly it foresees a text, whatever a tokenizer makes of the text; lower is better"),
+    ("instructions followed", "the share of prompts of whose answer a program finds every demand fulfilled"),
+    ("answers that end", "how many of ten short questions a model stops answering by itself"),
+    ("residual", "what instruction tuning has made of the base, added to the base after pretraining"),
+    ("interval", "where the true value lies in 95 of 100 such tests"),
+)
 _COLOURS = {"base": "base", "residual": "adapted"}
 
 
@@ -38,6 +46,7 @@ def language_page(report: Mapping[str, Any], out: Path) -> Path:
         title=language_title(report),
         headline=language_headline(report),
         warnings=report["warnings"],
+        terms=_TERMS,
         sections=sections,
     )
     write_text(out, page)
@@ -62,9 +71,7 @@ def _models(report: Mapping[str, Any]) -> Blocks:
         ("charts", figures),
         (
             "faint",
-            "Perplexity: among how many tokens, all alike, the model as good as guesses the next one. Bits a byte: the "
-            "same, whatever a tokenizer makes of a text. A model without a chat template, as a base is, reads an "
-            "instruction as a text that goes on.",
+            "A model without a chat template, as a base is, reads an instruction as a text that goes on.",
         ),
     ]
 
