@@ -95,7 +95,23 @@ _ALIASES = {
     "unicode-1-1-utf-8": "utf-8",
 }
 # Python's other codecs (punycode, unicode_escape, rot13, ...) are no encodings of files
-_TEXT = ("cp", "iso", "koi8", "kz1048", "mac", "euc", "gb", "big5", "shift", "hz", "johab", "tis", "hp-roman8", "utf-")
+_TEXT = (
+    "cp",
+    "iso",
+    "koi8",
+    "kz1048",
+    "mac",
+    "euc",
+    "gb",
+    "big5",
+    "shift",
+    "hz",
+    "johab",
+    "tis",
+    "hp-roman8",
+    "ptcp154",
+    "utf-",
+)
 _SEVEN_BIT = ("iso2022", "hz", "utf-7")
 _WESTERN = ("cp1252", "iso8859-15", "cp850", "mac-roman")
 _EASTERN = ("gb18030", "big5hkscs", "cp950", "cp932", "shift_jis", "euc_j", "cp949", "johab")

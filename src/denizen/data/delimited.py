@@ -10,17 +10,17 @@ import csv
 import re
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import IO
 
 from denizen.data.decoding import NotTextError
 
-_DELIMITERS = ("\t", ";", "|", ",")
+_DELIMITERS = ("\t", ";", "|", "^", "~", "\x01", ",")
 # stands between nothing: a file of one column
 _NONE = "\x1f"
 # what Excel takes for, and writes as, the word on the delimiter
-_SEPARATOR = re.compile(r'"?sep=([^\r\n"])"?[;,\t|]*\s*', re.IGNORECASE)
+_SEPARATOR = re.compile(r'"?sep=(\\t|[^\r\n"])"?[;,\t|]*\s*', re.IGNORECASE)
 _SAMPLE_LINES = 500
 # rows that agree, of the first; below it a delimiter is a sign of punctuation
 _AGREE = 0.75
@@ -54,11 +54,13 @@ class Dialect:
         delimiter: One character between fields.
         quote: The character around fields; "" where it is text.
         escaped: Whether a quote within quotes has a backslash before it instead of being doubled.
+        spaced: Whether a blank stands between a delimiter and the quote behind it.
     """
 
     delimiter: str
     quote: str = '"'
     escaped: bool = False
+    spaced: bool = False
 
     def split(self, lines: Iterable[str], strict: bool = True) -> Iterator[list[str]]:
         """The fields of each record; with `strict`, `csv.Error` says that quotes are not as the dialect has them."""
@@ -66,7 +68,9 @@ class Dialect:
             return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE, quotechar=None)
         if self.escaped:
             lines = (re.sub(r'\\([\\"])', lambda found: '""' if found[1] == '"' else "\\", line) for line in lines)
-        return csv.reader(lines, delimiter=self.delimiter, quotechar=self.quote, strict=strict)
+        return csv.reader(
+            lines, delimiter=self.delimiter, quotechar=self.quote, strict=strict, skipinitialspace=self.spaced
+        )
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ def delimited_rows(
         if separator:
             next(feed)
             sample = sample[1:]
-        dialect = dialect or _dialect(sample, separator[1] if separator else "")
+        dialect = dialect or _dialect(sample, separator[1].replace("\\t", "\t") if separator else "")
         records = _records(feed, dialect)
         first = list(islice(records, _SAMPLE_LINES))
         if first:
@@ -226,6 +230,7 @@ def _dialect(sample: list[str], delimiter: str) -> Dialect:
     candidates = [
         Dialect(each, *quote) for each in ([delimiter] if delimiter else [*_DELIMITERS, _NONE]) for quote in quotes
     ]
+    candidates += [replace(each, spaced=True) for each in candidates if each.quote and f'{each.delimiter} "' in text]
     candidates += [Dialect(each.delimiter, "'") for each in candidates if not each.quote and _in_single(sample, each)]
     return max(candidates, key=lambda each: _fitness(sample, text, each))
 
@@ -306,7 +311,8 @@ def _is_comment(record: _Record, width: int) -> bool:
 
 def _row(record: _Record, names: list[str], longest: int, delimiter: str) -> Row:
     fields, problem, wanted = record.fields, record.problem, len(names)
-    if _is_comment(record, wanted):
+    # below the header a sign of a comment may begin a text, such as "#1 reason, and more"
+    if len(fields) == 1 and _is_comment(record, wanted):
         return Row(record.first, record.last, {}, "is a comment, and is left out", record.raw)
     while len(fields) > wanted and not fields[-1].strip():
         fields = fields[:-1]

@@ -39,7 +39,7 @@ def written(rows: list[list[str]], **options: object) -> str:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "^", "~", "\x01"])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("first", ["", "\ufeff"])
@@ -121,6 +121,23 @@ def test_a_row_of_another_length_is_kept_and_said() -> None:
         ["4", "Four", "2026"],
     ]
     assert problems(found) == [(3, "has 5 fields, the header has 3"), (4, "has 2 fields, the header has 3")]
+
+
+def test_a_tab_may_be_named_by_its_escape() -> None:
+    rows = read("sep=\\t\r\n" + written(TABLE, delimiter="\t"))
+    assert table(rows) == TABLE and problems(rows) == []
+
+
+def test_blanks_between_a_delimiter_and_a_quote() -> None:
+    found = read('"question", "answer"\n"What is a, b?", "It is, well, so."\n"And c?", "It is ""d""."\n')
+    assert table(found) == [["question", "answer"], ["What is a, b?", "It is, well, so."], ["And c?", 'It is "d".']]
+    assert problems(found) == []
+
+
+def test_a_row_that_begins_with_a_rhomb_is_no_comment_where_it_has_several_fields() -> None:
+    found = read("question,answer\n#1 why?,because, so\nb?,it is\n")
+    assert table(found) == [["question", "answer"], ["#1 why?", "because, so"], ["b?", "it is"]]
+    assert problems(found) == [(2, "has 3 fields, the header has 2")]
 
 
 def test_comments_and_a_title_above_the_table_are_said() -> None:
