@@ -33,13 +33,14 @@ def read_html(path: Path, limits: Limits) -> Iterator[Document | Member | Failur
     left_out = unfold(root)
     content = page_content(root)
     frame = [item.text for item in content.left_out]
-    for text in said_in_data(root, " ".join([*(block.text for block in content.blocks), *frame])):
+    said, of_programs = said_in_data(root, " ".join([*(block.text for block in content.blocks), *frame]))
+    for text in said:
         content.blocks += html_blocks(parsed_html(text))
     yield Document(
         content.blocks,
         title=title,
         metadata={name: value for name, value in metadata.items() if value},
-        left_out=[*left_out, *content.left_out],
+        left_out=[*left_out, *content.left_out, *of_programs],
     )
 
 

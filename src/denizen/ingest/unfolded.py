@@ -16,6 +16,8 @@ from denizen.ingest.markup import BLOCKS, UNSEEN, local_name, shows_nothing, vis
 
 # fewer words are labels of a program, not something to read
 _FEWEST = 8
+# what has fewer words, such as the answer "Yes.", stands somewhere on any page by chance
+_FEWEST_REPEATED = 4
 _NOTICE = 60
 # pages of more hidden parts, or longer ones, are not compared with what is shown
 _MOST_HIDDEN = 2_000
@@ -24,6 +26,7 @@ _PLACEHOLDERS = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|\$\{.*?\}", re.DOTALL
 _PROGRAMS = re.compile(
     r"^$|module|importmap|speculationrules|shader|(?:java|ecma|type|live|vb|coffee)script|babel|jsx|wasm|python"
 )
+_PROGRAM = "is data of the page's program"
 _TAG = re.compile(r"<[a-zA-Z!/]")
 _TAGS = re.compile(r"<[^>]*>")
 _NO_SCRIPTS = re.compile(r"java\s?script|your browser|browser does", re.IGNORECASE)
@@ -77,7 +80,8 @@ def unfold(root: Any) -> list[LeftOut]:
             # what comes out of a template may be folded, too
             waiting += _show_template(name, element, left_out)
         elif name in _CHOICES:
-            _note(left_out, "".join(f"{text} " for text in element.itertext()), "is a choice of a form")
+            if text := " ".join(" ".join(element.itertext()).split()):
+                left_out.append(LeftOut(text, "is a choice of a form"))
         elif name in ("img", "area", "input", "svg"):
             _show_alternative(name, element, told)
         elif name in ("button", "label"):
@@ -89,18 +93,19 @@ def unfold(root: Any) -> list[LeftOut]:
     return left_out
 
 
-def said_in_data(root: Any, blocks_text: str) -> list[str]:
+def said_in_data(root: Any, blocks_text: str) -> tuple[list[str], list[LeftOut]]:
     """What the page's data say and the page does not: articles, questions and answers of JSON-LD.
 
-    Where the page itself says next to nothing, also the longer texts of the data that its program draws it from.
+    Where the page itself says next to nothing, also the longer texts of the data that its program draws it from;
+    elsewhere these are left out.
 
     Args:
-        root: The page's root, before `unfold`.
+        root: The page's root.
         blocks_text: What the page says.
     """
-    known = _squeezed(blocks_text)
     bare = len(blocks_text.split()) < 4 * _FEWEST
     texts: list[str] = []
+    of_programs: list[str] = []
     for script in root.iter("script"):
         content = (script.text or "").strip()
         kind = (script.get("type") or "").lower()
@@ -108,8 +113,16 @@ def said_in_data(root: Any, blocks_text: str) -> list[str]:
             continue
         if kind == "application/ld+json":
             texts += _said(_json(content))
-        elif bare and (kind.endswith("json") or _STATE.match(content)):
-            texts += _long_strings(_json(_STATE.sub("", content)))
+        elif kind.endswith("json") or _STATE.match(content):
+            (texts if bare else of_programs).extend(_long_strings(_json(_STATE.sub("", content))))
+    known = _squeezed(blocks_text)
+    fresh = _unknown(texts, known)
+    known += _squeezed(" ".join(fresh))
+    return fresh, [LeftOut(text, _PROGRAM) for text in _unknown(of_programs, known)]
+
+
+def _unknown(texts: list[str], known: str) -> list[str]:
+    """The texts that say what is not known, each once."""
     fresh: list[str] = []
     for text in dict.fromkeys(texts):
         key = _squeezed(_TAGS.sub(" ", text))
@@ -123,16 +136,10 @@ def _squeezed(text: str) -> str:
     return re.sub(r"\W+", "", text).casefold()
 
 
-def _note(left_out: list[LeftOut], text: str, reason: str) -> None:
-    folded = " ".join(text.split())
-    if len(folded.split()) > 3:
-        left_out.append(LeftOut(folded, reason))
-
-
 def _show_hidden(element: Any, shown: str) -> None:
     """Shows a hidden element, unless what it says is shown elsewhere, as a page for telephones repeats its menu."""
-    own = _squeezed("".join(element.itertext()))
-    if shown and own and own in shown:
+    text = "".join(element.itertext())
+    if shown and len(text.split()) >= _FEWEST_REPEATED and _squeezed(text) in shown:
         return
     element.attrib.pop("hidden", None)
     element.attrib.pop("style", None)
@@ -145,7 +152,12 @@ def _show_template(name: str, element: Any, left_out: list[LeftOut]) -> list[Any
         return []
     made: list[Any] = []
     srcdoc = element.get("srcdoc") or ""
-    is_shown = bool(srcdoc) or element.get("shadowrootmode") is not None or element.get("shadowroot") is not None
+    is_shown = (
+        bool(srcdoc)
+        or name == "noscript"
+        or element.get("shadowrootmode") is not None
+        or element.get("shadowroot") is not None
+    )
     content = srcdoc or (element.text or "")
     if content and not len(element) and (srcdoc or name in ("script", "textarea", "noscript")):
         element.text = None
@@ -165,7 +177,8 @@ def _show_template(name: str, element: Any, left_out: list[LeftOut]) -> list[Any
     words = len(text.split())
     notice = name in ("noscript", *_FALLBACKS) and words < _NOTICE and _NO_SCRIPTS.search(text)
     if notice or (not is_shown and words < _FEWEST):
-        _note(left_out, text, "is said to other browsers" if notice else "is a template with few words")
+        if text:
+            left_out.append(LeftOut(text, "is said to other browsers" if notice else "is a template with few words"))
         element.set("hidden", "")
         return []
     head = next(element.iterancestors("head"), None)
@@ -206,10 +219,10 @@ def _show_alternative(name: str, element: Any, told: set[str]) -> None:
 def _show_tip(name: str, element: Any) -> None:
     """Puts what is shown when one points at an element behind its text."""
     tip = next((element.get(tip, "") for tip in _TIPS if element.get(tip)), "")
-    if not tip and name not in ("a", "img", "iframe", "link", "style", "svg", "input", "html", "body", "span"):
+    fewest = 1 if tip or name in _ABBREVIATIONS else _FEWEST - 2
+    if not tip and name not in ("a", "img", "iframe", "link", "style", "svg", "input", "html", "body"):
         tip = element.get("title", "")
     words = " ".join(_TAGS.sub(" ", tip).split())
-    fewest = 1 if name in _ABBREVIATIONS else _FEWEST - 2
     if len(words.split()) >= fewest and _squeezed(words) not in _squeezed("".join(element.itertext())):
         from lxml import html
 
@@ -227,20 +240,28 @@ def _json(content: str) -> Any:
 
 
 def _said(found: Any) -> Iterator[str]:
-    """What objects of schema.org say that are made to be read; a publisher's address and the like are not."""
-    stack = [found]
+    """What objects of schema.org say that are made to be read; a publisher's address and the like are not.
+
+    An answer of few words is said with its question, as it says nothing alone.
+    """
+    stack = [(found, "")]
     while stack:
-        value = stack.pop()
+        value, asked = stack.pop()
         if isinstance(value, list):
-            stack += reversed(value)
+            stack += [(each, asked) for each in reversed(value)]
         elif isinstance(value, dict):
             kind = value.get("@type")
             kinds = kind if isinstance(kind, list) else [kind]
             if any(isinstance(each, str) and _SPEAKING.search(each) for each in kinds):
                 for name in _SAID:
                     said = value.get(name)
-                    yield from (text for text in (said if isinstance(said, list) else [said]) if isinstance(text, str))
-            stack += [value[name] for name in reversed(_HELD) if isinstance(value.get(name), dict | list)]
+                    for text in said if isinstance(said, list) else [said]:
+                        if isinstance(text, str):
+                            is_short = name == "text" and len(text.split()) < _FEWEST_REPEATED
+                            yield f"{asked} {text}" if asked and is_short else text
+            name = value.get("name")
+            asked = name if kind == "Question" and isinstance(name, str) else ""
+            stack += [(value[held], asked) for held in reversed(_HELD) if isinstance(value.get(held), dict | list)]
 
 
 def _long_strings(found: Any) -> Iterator[str]:

@@ -222,3 +222,53 @@ def test_a_page_of_links_keeps_them_and_a_heading_without_its_list_goes(
     assert _texts(tmp_path, f"<h1>Index</h1><nav>Home</nav><ul>{links}</ul>") == ["Index", listed]
     related = f"<h1>Index</h1><p>{PROSE[0]}</p><p>{PROSE[1]}</p><h2>Related</h2><ul>{links}</ul>"
     assert _texts(tmp_path, related) == ["Index", PROSE[0], PROSE[1]]
+
+
+ASKED = {"Is it waterproof?": "Yes.", "Can I send it back?": "30 days.", "Does it ship abroad?": "No."}
+INTRO = "<h1>Pump</h1><p>We know yesterday's pump; whoever asks within 30 days, or later, is answered here in full.</p>"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<div style='display:none'>{}</div>",
+        "<p hidden>{}</p>",
+        "<noscript>{}</noscript>",
+        "<button data-bs-content='{}'>Answer</button>",
+    ],
+)
+def test_folded_answers_of_a_word_are_kept_although_the_page_has_their_letters(answer: str, tmp_path: Path) -> None:
+    """ "Yes" stands in "yesterday" and "no" in "know"."""
+    asked = "".join(f"<h3>{question}</h3>{answer.format(text)}" for question, text in ASKED.items())
+    texts = _texts(tmp_path, INTRO + asked)
+    for text in ASKED.values():
+        assert any(text in found for found in texts), text
+
+
+def test_short_answers_in_data_are_kept_with_their_questions(tmp_path: Path) -> None:
+    questions = [
+        {"@type": "Question", "name": question, "acceptedAnswer": {"@type": "Answer", "text": text}}
+        for question, text in [*ASKED.items(), ("Is it loud?", "No.")]
+    ]
+    data = json.dumps({"@type": "FAQPage", "mainEntity": questions})
+    shown = "<h3>Is it loud?</h3><p>No.</p>"
+    texts = _texts(tmp_path, f"{INTRO}{shown}<script type='application/ld+json'>{data}</script>")
+    assert [text for text in texts if "?" in text] == [
+        "Is it loud?",
+        "Is it waterproof?",
+        "Is it waterproof? Yes.",
+        "Can I send it back?",
+        "Can I send it back? 30 days.",
+        "Does it ship abroad?",
+        "Does it ship abroad? No.",
+    ]
+
+
+def test_few_words_of_a_template_and_data_of_a_program_are_named(tmp_path: Path) -> None:
+    data = json.dumps([{"a": "The guarantee lasts three years and covers moving parts."}, {"a": "Short."}])
+    page = INTRO + "<p>It is sold in many shops of the country, and in some abroad, for a fair price and no more.</p>"
+    found = _read(tmp_path, f"{page}<template>Yes.</template><script>var faq = {data};</script>").left_out
+    assert [(item.text, item.reason) for item in found] == [
+        ("Yes.", "is a template with few words"),
+        ("The guarantee lasts three years and covers moving parts.", "is data of the page's program"),
+    ]
