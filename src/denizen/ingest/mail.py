@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from email import policy
 from email.message import Message
 from email.utils import parsedate_to_datetime
+from functools import reduce
 from pathlib import Path
 from typing import IO, Any
 
@@ -217,12 +218,12 @@ def _sort_forms(children: list[Message], parts: _Parts, related: bool) -> None:
         parts.pictures += inside.pictures
         if inside.texts:
             forms.append(joined(inside.texts))
-    plain = next((form for form in forms if not form.is_html and form.whole.strip()), None)
-    rich = next((form for form in reversed(forms) if form.is_html and form.blocks), None)
-    if plain and rich:
-        parts.texts += chosen(plain, rich)
-    else:
-        parts.texts += [form for form in (plain or rich or (forms[-1] if forms else None),) if form]
+    plain = [form for form in forms if not form.is_html and form.whole.strip()]
+    # the best form stands last: https://www.rfc-editor.org/rfc/rfc2046#section-5.1.4
+    rich = [form for form in reversed(forms) if form.is_html and form.blocks]
+    said = [*plain, *rich] or forms[-1:]
+    if said:
+        parts.texts.append(reduce(lambda best, other: joined(chosen(best, other)), said))
 
 
 def _fact(mail: Message, name: str) -> str:

@@ -55,21 +55,21 @@ def joined(texts: list[MailText]) -> MailText:
     )
 
 
-def chosen(plain: MailText, rich: MailText) -> list[MailText]:
-    """The plain form, unless the page says more; both where each says much that the other does not.
+def chosen(first: MailText, second: MailText) -> list[MailText]:
+    """Of two forms the first, unless the second says more; both where each says much that the other does not.
 
-    A plain part that only says that there is a page, in whatever language, has little of what the page says.
+    A plain part that only says that there is a page, in whatever language, has little of what the page says; where it
+    has more words than the page, nobody can tell that it says nothing, and both are read.
     """
-    of_plain, of_rich = _trigrams(plain.whole), _trigrams(rich.whole)
-    only_plain, only_rich = (of_plain - of_rich).total(), (of_rich - of_plain).total()
-    taken, other, only_other, whole = plain, rich, only_rich, of_rich.total()
-    if only_rich > _ADDS * whole and only_rich > only_plain:
-        taken, other, only_other, whole = rich, plain, only_plain, of_plain.total()
-    if only_other > max(_MUCH, whole / 2):
-        return [plain, rich]
-    if only_other > _ADDS * whole:
-        taken.left_out["the other form of the text"] += len(other.whole.strip())
-    return [taken]
+    of_first, of_second = _trigrams(first.whole), _trigrams(second.whole)
+    only_first, only_second = (of_first - of_second).total(), (of_second - of_first).total()
+    if only_second <= _ADDS * of_second.total():
+        return [first]
+    if only_first > min(only_second, max(_MUCH, of_first.total() / 2)):
+        return [first, second]
+    if only_first > _ADDS * of_first.total():
+        second.left_out["the other form of the text"] += len(first.whole.strip())
+    return [second]
 
 
 def _trigrams(text: str) -> Counter[str]:
@@ -97,17 +97,23 @@ def mail_text(part: Message, is_html: bool) -> MailText:
     payload = _payload(part)
     if is_html:
         from denizen.ingest.html import declared_encoding, html_blocks, parsed_html
+        from denizen.ingest.unfolded import unfold
 
         # a page may name its encoding where the mail does not
         page = _characters(decoded(payload, declared_charset(part), declared_encoding(payload)))
-        blocks = html_blocks(parsed_html(page)) if page.strip() else []
-        return MailText(blocks, "\n".join(block.text for block in blocks), True, Counter())
+        if not page.strip():
+            return MailText([], "", True, Counter())
+        root = parsed_html(page)
+        unseen = sum(len(item.text) for item in unfold(root))
+        blocks = html_blocks(root)
+        left_out = Counter({"parts of the page that are not shown": unseen} if unseen else {})
+        return MailText(blocks, "\n".join(block.text for block in blocks), True, left_out)
     text = _characters(decoded(payload, declared_charset(part)))
     with contextlib.suppress(*BROKEN):
         wrapped = parameters(part, "content-type")
         if wrapped.get("format", "").lower() == "flowed":
             text = _unwrapped(text, wrapped.get("delsp", "").lower() == "yes")
-    left_out: Counter[str] = Counter()
+    left_out = Counter[str]()
     blocks = _text_blocks(_own_lines(text.split("\n"), left_out))
     return MailText(blocks, text, False, left_out)
 

@@ -112,9 +112,9 @@ def test_a_long_header_ends_before_an_address_that_is_cut():
 
 
 def test_plain_goes_before_html():
-    mail = letter("plain")
-    mail.add_alternative("<p>rich</p>", subtype="html")
-    assert texts(mail) == ["plain"]
+    mail = letter("plain, *bold*")
+    mail.add_alternative("<p>plain, <b>bold</b></p>", subtype="html")
+    assert texts(mail) == ["plain, *bold*"]
 
 
 def test_html():
@@ -391,10 +391,31 @@ def test_a_plain_form_that_says_little_of_the_page_gives_way_to_it(stub):
     assert ("left_out" in document.metadata) is (stub not in ("Hausordnung", HOUSE, "."))
 
 
-def test_a_page_that_says_little_of_the_plain_form_gives_way_to_it():
-    mail = letter("\n\n".join(f"{HOUSE} Absatz {n}." for n in "12345"))
-    mail.add_alternative("<p>Your client shows no plain text.</p>", subtype="html")
-    assert texts(mail) == [f"{HOUSE} Absatz {n}." for n in "12345"]
+def test_a_short_page_is_read_beside_a_plain_form_of_more_and_other_words():
+    """A notice of law, say, in place of the text: nobody can tell it from a text by its length."""
+    law = [f"{HOUSE} Absatz {n}." for n in "12345"]
+    mail = letter("\n\n".join(law))
+    mail.add_alternative("<p>The pump is repaired on Monday.</p>", subtype="html")
+    assert texts(mail) == [*law, "The pump is repaired on Monday."]
+
+
+def test_what_only_one_of_several_plain_or_rich_forms_says_is_kept():
+    page = "text/html", "<p>The short page.</p>"
+    for forms in (
+        [("text/plain", "See below."), ("text/plain", HOUSE), page],
+        [("text/plain", "See below."), ("text/x-amp-html", f"<p>{HOUSE}</p>"), page],
+    ):
+        body = multipart("", *(form(kind, text) for kind, text in forms))
+        assert HOUSE in texts(raw("multipart/alternative; boundary=B", body))
+
+
+def test_what_a_page_in_a_mail_hides_is_shown():
+    mail = letter()
+    mail.set_content(f"<div style='display:none'>{HOUSE}</div><select><option>a<option>b</select>", subtype="html")
+    assert texts(mail) == [HOUSE]
+    assert next(read_mail(written(mail), LIMITS)).metadata["left_out"] == (
+        "parts of the page that are not shown, 3 characters"
+    )
 
 
 def test_forms_that_each_say_much_are_both_kept():
