@@ -107,10 +107,11 @@ def _columns(root: Any) -> list[list[str]]:
     """The categories, in as many columns as they have levels, and each series, with its name on top."""
     columns: list[list[str]] = []
     known: list[list[str]] = []
+    from_1904 = any(each.get("val", "1") in ("1", "true") for each in root.iter(f"{_C}date1904"))
     for series in root.iter(f"{_C}ser"):
         across = series.find(f"{_C}cat")
         across = series.find(f"{_C}xVal") if across is None else across
-        categories = [list(column) for column in _levels(across)]
+        categories = [list(column) for column in _levels(across, from_1904)]
         # series of a bar chart share their categories; those of a scatter chart may each have their own
         if categories and categories != known:
             axis = "x" if series.find(f"{_C}xVal") is not None else ""
@@ -118,14 +119,14 @@ def _columns(root: Any) -> list[list[str]]:
             known = categories
         name = _rich(series.find(f"{_C}tx"))
         for kind, heading in (("val", name), ("yVal", name), ("bubbleSize", f"{name} (size)".strip())):
-            columns += [[heading, *column] for column in _levels(series.find(f"{_C}{kind}"))]
+            columns += [[heading, *column] for column in _levels(series.find(f"{_C}{kind}"), from_1904)]
         labels = {_index(label): text for label in series.iter(f"{_C}dLbl") if (text := _rich(label.find(f"{_C}tx")))}
         if labels:
             columns.append([f"{name} (label)".strip(), *(labels.get(at, "") for at in range(max(labels) + 1))])
     return columns
 
 
-def _levels(data: Any) -> Iterator[list[str]]:
+def _levels(data: Any, from_1904: bool) -> Iterator[list[str]]:
     """The points of a reference, the outer level of categories first."""
     if data is None:
         return
@@ -136,7 +137,7 @@ def _levels(data: Any) -> Iterator[list[str]]:
         for point in holder.iter(f"{_C}pt"):
             value = point.find(f"{_C}v")
             own = point.get("formatCode") or (formats[0] if formats else "")
-            points[_place(point.get("idx"))] = shown_text("" if value is None else value.text or "", own)
+            points[_place(point.get("idx"))] = shown_text("" if value is None else value.text or "", own, from_1904)
         if points:
             yield [points.get(at, "") for at in range(max(points) + 1)]
 

@@ -7,15 +7,16 @@ import posixpath
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from denizen.engine.errors import reason
-from denizen.ingest.document import Block, Document, Failure, Limits, Member, UnreadableError
+from denizen.ingest.document import Document, Failure, Limits, Member, UnreadableError
 from denizen.ingest.html import html_blocks, parsed_html
 from denizen.ingest.markup import local_name
+from denizen.ingest.unfolded import unfold
 from denizen.ingest.xml import parsed_xml
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -103,19 +104,21 @@ def read_epub(path: Path, limits: Limits) -> Iterator[Document | Member | Failur
             _require_open(members, book.chapters)
         except _TooLargeError as error:
             raise UnreadableError(str(error)) from None
-        blocks, failures = _read_chapters(members, book.chapters[: limits.members])
-    yield Document(blocks, title=book.title, metadata=book.metadata)
+        document, failures = _read_chapters(members, book.chapters[: limits.members])
+    yield replace(document, title=book.title, metadata=book.metadata)
     yield from failures
     if len(book.chapters) > limits.members:
         yield Failure("", f"has {len(book.chapters)} chapters, the limit is {limits.members}; the first were read")
 
 
-def _read_chapters(members: _Members, chapters: list[str]) -> tuple[list[Block], list[Failure]]:
-    blocks: list[Block] = []
+def _read_chapters(members: _Members, chapters: list[str]) -> tuple[Document, list[Failure]]:
+    document = Document([])
     failures: list[Failure] = []
     for name in chapters:
         try:
-            blocks += html_blocks(parsed_html(members.read(name)))
+            root = parsed_html(members.read(name))
+            document.left_out += unfold(root)
+            document.blocks += html_blocks(root)
         except KeyError:
             failures.append(Failure(name, "is missing from the book"))
         except UnreadableError as error:
@@ -123,7 +126,7 @@ def _read_chapters(members: _Members, chapters: list[str]) -> tuple[list[Block],
         except _TooLargeError as error:
             failures.append(Failure("", f"{error}; what comes after was not read"))
             break
-    return blocks, failures
+    return document, failures
 
 
 def _book(members: _Members) -> _Book:

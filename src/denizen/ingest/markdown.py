@@ -7,6 +7,7 @@ from typing import Any
 
 from denizen.ingest.document import Block, BlockKind
 from denizen.ingest.html import html_blocks, parsed_html
+from denizen.ingest.unfolded import unfold
 
 _DEEPEST = (
     100  # levels; the library leaves out what is nested deeper, and its own limit, 20, is reached by quoted mails
@@ -106,7 +107,9 @@ class _MarkdownBlocks:
             self.blocks.append(Block("list", "\n".join(items)))
 
     def _html(self, content: str) -> None:
-        found = html_blocks(parsed_html(content))
+        root = parsed_html(content)
+        unfold(root)
+        found = html_blocks(root)
         if found:
             self._end_list()
             self.blocks += found

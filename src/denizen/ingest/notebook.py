@@ -12,6 +12,7 @@ from denizen.ingest.document import Block, Document, Failure, LeftOut, Limits, U
 from denizen.ingest.html import html_blocks, parsed_html
 from denizen.ingest.markdown import markdown_blocks
 from denizen.ingest.text import decoded
+from denizen.ingest.unfolded import unfold
 
 # what is shown of an output that is kept in several forms, the best first; versions 1 to 3 name them by one word
 _FORMS = ("text/markdown", "text/html", "text/latex", "text/plain", "application/json")
@@ -94,7 +95,7 @@ class _Notebook:
             self.pictures += len(attached) if isinstance(attached, dict) else 0
             self._add_markdown(source)
         elif kind == "html":
-            self._add_blocks(html_blocks(parsed_html(source)))
+            self._add_page(source)
         elif kind == "heading":
             level = cell.get("level")
             self._add(source, "heading", min(max(level, 1), _DEEPEST_HEADING) if isinstance(level, int) else 1)
@@ -104,7 +105,9 @@ class _Notebook:
             for output in outputs if isinstance(outputs, list) else ():
                 self._add_output(output)
         else:
-            self.failures.append(Failure(f"cell {page}", f"is of no kind that is known ({kind})"))
+            self._add(source)
+            why = f"is of no kind that is known ({kind}){'; its text is kept' if source.strip() else ''}"
+            self.failures.append(Failure(f"cell {page}", why))
 
     def _add_output(self, output: Any) -> None:
         if not isinstance(output, dict):
@@ -120,24 +123,29 @@ class _Notebook:
             data = {**named, **{f"image/{name}": output[name] for name in _PICTURES if name in output}}
         pictures = sum(form.startswith("image/") or form == "application/pdf" for form in data)
         self.pictures += pictures
-        form = next((form for form in _FORMS if form in data), "")
-        # what stands for a drawing says nothing, and tables are drawn in HTML
-        if form == "text/plain" and _PLACEHOLDER.fullmatch(_text(data[form])):
-            form = ""
-        if form:
-            self._add_shown(form, data[form])
-        elif data and not pictures:
+        before = len(self.blocks)
+        for form in _FORMS:
+            # what stands for a drawing says nothing; a page may hold nothing but programs and styles
+            is_drawing = form == "text/plain" and _PLACEHOLDER.fullmatch(_text(data.get(form)))
+            if form in data and len(self.blocks) == before and not is_drawing:
+                self._add_shown(form, data[form])
+        if data and not pictures and len(self.blocks) == before:
             self.left_out.append(LeftOut(", ".join(sorted(data)), _PROGRAM))
 
     def _add_shown(self, form: str, content: Any) -> None:
         if form == "text/markdown":
             self._add_markdown(_text(content))
         elif form == "text/html":
-            self._add_blocks(html_blocks(parsed_html(_text(content))))
+            self._add_page(_text(content))
         elif form == "application/json" and not isinstance(content, str):
             self._add(json.dumps(content, ensure_ascii=False, indent=1))
         else:
             self._add(_COLOURS.sub("", _text(content)))
+
+    def _add_page(self, text: str) -> None:
+        root = parsed_html(text)
+        self.left_out += unfold(root)
+        self._add_blocks(html_blocks(root))
 
     def _add_markdown(self, text: str) -> None:
         found = markdown_blocks(text)

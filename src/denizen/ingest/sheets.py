@@ -124,28 +124,32 @@ def _read_sheet(sheet: _Sheet, book: Any, parts: OfficeParts, unsure: bool) -> N
 def _without_values(sheet: _Sheet, parts: OfficeParts, unsure: bool) -> set[tuple[int, int]]:
     """Row and column of each cell that holds a formula and not what it gives; a failure says how many there are."""
     from lxml import etree
-    from openpyxl.utils.cell import coordinate_to_tuple
+    from openpyxl.utils.cell import coordinate_to_tuple, get_column_letter
 
-    found: set[tuple[int, int]] = set()
-    first = ""
+    found: dict[tuple[int, int], None] = {}
+    line = 0
     with parts.opened(sheet.part) as file:
         for _, row in etree.iterparse(file, tag=f"{_S}row", resolve_entities=False, no_network=True):
+            # some programs leave out where rows and cells are: behind the last
+            line, column = int(row.get("r") or line + 1), 0
             for cell in row.iterchildren(f"{_S}c"):
-                if cell.find(f"{_S}f") is not None and cell.get("r") and _is_wanting(cell, unsure):
-                    first = first or cell.get("r")
-                    found.add(coordinate_to_tuple(cell.get("r")))
+                column = coordinate_to_tuple(cell.get("r"))[1] if cell.get("r") else column + 1
+                if cell.find(f"{_S}f") is not None and _is_wanting(cell, unsure):
+                    found[line, column] = None
             row.clear()
             while row.getprevious() is not None:
                 del row.getparent()[0]
     if found:
+        line, column = next(iter(found))
+        first = f"{get_column_letter(column)}{line}"
         sheet.failures.append(Failure(sheet.name, _NO_VALUES.format(count=len(found), first=first)))
-    return found
+    return set(found)
 
 
 def _is_wanting(cell: Any, unsure: bool) -> bool:
     value = cell.findtext(f"{_S}v")
-    # where a formula gives an empty text, the value is an empty string
-    return (unsure and value == "0") or (not value and cell.get("t") != "str")
+    # where a formula gives an empty text, the value is an empty string; Apache POI has 0.0 where nothing is worked out
+    return (unsure and value in ("0", "0.0")) or (not value and (unsure or cell.get("t") != "str"))
 
 
 def _add_tables(cells: Any, unknown: set[tuple[int, int]], sheet: _Sheet) -> None:

@@ -54,15 +54,21 @@ def shown_value(value: Any, number_format: str = "") -> str:
     return " ".join(str(value).split())
 
 
-def shown_text(text: str, number_format: str = "") -> str:
-    """A number that a file keeps as text, such as a value in a chart; other text stays as it is."""
+def shown_text(text: str, number_format: str = "", from_1904: bool = False) -> str:
+    """A number that a file keeps as text, such as a value in a chart; other text stays as it is.
+
+    Args:
+        text: The number.
+        number_format: As for `shown_value`.
+        from_1904: Whether days are counted from 1904, as Excel for Mac did, instead of from 1900.
+    """
     from openpyxl.styles.numbers import is_date_format
-    from openpyxl.utils.datetime import from_excel
+    from openpyxl.utils.datetime import MAC_EPOCH, WINDOWS_EPOCH, from_excel
 
     try:
         value = float(text)
         if number_format and is_date_format(number_format):
-            return shown_value(from_excel(value))
+            return shown_value(from_excel(value, MAC_EPOCH if from_1904 else WINDOWS_EPOCH))
     except (ValueError, OverflowError):
         return " ".join(text.split())
     return shown_value(value, number_format)

@@ -39,6 +39,7 @@ _SPACES = {_W + name for name in ("tab", "br", "cr", "ptab")}
 _HEADING = re.compile(r"heading (\d)")
 _LIST_STYLES = ("list bullet", "list number")
 _DELETED = "was deleted in a tracked change"
+_SIGNS_OF_FONTS = "holds {count:,} signs of fonts without letters, such as Symbol and Wingdings, which are not read"
 _ON_EACH_PAGE = "stands at the head or foot of each page"
 _SEPARATORS = ("separator", "continuationSeparator", "continuationNotice")
 _DEEPEST_HEADING = 6
@@ -174,6 +175,8 @@ def read_docx(path: Path, limits: Limits) -> Iterator[Document | Member | Failur
         facts = core_properties(parts)
         left_out = list(dict.fromkeys(left_out))
         yield Document(content.blocks, title=facts.pop("title", ""), metadata=facts, left_out=left_out)
+        if signs := sum(1 for _ in root.iter(_W + "sym")):
+            content.failures.append(Failure("", _SIGNS_OF_FONTS.format(count=signs)))
         yield from content.failures
         yield from content.drawings.workbooks()
         yield from embedded_files(parts, main)

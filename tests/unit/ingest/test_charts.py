@@ -194,3 +194,11 @@ def test_a_chart_on_a_sheet_has_its_title_and_the_cells_their_values(tmp_path):
     (document,) = read_xlsx(tmp_path / "a.xlsx", Limits())
     assert isinstance(document, Document)
     assert [block.text for block in document.blocks] == ["Sheet", "kind | sold\na | 1\nb | 2", "Sold by kind"]
+
+
+def test_days_are_counted_from_1904_where_the_chart_says_so(tmp_path):
+    """Day 0 is 1 January 1904; by Excel's other count, 366 is 31 December 1900 (which has a 29 February there)."""
+    points = "<c:numLit><c:formatCode>d/m/yyyy</c:formatCode><c:pt idx='0'><c:v>366</c:v></c:pt></c:numLit>"
+    for said, day in (("<c:date1904/>", "1905-01-01"), ("<c:date1904 val='0'/>", "1900-12-31"), ("", "1900-12-31")):
+        xml = f"<c:chartSpace xmlns:c='{C}'>{said}<c:ser><c:cat>{points}</c:cat></c:ser></c:chartSpace>"
+        assert chart_blocks(chart_file(tmp_path, xml), "a/chart.xml") == [Block("table", day)]

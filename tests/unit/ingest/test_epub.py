@@ -194,3 +194,13 @@ def test_what_is_no_zip_file_is_unreadable(content: bytes, tmp_path: Path) -> No
 def test_a_zip_file_of_something_else_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError, match="names no package file"):
         _read(_book(tmp_path / "a.epub", {"readme.txt": "words"}))
+
+
+def test_what_a_chapter_folds_is_shown_and_its_choices_are_named(tmp_path: Path) -> None:
+    chapter = (
+        "<html><body><p>How long?</p><div hidden=''>Three years.</div><select><option>a</option></select></body></html>"
+    )
+    found = _read(_book(tmp_path / "a.epub", _members(**{"OPS/a.xhtml": chapter})))
+    assert isinstance(found[0], Document)
+    assert [block.text for block in found[0].blocks][-2:] == ["How long?", "Three years."]
+    assert [item.text for item in found[0].left_out] == ["a"]

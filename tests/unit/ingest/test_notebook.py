@@ -138,3 +138,20 @@ def test_odd_cells_cost_themselves(tmp_path):
     assert [failure.name for failure in failures if isinstance(failure, Failure)] == ["cell 1", "cell 3"]
     [_, failure] = read_notebook(saved(tmp_path, {"cells": [code("a"), code("b")]}), Limits(pages=1))
     assert isinstance(failure, Failure) and "has 2 cells, the limit is 1" in failure.error
+
+
+def test_of_forms_that_say_nothing_the_next_one_is_read(tmp_path):
+    styled = shown(text_html="<style>td {color: red}</style><script>draw()</script>", text_plain="The mean is 3.")
+    assert [block.text for block in read(tmp_path, [code("x", styled)]).blocks] == ["x", "The mean is 3."]
+
+
+def test_what_a_page_in_a_cell_folds_is_shown(tmp_path):
+    folded = shown(text_html="<p>How long?</p><div style='display:none'>Three years.</div>")
+    assert [block.text for block in read(tmp_path, [code("x", folded)]).blocks] == ["x", "How long?", "Three years."]
+
+
+def test_a_cell_of_an_unknown_kind_keeps_its_text_and_is_named(tmp_path):
+    path = saved(tmp_path, {"cells": [{"cell_type": "sql", "source": "select 1"}], "nbformat": 4, "metadata": {}})
+    document, failure = read_notebook(path, Limits())
+    assert isinstance(document, Document) and [block.text for block in document.blocks] == ["select 1"]
+    assert failure == Failure("cell 1", "is of no kind that is known (sql); its text is kept")

@@ -108,8 +108,14 @@ def formulas(cells: str, tmp_path: Path, asks: bool) -> tuple[list[str], list[st
         ('<c r="B1"><f>1-1</f><v>0</v></c>', False, "a | 0"),
         ('<c r="B1"><f>1+1</f><v>0</v></c>', True, None),
         ('<c r="B1"><v>0</v></c>', True, "a | 0"),
+        ("<c><f>1+1</f></c>", False, None),
+        ('<c r="B1"><f>1+1</f><v>0.0</v></c>', True, None),
+        ('<c r="B1" t="str"><f>A1</f><v></v></c>', True, None),
     ],
-    ids=["value", "empty text", "shared", "zero", "zero of a program that does not calculate", "no formula"],
+    ids=[
+        *("value", "empty text", "shared", "zero", "zero of a program that does not calculate", "no formula"),
+        *("no place", "zero of Apache POI", "text of a program that does not calculate"),
+    ],
 )
 def test_formulas_with_and_without_values(tmp_path, cell, asks, found):
     first = '<c r="A1" t="inlineStr"><is><t>a</t></is></c>'

@@ -273,8 +273,10 @@ def test_code_within_a_list_keeps_its_place(tmp_path: Path) -> None:
 
 
 def test_html_within_markdown_is_read_as_html(tmp_path: Path) -> None:
-    text = "<div hidden>no</div>\n\n<!-- no -->\n\n<table><tr><td>a</td><td>b</td></tr></table>\n\nyes <b>bold</b>\n"
-    assert _markdown(tmp_path, text) == [("table", "a | b"), ("text", "yes bold")]
+    text = (
+        "<div hidden>folded</div>\n\n<!-- no -->\n\n<table><tr><td>a</td><td>b</td></tr></table>\n\nyes <b>bold</b>\n"
+    )
+    assert _markdown(tmp_path, text) == [("text", "folded"), ("table", "a | b"), ("text", "yes bold")]
 
 
 def test_front_matter_is_metadata(tmp_path: Path) -> None:

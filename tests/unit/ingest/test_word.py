@@ -376,3 +376,10 @@ def test_file_is_left_alone(tmp_path):
     only(path)
     assert path.read_bytes() == before
     assert zipfile.is_zipfile(io.BytesIO(before))
+
+
+def test_signs_of_fonts_are_counted(tmp_path):
+    sign = '<w:sym w:font="Symbol" w:char="F06D"/>'
+    document, failure = read_docx(body(tmp_path, f"<w:p><w:r><w:t>5 </w:t>{sign}<w:t>m</w:t></w:r></w:p>"), SMALL)
+    assert isinstance(document, Document) and document.blocks == [Block("text", "5 m")]
+    assert isinstance(failure, Failure) and failure.error.startswith("holds 1 signs of fonts")
