@@ -16,15 +16,26 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CASES = ROOT.parent / "shared/cases"
 MENDED = (
+    "01-mail-charsets",
     "02-logprobs-403",
     "04-ollama-format-500",
     "05-answer-in-reasoning-content",
     "08-ollama-silent-truncation",
+    "10-csv-sep-line",
+    "11-tsv-with-quotes",
+    "12-xlsx-formulas-without-values",
+    "14-pptx-chart",
+    "15-notebook-with-pictures",
+    "16-semicolon-csv-pairs",
     "17-triplets-with-negatives",
     "18-nan-title",
     "19-queries-judged-irrelevant-only",
     "20-hub-bin-weights",
     "21-router-model",
+    "23-mail-with-stub-as-plain-text",
+    "26-strict-docx",
+    "34-html-folded-answers",
+    "35-html-article-in-template",
 )
 # where the cases look for what they call
 _MOVED = {
