@@ -96,21 +96,8 @@ _ALIASES = {
 }
 # Python's other codecs (punycode, unicode_escape, rot13, ...) are no encodings of files
 _TEXT = (
-    "cp",
-    "iso",
-    "koi8",
-    "kz1048",
-    "mac",
-    "euc",
-    "gb",
-    "big5",
-    "shift",
-    "hz",
-    "johab",
-    "tis",
-    "hp-roman8",
-    "ptcp154",
-    "utf-",
+    *("cp", "iso", "koi8", "kz1048", "ptcp154", "mac", "euc", "gb", "big5", "shift", "hz", "johab", "tis"),
+    *("hp-roman8", "utf-"),
 )
 _SEVEN_BIT = ("iso2022", "hz", "utf-7")
 _WESTERN = ("cp1252", "iso8859-15", "cp850", "mac-roman")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ _ROWS = 50
 # Excel's own limit; a broken file may claim a row far beyond it, and those between would be walked through
 _LAST_ROW = 1_048_576
 _HIDDEN = "stands on a hidden sheet"
+_ON_EACH_PAGE = "stands at the head or foot of each page"
+_ON_ENTRY = "is said to those who fill in a cell"
+# in a head or foot, where and how it stands: &C, &"Arial,Bold", &12, &K000000; a page's number, the date
+_CODES = re.compile(r'&(?:"[^"]*"|K[0-9A-F]{6}|\d+|[A-Za-z+-])')
 _NO_VALUES = (
     "{count:,} cells hold a formula and no value ({first} is the first), so what they would show is missing; open the "
     "workbook in Excel or LibreOffice and save it again"
@@ -47,13 +52,15 @@ class _Sheet:
     part: str
     page: int = 0
     blocks: list[Block] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
 
 def read_xlsx(path: Path, limits: Limits) -> Iterator[Document | Member | Failure]:
     """Reads a workbook: the values that formulas had when it was saved, not the formulas.
 
-    Blank rows separate tables, and a run of more than 50 rows is several tables; a table of one cell is text. Behind
+    Left out are also the heads and feet of printed pages, and what is said to those who fill in a cell. Blank rows
+    separate tables, and a run of more than 50 rows is several tables; a table of one cell is text. Behind
     its cells stand a sheet's charts, drawings and comments. Hidden sheets are left out, sheets without values, too;
     rows and columns that are hidden are not.
 
@@ -85,6 +92,7 @@ def read_xlsx(path: Path, limits: Limits) -> Iterator[Document | Member | Failur
             _read_sheet(sheet, book, parts, unsure)
         facts = core_properties(parts)
         left_out = [LeftOut(block.text, _HIDDEN) for sheet in sheets if sheet.hidden for block in sheet.blocks]
+        left_out += [item for sheet in sheets for item in sheet.left_out]
         blocks = [block for sheet in sheets if not sheet.hidden for block in sheet.blocks]
         yield Document(blocks, title=facts.pop("title", ""), metadata=facts, left_out=left_out)
         yield from (failure for sheet in sheets for failure in sheet.failures)
@@ -122,14 +130,21 @@ def _read_sheet(sheet: _Sheet, book: Any, parts: OfficeParts, unsure: bool) -> N
 
 
 def _without_values(sheet: _Sheet, parts: OfficeParts, unsure: bool) -> set[tuple[int, int]]:
-    """Row and column of each cell that holds a formula and not what it gives; a failure says how many there are."""
+    """Row and column of each cell that holds a formula and not what it gives; a failure says how many there are.
+
+    On the way, what stands beside the cells is noted as left out.
+    """
     from lxml import etree
     from openpyxl.utils.cell import coordinate_to_tuple, get_column_letter
 
     found: dict[tuple[int, int], None] = {}
     line = 0
     with parts.opened(sheet.part) as file:
-        for _, row in etree.iterparse(file, tag=f"{_S}row", resolve_entities=False, no_network=True):
+        tags = [f"{_S}row", f"{_S}headerFooter", f"{_S}dataValidation"]
+        for _, row in etree.iterparse(file, tag=tags, resolve_entities=False, no_network=True):
+            sheet.left_out += _said_aside(row)
+            if row.tag != tags[0]:
+                continue
             # some programs leave out where rows and cells are: behind the last
             line, column = int(row.get("r") or line + 1), 0
             for cell in row.iterchildren(f"{_S}c"):
@@ -144,6 +159,19 @@ def _without_values(sheet: _Sheet, parts: OfficeParts, unsure: bool) -> set[tupl
         first = f"{get_column_letter(column)}{line}"
         sheet.failures.append(Failure(sheet.name, _NO_VALUES.format(count=len(found), first=first)))
     return set(found)
+
+
+def _said_aside(element: Any) -> Iterator[LeftOut]:
+    """What stands beside a sheet's cells: at the head and foot of its printed pages, and by those to be filled in."""
+    if element.tag == f"{_S}headerFooter":
+        texts = (folded(_CODES.sub(" ", each.text or "")) for each in element.iterchildren("{*}*"))
+        yield from (LeftOut(text, _ON_EACH_PAGE) for text in dict.fromkeys(texts) if any(map(str.isalpha, text)))
+    elif element.tag == f"{_S}dataValidation":
+        listed = element.findtext(f"{_S}formula1") or ""
+        listed = listed if listed.startswith('"') and element.get("type") == "list" else ""
+        texts = (element.get("promptTitle", ""), element.get("prompt", ""), listed.strip('"').replace(",", ", "))
+        if text := folded(" ".join(texts)):
+            yield LeftOut(text, _ON_ENTRY)
 
 
 def _is_wanting(cell: Any, unsure: bool) -> bool:

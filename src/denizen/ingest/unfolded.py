@@ -152,12 +152,8 @@ def _show_template(name: str, element: Any, left_out: list[LeftOut]) -> list[Any
         return []
     made: list[Any] = []
     srcdoc = element.get("srcdoc") or ""
-    is_shown = (
-        bool(srcdoc)
-        or name == "noscript"
-        or element.get("shadowrootmode") is not None
-        or element.get("shadowroot") is not None
-    )
+    shadow = element.get("shadowrootmode", element.get("shadowroot"))
+    is_shown = bool(srcdoc) or name == "noscript" or shadow is not None
     content = srcdoc or (element.text or "")
     if content and not len(element) and (srcdoc or name in ("script", "textarea", "noscript")):
         element.text = None
@@ -259,8 +255,8 @@ def _said(found: Any) -> Iterator[str]:
                         if isinstance(text, str):
                             is_short = name == "text" and len(text.split()) < _FEWEST_REPEATED
                             yield f"{asked} {text}" if asked and is_short else text
-            name = value.get("name")
-            asked = name if kind == "Question" and isinstance(name, str) else ""
+            question = value.get("name")
+            asked = question if kind == "Question" and isinstance(question, str) else ""
             stack += [(value[held], asked) for held in reversed(_HELD) if isinstance(value.get(held), dict | list)]
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 from openpyxl.comments import Comment
+from openpyxl.worksheet.datavalidation import DataValidation
 
 from denizen.ingest import sheets
 from denizen.ingest.document import Block, Document, Failure, LeftOut, Limits, UnreadableError
@@ -134,6 +135,21 @@ def test_numbers_as_shown_comments_and_hidden_rows(tmp_path):
     sheet["A1"].comment = Comment("Ask the bank", "Accounts")
     texts = [block.text for block in only(saved(tmp_path, book)).blocks]
     assert texts == ["Sheet", "share | 25.5% | 1,234.50 €\nmerged |  | 3", "Ask the bank"]
+
+
+def test_what_is_said_beside_the_cells_is_named(tmp_path):
+    book = Workbook()
+    sheet = book.active
+    sheet["A1"] = "a"
+    sheet.oddHeader.center.text, sheet.oddHeader.center.font = "Draft of May", "Arial,Bold"
+    sheet.oddFooter.right.text = "&P"
+    choice = DataValidation(type="list", formula1='"yes,no"', prompt="Choose with care")
+    choice.add("B1")
+    sheet.add_data_validation(choice)
+    assert [(item.text, item.reason) for item in only(saved(tmp_path, book)).left_out] == [
+        ("Choose with care yes, no", "is said to those who fill in a cell"),
+        ("Draft of May", "stands at the head or foot of each page"),
+    ]
 
 
 def test_hidden_and_empty_sheets(tmp_path):
