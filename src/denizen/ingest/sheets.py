@@ -169,8 +169,8 @@ def _said_aside(element: Any) -> Iterator[LeftOut]:
     elif element.tag == f"{_S}dataValidation":
         listed = element.findtext(f"{_S}formula1") or ""
         listed = listed if listed.startswith('"') and element.get("type") == "list" else ""
-        texts = (element.get("promptTitle", ""), element.get("prompt", ""), listed.strip('"').replace(",", ", "))
-        if text := folded(" ".join(texts)):
+        said = (element.get("promptTitle", ""), element.get("prompt", ""), listed.strip('"').replace(",", ", "))
+        if text := folded(" ".join(said)):
             yield LeftOut(text, _ON_ENTRY)
 
 
