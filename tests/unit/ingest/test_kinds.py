@@ -116,6 +116,7 @@ def test_content_goes_before_the_name(
         ("a", b"\x7fELF\x02\x01\x01\x00", "is a program, not a document"),
         ("a.exe", b"MZ\x90\x00\x03", "is a program, not a document"),
         ("a.mp4", b"\x00\x00\x00\x20ftypisom", "is a film or a sound, and these are not read"),
+        ("a.au", b".snd\x00\x00\x00\x18 of letters", "is a film or a sound, and these are not read"),
         ("a.rtf", b"{\\rtf1 x}", "is a Rich Text file (.rtf); save it as .docx"),
         ("a.css", b"p {}", "is a style sheet of a web page, not a document"),
         ("a.odt", _zip(mimetype="application/vnd.oasis.opendocument.text"), "is an OpenDocument file without"),
