@@ -169,11 +169,12 @@ def _after(subject: Subject, name: str) -> list[str]:
     return [
         *([index] if subject.dim <= _LINKED else []),
         f"CREATE FUNCTION {name}.search(query vector, most integer) RETURNS TABLE (doc_id text, score real) "
-        f"LANGUAGE sql STABLE SET hnsw.ef_search = {looked_at} AS $$ "
+        # bound to the table and not to its name, which changes when the export is done
+        f"LANGUAGE sql STABLE SET hnsw.ef_search = {looked_at} BEGIN ATOMIC "
         "SELECT nearest.doc_id, max(nearest.score)::real AS score FROM ("
         f"SELECT v.doc_id, -(v.embedding <#> query) AS score FROM {name}.vectors v "
         f"ORDER BY v.embedding <#> query LIMIT most * {rows}) nearest "
-        "GROUP BY nearest.doc_id ORDER BY score DESC, nearest.doc_id LIMIT most $$;",
+        "GROUP BY nearest.doc_id ORDER BY score DESC, nearest.doc_id LIMIT most; END;",
         f"ANALYZE {name}.passages;",
         f"ANALYZE {name}.vectors;",
     ]

@@ -94,11 +94,17 @@ def test_a_server_of_postgresql_finds_what_exact_search_finds(
             assert server.execute("SELECT count(*) FROM denizen_a_run.vectors").fetchone() == (
                 len(subject.rows.owners),
             )
+            # by its final name, as the README says
+            query = (str(subject.embed(["gout"])[0].tolist()),)
+            found = server.execute("SELECT doc_id FROM denizen_a_run.search(%s, 10)", query).fetchall()
+            assert {doc_id for (doc_id,) in found} == {
+                doc_id for doc_id, _ in rankings(wanted(subject, {"q": "gout"}, 10))["q"]
+            }
             # the index is used, not only there
             server.execute("SET enable_seqscan = off")
             plan = server.execute(
                 "EXPLAIN SELECT doc_id FROM denizen_a_run.vectors ORDER BY embedding <#> %s::vector LIMIT 5",
-                (str(subject.embed(["gout"])[0].tolist()),),
+                query,
             ).fetchall()
             assert "vectors_embedding_idx" in str(plan)
         with pytest.raises(InputError, match="a schema denizen_a_run already; drop it"):
