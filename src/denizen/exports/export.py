@@ -104,7 +104,8 @@ def _working_in(work: Path, out: Path, progress: Progress) -> Iterator[None]:
             raise
         finally:
             if not keep:
-                shutil.rmtree(work)
+                # who has waited for another one finds it gone
+                shutil.rmtree(work, ignore_errors=True)
 
 
 # what decides what is written

@@ -63,7 +63,6 @@ class Subject:
         corpus: A `corpus` table, ascending by doc_id; None without passages.
         index: What the retriever has made of them.
         test: What it is measured on; None where there is nothing.
-        evaluated: Measure to mean of the run's own test; empty without a run.
         card: The README.md that a run has written for its model; "" without one.
     """
 
@@ -72,7 +71,6 @@ class Subject:
     corpus: pa.Table | None = None
     index: Index = None
     test: Test | None = None
-    evaluated: Mapping[str, float] | None = None
     card: str = ""
 
     @property
@@ -164,7 +162,7 @@ def subject_of(source: str, data: Path | None, encoders: Encoders, progress: Pro
     if (folder / "union").is_dir():
         return Subject(name, reader, found.corpus, index, _test_of_domains(folder), card=card)
     run = FinishedRun(folder)
-    return Subject(name, reader, found.corpus, index, _test_of(run), run.metrics.get("adapted"), card)
+    return Subject(name, reader, found.corpus, index, _test_of(run), card)
 
 
 def _card(folder: Path) -> str:

@@ -28,8 +28,8 @@ class Grades:
         self._path = path
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], int] = {}
-        # how large the file was when it was read
-        self._size = 0
+        # how large the file was when it was read, and when it had been written
+        self._seen = (0, 0)
 
     def of(self, query: str) -> Mapping[str, int]:
         """Passage id to its grade for a query.
@@ -65,9 +65,10 @@ class Grades:
 
     def _read(self) -> dict[tuple[str, str], int]:
         """All of them; another server may have written, or somebody taken the file away."""
-        size = self._path.stat().st_size if self._path.is_file() else 0
-        if size != self._size:
-            found = read_grades(self._path) if size else []
-            self._known = {each.key: each.grade for each in found if each.grade is not None}
-            self._size = size
+        found = self._path.stat() if self._path.is_file() else None
+        seen = (found.st_size, found.st_mtime_ns) if found else (0, 0)
+        if seen != self._seen:
+            grades = read_grades(self._path) if seen[0] else []
+            self._known = {each.key: each.grade for each in grades if each.grade is not None}
+            self._seen = seen
         return self._known

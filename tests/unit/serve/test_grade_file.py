@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ def test_what_another_server_has_written_counts(tmp_path: Path) -> None:
     assert one.of(" HOW? ") == {"d1": 4, "d2": 1} and one.of("why?") == {}
     (tmp_path / "grades.jsonl").unlink()
     assert len(one) == 0 and one.add(row(grade=2)) == 1
+
+
+def test_a_grade_that_somebody_has_changed_in_the_file_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "grades.jsonl"
+    one = Grades(path)
+    one.add(row())
+    path.write_text(path.read_text().replace("4", "1"))
+    os.utime(path, ns=(0, 0))
+    one.add(row())
+    assert one.of("how?") == {"d1": 4}
 
 
 def test_the_same_again_is_no_line_and_nothing_taken_back_is_none(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from denizen.data.relatedness import NEGATIVE, POSITIVE
 from denizen.data.tables import folded, rows_table
 from denizen.engine.errors import InputError
 
-_TEXTS = ("query", "doc_id", "passage")
+_TEXTS = ("query", "doc_id")
+_READ = ("passage", "title")
 _MAYBE = ("query_id", "title", "parent_id")
 
 
@@ -34,7 +35,7 @@ class Grade:
     Attributes:
         query: What was asked.
         doc_id: The passage.
-        passage: Its text.
+        passage: Its text; "" where it has but a title.
         grade: 1 to 4; None: taken back.
         query_id: Of a question that the run knows.
         title: Of the passage.
@@ -82,13 +83,14 @@ def read_grades(path: Path) -> list[Grade]:
     found: dict[tuple[str, str], Grade] = {}
     for place, row in json_lines(path, torn):
         grade = row.get("grade")
-        if not all(isinstance(row.get(name), str) and row[name].strip() for name in _TEXTS):
-            wrong.add(place, f"needs {', '.join(_TEXTS)}; it has {sorted(row)}", row)
+        if not (all(_is_text(row.get(name)) for name in _TEXTS) and any(_is_text(row.get(name)) for name in _READ)):
+            wrong.add(place, f"needs {', '.join(_TEXTS)}, and passage or title; it has {sorted(row)}", row)
         elif "grade" not in row or (grade is not None and (type(grade) is not int or not 1 <= grade <= POSITIVE)):
             wrong.add(place, f"the grade is {grade!r}; it is 1, 2, 3 or 4, or null", row)
         else:
             more = {name: row[name] for name in _MAYBE if isinstance(row.get(name), str)}
-            one = Grade(row["query"], row["doc_id"], row["passage"], grade, **more)
+            passage = row["passage"] if _is_text(row.get("passage")) else ""
+            one = Grade(row["query"], row["doc_id"], passage, grade, **more)
             found[one.key] = one
     if wrong.rows:
         first = wrong.rows[0]
@@ -137,18 +139,24 @@ def with_grades(source: Source, grades: list[Grade], name: str = "grades") -> So
             told = {"query_id": names[question][0], "text": " ".join(grade.query.split()), "split": split}
             asked.append({**told, "origin": "source"})
         for query_id in names[question]:
-            links[query_id, home] = 1 if grade.grade >= POSITIVE else 0
+            # a source may tell the relevant apart: 4 takes nothing from that
+            links[query_id, home] = max(1, links.get((query_id, home), 1)) if grade.grade >= POSITIVE else 0
     tables = {"corpus": (source.documents, added), "queries": (source.queries, asked)}
     corpus, queries = (pa.concat_tables([had, rows_table(kind, new)]) for kind, (had, new) in tables.items())
     qrels = rows_table("qrels", ((*pair, relevance) for pair, relevance in links.items()))
     return replace(source, documents=corpus, queries=queries, qrels=qrels)
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _home(grade: Grade, written: Mapping[str, tuple[str, str]], by_text: Mapping[tuple[str, str], str]) -> str | None:
     """The document of a source that a passage stands in: ids may be given anew with every file, and so what is written
     there counts.
     """
-    for doc_id in (grade.parent_id, grade.doc_id):
+    # no text stands in every document
+    for doc_id in (grade.parent_id, grade.doc_id) if grade.passage.strip() else ():
         if doc_id in written and grade.passage.strip() in written[doc_id][1]:
             return doc_id
     return by_text.get((grade.title, grade.passage))

@@ -57,6 +57,17 @@ def test_what_a_killed_process_has_left_costs_no_other_grade(tmp_path: Path) -> 
     assert len(path.read_bytes().splitlines()) == 3
 
 
+def test_a_passage_that_has_but_a_title_is_a_grade_like_others(source: Source, tmp_path: Path) -> None:
+    path = tmp_path / "grades.jsonl"
+    append_grade(path, row(passage="", title="Rest at home"))
+    append_grade(path, row(doc_id="d2"))
+    found = read_grades(path)
+    assert [(each.doc_id, each.passage) for each in found] == [("d1", ""), ("d2", "With rest.")]
+    # nothing stands in every document: the id alone does not say that it is still the same
+    added = with_grades(source, found[:1]).documents.to_pylist()[2:]
+    assert [(each["title"], each["text"]) for each in added] == [("Rest at home", "")]
+
+
 def test_many_who_grade_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "grades.jsonl"
     threads = [
@@ -73,11 +84,11 @@ def test_many_who_grade_at_once_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ({"query": "x"}, "line 1: needs query, doc_id, passage"),
+        ({"query": "x"}, "line 1: needs query, doc_id, and passage or title"),
         (row(grade=5), "line 1: the grade is 5; it is 1, 2, 3 or 4, or null"),
         (row(grade="4"), "the grade is '4'"),
         (row(grade=True), "the grade is True"),
-        (row(passage=" "), "needs query, doc_id, passage"),
+        (row(passage=" "), "needs query, doc_id, and passage or title"),
     ],
 )
 def test_a_file_of_something_else_is_refused(line: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -108,6 +119,11 @@ def test_grades_are_labels_of_the_question_that_is_there_and_of_new_ones(source:
     # the same question in other letters is the same, and what people say of a pair counts
     assert labels(found) == {("how is gout  TREATED?", "d1"): 0, ("what is lupus", "d2"): 1}
     assert len(found.documents) == 2 and found.queries["split"].to_pylist() == [None, None]
+
+
+def test_what_a_source_says_more_of_the_relevant_stays(source: Source) -> None:
+    graded = replace(source, qrels=rows_table("qrels", [("q1", "d1", 3)]))
+    assert labels(with_grades(graded, [grade()])) == {("how is gout  TREATED?", "d1"): 3}
 
 
 def test_a_new_question_is_for_training_where_the_source_has_sides(source: Source) -> None:
