@@ -74,7 +74,7 @@ def export(
             with progress.working("read"):
                 subject = subject_of(source, data, encoders, progress)
             of_libraries = {name: installed(name) for name in _LIBRARIES}
-            identity = json_digest([kind, _VERSION, subject.identity(), of_libraries])
+            identity = json_digest([kind, _VERSION, subject.identity(), of_libraries, KINDS[kind].place()])
             return _there(out, identity) or _Exporting(subject, kind, work, out, identity, progress).done(force)
         with progress.working("read"):
             router = semantic_router.router_of(source, data, encoders, progress)

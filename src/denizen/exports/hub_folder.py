@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from denizen.exports.subject import Subject
 
 # what training leaves beside a model, and records of the run; the first is a pickle, too
-LEFT_OUT = (
+_LEFT_OUT = (
     "training_args.bin",
     "optimizer*",
     "scheduler*",
@@ -46,6 +46,21 @@ def write(subject: Subject, folder: Path) -> None:
     Raises:
         InputError: When a file names a path of this machine.
     """
+    copy_model(subject, folder)
+    if subject.card:
+        (folder / "README.md").write_text(subject.card, encoding="utf-8")
+        if found := _ABSOLUTE.search(subject.card):
+            raise InputError(
+                f"the card of {subject.name} names {found[0]}, a path of this machine; take it out of there"
+            )
+
+
+def copy_model(subject: Subject, folder: Path) -> None:
+    """Copies the model with the dimensions and the prompt that it is measured with.
+
+    Raises:
+        InputError: When a file of settings names a path of this machine.
+    """
     subject.model.save(folder)
     for name in _left_over(folder):
         shutil.rmtree(name) if name.is_dir() else name.unlink()
@@ -53,12 +68,6 @@ def write(subject: Subject, folder: Path) -> None:
         # its tokens are words of any kind
         if path.name not in ("tokenizer.json", "vocab.json"):
             _without_paths(path)
-    if subject.card:
-        (folder / "README.md").write_text(subject.card, encoding="utf-8")
-        if found := _ABSOLUTE.search(subject.card):
-            raise InputError(
-                f"the card of {subject.name} names {found[0]}, a path of this machine; take it out of there"
-            )
 
 
 def encoder(subject: Subject, folder: Path) -> ExportedEncoder:
@@ -76,7 +85,7 @@ def encoder(subject: Subject, folder: Path) -> ExportedEncoder:
 
 
 def _left_over(folder: Path) -> Iterator[Path]:
-    for pattern in LEFT_OUT:
+    for pattern in _LEFT_OUT:
         yield from list(folder.glob(pattern))
 
 

@@ -29,7 +29,7 @@ class Kind:
         extra: The extra of Denizen that installs them; "" where nothing is needed.
         writer: The function of the module that writes.
         is_model: Whether it is a model, which embeds; else it is vectors, which are searched.
-        usage: How to use it, as lines of Markdown for its README.md; {name} and {dim} are filled in.
+        usage: How to use it, as lines of Markdown for its README.md; {dim}, {collection} and {schema} are filled in.
     """
 
     module: str
@@ -68,6 +68,11 @@ class Kind:
         """What is left to do when the export counts; nothing for most."""
         if (finish := getattr(self._module, "finish", None)) is not None:
             finish(subject)
+
+    def place(self) -> Any:
+        """Where it goes beside its folder; None for most."""
+        place = getattr(self._module, "place", None)
+        return place and place()
 
     @property
     def _module(self) -> Any:
@@ -164,8 +169,8 @@ from qdrant_client import QdrantClient
 from denizen.exports.qdrant import load_points
 
 client = QdrantClient("http://localhost:6333")               # or QdrantClient(":memory:")
-load_points(client, "{name}", "points.parquet", {dim})
-client.query_points_groups("{name}", query=vector, group_by="doc_id", group_size=1, limit=10)
+load_points(client, "{collection}", "points.parquet", {dim})
+client.query_points_groups("{collection}", query=vector, group_by="doc_id", group_size=1, limit=10)
 ```""",
     ),
     "lancedb": Kind(

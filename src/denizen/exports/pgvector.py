@@ -7,7 +7,6 @@ and called by its final name when the export is done.
 from __future__ import annotations
 
 import contextlib
-import csv
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 SERVER = "DENIZEN_POSTGRES_URL"
 SQL = "load.sql"
-PASSAGES, VECTORS = "passages.csv", "vectors.csv"
+PASSAGES, VECTORS = "passages.tsv", "vectors.tsv"
 # the most that pgvector links in a graph; beyond it every vector is looked at
 _LINKED = 2000
 # what pgvector looks at for each row that is wanted: its default, 40 in all, is as many as a search for ten passages by
@@ -47,10 +46,10 @@ def write(subject: Subject, folder: Path) -> None:
         InputError: When the server cannot be used, or has a schema of that name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _write_csv(folder / PASSAGES, ([row[name] for name in COLUMNS] for row in subject.passages.to_pylist()))
-    _write_csv(folder / VECTORS, _vector_rows(subject))
+    _write_rows(folder / PASSAGES, ([row[name] for name in COLUMNS] for row in subject.passages.to_pylist()))
+    _write_rows(folder / VECTORS, _vector_rows(subject))
     name = schema(subject)
-    copies = [f"\\copy {name}.{table} FROM '{file}' WITH (FORMAT csv)" for table, file in _FILES.items()]
+    copies = [f"\\copy {name}.{table} FROM '{file}' {_FORMAT}" for table, file in _FILES.items()]
     lines = ["BEGIN;", *_before(subject, name), *copies, *_after(subject, name), "COMMIT;"]
     (folder / SQL).write_text("\n".join(lines) + "\n", encoding="utf-8")
     if os.environ.get(SERVER):
@@ -69,6 +68,25 @@ def finish(subject: Subject) -> None:
                 return
             _check_free(server, name)
             server.execute(f"ALTER SCHEMA {_partial(name)} RENAME TO {name}".encode())
+
+
+def place() -> dict[str, Any] | None:
+    """Which database is named, without who enters it and how; None where none is.
+
+    Raises:
+        InputError: When the address is none.
+    """
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    if not os.environ.get(SERVER):
+        return None
+    try:
+        named = conninfo_to_dict(os.environ[SERVER])
+    except psycopg.Error:
+        # the library repeats what it cannot read, which may be a password
+        raise InputError(f"{SERVER} is no address of PostgreSQL; postgresql://USER@HOST/DATABASE is one") from None
+    return {name: named.get(name) for name in ("host", "hostaddr", "port", "dbname", "service")}
 
 
 @contextlib.contextmanager
@@ -117,6 +135,8 @@ def connected() -> Iterator[Connection[Any]]:
 
 
 _FILES = {"passages": PASSAGES, "vectors": VECTORS}
+# as the files are written: psql takes them for what the terminal speaks
+_FORMAT = "WITH (FORMAT text, ENCODING 'UTF8')"
 
 
 def _partial(name: str) -> str:
@@ -139,7 +159,7 @@ def _load(server: Connection[Any], subject: Subject, folder: Path) -> None:
     for statement in _before(subject, name):
         server.execute(statement.encode())
     for table, file in _FILES.items():
-        copy = f"COPY {name}.{table} FROM STDIN WITH (FORMAT csv)".encode()
+        copy = f"COPY {name}.{table} FROM STDIN {_FORMAT}".encode()
         with server.cursor() as cursor, cursor.copy(copy) as into, (folder / file).open("rb") as read:
             while part := read.read(1 << 20):
                 into.write(part)
@@ -192,24 +212,26 @@ def _numbers(vector: Vectors) -> str:
     return "[" + ",".join(f"{number:.9g}" for number in vector.tolist()) + "]"
 
 
-def _write_csv(path: Path, rows: Iterator[Sequence[Any]]) -> None:
-    """Writes what COPY reads: nothing between commas is NULL, and "" is a text."""
+def _write_rows(path: Path, rows: Iterator[Sequence[Any]]) -> None:
+    r"""Writes what COPY reads, a line a row: psql before version 18 ends at a line "\." even in the quotes of CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         for row in rows:
-            file.write(",".join(_field(value) for value in row) + "\n")
+            file.write("\t".join(_field(value) for value in row) + "\n")
+
+
+_ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\x00": None})
 
 
 def _field(value: Any) -> str:
-    if value is None:
-        return ""
-    # PostgreSQL has no texts with this character
-    return '"' + str(value).replace("\x00", "").replace('"', '""') + '"'
+    """A value without what COPY reads as more; PostgreSQL has no texts with the character 0."""
+    return r"\N" if value is None else str(value).translate(_ESCAPED)
 
 
 def _nearest(path: Path, dim: int) -> Any:
     """The nearest rows of a file of vectors, all of them looked at."""
-    with path.open(encoding="utf-8", newline="") as file:
-        vectors = np.asarray([np.fromstring(row[-1][1:-1], np.float32, dim, sep=",") for row in csv.reader(file)])
+    with path.open(encoding="utf-8", newline="\n") as file:
+        texts = (line.rpartition("\t")[2].strip("[]\n") for line in file)
+        vectors = np.asarray([np.fromstring(text, np.float32, dim, sep=",") for text in texts])
 
     def nearest(query: Vectors, wanted: int) -> Sequence[tuple[int, float]]:
         scores = vectors @ query

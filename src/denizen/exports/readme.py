@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from denizen.exports.kinds import KINDS
+from denizen.exports.pgvector import schema
+from denizen.exports.qdrant import collection
 
 if TYPE_CHECKING:
     from denizen.exports.subject import Subject
@@ -15,11 +17,8 @@ def readme(subject: Subject, kind: str, measured: dict[str, Any]) -> str:
     if kind == "hub-folder" and subject.card:
         return subject.card
     of = KINDS[kind]
-    usage = of.usage.replace("{name}", subject.name).replace("{dim}", str(subject.dim))
-    if kind == "pgvector":
-        from denizen.exports.pgvector import schema
-
-        usage = usage.replace("{schema}", schema(subject))
+    usage = of.usage.replace("{dim}", str(subject.dim))
+    usage = usage.replace("{collection}", collection(subject)).replace("{schema}", schema(subject))
     own = f"# {subject.name} as {of.title}\n\n{usage}\n\n{_worth(measured)}\n"
     return f"{subject.card.rstrip()}\n\n{own}" if of.is_model and subject.card else own
 

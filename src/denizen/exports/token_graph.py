@@ -6,7 +6,6 @@ normalisation) by itself, so a graph gives an embedding for each token, and the 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from denizen.engine.errors import InputError
 from denizen.exports.exported_encoder import ExportedEncoder, by_backend
-from denizen.exports.hub_folder import LEFT_OUT
+from denizen.exports.hub_folder import copy_model
 from denizen.retrievers.backends import Backend, Features, token_inputs
 from denizen.retrievers.model_folder import has_routes
 from denizen.retrievers.store import Vectors
@@ -66,14 +65,16 @@ def traceable(subject: Subject) -> tuple[TokenEmbeddings, dict[str, Tensor]]:
 
 
 def write_around(subject: Subject, folder: Path) -> None:
-    """Copies all of a model's folder but the weights that the graph stands for."""
-    ours = shutil.ignore_patterns(*LEFT_OUT, *_WEIGHTS)
+    """Copies the model but the weights that the graph stands for.
 
-    def left_out(at: str, names: list[str]) -> set[str]:
-        # a Dense module has weights of its own, in a folder of its own
-        return ours(at, names) if Path(at) == subject.model.folder else set()
-
-    shutil.copytree(subject.model.folder, folder, dirs_exist_ok=True, ignore=left_out)
+    Raises:
+        InputError: When a file of settings names a path of this machine.
+    """
+    copy_model(subject, folder)
+    # a Dense module has weights of its own, in a folder of its own
+    for pattern in _WEIGHTS:
+        for path in list(folder.glob(pattern)):
+            path.unlink()
 
 
 def encoder_by(subject: Subject, folder: Path, name: str, session: Session) -> ExportedEncoder:

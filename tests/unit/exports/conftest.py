@@ -27,7 +27,7 @@ def passages() -> pa.Table:
     """40 passages in the order of their ids, every fourth of 60 words; one has what a file could stumble on."""
     drawn = random.Random(0)
     texts = [" ".join(drawn.choices(WORDS, k=60 if at % 4 == 0 else 8)) for at in range(PASSAGES)]
-    texts[1] = 'a "drug", for\nlupus; \\N or an empty \tdose'
+    texts[1] = 'a "drug", for\nlupus; \\N or an empty \tdose\n\\.\nin C:\\new\\r'
     rows = [
         {"doc_id": f"d{at:02d} x", "title": "what" if at % 3 == 0 else "", "text": text, "domain": None}
         for at, text in enumerate(texts)

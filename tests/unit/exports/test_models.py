@@ -41,6 +41,23 @@ def test_a_graph_gives_the_vectors_of_the_model(kind: str, architecture: str, ma
         assert (tmp_path / "out" / name).read_bytes() == (subject.model.folder / name).read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["onnx", "hub-folder"])
+def test_dimensions_and_prompt_that_are_measured_are_written(kind: str, made: Made, tmp_path: Path) -> None:
+    subject = made(WHOLE, dim=16, query_prompt="ask: ")
+    KINDS[kind].write(subject, tmp_path)
+    settings = json.loads((tmp_path / "config_sentence_transformers.json").read_text())
+    assert (settings["truncate_dim"], settings["prompts"]["query"]) == (16, "ask: ")
+
+
+def test_no_path_of_the_machine_is_left_beside_a_graph(made: Made, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="an extra")
+    model = tiny_model(tmp_path / "model", "bert")
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**settings, "_name_or_path": "/home/me/models/x"}))
+    KINDS["onnx"].write(made(WHOLE, model), tmp_path / "out")
+    assert "/home/me" not in (tmp_path / "out/config.json").read_text()
+
+
 def test_graphs_are_called_as_sentence_transformers_asks_for_them(made: Made, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="an extra")
     openvino = pytest.importorskip("openvino", reason="an extra")

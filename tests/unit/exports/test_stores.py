@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import subprocess
 import tempfile
@@ -129,12 +128,27 @@ def test_the_sql_of_postgresql_loads_as_psql_loads_it(made: Made, tmp_path: Path
     pgvector.write(subject, tmp_path)
     lines = (tmp_path / pgvector.SQL).read_text().splitlines()
     assert lines[0] == "BEGIN;" and lines[-1] == "COMMIT;"
-    assert "\\copy denizen_a_run.passages FROM 'passages.csv' WITH (FORMAT csv)" in lines
-    with (tmp_path / pgvector.PASSAGES).open(newline="") as file:
-        rows = list(csv.reader(file))
-    assert [row[0] for row in rows] == subject.passages["doc_id"].to_pylist() and rows[1][2] == subject.passages[
-        "text"
-    ][1].as_py()
+    assert "\\copy denizen_a_run.passages FROM 'passages.tsv' WITH (FORMAT text, ENCODING 'UTF8')" in lines
+    # psql reads lines before it reads what stands in them
+    rows = [line.split("\t") for line in (tmp_path / pgvector.PASSAGES).read_text(encoding="utf-8").splitlines()]
+    assert [row[0] for row in rows] == subject.passages["doc_id"].to_pylist()
+    assert rows[1][1:4] == ["", r'a "drug", for\nlupus; \\N or an empty \tdose\n\\.\nin C:\\new\\r', r"\N"]
+
+
+def test_another_server_is_another_export_and_who_enters_it_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psycopg", reason="stores are an extra")
+    assert KINDS["pgvector"].place() is None and KINDS["binary"].place() is None
+    monkeypatch.setenv(pgvector.SERVER, "postgresql://me:secret@here/mine")
+    here = KINDS["pgvector"].place()
+    assert here["host"] == "here" and "secret" not in str(here)
+    monkeypatch.setenv(pgvector.SERVER, "postgresql://you:other@here/mine")
+    assert KINDS["pgvector"].place() == here
+    monkeypatch.setenv(pgvector.SERVER, "postgresql://me:secret@there/mine")
+    assert KINDS["pgvector"].place() != here
+    monkeypatch.setenv(pgvector.SERVER, "my secret")
+    with pytest.raises(InputError, match="is no address of PostgreSQL") as refused:
+        KINDS["pgvector"].place()
+    assert "secret" not in str(refused.value)
 
 
 def test_points_of_qdrant_say_whose_they_are(made: Made, tmp_path: Path) -> None:
