@@ -42,6 +42,15 @@ def served(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         yield found
 
 
+@pytest.fixture(scope="module")
+def keyed(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a key, of the run and of its retriever alone, which is no run."""
+    place = tmp_path_factory.mktemp("keyed")
+    shutil.copytree(run / "retriever", place / "alone")
+    with server(place / "log", f"mine={run}", f"it={place / 'alone'}", keys=f"me:{KEY}") as found:
+        yield found
+
+
 @pytest.fixture
 def http(served: Server) -> Iterator[httpx.Client]:
     with served.client() as client:
@@ -122,27 +131,26 @@ def test_grades_are_kept_and_come_from_this_page_alone(http: httpx.Client, run: 
     (run / "grades.jsonl").unlink()
 
 
-def test_with_keys_the_page_asks_for_one(run: Path, tmp_path: Path) -> None:
-    with server(tmp_path / "log", f"mine={run}", keys=f"me:{KEY}") as found:
-        with found.client() as nobody:
-            assert nobody.get("/").status_code == nobody.get("/page/try.js").status_code == httpx.codes.OK
-            assert nobody.get("/v1/systems").status_code == httpx.codes.UNAUTHORIZED
-            assert nobody.post("/v1/grades", json={}).status_code == httpx.codes.UNAUTHORIZED
-        with found.client(KEY) as me:
-            doc_id = me.post("/v1/search", json={"query": "x"}).json()["data"][0]["passages"][0]["doc_id"]
-            assert me.post("/v1/grades", json={"query": "x", "doc_id": doc_id, "grade": 1}).is_success
+def test_with_keys_the_page_asks_for_one(keyed: Server, run: Path) -> None:
+    with keyed.client() as nobody:
+        assert nobody.get("/").status_code == nobody.get("/page/try.js").status_code == httpx.codes.OK
+        assert nobody.get("/v1/systems?model=mine").status_code == httpx.codes.UNAUTHORIZED
+        assert nobody.post("/v1/grades", json={}).status_code == httpx.codes.UNAUTHORIZED
+    body = {"query": "x", "model": "mine"}
+    with keyed.client(KEY) as me:
+        doc_id = me.post("/v1/search", json=body).json()["data"][0]["passages"][0]["doc_id"]
+        assert me.post("/v1/grades", json={**body, "doc_id": doc_id, "grade": 1}).is_success
     (line,) = (run / "grades.jsonl").read_text().splitlines()
     assert json.loads(line)["by"] == "me"
     (run / "grades.jsonl").unlink()
 
 
-def test_what_is_no_run_is_searched_and_not_graded(run: Path, tmp_path: Path) -> None:
-    place = tmp_path / "alone"
-    shutil.copytree(run / "retriever", place)
-    with server(tmp_path / "log", f"it={place}") as found, found.client() as client:
-        told = client.get("/v1/systems").json()
+def test_what_is_no_run_is_searched_and_not_graded(keyed: Server) -> None:
+    with keyed.client(KEY) as client:
+        told = client.get("/v1/systems?model=it").json()
         assert told["systems"] == [] and told["graded"] is None
-        answer = client.post("/v1/grades", json={"query": "x", "doc_id": "d1", "grade": 1})
+        assert client.post("/v1/search", json={"query": "x", "model": "it"}).json()["data"][0]["passages"]
+        answer = client.post("/v1/grades", json={"query": "x", "doc_id": "d1", "grade": 1, "model": "it"})
         assert answer.status_code == httpx.codes.BAD_REQUEST and "is no run of adapt" in answer.text
 
 
@@ -224,15 +232,14 @@ def test_a_question_is_asked_and_graded_by_keys_alone(
     assert not page.locator("#help").is_visible()
 
 
-def test_a_key_is_asked_for_and_kept_for_the_tab(browser: Any, run: Path, tmp_path: Path) -> None:
-    with server(tmp_path / "log", f"mine={run}", keys=f"me:{KEY}") as found:
-        page = browser.new_page()
-        page.goto(found.url)
-        page.fill("#key", KEY)
-        page.click("#unlock button")
-        page.wait_for_selector("#tries button")
-        assert not page.locator("#unlock").is_visible()
-        page.close()
+def test_a_key_is_asked_for_and_kept_for_the_tab(browser: Any, keyed: Server) -> None:
+    page = browser.new_page()
+    page.goto(keyed.url)
+    page.fill("#key", KEY)
+    page.click("#unlock button")
+    page.wait_for_selector("#tries button")
+    assert not page.locator("#unlock").is_visible()
+    page.close()
 
 
 @pytest.mark.parametrize("wide", [390, 1280])

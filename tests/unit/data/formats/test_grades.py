@@ -13,7 +13,9 @@ import pytest
 from denizen.data.formats.grades import Grade, append_grade, read_grades, with_grades
 from denizen.data.formats.grading_sheet import read_sheet, row_key
 from denizen.data.formats.source import Source
-from denizen.data.tables import rows_table
+from denizen.data.leaks import find_leaks
+from denizen.data.passages import with_clusters
+from denizen.data.tables import rows_table, with_column
 from denizen.engine.errors import InputError
 
 
@@ -130,6 +132,22 @@ def test_a_new_question_is_for_training_where_the_source_has_sides(source: Sourc
     rows = [{**each, "split": "test"} for each in source.queries.to_pylist()]
     found = with_grades(replace(source, queries=rows_table("queries", rows)), [grade(), grade(query="what is lupus")])
     assert found.queries["split"].to_pylist() == ["test", "train"]
+
+
+def test_a_graded_question_beside_the_test_does_not_pass_the_guard(source: Source) -> None:
+    """By its words, or by the passage that answers it: it would be trained with what the test asks."""
+    rows = [{**each, "split": "test"} for each in source.queries.to_pylist()]
+    sided = replace(source, queries=rows_table("queries", rows))
+
+    def leaks(*grades: Grade) -> list[str]:
+        found = with_grades(sided, list(grades))
+        # whole documents are passages of their own
+        corpus = with_column(found.documents, "parent_id", found.documents["doc_id"].to_pylist())
+        return [leak.what for leak in find_leaks(found.queries, found.qrels, with_clusters(corpus, 0.9), 0.9)]
+
+    assert leaks(grade()) == leaks(grade(query="what is lupus", doc_id="d2", passage="Lupus is rare.")) == []
+    assert leaks(grade(query="what helps me")) == ["relevant passage"]
+    assert "near-duplicate query" in leaks(grade(query="How is gout treated", doc_id="d2", passage="Lupus is rare."))
 
 
 def test_a_part_of_an_answer_says_neither_and_a_bad_passage_nothing_of_its_document(source: Source) -> None:
