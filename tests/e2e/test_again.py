@@ -38,7 +38,7 @@ def copy(short: Short, tmp_path: Path) -> Path:
 
 def state(run: Path) -> dict[str, Any]:
     """Every file with when it was written, without what each command writes anew."""
-    again = ("config.json", "results.json", "metrics.json", "report.html", ".lock")
+    again = ("config.json", "results.json", "metrics.json", "report.html", "try.html", ".lock")
     found = (path for path in run.rglob("*") if path.is_file() and path.name not in again)
     return {str(path): path.stat().st_mtime_ns for path in found} | {name: (run / name).is_file() for name in again}
 

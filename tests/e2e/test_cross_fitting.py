@@ -83,6 +83,7 @@ def test_what_is_shipped_is_the_mean_of_the_student_and_those_of_its_folds(
     assert "the mean of the weights of 6 students" in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_merge_is_decided_by_the_merges_of_the_folds(
     pairs: Path, tiny_encoder: Path, forgettable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

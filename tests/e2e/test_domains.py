@@ -163,6 +163,7 @@ def test_the_experts_of_another_run_are_taken_where_they_are_the_same_calls(
         domains(DomainsConfig(listed, **settings), tmp_path / "experts")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_ends_as_if_it_had_not_been(
     two: Run, sources: dict[str, str], tiny_encoder: Path, tmp_path: Path, killer: Killer
 ) -> None:
@@ -197,7 +198,7 @@ def test_the_page_is_whole(two: Run, tmp_path: Path) -> None:
     out, found = two
     text = (out / "report.html").read_text()
     page = Page(text)
-    assert "script" not in page.tags and text.count("<svg") == 3
+    assert "script" not in page.tags and text.count("<svg") == 4
     assert {link[1:] for link in page.links if link != "data:,"} <= set(page.ids)
     assert not re.search(r"\{\{|\}\}|\{%|None\b|nan\b|<no value>|TODO", text)
     for name in ("finance", "health", *(its["called"] for its in found["options"].values())):

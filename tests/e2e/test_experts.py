@@ -169,7 +169,7 @@ def test_the_page_and_the_card_are_whole(two: Run, tmp_path: Path, command: Comm
     out, _ = two
     text = (out / "report.html").read_text()
     page = Page(text)
-    assert "script" not in page.tags and text.count("<svg") == 4
+    assert "script" not in page.tags and text.count("<svg") == 5
     assert {link[1:] for link in page.links if link != "data:,"} <= set(page.ids)
     card = (out / "model/README.md").read_text()
     for shown in (text, card):
