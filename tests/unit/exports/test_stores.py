@@ -73,7 +73,7 @@ def test_a_server_of_postgresql_finds_what_exact_search_finds(
     psycopg = pytest.importorskip("psycopg", reason="stores are an extra")
     binaries = programs()
     if binaries is None:
-        pytest.skip("no PostgreSQL with pgvector is installed")
+        pytest.skip("no PostgreSQL with pgvector is here that may be run")
     subject = made(reading)
     with tempfile.TemporaryDirectory(prefix="pg") as place, postgres(Path(place), binaries) as url:
         monkeypatch.setenv(pgvector.SERVER, url)
