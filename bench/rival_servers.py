@@ -49,7 +49,7 @@ def serve_llama(port: int) -> None:
 
     params = xllamacpp.CommonParams()
     params.model.path = str(as_gguf(RUNS / "serve" / f"{MODEL}.gguf"))
-    params.hostname, params.port = HOST, port
+    params.hostnames, params.port = [HOST], port
     params.embedding = True
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.n_parallel, params.n_ctx = _SLOTS, _SLOTS * 256

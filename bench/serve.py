@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -146,7 +147,8 @@ async def measured(
             for work in WORKS:
                 works[work.name] = await _asked(session, process.pid, work, fresh[work.kind], seconds)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
     return {"start": start, "texts": sample, "vectors": np.asarray(vectors), "works": works}
 

@@ -103,8 +103,12 @@ def _listening(settings: Serving) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+        listening = socket.create_server((settings.host, settings.port), family=family, backlog=1024)
     except OSError as error:
         raise InputError(
             f"cannot listen at {settings.host}:{settings.port} ({reason(error)}); give another --host or --port"
         ) from error
+    # connections take it over: an answer in two parts would wait 40 ms for the client's word on the first one, and
+    # asyncio says so itself only of sockets that were made with their protocol's number
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
