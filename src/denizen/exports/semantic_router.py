@@ -20,6 +20,7 @@ from denizen.data.formats.beir import is_beir_folder
 from denizen.data.tables import each, folded, read_table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Progress
+from denizen.measuring.agreement import rate
 from denizen.measuring.retrieval_sets import read_parts
 from denizen.measuring.thresholds import WANTED, Similarities, at_false_positive_rates
 from denizen.recipes.run_folder import settings_of_run
@@ -43,7 +44,6 @@ _RIGHT = 0.95
 _DIGITS = 4
 # of a domain: fewer say nothing of a threshold
 _FEWEST = 20
-_LEVEL = 0.95
 # where a run has none: draws what of other queries chooses and what measures
 _SEED = 42
 _SPLITS = ("train", "dev", "test")
@@ -63,12 +63,8 @@ class Share:
     @classmethod
     def of(cls, counted: np.ndarray[Any, Any]) -> Share | None:
         """The share of what is true; None of nothing."""
-        from scipy.stats import binomtest
-
-        if not len(counted):
-            return None
-        found = binomtest(int(counted.sum()), len(counted)).proportion_ci(_LEVEL, method="wilson")
-        return cls(float(counted.mean()), float(found.low), float(found.high), len(counted))
+        found = rate(counted)
+        return None if found is None else cls(found.value, found.low, found.high, found.count)
 
 
 @dataclass(frozen=True)
@@ -141,8 +137,8 @@ def router_of(source: str, data: Path | None, encoders: Encoders, progress: Prog
                 f"{domain} has {len(queries['train'])} train and {len(queries['dev'])} dev queries; the router needs "
                 f"at least 2 of each, and {_FEWEST} of dev for a threshold that means something"
             )
-    vectors = {domain: {part: _embedded(model, its[part]) for part in _SPLITS} for domain, its in asked.items()}
-    others = {part: _embedded(model, strange[part]) for part in ("dev", "test")}
+    vectors = {domain: {part: model.embed_queries(its[part]) for part in _SPLITS} for domain, its in asked.items()}
+    others = {part: model.embed_queries(strange[part]) for part in ("dev", "test")}
     examples = {domain: _examples(asked[domain]["train"], of["train"]) for domain, of in vectors.items()}
     banks = {domain: of["train"][list(examples[domain])] for domain, of in vectors.items()}
     similar = {part: _similar(banks, vectors, others[part], part) for part in ("dev", "test")}
@@ -150,7 +146,7 @@ def router_of(source: str, data: Path | None, encoders: Encoders, progress: Prog
         domain: _signal(domain, similar, [asked[domain]["train"][at] for at in examples[domain]]) for domain in banks
     }
     name = folder.resolve().name
-    return Router(name, serves, model.digest, _dim(model), signals, _outcomes(signals, banks, vectors))
+    return Router(name, serves, model.digest, model.dimensions, signals, _outcomes(signals, banks, vectors))
 
 
 def write(router: Router, folder: Path) -> None:
@@ -240,15 +236,6 @@ def _strangers(folder: Path, data: Path | None, progress: Progress) -> dict[str,
         "dev": [text for part in parts for text in part.search.queries.values()],
         "test": [text for part in parts for text in part.test.queries.values()],
     }
-
-
-def _embedded(model: BiEncoder, texts: Sequence[str]) -> Vectors:
-    found: Vectors = model.cut(model.encoder.encode(texts, "query", prompt=model.query_prompt))[:]
-    return found
-
-
-def _dim(model: BiEncoder) -> int:
-    return model.dim or model.encoder.model.get_embedding_dimension() or 0
 
 
 def _examples(queries: Sequence[str], vectors: Vectors) -> list[int]:

@@ -96,13 +96,12 @@ class Subject:
 
     def embed(self, queries: Sequence[str]) -> Vectors:
         """Queries as they are compared with the vectors, shape (queries, dim)."""
-        found: Vectors = self.model.cut(self.model.encoder.encode(queries, "query", prompt=self.model.query_prompt))[:]
-        return found
+        return self.model.embed_queries(queries)
 
     @cached_property
     def dim(self) -> int:
         """Numbers of a vector."""
-        return self.model.dim or self.model.encoder.model.get_embedding_dimension() or 0
+        return self.model.dimensions
 
     def identity(self) -> str:
         """A digest of all that is exported and measured."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
-import tempfile
 from pathlib import Path
 
 from denizen.engine.errors import InputError, reason
-from denizen.engine.files import file_digest, json_digest, locked, write_json
-from denizen.engine.run_folder import probe, writing
-from denizen.retrievers.backbone import cache, unpacked
+from denizen.engine.files import file_digest
+from denizen.engine.user_cache import made_once
+from denizen.retrievers.backbone import unpacked
 from denizen.retrievers.loading import named_path, quiet_libraries
 from denizen.retrievers.model_folder import check_backbone, is_llm
 
@@ -49,23 +47,7 @@ def locate_language_model(name: str) -> Path:
 
 def _unpacked_once(path: Path, name: str) -> Path:
     made = {"source": file_digest(path), "version": _VERSION}
-    kept = cache() / "language_models"
-    place = kept / json_digest(made)[:32]
-    try:
-        probe(kept)
-    except OSError as error:
-        raise InputError(f"{kept} cannot be used ({reason(error)}); set DENIZEN_CACHE to another folder") from error
-    with writing(kept), locked(kept, f"{place.name}.lock"):
-        if not (place / _RECORD).is_file():
-            for left in kept.glob(f".making.{place.name}.*"):
-                # of somebody who was killed: who makes it holds the lock
-                shutil.rmtree(left)
-            with tempfile.TemporaryDirectory(dir=kept, prefix=f".making.{place.name}.") as folder:
-                partial = Path(folder, "model")
-                _unpack(path, name, partial)
-                write_json(partial / _RECORD, made)
-                partial.rename(place)
-    return place
+    return made_once("language_models", _RECORD, made, lambda folder: _unpack(path, name, folder))
 
 
 def _unpack(path: Path, name: str, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from denizen.data.artifacts import Evaluation, Model
-from denizen.engine.files import write_text
+from denizen.engine.files import read_json_lines, write_json_lines
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.settings import setting
 from denizen.engine.step import Context, step
@@ -191,10 +190,8 @@ def _answered(
 
 
 def _write(path: Path, found: Sequence[Answered]) -> None:
-    write_text(path, "".join(json.dumps(asdict(each)) + "\n" for each in found))
+    write_json_lines(path, map(asdict, found))
 
 
 def _read(path: Path) -> list[Answered]:
-    if not path.is_file():
-        return []
-    return [Answered(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Answered(**row) for row in read_json_lines(path)]

@@ -6,7 +6,7 @@ Whatever it is made of, an option is asked every query of every domain, and sear
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from denizen.retrievers.ensemble import Concatenated, Ensemble
 from denizen.retrievers.federated import Federated
 from denizen.retrievers.hybrid import Hybrid
 from denizen.retrievers.index import Index
-from denizen.retrievers.retriever import Retriever
+from denizen.retrievers.retriever import Retriever, every_part
 from denizen.retrievers.routed import Routed
 from denizen.retrievers.routing.decision import Thresholds
 from denizen.retrievers.routing.label_router import LabelRouter
@@ -368,7 +368,7 @@ def _weights(retriever: Retriever) -> int:
 
     Not those of files: what is trained from a base is saved in another precision, and without buffers that base has.
     """
-    files = {path for part in _bi_encoders(retriever) for path in _weight_files(part)}
+    files = {path for part in every_part(retriever) if isinstance(part, BiEncoder) for path in _weight_files(part)}
     return 4 * sum(map(_numbers, files))
 
 
@@ -393,13 +393,6 @@ def _numbers(weights: Path) -> int:
     with safe_open(weights, "np") as opened:
         slices = [opened.get_slice(name) for name in opened.keys()]  # noqa: SIM118  (it is no mapping)
         return sum(math.prod(of.get_shape()) for of in slices if of.get_dtype().startswith(("F", "BF")))
-
-
-def _bi_encoders(retriever: Retriever) -> Iterator[BiEncoder]:
-    if isinstance(retriever, BiEncoder):
-        yield retriever
-    for part in retriever.parts:
-        yield from _bi_encoders(part)
 
 
 def _vectors(index: Any) -> int:

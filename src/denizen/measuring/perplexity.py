@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,7 +13,7 @@ import numpy as np
 from denizen.data.artifacts import Corpus, Documents, Evaluation, Model
 from denizen.data.whole_documents import WholeDocuments, whole_documents
 from denizen.engine.errors import InputError
-from denizen.engine.files import write_text
+from denizen.engine.files import read_json_lines, write_json_lines
 from denizen.engine.progress import Progress, Silent
 from denizen.engine.step import Context, step
 from denizen.language_models.language_model import LanguageModel
@@ -215,10 +214,8 @@ def _of(found: Sequence[Foreseen], name: str) -> np.ndarray[Any, np.dtype[np.flo
 
 
 def _write(path: Path, found: Sequence[Foreseen]) -> None:
-    write_text(path, "".join(json.dumps(asdict(each)) + "\n" for each in found))
+    write_json_lines(path, map(asdict, found))
 
 
 def _read(path: Path) -> list[Foreseen]:
-    if not path.is_file():
-        return []
-    return [Foreseen(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Foreseen(**row) for row in read_json_lines(path)]

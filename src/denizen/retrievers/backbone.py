@@ -10,17 +10,15 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from denizen.engine.errors import InputError, reason
-from denizen.engine.files import file_digest, json_digest, locked, write_json
-from denizen.engine.run_folder import probe, writing
+from denizen.engine.files import file_digest
 from denizen.engine.settings import Params, setting
+from denizen.engine.user_cache import made_once
 from denizen.retrievers.model_folder import check_backbone
 from denizen.retrievers.model_ref import model_digest
 
@@ -84,31 +82,12 @@ def bi_encoder_of(path: Path, name: str, backbone: Backbone) -> Path:
     """
     source = file_digest(path) if path.is_file() else model_digest(path)
     made = {"source": source, **backbone.as_dict(), "version": _VERSION}
-    kept = cache() / "backbones"
-    place = kept / json_digest(made)[:32]
-    try:
-        probe(kept)
-    except OSError as error:
-        raise InputError(f"{kept} cannot be used ({reason(error)}); set DENIZEN_CACHE to another folder") from error
-    with writing(kept), locked(kept, f"{place.name}.lock"):
-        if not (place / _RECORD).is_file():
-            for left in kept.glob(f".making.{place.name}.*"):
-                # of somebody who was killed: who makes it holds the lock
-                shutil.rmtree(left)
-            with tempfile.TemporaryDirectory(dir=kept, prefix=f".making.{place.name}.") as folder:
-                partial = Path(folder, "model")
-                _made(path, name, backbone).save_pretrained(str(partial), create_model_card=False)
-                _check_end(partial, name)
-                write_json(partial / _RECORD, made)
-                partial.rename(place)
-    return place
 
+    def make(folder: Path) -> None:
+        _made(path, name, backbone).save_pretrained(str(folder), create_model_card=False)
+        _check_end(folder, name)
 
-def cache() -> Path:
-    """Where this user keeps what was made once: DENIZEN_CACHE, or denizen in XDG_CACHE_HOME, or in ~/.cache."""
-    if own := os.environ.get("DENIZEN_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "denizen"
+    return made_once("backbones", _RECORD, made, make)
 
 
 def _made(path: Path, name: str, backbone: Backbone) -> SentenceTransformer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -192,9 +192,29 @@ class BiEncoder:
     def embed(self, index: _Embedded, queries: Mapping[str, str], progress: Progress) -> Vectors:
         """Queries as they are compared with an index, shape (queries, dim)."""
         with progress.bar(len(queries), "texts") as advance:
-            asked = index.encoder.encode(list(queries.values()), "query", advance, self.query_prompt)
-            found: Vectors = self.cut(asked)[:]
+            return self.embed_queries(list(queries.values()), index.encoder, advance)
+
+    def embed_queries(
+        self,
+        queries: Sequence[str],
+        encoder: Encoder | None = None,
+        advance: Callable[[int], None] = lambda count: None,
+    ) -> Vectors:
+        """Queries as they are compared, shape (queries, dim).
+
+        Args:
+            queries: Their texts.
+            encoder: What embeds them; None: its own.
+            advance: Called with the number of texts that have just been embedded.
+        """
+        asked = (encoder or self.encoder).encode(queries, "query", advance, self.query_prompt)
+        found: Vectors = self.cut(asked)[:]
         return found
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers of a vector; the model is loaded where it does not say so itself."""
+        return self.dim or self.encoder.model.get_embedding_dimension() or 0
 
     def save_index(self, index: _Embedded, folder: Path) -> None:
         """Writes the embeddings as one array of 32-bit floats."""

@@ -19,7 +19,7 @@ from denizen.engine.errors import InputError, reason
 from denizen.engine.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
     from sentence_transformers.base.model import BaseModel
 
 _STATE = "adapter.safetensors"
@@ -44,7 +44,7 @@ def attach(model: BaseModel, rank: int, learnt: Path | None = None, *, bf16: boo
         InputError: When PEFT is missing or does not know the model's layers, or the adapters are of another model.
     """
     try:
-        from peft import LoraConfig, PeftModel, get_peft_model
+        from peft import PeftModel, get_peft_model
     except ImportError:
         raise InputError("adapters need PEFT: pip install 'denizen[decoder]'; or set lora_rank to 0") from None
     for weights in model.parameters():
@@ -55,8 +55,7 @@ def attach(model: BaseModel, rank: int, learnt: Path | None = None, *, bf16: boo
             # PEFT asks transformers by names that are on their way out there
             warnings.simplefilter("ignore", FutureWarning)
             if learnt is None:
-                config = LoraConfig(r=rank, lora_alpha=_ALPHA * rank, target_modules="all-linear", lora_dropout=0.0)
-                adapted: PeftModel = get_peft_model(transformer, config)
+                adapted: PeftModel = get_peft_model(transformer, low_rank(rank))
             else:
                 adapted = PeftModel.from_pretrained(transformer, str(learnt), is_trainable=True)
     except (ValueError, RuntimeError, OSError) as error:
@@ -71,6 +70,13 @@ def attach(model: BaseModel, rank: int, learnt: Path | None = None, *, bf16: boo
     # beside the model's own modules: the model is saved and read as it was
     object.__setattr__(model, _OWNER, adapted)
     return adapted
+
+
+def low_rank(rank: int) -> LoraConfig:
+    """PEFT's settings of adapters of a rank on all linear layers."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=_ALPHA * rank, target_modules="all-linear", lora_dropout=0.0)
 
 
 def of(model: BaseModel) -> PeftModel | None:

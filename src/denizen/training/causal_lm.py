@@ -21,6 +21,7 @@ from denizen.engine.errors import InputError
 from denizen.language_models.language_model import load_causal_lm, load_tokenizer
 from denizen.language_models.token_rows import token_rows
 from denizen.training import trainer
+from denizen.training.adapters import low_rank
 from denizen.training.batches import EpochBatches, length_batches
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 Rows = Sequence[Sequence[int]]
 
 _WEIGHT_DECAY = 0.01
-# arXiv 2602.04731, as most of the field: twice the rank
-_ALPHA = 2
 _ADAPTER = "adapter"
 
 
@@ -195,7 +194,7 @@ def _trainer(
         args=args,
         train_dataset=data,
         processing_class=tokenizer,
-        peft_config=_adapters(config.lora_rank),
+        peft_config=low_rank(config.lora_rank) if config.lora_rank else None,
         callbacks=[trainer.Watch(progress)],
     )
     found.remove_callback(PrinterCallback)
@@ -213,14 +212,6 @@ def _without_notices() -> Iterator[None]:
 def _let_go() -> None:
     """Frees what was trained and its optimiser, which hold one another, before as much is loaded again."""
     gc.collect()
-
-
-def _adapters(rank: int) -> Any:
-    if not rank:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(r=rank, lora_alpha=_ALPHA * rank, target_modules="all-linear", lora_dropout=0.0)
 
 
 def _folded(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:

@@ -12,8 +12,9 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from denizen.engine.errors import InputError
+from denizen.engine.user_cache import cache
 from denizen.retrievers import backends
-from denizen.retrievers.backbone import Backbone, cache
+from denizen.retrievers.backbone import Backbone
 from denizen.retrievers.encoder import encode
 from denizen.retrievers.loading import load_encoder, locate
 from denizen.retrievers.model_folder import is_decoder, is_llm
