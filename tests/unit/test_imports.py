@@ -18,7 +18,7 @@ ROOMS = [
     {"engine"},
     {"data"},
     {"llm", "retrievers", "language_models"},
-    {"training", "supervision", "merging", "measuring", "prompting"},
+    {"training", "supervision", "merging", "measuring", "prompting", "tasks", "answering"},
     {"recipes"},
     {"reports", "serve", "exports", "api", "cli"},
 ]

@@ -96,8 +96,20 @@ class Folds(Table, schema="folds"):
         return dict(each(self.table, "query_id", "fold"))
 
 
+class TaskRows(Table, schema="task_rows"):
+    """What a language model is asked, with reference answers."""
+
+
+class Preferences(Table, schema="preferences"):
+    """Pairs of a chosen and a rejected answer to what a language model is asked."""
+
+
 class Model(Artifact):
     """A model's folder, as the library of its kind loads it."""
+
+
+class Adapter(Artifact):
+    """Low-rank adapters of a model by themselves, in PEFT's files."""
 
 
 class Evaluation(Artifact):

@@ -24,6 +24,7 @@ _TYPES = {
     "double": pa.float64(),
     "texts": pa.list_(pa.string()),
     "floats": pa.list_(pa.float32()),
+    "messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
 }
 
 
@@ -62,6 +63,11 @@ SCHEMAS: dict[str, pa.Schema] = {
     "folds": _schema("query_id fold:int"),
     # the rows of a retriever that reads by windows: whose each is, and where in title and text, in characters
     "windows": _schema("doc_id start:long end:long"),
+    # what a language model is asked and what it should answer; document and evidence are null where a row comes from
+    # nowhere in the corpus
+    "task_rows": _schema("row_id task split document origin messages:messages answer evidence"),
+    # two answers to what a language model is asked, and the way in which the rejected one was made
+    "preferences": _schema("row_id task split document origin messages:messages chosen rejected way"),
     "metrics": _schema("measure query_id value:double"),
     "failures": _schema("stage key error raw"),
 }

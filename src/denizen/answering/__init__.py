@@ -1,0 +1,1 @@
+"""Answers of language models: who gives them, what they are worth, and which expert is asked."""
