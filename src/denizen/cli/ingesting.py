@@ -29,6 +29,9 @@ def ingest(
     explain_drops: Annotated[
         bool, typer.Option("--explain-drops", help="List each text that was left out, by reason.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html: one page on what became of it all.")
+    ] = False,
     **settings: Any,
 ) -> Told:
     """Read files into a clean corpus of passages: PDF, HTML, filings, office files, mail, tables, text, archives."""
@@ -36,8 +39,13 @@ def ingest(
     from denizen.ingest.settings import IngestConfig
 
     progress = settings.pop("progress")
-    report = ingest(IngestConfig(tuple(paths), **settings), out, progress=progress)
-    return Told(report, ingest_lines(report, out, explain_drops))
+    found = ingest(IngestConfig(tuple(paths), **settings), out, progress=progress)
+    lines = ingest_lines(found, out, explain_drops)
+    if report:
+        from denizen.reports.ingest_page import ingest_page
+
+        lines.append(f"report: {ingest_page(out).as_posix()}")
+    return Told(found, lines)
 
 
 @command("download-filings")

@@ -166,8 +166,8 @@ def _free_row(x: float, y: float, letters: int, taken: list[tuple[float, float]]
     return found
 
 
-def histogram(series: Series, alt: str, bins: int = 24) -> str:
-    """Distributions over one range, drawn over one another."""
+def histogram(series: Series, alt: str, bins: int = 24, digits: int = 2) -> str:
+    """Distributions over one range, drawn over one another; the range's ends have so many digits behind the point."""
     height = 150
     low, high = _range([value for _, _, values in series for value in values], room=0.0)
     edges = np.linspace(low, high, bins + 1)
@@ -178,7 +178,8 @@ def histogram(series: Series, alt: str, bins: int = 24) -> str:
     for (name, kind, _), shares in zip(series, counts, strict=True):
         rects = "".join(
             f'<rect x="{2 + at * wide:.1f}" y="{height - 24 - tall:.1f}" width="{wide - 1:.1f}" height="{tall:.1f}">'
-            f"<title>{escape(name)}, {edges[at]:.2f} to {edges[at + 1]:.2f}: {shares[at]:.1%}</title></rect>"
+            f"<title>{escape(name)}, {edges[at]:.{digits}f} to {edges[at + 1]:.{digits}f}: {shares[at]:.1%}</title>"
+            "</rect>"
             for at, tall in enumerate((height - 44) * shares / most)
         )
         parts.append(f'<g class="{kind} over">{rects}</g>')
@@ -188,7 +189,7 @@ def histogram(series: Series, alt: str, bins: int = 24) -> str:
             f'<text x="15" y="{at * 15 + 9}">{escape(name)}</text></g>'
         )
     for value, anchor, x in ((low, "start", 2), (high, "end", WIDTH - 2)):
-        parts.append(f'<text class="faint" x="{x}" y="{height - 8}" text-anchor="{anchor}">{value:.2f}</text>')
+        parts.append(f'<text class="faint" x="{x}" y="{height - 8}" text-anchor="{anchor}">{value:,.{digits}f}</text>')
     return _svg(height, alt, parts)
 
 
