@@ -120,6 +120,20 @@ def test_run_again_it_does_nothing_and_with_the_other_row_only_that(one: Run, tm
         assert "0 training(s)" in plan and "1 model(s) measured" in plan and "in training" not in plan
 
 
+def test_a_scale_that_dev_has_chosen_is_added_and_shown(one: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(one[0], out)
+    with pytest.raises(ChangedError, match="search_scale: False -> True"):
+        language(one[2].changed(search_scale=True), out)
+    heard = Heard()
+    found = language(one[2].changed(search_scale=True), out, redo="residual", progress=heard)
+    assert heard.worked[:2] == ["scale", "residual"]
+    searched = found["scale_search"]
+    assert found["residual"]["scale"] == searched["scale"] and len(searched["tried"]) == 5
+    page = (out / "report.html").read_text()
+    assert "How much of the residual" in page and page.count("<td>taken</td>") == 1
+
+
 # where training, adding and asking are in their midst, and all other ends of steps
 MIDST = ["pretrained@step:2", "residual@open:2", "instructions/instruct@scratch:2"]
 ENDS = ["corpus@record", "pretrained@step:2", "pretrained@open:1", "perplexity/base@record"]

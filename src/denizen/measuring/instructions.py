@@ -14,7 +14,7 @@ import numpy as np
 from denizen.data.artifacts import Evaluation, Model
 from denizen.engine.files import read_json_lines, write_json_lines
 from denizen.engine.progress import Progress, Silent
-from denizen.engine.settings import setting
+from denizen.engine.settings import Params, setting
 from denizen.engine.step import Context, step
 from denizen.language_models.language_model import LanguageModel
 from denizen.measuring.instruction_checks import INSTRUCTIONS, KINDS, STOPPING, Instruction
@@ -24,10 +24,22 @@ from denizen.retrievers.encoding import Arithmetic
 _ANSWERS = "answers.jsonl"
 # answered together, and between two savings
 _AT_A_TIME = 16
+# where something is chosen by instructions, those that are left to measure on; the others decide, two of each kind
+TEST_PROMPTS = len(INSTRUCTIONS) - 2 * KINDS
 
 
 @dataclass(frozen=True)
-class Answering(Arithmetic):
+class AnswerLength(Params):
+    """How long answers to instructions may be."""
+
+    panel = "Instructions"
+
+    # the longest answer that is asked for has 60 words
+    max_new_tokens: int = setting(160, "Tokens of an answer at most.", least=8, most=8192)
+
+
+@dataclass(frozen=True)
+class Answering(AnswerLength, Arithmetic):
     """How a model is asked."""
 
     panel = "Instructions"
@@ -35,8 +47,6 @@ class Answering(Arithmetic):
     instruction_prompts: int = setting(
         len(INSTRUCTIONS), "Prompts of instruction following; fewer are faster.", least=KINDS, most=len(INSTRUCTIONS)
     )
-    # the longest answer that is asked for has 60 words
-    max_new_tokens: int = setting(160, "Tokens of an answer at most.", least=8, most=8192)
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,11 @@ def instructions(out: Path, params: Answering, ctx: Context, *, model: Model) ->
 def chosen(count: int) -> list[Instruction]:
     """The first of the instructions, which take turns by kind."""
     return list(INSTRUCTIONS[:count])
+
+
+def of_dev() -> list[Instruction]:
+    """The last of the instructions, of each kind as many: by what they say something is chosen, and not the first."""
+    return list(INSTRUCTIONS[TEST_PROMPTS:])
 
 
 def answered_by(evaluation: Evaluation) -> list[Answered]:

@@ -154,17 +154,17 @@ def perplexity(
     return {**told, **sizes, "perplexity": asdict(_perplexity(found)), "bits_a_byte": asdict(bits_a_byte(found))}
 
 
-def held_out(corpus: Corpus, documents: Documents) -> WholeDocuments:
-    """The documents of the test side, without passages that have a near-duplicate on the training side.
+def held_out(corpus: Corpus, documents: Documents, side: str = "test") -> WholeDocuments:
+    """The documents of a side, without passages that have a near-duplicate on the training side.
 
     Raises:
         InputError: When no text is left.
     """
-    found = whole_documents(corpus.table, documents.table, "test", apart_from="train")
+    found = whole_documents(corpus.table, documents.table, side, apart_from="train")
     if not found.texts:
-        raise InputError(
-            f"all {found.left_out:,} held-out passages have a near-duplicate on the training side; add other documents"
-        )
+        held = "held-out" if side == "test" else side
+        why = f"all {found.left_out:,} {held} passages have a near-duplicate on the training side"
+        raise InputError(f"{why if found.left_out else f'no document is on the {side} side'}; add other documents")
     return found
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denizen.data.artifacts import Model
+from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError, reason
 from denizen.engine.settings import Params, setting
 from denizen.engine.step import Context, step
@@ -51,7 +52,14 @@ class Residual(Params):
 
 @step(version=1, makes=Model, name="residual")
 def add_residual(
-    out: Path, params: Residual, ctx: Context, *, pretrained: Model, base: Model, instruct: Model
+    out: Path,
+    params: Residual,
+    ctx: Context,
+    *,
+    pretrained: Model,
+    base: Model,
+    instruct: Model,
+    scale: Value | None = None,
 ) -> dict[str, Any]:
     """Adds what instruction tuning has made of a base to the same base after pretraining.
 
@@ -65,6 +73,7 @@ def add_residual(
         pretrained: The base after pretraining, adapters folded in.
         base: The base before.
         instruct: What was tuned from the base.
+        scale: What a search has chosen instead of the settings' scale.
 
     Raises:
         InputError: When the models are not of one shape, or their tokenizers differ.
@@ -74,11 +83,12 @@ def add_residual(
     check_pair(base.path, instruct.path)
     tokenizer = load_tokenizer(instruct.path)
     made = load_causal_lm(instruct.path)
-    grown = add(made, load_causal_lm(pretrained.path), load_causal_lm(base.path), params.scale)
+    much = params.scale if scale is None else float(scale.content)
+    grown = add(made, load_causal_lm(pretrained.path), load_causal_lm(base.path), much)
     _end_turns(made, tokenizer)
     made.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    return {"scale": params.scale, "new_rows": grown}
+    return {"scale": much, "new_rows": grown}
 
 
 def add(instruct: PreTrainedModel, pretrained: PreTrainedModel, base: PreTrainedModel, scale: float) -> int:

@@ -16,7 +16,8 @@ from denizen.engine.pipeline import Pipeline
 from denizen.measuring.instructions import instructions
 from denizen.measuring.language_models import compare_models
 from denizen.measuring.perplexity import perplexity
-from denizen.merging.residual import add_residual
+from denizen.merging.residual import Residual, add_residual
+from denizen.merging.scale_search import chosen_scale, search_scale
 from denizen.recipes.language_config import LanguageConfig
 from denizen.training.pretrain import pretrain
 
@@ -37,6 +38,7 @@ class Language:
     Attributes:
         corpus: Passages and the side of each document.
         models: Name to model, in the order of the table.
+        scale: How that of the residual was chosen; None: it was given.
         perplexity: Name to how well it foresees held-out documents.
         instructions: Name to how well it follows instructions.
         comparison: Of them with one another.
@@ -44,6 +46,7 @@ class Language:
 
     corpus: Unlabelled
     models: Mapping[str, Model]
+    scale: Evaluation | None
     perplexity: Mapping[str, Evaluation]
     instructions: Mapping[str, Evaluation]
     comparison: Evaluation
@@ -52,7 +55,7 @@ class Language:
 def language(run: Pipeline, config: LanguageConfig, brought: BroughtModels) -> Language:
     """All steps."""
     corpus = divided(run, config, brought.given)
-    models = trained(run, config, brought, corpus)
+    models, scale = trained(run, config, brought, corpus)
     foreseen, followed = dict[str, Evaluation](), dict[str, Evaluation]()
     held = {"corpus": corpus.corpus, "documents": corpus.documents}
     for name, model in models.items():
@@ -61,7 +64,7 @@ def language(run: Pipeline, config: LanguageConfig, brought: BroughtModels) -> L
         with run.scope("instructions"):
             followed[name] = run(instructions.named(name), config.answering.on_this_machine(), model=model)
     comparison = run(compare_models, perplexity=foreseen, instructions=followed)
-    return Language(corpus, models, foreseen, followed, comparison)
+    return Language(corpus, models, scale, foreseen, followed, comparison)
 
 
 def divided(run: Pipeline, config: LanguageConfig, given: Given) -> Unlabelled:
@@ -70,8 +73,10 @@ def divided(run: Pipeline, config: LanguageConfig, given: Given) -> Unlabelled:
         return run(divide, config.dividing, source=given.source)
 
 
-def trained(run: Pipeline, config: LanguageConfig, brought: BroughtModels, corpus: Unlabelled) -> dict[str, Model]:
-    """Steps pretrained and residual, and what they start from."""
+def trained(
+    run: Pipeline, config: LanguageConfig, brought: BroughtModels, corpus: Unlabelled
+) -> tuple[dict[str, Model], Evaluation | None]:
+    """Steps pretrained and residual, with scale between them where it is searched, and what they start from."""
     texts = {"corpus": corpus.corpus, "documents": corpus.documents}
     pretraining = config.pretraining.on_this_machine()
     pretrained = run(pretrain, pretraining, start=brought.base, **texts)
@@ -79,5 +84,9 @@ def trained(run: Pipeline, config: LanguageConfig, brought: BroughtModels, corpu
     if config.also_pretrain_instruct:
         name = "pretrained-instruct"
         found[name] = run(pretrain.named(name), pretraining, start=brought.instruct, **texts)
-    pair = {"base": brought.base, "instruct": brought.instruct}
-    return {**found, "residual": run(add_residual, config.residual, pretrained=pretrained, **pair)}
+    pair = {"base": brought.base, "instruct": brought.instruct, "pretrained": pretrained}
+    if not config.search_scale:
+        return {**found, "residual": run(add_residual, config.residual, **pair)}, None
+    searched = run(search_scale, config.measuring.on_this_machine(), **pair, **texts)
+    residual = run(add_residual, Residual(), **pair, scale=chosen_scale(searched))
+    return {**found, "residual": residual}, searched

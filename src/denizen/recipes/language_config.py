@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from typing import Any, ClassVar
 
 from denizen.data.prepare import Dividing
 from denizen.engine.errors import InputError
 from denizen.engine.settings import Params, Setting, check_names, setting, settings_of
-from denizen.measuring.instructions import Answering
+from denizen.measuring.instructions import TEST_PROMPTS, Answering
 from denizen.measuring.perplexity import Reading
 from denizen.merging.residual import Residual
+from denizen.merging.scale_search import ScaleMeasuring, ScaleSearch
 from denizen.recipes.config import Config
 from denizen.training.pretrain import Pretraining
 
@@ -35,7 +36,7 @@ class LanguageModels(Params):
     )
 
 
-PARTS: tuple[type[Params], ...] = (LanguageModels, Dividing, Pretraining, Residual, Reading, Answering)
+PARTS: tuple[type[Params], ...] = (LanguageModels, Dividing, Pretraining, Residual, ScaleSearch, Reading, Answering)
 LANGUAGE_SETTINGS: dict[str, Setting] = settings_of(*PARTS)
 
 
@@ -54,6 +55,7 @@ class LanguageConfig(Config):
         dividing: Of how documents are cut and held out.
         pretraining: Of the step that trains.
         residual: Of the one that adds.
+        measuring: Of the one that chooses its scale.
         reading: Of how held-out documents are read.
         answering: Of how instructions are asked.
 
@@ -70,15 +72,23 @@ class LanguageConfig(Config):
         self.residual = Residual.of(values)
         self.reading = Reading.of(values)
         self.answering = Answering.of(values)
+        self.measuring = ScaleMeasuring.of(values)
+        if values.get("search_scale"):
+            # the others choose
+            fewer = min(self.answering.instruction_prompts, TEST_PROMPTS)
+            self.answering = replace(self.answering, instruction_prompts=fewer)
         self._values = {name: found[name] for name in self.settings}
         self._check()
 
     settings: ClassVar[Mapping[str, Setting]] = LANGUAGE_SETTINGS
     pretraining: Pretraining
+    search_scale: bool
 
     def _check(self) -> None:
         if self.precision == "int8":
             raise InputError("precision is 'int8', in which no language model is trained here; give auto, fp32 or bf16")
+        if self.search_scale and self.scale != Residual().scale:
+            raise InputError(f"scale is {self.scale:g} and search_scale is on, which chooses it; give one of the two")
         if self.split == "random":
             raise InputError(
                 "split is 'random', which goes by labelled rows; documents are divided: auto, document or time"

@@ -53,6 +53,7 @@ def language_metrics(config: Mapping[str, Any], out: Path, found: Language, weig
         "pairs": found.comparison.facts["pairs"],
         "training": trained,
         "residual": dict(found.models["residual"].facts),
+        "scale_search": dict(found.scale.facts) if found.scale else None,
         "corpus": {key: corpus[key] for key in ("documents", "passages", "sides", "split", "skipped_rows")},
         "read": dict(corpus["read"]),
         "held_out": {key: held[key] for key in ("documents", "groups", "tokens", "bytes", "passages_left_out")},
@@ -179,6 +180,18 @@ def training_lines(report: Mapping[str, Any]) -> Table:
         loss = its["loss"]
         cells = (f"{its['tokens']:,}", f"{its['steps']:,}", f"{its['learnt']:,}", f"{its['learning_rate']:g}")
         rows.append([called_model(name), *cells, f"{loss[0][1]:.3f}", f"{loss[-1][1]:.3f}"])
+    return rows
+
+
+def scale_lines(report: Mapping[str, Any]) -> Table:
+    """Every scale that was tried on dev, and the instruct model."""
+    found = report["scale_search"]
+    rows = [["on dev", "bits a byte", "instructions followed", ""]]
+    for its in (found["instruct"], *found["tried"]):
+        whole = its is found["instruct"]
+        name = "instruct" if whole else f"scale {its['scale']:g}"
+        taken = "taken" if its["scale"] == found["scale"] and not whole else ""
+        rows.append([name, f"{its['bits_a_byte']:.3f}", f"{100 * its['accuracy']:.1f} %", taken])
     return rows
 
 

@@ -16,6 +16,7 @@ from denizen.reports.language import (
     measured_on,
     model_lines,
     pair_lines,
+    scale_lines,
     training_lines,
 )
 from denizen.reports.rendering import render
@@ -111,7 +112,7 @@ def _training(report: Mapping[str, Any]) -> Blocks:
         (called_model(name), _COLOURS.get(name, "other"), [(float(step), float(loss)) for step, loss in its["loss"]])
         for name, its in report["training"].items()
     ]
-    return [
+    blocks: Blocks = [
         ("table", training_lines(report)),
         ("charts", [("Loss", charts.curves(curves, "step", "Training loss by step"))]),
         (
@@ -123,6 +124,13 @@ def _training(report: Mapping[str, Any]) -> Blocks:
             ],
         ),
     ]
+    if report["scale_search"]:
+        rule = (
+            "Taken: the scale that foresees documents of dev best among those that follow instructions within two "
+            "points of the instruct model. These instructions are none of the test's."
+        )
+        blocks += [("h3", "How much of the residual"), ("table", scale_lines(report)), ("faint", rule)]
+    return blocks
 
 
 def _settings(report: Mapping[str, Any]) -> Blocks:

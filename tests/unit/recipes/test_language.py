@@ -38,6 +38,10 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "epochs": (2.0, TRAINED),
     "batch_size": (16, TRAINED),
     "warmup_steps": (5.0, TRAINED),
+    "search_scale": (
+        True,
+        {"residual", "perplexity/residual", "comparison", *(f"instructions/{name}" for name in ROWS)},
+    ),
     "scale": (0.5, {"residual", "perplexity/residual", "instructions/residual", "comparison"}),
     "instruction_prompts": (48, {"comparison", *(f"instructions/{name}" for name in ROWS)}),
     "max_new_tokens": (50, {"comparison", *(f"instructions/{name}" for name in ROWS)}),
@@ -113,3 +117,14 @@ def test_settings_have_flat_names_and_come_back_from_what_is_kept() -> None:
 def test_what_does_not_go_together_is_refused(given: dict, why: str) -> None:
     with pytest.raises(InputError, match=why):
         LanguageConfig("docs", "B", "I", **given)
+
+
+def test_a_scale_is_searched_before_it_is_added(tmp_path: Path) -> None:
+    places = fingerprints(tmp_path, search_scale=True)
+    assert list(places)[:4] == ["corpus", "pretrained", "scale", "residual"]
+    # what it was chosen by is no test, and how many of those there are changes nothing
+    assert places["scale"] == fingerprints(tmp_path, search_scale=True, instruction_prompts=36)["scale"]
+    assert places["scale"] != fingerprints(tmp_path, search_scale=True, max_new_tokens=50)["scale"]
+    assert LanguageConfig("docs", "B", "I", search_scale=True).answering.instruction_prompts == 168
+    with pytest.raises(InputError, match=r"scale is 0\.5 and search_scale is on, which chooses it"):
+        LanguageConfig("docs", "B", "I", search_scale=True, scale=0.5)
