@@ -22,6 +22,8 @@ _NOTICE = 60
 # pages of more hidden parts, or longer ones, are not compared with what is shown
 _MOST_HIDDEN = 2_000
 _LARGEST_JSON = 20_000_000
+# letters of a piece by which a long text is looked up, and between two of them
+_PIECE, _STRIDE = 12, 8
 _PLACEHOLDERS = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|\$\{.*?\}", re.DOTALL)
 _PROGRAMS = re.compile(
     r"^$|module|importmap|speculationrules|shader|(?:java|ecma|type|live|vb|coffee)script|babel|jsx|wasm|python"
@@ -115,21 +117,43 @@ def said_in_data(root: Any, blocks_text: str) -> tuple[list[str], list[LeftOut]]
             texts += _said(_json(content))
         elif kind.endswith("json") or _STATE.match(content):
             (texts if bare else of_programs).extend(_long_strings(_json(_STATE.sub("", content))))
-    known = _squeezed(blocks_text)
-    fresh = _unknown(texts, known)
-    known += _squeezed(" ".join(fresh))
-    return fresh, [LeftOut(text, _PROGRAM) for text in _unknown(of_programs, known)]
+    known = _Known(_squeezed(blocks_text))
+    fresh = known.unknown(texts)
+    return fresh, [LeftOut(text, _PROGRAM) for text in known.unknown(of_programs)]
 
 
-def _unknown(texts: list[str], known: str) -> list[str]:
-    """The texts that say what is not known, each once."""
-    fresh: list[str] = []
-    for text in dict.fromkeys(texts):
-        key = _squeezed(_TAGS.sub(" ", text))
-        if key and key not in known:
-            fresh.append(text)
-            known += key
-    return fresh
+class _Known:
+    """Texts by which others are known that stand in them; what a program's data hold may be megabytes of both.
+
+    Pieces of them, each `_STRIDE` letters behind the last, are indexed: of a longer text that stands in them one of its
+    first `_STRIDE` places is a piece, so that most texts are told to be new without a search.
+    """
+
+    def __init__(self, said: str) -> None:
+        self.texts: list[str] = []
+        self.pieces: dict[str, set[int]] = {}
+        self._add(said)
+
+    def unknown(self, texts: list[str]) -> list[str]:
+        """The texts that say what is not known, each once; they are known from now on."""
+        fresh: list[str] = []
+        for text in dict.fromkeys(texts):
+            key = _squeezed(_TAGS.sub(" ", text))
+            if key and not self._holds(key):
+                fresh.append(text)
+                self._add(key)
+        return fresh
+
+    def _add(self, said: str) -> None:
+        for at in range(0, len(said) - _PIECE + 1, _STRIDE):
+            self.pieces.setdefault(said[at : at + _PIECE], set()).add(len(self.texts))
+        self.texts.append(said)
+
+    def _holds(self, key: str) -> bool:
+        if len(key) < _STRIDE + _PIECE:
+            return any(key in text for text in self.texts)
+        places = (self.pieces.get(key[at : at + _PIECE], ()) for at in range(_STRIDE))
+        return any(key in self.texts[at] for at in {at for found in places for at in found})
 
 
 def _squeezed(text: str) -> str:
