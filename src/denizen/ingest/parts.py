@@ -14,7 +14,7 @@ from denizen.engine.files import file_digest
 from denizen.ingest.document import BlockKind, Document, Failure, Limits
 
 # raised when a reader or a cleaner changes what it writes
-READING_VERSION = 2
+READING_VERSION = 3
 _LAST = "read"
 _LIMITS = "limits"
 # the last line is far shorter
