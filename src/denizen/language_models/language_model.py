@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from denizen.data.task_rows import Message
 from denizen.engine.errors import InputError, reason
+from denizen.language_models.attached import attached, use
 from denizen.language_models.token_rows import begin_tokens
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Conversation = Sequence[Message]
 
 # of one batch at a time, in 32-bit floats a gigabyte: a vocabulary may have 262 thousand tokens
 _LOGITS = 1 << 28
@@ -41,10 +47,14 @@ class LanguageModel:
     Attributes:
         folder: As `AutoModelForCausalLM.from_pretrained` loads it.
         bf16: Whether it computes in bf16 where that is safe, else in 32-bit floats.
+        adapters: Name to folder of low-rank adapters that take turns over its weights (`using`); it answers without
+            them where none is named.
     """
 
     folder: Path
     bf16: bool = False
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+    _in_use: list[str | None] = field(default_factory=lambda: [None], init=False, repr=False, compare=False)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -61,42 +71,102 @@ class LanguageModel:
         found.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
         return found
 
+    @cached_property
+    def _adapted(self) -> PeftModel:
+        """Its weights with its adapters on them."""
+        try:
+            return attached(self.model, self.adapters)
+        except InputError:
+            # half of them may be on it
+            del self.__dict__["model"]
+            raise
+
+    @contextlib.contextmanager
+    def using(self, adapter: str | None) -> Iterator[LanguageModel]:
+        """Makes it answer with one of its adapters, which nothing of it is loaded again for; not for several threads.
+
+        Args:
+            adapter: Its name; None: the weights alone.
+
+        Raises:
+            InputError: When it has no such adapter, or that one is of another model.
+        """
+        if adapter is not None and adapter not in self.adapters:
+            named = ", ".join(self.adapters) or "none"
+            raise InputError(f"{self.folder} is here without adapters named {adapter!r}; there are: {named}")
+        if not self.adapters:
+            yield self
+            return
+        use(self._adapted, adapter)
+        self._in_use.append(adapter)
+        try:
+            yield self
+        finally:
+            self._in_use.pop()
+            use(self._adapted, self._in_use[-1])
+
     def log_likelihoods(self, rows: Sequence[Sequence[int]]) -> list[float]:
         """The natural log-likelihood of each row's tokens but the first, each given those before it in the row.
 
         Args:
             rows: Token ids, at least 2 each.
         """
+        return self._log_likelihoods(rows, [1] * len(rows))
+
+    def reference_log_likelihoods(
+        self, conversations: Sequence[str | Conversation], references: Sequence[str]
+    ) -> list[tuple[float, int]]:
+        """The natural log-likelihood of answers, and their tokens; what ends an answer is not counted.
+
+        Args:
+            conversations: What is asked.
+            references: The answer to each.
+        """
+        rows, starts = list[list[int]](), list[int]()
+        for asked, reference in zip(conversations, references, strict=True):
+            before = conversation_tokens(self.tokenizer, asked)
+            # answers are written without the white space round them
+            rows.append([*before, *self.tokenizer(reference.strip(), add_special_tokens=False)["input_ids"]])
+            starts.append(len(before))
+        lengths = [len(row) - start for row, start in zip(rows, starts, strict=True)]
+        return list(zip(self._log_likelihoods(rows, starts), lengths, strict=True))
+
+    def _log_likelihoods(self, rows: Sequence[Sequence[int]], starts: Sequence[int]) -> list[float]:
+        """Of each row's tokens from a place on, which is at least 1."""
         import torch
 
         found = [0.0] * len(rows)
         # rows of one length cost no padding
         order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
         for batch in _batches(order, rows, self.model.config.get_text_config().vocab_size):
-            width = len(rows[batch[-1]])
+            width, first = len(rows[batch[-1]]), min(starts[at] for at in batch)
             ids = torch.tensor([[*rows[at], *[0] * (width - len(rows[at]))] for at in batch], device=self.model.device)
             mask = torch.tensor([[at < len(rows[of]) for at in range(width)] for of in batch], device=ids.device)
+            said = [[starts[of] <= at < len(rows[of]) for at in range(first, width)] for of in batch]
+            # the last logits foresee what follows the row, and those of what is asked nobody needs
+            kept = width - first + 1
+            given = {"input_ids": ids, "attention_mask": mask.long(), "use_cache": False, "logits_to_keep": kept}
             with torch.inference_mode(), self._arithmetic():
-                logits = self.model(input_ids=ids, attention_mask=mask.long(), use_cache=False).logits[:, :-1].float()
-            said = logits.gather(2, ids[:, 1:, None]).squeeze(2) - logits.logsumexp(2)
-            sums = (said.double() * mask[:, 1:]).sum(1).tolist()
+                logits = self.model(**given).logits[:, -kept:-1].float()
+            each = logits.gather(2, ids[:, first:, None]).squeeze(2) - logits.logsumexp(2)
+            sums = (each.double() * torch.tensor(said, dtype=torch.bool, device=ids.device)).sum(1).tolist()
             for at, value in zip(batch, sums, strict=True):
                 found[at] = value
         return found
 
-    def answers(self, prompts: Sequence[str], max_new_tokens: int) -> list[Answer]:
-        """What it answers to prompts, read together, by greedy decoding.
+    def answers(self, asked: Sequence[str | Conversation], max_new_tokens: int) -> list[Answer]:
+        """What it answers, all read together, by greedy decoding.
 
-        A model with a chat template reads a prompt as the turn of a user; one without as a text that goes on.
+        A model with a chat template reads what is asked as turns; one without as a text that goes on.
 
         Args:
-            prompts: What is asked.
+            asked: Prompts of a user, or conversations.
             max_new_tokens: Tokens of an answer at most.
         """
         import torch
         from transformers import GenerationConfig
 
-        rows = [prompt_tokens(self.tokenizer, prompt) for prompt in prompts]
+        rows = [conversation_tokens(self.tokenizer, each) for each in asked]
         width, ends = max(map(len, rows)), end_tokens(self.model, self.tokenizer)
         # what is asked stands at the end, where the answer begins
         ids = torch.tensor([[*[0] * (width - len(row)), *row] for row in rows], device=self.model.device)
@@ -176,13 +246,49 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return found
 
 
-def prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """A prompt as a model reads it: a user's turn by the chat template, else a paragraph that something follows."""
+def conversation_tokens(tokenizer: PreTrainedTokenizerBase, asked: str | Conversation) -> list[int]:
+    """What is asked as a model reads it: turns by the chat template, else paragraphs that something follows.
+
+    A model that can think before it answers is asked for the answer alone.
+
+    Args:
+        tokenizer: The model's.
+        asked: A prompt of a user, or a conversation.
+
+    Raises:
+        InputError: When the template fails on the turns.
+    """
+    turns = (Message("user", asked),) if isinstance(asked, str) else tuple(asked)
     if tokenizer.chat_template:
-        asked = [{"role": "user", "content": prompt}]
-        text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        text = templated(tokenizer, turns, add_generation_prompt=True)
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return [*begin_tokens(tokenizer), *tokenizer(f"{prompt}\n\n", add_special_tokens=False)["input_ids"]]
+    text = "".join(f"{turn.content}\n\n" for turn in turns)
+    return [*begin_tokens(tokenizer), *tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+
+def templated(tokenizer: PreTrainedTokenizerBase, turns: Conversation, *, add_generation_prompt: bool) -> str:
+    """Turns as the text that the chat template makes of them.
+
+    Raises:
+        InputError: When it fails on them.
+    """
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                [asdict(turn) for turn in turns],
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                # templates that do not know it pass over it
+                enable_thinking=False,
+            )
+        )
+    except Exception as error:
+        # a template is a program of its maker's, and can fail in any way
+        roles = ", ".join(turn.role for turn in turns)
+        raise InputError(
+            f"the chat template of the model fails on turns of {roles}: {reason(error)}; give turns that it takes "
+            "(user and assistant in turn), or mend the template"
+        ) from error
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

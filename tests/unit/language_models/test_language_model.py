@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from denizen.data.task_rows import Message
 from denizen.engine.errors import InputError
 from denizen.language_models import language_model
-from denizen.language_models.language_model import LanguageModel, end_tokens, load_causal_lm, prompt_tokens
+from denizen.language_models.language_model import LanguageModel, conversation_tokens, end_tokens, load_causal_lm
 from denizen.language_models.locating import locate_language_model
 from tests.tiny_gguf import tiny_gguf
 from tests.tiny_models import tiny_llm, tiny_model
@@ -42,13 +43,13 @@ def test_answers_are_those_of_greedy_decoding_of_each_prompt_alone(pair: tuple[P
     asked, model = ["a", "a question that is somewhat longer"], AutoModelForCausalLM.from_pretrained(pair[1])
     found = LanguageModel(pair[1])
     for prompt, answer in zip(asked, found.answers(asked, 6), strict=True):
-        ids = torch.tensor([prompt_tokens(found.tokenizer, prompt)])
+        ids = torch.tensor([conversation_tokens(found.tokenizer, prompt)])
         for _ in range(6):
             ids = torch.cat([ids, model(input_ids=ids).logits[:, -1:].argmax(2)], 1)
             if ids[0, -1] == 1:
                 break
         assert answer.ended == (ids[0, -1].item() == 1)
-        said = ids[0, len(prompt_tokens(found.tokenizer, prompt)) :]
+        said = ids[0, len(conversation_tokens(found.tokenizer, prompt)) :]
         assert answer.text == found.tokenizer.decode(said, skip_special_tokens=True).strip()
 
 
@@ -72,8 +73,44 @@ def test_an_answer_ends_where_its_model_says(tmp_path: Path) -> None:
 
 def test_a_prompt_is_a_turn_by_the_template_and_else_a_paragraph(pair: tuple[Path, Path]) -> None:
     base, instruct = (AutoTokenizer.from_pretrained(folder) for folder in pair)
-    assert instruct.decode(prompt_tokens(instruct, "Hi")) == f"user: Hi{END}assistant: "
-    assert base.decode(prompt_tokens(base, "Hi")) == "Hi\n\n"
+    assert instruct.decode(conversation_tokens(instruct, "Hi")) == f"user: Hi{END}assistant: "
+    assert base.decode(conversation_tokens(base, "Hi")) == "Hi\n\n"
+
+
+def test_turns_are_templated_and_else_paragraphs(pair: tuple[Path, Path]) -> None:
+    base, instruct = (AutoTokenizer.from_pretrained(folder) for folder in pair)
+    turns = (Message("system", "Be brief."), Message("user", "Hi"))
+    said = f"system: Be brief.{END}user: Hi{END}assistant: "
+    assert instruct.decode(conversation_tokens(instruct, turns)) == said
+    assert base.decode(conversation_tokens(base, turns)) == "Be brief.\n\nHi\n\n"
+    assert conversation_tokens(instruct, turns[1:]) == conversation_tokens(instruct, "Hi")
+
+
+def test_a_template_that_fails_is_named_and_thinking_is_left_off(pair: tuple[Path, Path]) -> None:
+    instruct = AutoTokenizer.from_pretrained(pair[1])
+    instruct.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}x"
+    with pytest.raises(InputError, match="fails on turns of system, user: no system; give turns that it takes"):
+        conversation_tokens(instruct, (Message("system", "a"), Message("user", "b")))
+    instruct.chat_template = "{% if enable_thinking is defined and enable_thinking is false %}at once{% endif %}"
+    assert instruct.decode(conversation_tokens(instruct, "b")) == "at once"
+
+
+def test_a_references_likelihood_is_that_of_its_tokens_alone(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, model = AutoTokenizer.from_pretrained(pair[1]), AutoModelForCausalLM.from_pretrained(pair[1])
+    asked = ["Hi", (Message("system", "Be very brief."), Message("user", "What is it?")), "Hm"]
+    references = ["a longer answer than the others", " ab ", ""]
+    wanted = []
+    for each, text in zip(asked, ("a longer answer than the others", "ab", ""), strict=True):
+        before, said = conversation_tokens(tokenizer, each), tokenizer(text)["input_ids"]
+        logits = model(input_ids=torch.tensor([[*before, *said]])).logits[0].log_softmax(1)
+        sum_of = sum(logits[len(before) - 1 + at, token].item() for at, token in enumerate(said))
+        wanted.append((pytest.approx(sum_of, rel=1e-4), len(said)))
+    assert [count for _, count in wanted] == [31, 2, 0]
+    assert LanguageModel(pair[1]).reference_log_likelihoods(asked, references) == wanted
+    monkeypatch.setattr(language_model, "_LOGITS", 1)
+    assert LanguageModel(pair[1]).reference_log_likelihoods(asked, references) == wanted
 
 
 def test_the_end_is_the_models_own_or_that_of_texts(pair: tuple[Path, Path]) -> None:
