@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,13 @@ _FILES = ("adapter_config.json", _WEIGHTS)
 _HOW = "give the folder of adapters that were trained on this model"
 
 
-def attached(model: PreTrainedModel, adapters: Mapping[str, Path]) -> PeftModel:
+def attached(model: PreTrainedModel, adapters: Mapping[str, Path], *, learn: bool = False) -> PeftModel:
     """Puts adapters on a model, none of them in use.
 
     Args:
         model: What they are of; its layers are changed in place, its weights are not.
         adapters: Name to folder, as PEFT writes it; at least one.
+        learn: Whether the first of them is in use and goes on learning.
 
     Raises:
         InputError: When PEFT is missing, or a folder holds no adapters of this model.
@@ -42,7 +43,7 @@ def attached(model: PreTrainedModel, adapters: Mapping[str, Path]) -> PeftModel:
                 # what is missing is an error here
                 warnings.filterwarnings("ignore", "Found missing adapter keys")
                 if found is None:
-                    found = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+                    found = PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=learn)
                 else:
                     found.load_adapter(str(folder), name)
         except Exception as error:
@@ -51,8 +52,9 @@ def attached(model: PreTrainedModel, adapters: Mapping[str, Path]) -> PeftModel:
         _check_whole(found, name, folder)
     if found is None:
         raise ValueError("there are no adapters to put on a model")
-    found.train(False)
-    use(found, None)
+    if not learn:
+        found.train(False)
+        use(found, None)
     return found
 
 
@@ -72,7 +74,7 @@ def _check_whole(adapted: PeftModel, name: str, folder: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(folder / _WEIGHTS, framework="pt") as file:
-        held: Collection[str] = set(file.keys())
+        held = set[str](file.keys())
     wanted = set(get_peft_model_state_dict(adapted, adapter_name=name))
     if apart := sorted(held ^ wanted):
         which = "more" if apart[0] in held else "less"

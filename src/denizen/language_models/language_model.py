@@ -105,36 +105,16 @@ class LanguageModel:
             self._in_use.pop()
             use(self._adapted, self._in_use[-1])
 
-    def log_likelihoods(self, rows: Sequence[Sequence[int]]) -> list[float]:
-        """The natural log-likelihood of each row's tokens but the first, each given those before it in the row.
+    def log_likelihoods(self, rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None) -> list[float]:
+        """The natural log-likelihood of each row's tokens, each given those before it in the row.
 
         Args:
             rows: Token ids, at least 2 each.
+            starts: The place of the first token of each that counts, at least 1; None: 1.
         """
-        return self._log_likelihoods(rows, [1] * len(rows))
-
-    def reference_log_likelihoods(
-        self, conversations: Sequence[str | Conversation], references: Sequence[str]
-    ) -> list[tuple[float, int]]:
-        """The natural log-likelihood of answers, and their tokens; what ends an answer is not counted.
-
-        Args:
-            conversations: What is asked.
-            references: The answer to each.
-        """
-        rows, starts = list[list[int]](), list[int]()
-        for asked, reference in zip(conversations, references, strict=True):
-            before = conversation_tokens(self.tokenizer, asked)
-            # answers are written without the white space round them
-            rows.append([*before, *self.tokenizer(reference.strip(), add_special_tokens=False)["input_ids"]])
-            starts.append(len(before))
-        lengths = [len(row) - start for row, start in zip(rows, starts, strict=True)]
-        return list(zip(self._log_likelihoods(rows, starts), lengths, strict=True))
-
-    def _log_likelihoods(self, rows: Sequence[Sequence[int]], starts: Sequence[int]) -> list[float]:
-        """Of each row's tokens from a place on, which is at least 1."""
         import torch
 
+        starts = starts or [1] * len(rows)
         found = [0.0] * len(rows)
         # rows of one length cost no padding
         order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
@@ -153,6 +133,24 @@ class LanguageModel:
             for at, value in zip(batch, sums, strict=True):
                 found[at] = value
         return found
+
+    def reference_log_likelihoods(
+        self, conversations: Sequence[str | Conversation], references: Sequence[str]
+    ) -> list[tuple[float, int]]:
+        """The natural log-likelihood of answers, and their tokens; what ends an answer is not counted.
+
+        Args:
+            conversations: What is asked.
+            references: The answer to each.
+        """
+        rows, starts = list[list[int]](), list[int]()
+        for asked, reference in zip(conversations, references, strict=True):
+            before = conversation_tokens(self.tokenizer, asked)
+            # answers are written without the white space round them
+            rows.append([*before, *self.tokenizer(reference.strip(), add_special_tokens=False)["input_ids"]])
+            starts.append(len(before))
+        lengths = [len(row) - start for row, start in zip(rows, starts, strict=True)]
+        return list(zip(self.log_likelihoods(rows, starts), lengths, strict=True))
 
     def answers(self, asked: Sequence[str | Conversation], max_new_tokens: int) -> list[Answer]:
         """What it answers, all read together, by greedy decoding.

@@ -11,6 +11,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+# asked beside them
+from denizen.language_models.stopping import STOPPING as STOPPING
+
 # an underscore marks emphasis and is no letter
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 # a full stop within a number or a name ends nothing
@@ -328,17 +331,3 @@ def _made() -> tuple[Instruction, ...]:
 KINDS = len(_SINGLE) + len(_DOUBLE)
 # kinds take turns, so that the first ones are of every kind
 INSTRUCTIONS = _made()
-
-# short answers, which a model that has learnt to end its turn ends at once
-STOPPING = (
-    "What is the capital of France?",
-    "Name a colour.",
-    "How many days has a week?",
-    "Say hello.",
-    "What is two plus three?",
-    "Name an animal that can fly.",
-    "Is ice cold? Answer yes or no.",
-    "What do bees make?",
-    "Which month comes after March?",
-    "Name a fruit.",
-)

@@ -6,7 +6,7 @@ pretraining of an instruct model makes it forget how to follow instructions, tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from denizen.engine.artifact import Value
 from denizen.engine.errors import InputError, reason
 from denizen.engine.settings import Params, setting
 from denizen.engine.step import Context, step
+from denizen.language_models.conversations import end_of_turn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +35,6 @@ _SHAPE = (
     "head_dim",
     "tie_word_embeddings",
 )
-_TURN = "this is an answer"
 _FAMILY = "give a base and what its maker has tuned from exactly this base"
 # numbers of a tensor that are added at a time, in 64 bits half a gigabyte with what they are made of
 _BLOCK = 1 << 24
@@ -239,16 +239,6 @@ def _padded(block: Tensor, rows: int) -> Tensor:
     if len(block) == rows:
         return block
     return torch.cat([block, block.new_zeros(rows - len(block), *block.shape[1:])])
-
-
-def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The number of the special token that ends an answer in a chat template; None: none does."""
-    turns = [{"role": "user", "content": "a question"}, {"role": "assistant", "content": _TURN}]
-    text = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    _, found, rest = text.rpartition(_TURN)
-    special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
-    tokens: Sequence[int] = tokenizer(rest, add_special_tokens=False)["input_ids"] if found else []
-    return tokens[0] if tokens and tokens[0] in special else None
 
 
 def _end_turns(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

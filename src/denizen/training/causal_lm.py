@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import gc
-import importlib.util
-import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from datasets import Dataset
-from torch.utils.data import DataLoader
-from transformers.trainer_utils import SaveStrategy
-
-from denizen.engine.errors import InputError
 from denizen.language_models.language_model import load_causal_lm, load_tokenizer
 from denizen.language_models.token_rows import token_rows
 from denizen.training import trainer
 from denizen.training.adapters import low_rank
-from denizen.training.batches import EpochBatches, length_batches
+from denizen.training.trl_trainers import Schedule, check_libraries, let_go, quiet, supervised, time_of_a_step
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-    from trl.trainer.sft_trainer import SFTTrainer
+    from transformers import PreTrainedModel, Trainer
 
     from denizen.training.pretrain import Pretraining
 
 Rows = Sequence[Sequence[int]]
 
-_WEIGHT_DECAY = 0.01
 _ADAPTER = "adapter"
-
-
-def check_libraries(lora_rank: int) -> None:
-    """Makes sure that what trains language models is installed.
-
-    Raises:
-        InputError: When it is not.
-    """
-    wanted = ["trl", *(["peft"] if lora_rank else [])]
-    if missing := [name for name in wanted if importlib.util.find_spec(name) is None]:
-        raise InputError(f"training a language model needs {' and '.join(missing)}: pip install 'denizen[language]'")
 
 
 def training_rows(start: Path, texts: Sequence[str], max_length: int) -> list[list[int]]:
@@ -80,14 +56,14 @@ def train(
     Raises:
         InputError: When a library is missing, or the loss becomes no number.
     """
-    check_libraries(config.lora_rank)
+    check_libraries(adapters=bool(config.lora_rank))
     steps = config.steps(len(rows))
     model = load_causal_lm(start)
     # the trainer changes special tokens and caching in both
     own = copy.deepcopy(model.config), copy.deepcopy(model.generation_config)
     resume = trainer.last_checkpoint(scratch / "checkpoints")
     progress(int(resume.name.rpartition("-")[2]) if resume else 0)
-    with _without_notices():
+    with quiet():
         fitted = _trainer(model, start, rows, config, scratch / "checkpoints", steps, progress)
         trained: Any = fitted.model
         learnt = sum(weights.numel() for weights in trained.parameters() if weights.requires_grad)
@@ -98,7 +74,7 @@ def train(
         model.config, model.generation_config = own
         model.save_pretrained(folder)
     del fitted, trained, model
-    _let_go()
+    let_go()
     if config.lora_rank:
         _folded(load_causal_lm(start), scratch / _ADAPTER).save_pretrained(folder)
     load_tokenizer(start).save_pretrained(folder)
@@ -116,20 +92,8 @@ def seconds_of_a_step(start: Path, rows: Rows, config: Pretraining, scratch: Pat
         config: How is trained.
         scratch: An empty folder.
     """
-    batch, ends = list(rows)[: config.batch_size], list[float]()
-
-    def ended(steps: int) -> None:
-        ends.append(time.perf_counter())
-
-    with _without_notices():
-        timed = _trainer(load_causal_lm(start), start, batch, config, scratch, 2, ended)
-        # a checkpoint takes many times a step, and room that nobody has looked for
-        timed.args.save_strategy = SaveStrategy.NO
-        timed.train()
-    del timed
-    _let_go()
-    # the first one also reserves memory
-    return ends[-1] - ends[-2]
+    batch = list(rows)[: config.batch_size]
+    return time_of_a_step(lambda ended: _trainer(load_causal_lm(start), start, batch, config, scratch, 2, ended))
 
 
 def _trainer(
@@ -140,78 +104,19 @@ def _trainer(
     checkpoints: Path,
     steps: int,
     progress: Callable[[int], None],
-) -> SFTTrainer:
-    from transformers import PrinterCallback
-    from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
-
-    data = Dataset.from_dict({"input_ids": [list(row) for row in rows], "labels": [list(row) for row in rows]})
-
-    class Quiet(SFTTrainer):
-        """The library's trainer with our batches, which calls nobody and writes no card."""
-
-        def get_train_dataloader(self) -> DataLoader[Any]:
-            """Batches of rows of similar length, in an order that depends on seed and epoch alone."""
-            lengths = np.array([len(row) for row in rows])
-            batches = EpochBatches(
-                data,
-                config.batch_size,
-                config.seed,
-                lambda random: length_batches(lengths, config.batch_size, random),
-            )
-            self.accelerator.even_batches = False
-            loader: DataLoader[Any] = DataLoader(
-                data,
-                batch_sampler=batches,
-                collate_fn=self.data_collator,
-            )
-            found: DataLoader[Any] = self.accelerator.prepare(loader)
-            return found
-
-        def _send_telemetry(self) -> None:
-            """Sends nothing."""
-
-        def create_model_card(self, *arguments: object, **named: object) -> None:
-            """Writes nothing: a checkpoint is read by nobody else."""
-
-    tokenizer = load_tokenizer(start)
-    if tokenizer.pad_token is None:
-        # padding is masked, so it may be any token
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
-    args = SFTConfig(
-        **trainer.arguments(checkpoints, steps, config.seed, config.precision),
-        per_device_train_batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        weight_decay=_WEIGHT_DECAY,
-        # memory is planned without it, and it costs a fifth of the time
-        gradient_checkpointing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        max_length=None,
+) -> Trainer:
+    columns = {name: [list(row) for row in rows] for name in ("input_ids", "labels")}
+    schedule = Schedule(
+        steps,
+        config.batch_size,
+        config.learning_rate,
+        config.warmup_steps,
+        config.seed,
+        config.precision,
+        checkpoints,
     )
-    found = Quiet(
-        model=model,
-        args=args,
-        train_dataset=data,
-        processing_class=tokenizer,
-        peft_config=low_rank(config.lora_rank) if config.lora_rank else None,
-        callbacks=[trainer.Watch(progress)],
-    )
-    found.remove_callback(PrinterCallback)
-    return found
-
-
-@contextlib.contextmanager
-def _without_notices() -> Iterator[None]:
-    """Keeps what libraries tell one another of names that are on their way out from whoever trains a model."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
-
-
-def _let_go() -> None:
-    """Frees what was trained and its optimiser, which hold one another, before as much is loaded again."""
-    gc.collect()
+    adapters = low_rank(config.lora_rank) if config.lora_rank else None
+    return supervised(model, start, columns, schedule, progress, adapters)
 
 
 def _folded(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
