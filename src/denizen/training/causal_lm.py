@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from denizen.engine.errors import InputError
 from denizen.language_models.language_model import load_causal_lm, load_tokenizer
 from denizen.language_models.token_rows import token_rows
 from denizen.training import trainer
 from denizen.training.adapters import low_rank
-from denizen.training.trl_trainers import Schedule, check_libraries, let_go, quiet, supervised, time_of_a_step
+from denizen.training.trl_trainers import Schedule, let_go, quiet, supervised, time_of_a_step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, Trainer
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
 Rows = Sequence[Sequence[int]]
 
 _ADAPTER = "adapter"
+
+
+def check_libraries(lora_rank: int) -> None:
+    """Makes sure that what trains language models is installed.
+
+    Raises:
+        InputError: When it is not.
+    """
+    wanted = ["trl", *(["peft"] if lora_rank else [])]
+    if missing := [name for name in wanted if importlib.util.find_spec(name) is None]:
+        raise InputError(f"training a language model needs {' and '.join(missing)}: pip install 'denizen[language]'")
 
 
 def training_rows(start: Path, texts: Sequence[str], max_length: int) -> list[list[int]]:
@@ -56,7 +69,7 @@ def train(
     Raises:
         InputError: When a library is missing, or the loss becomes no number.
     """
-    check_libraries(adapters=bool(config.lora_rank))
+    check_libraries(config.lora_rank)
     steps = config.steps(len(rows))
     model = load_causal_lm(start)
     # the trainer changes special tokens and caching in both

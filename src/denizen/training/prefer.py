@@ -63,9 +63,9 @@ def prefer(
     from denizen.retrievers.backends import use_bf16
     from denizen.training.adapter_training import train_on_pairs
     from denizen.training.answered_rows import preference_tokens
-    from denizen.training.trl_trainers import check_libraries
+    from denizen.training.causal_lm import check_libraries
 
-    check_libraries(adapters=True)
+    check_libraries(params.expert_rank)
     tokenizer = load_tokenizer(start.path)
     end = answer_end(tokenizer, start.path.name)
     given = _pairs(preferences, "train")

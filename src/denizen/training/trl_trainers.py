@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib.util
 import os
 import time
 import warnings
@@ -19,7 +18,6 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers.trainer_utils import SaveStrategy
 
-from denizen.engine.errors import InputError
 from denizen.language_models.language_model import load_tokenizer
 from denizen.training import trainer
 from denizen.training.batches import EpochBatches, length_batches
@@ -83,17 +81,6 @@ class Quiet(transformers.Trainer):
         """Writes nothing: a checkpoint is read by nobody else."""
 
 
-def check_libraries(*, adapters: bool) -> None:
-    """Makes sure that what trains language models is installed.
-
-    Raises:
-        InputError: When it is not.
-    """
-    wanted = ["trl", *(["peft"] if adapters else [])]
-    if missing := [name for name in wanted if importlib.util.find_spec(name) is None]:
-        raise InputError(f"training a language model needs {' and '.join(missing)}: pip install 'denizen[language]'")
-
-
 def supervised(
     model: PreTrainedModel | PeftModel,
     start: Path,
@@ -115,7 +102,7 @@ def supervised(
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    class Supervised(Quiet, SFTTrainer):  # type: ignore[misc]
+    class Supervised(Quiet, SFTTrainer):
         """Ours first."""
 
     made = Supervised(
@@ -156,7 +143,7 @@ def preferring(
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
-    class Preferring(Quiet, DPOTrainer):  # type: ignore[misc]
+    class Preferring(Quiet, DPOTrainer):
         """Ours first."""
 
         def _prepare_dataset(self, dataset: Dataset, *given: object) -> Dataset:
@@ -220,12 +207,14 @@ def answers_alone() -> Iterator[None]:
     """
     from trl.trainer import utils
 
-    own = utils._use_triton
-    utils._use_triton = lambda device: True
+    # it has no setting for that
+    library: Any = utils
+    own = library._use_triton
+    library._use_triton = lambda device: True
     try:
         yield
     finally:
-        utils._use_triton = own
+        library._use_triton = own
 
 
 def let_go() -> None:

@@ -20,7 +20,6 @@ from denizen.language_models.language_model import LanguageModel, load_causal_lm
 from denizen.retrievers.model_ref import outside_model
 from denizen.training import causal_lm
 from denizen.training.pretrain import Pretraining, pretrain
-from denizen.training.trl_trainers import check_libraries
 from tests.tiny_pair import tiny_pair
 
 TEXTS = [
@@ -163,4 +162,4 @@ def test_rates_are_those_of_what_is_trained() -> None:
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs trl and peft: pip install 'denizen\[language\]'"):
-        check_libraries(adapters=True)
+        causal_lm.check_libraries(4)

@@ -14,6 +14,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl.trainer import utils
 
 from denizen.data.task_rows import Message, task_rows, task_table
 from denizen.engine.artifact import Value
@@ -164,3 +165,20 @@ def test_long_rows_are_counted(start: Path, tmp_path: Path) -> None:
     ]
     facts = tuned(tmp_path / "out", start, short, rows=SimpleNamespace(table=task_table(given)))
     assert (facts["rows"], facts["cut"], facts["left_out"], facts["dev"]) == (2, 1, 1, None)
+
+
+def test_what_is_said_next_is_computed_for_answers_alone(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not for what is asked, which is most of a row; afterwards the library is as it was."""
+    counted: list[int] = []
+    real, before = utils._ChunkedLogProbFunction, utils._use_triton
+
+    def apply(hidden: torch.Tensor, *given: Any) -> Any:
+        counted.append(len(hidden))
+        return real.apply(hidden, *given)
+
+    monkeypatch.setattr(utils, "_ChunkedLogProbFunction", SimpleNamespace(apply=apply))
+    one_batch = FineTuning(**{**SETTINGS.as_dict(), "expert_batch_size": 20, "sft_epochs": 1.0})
+    assert counted == [tuned(tmp_path / "out", start, one_batch)["answer_tokens"]]
+    assert utils._use_triton is before
