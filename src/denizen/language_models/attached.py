@@ -40,8 +40,9 @@ def attached(model: PreTrainedModel, adapters: Mapping[str, Path], *, learn: boo
             raise InputError(f"{folder} holds no adapters as PEFT writes them: there is no {missing[0]}; {_HOW}")
         try:
             with warnings.catch_warnings():
-                # what is missing is an error here
+                # what is missing is an error here, and PEFT asks transformers by names that are on their way out there
                 warnings.filterwarnings("ignore", "Found missing adapter keys")
+                warnings.simplefilter("ignore", FutureWarning)
                 if found is None:
                     found = PeftModel.from_pretrained(model, str(folder), adapter_name=name, is_trainable=learn)
                 else:

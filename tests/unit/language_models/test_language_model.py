@@ -14,6 +14,7 @@ from denizen.engine.errors import InputError
 from denizen.language_models import language_model
 from denizen.language_models.language_model import LanguageModel, conversation_tokens, end_tokens, load_causal_lm
 from denizen.language_models.locating import locate_language_model
+from denizen.language_models.stopping import count_ended
 from tests.tiny_gguf import tiny_gguf
 from tests.tiny_models import tiny_llm, tiny_model
 from tests.tiny_pair import END, tiny_pair
@@ -69,6 +70,7 @@ def test_an_answer_ends_where_its_model_says(tmp_path: Path) -> None:
         model.save_pretrained(instruct)
         (found,) = LanguageModel(instruct).answers(["what"], 4)
         assert (found.ended, found.text) == (ended, text)
+        assert count_ended(LanguageModel(instruct)) == (10 if ended else 0)
 
 
 def test_a_prompt_is_a_turn_by_the_template_and_else_a_paragraph(pair: tuple[Path, Path]) -> None:
