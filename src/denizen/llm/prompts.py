@@ -18,7 +18,7 @@ Messages = tuple[tuple[str, str], ...]
 
 _BREAK = "---\n"
 # the markers of all prompts, as somebody might write them
-_MARKER = re.compile(r"<(?=\s*/?\s*(?:passage|query|examples)\b)", re.IGNORECASE)
+_MARKER = re.compile(r"<(?=\s*/?\s*(?:passage|query|examples|reference|answer)\b)", re.IGNORECASE)
 # reads as one, and is none
 _HARMLESS = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 
