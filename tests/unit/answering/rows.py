@@ -32,7 +32,7 @@ def evaluation(folder: Path, file: str, lines: Iterable[Mapping[str, Any]], **fa
 
 
 def answered(folder: Path, rows: Iterable[TaskRow], said: Mapping[str, str], **more: Any) -> Evaluation:
-    """Answers by row id, the references foreseen with a log-likelihood of -2 for 2 tokens where nothing else is said."""
+    """Answers by row id; the references have a log-likelihood of -2 for 2 tokens, unless something else is given."""
     told = {"ended": True, "log_likelihood": -2.0, "tokens": 2, **more}
     lines = [asdict(TaskAnswer(each.row_id, each.task, said[each.row_id], **told)) for each in rows]
     return evaluation(folder, "answers.jsonl", lines)

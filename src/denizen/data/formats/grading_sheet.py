@@ -18,7 +18,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,10 +40,10 @@ COLUMNS = tuple(_WIDTHS)
 _NEEDED = ("row", "grade")
 # kept as text even when copied; not the passages, of which old Excels show only ### then
 _IDS = ("row", "query_id", "doc_id")
-_RULES = (
-    "Read the query and the passage, and choose the grade of the passage for this query alone.",
-    "Leave the grade empty where you cannot tell. Rows and columns may be moved; do not change the column 'row'.",
+LEAVE_EMPTY = (
+    "Leave the grade empty where you cannot tell. Rows and columns may be moved; do not change the column 'row'."
 )
+_RULE = "Read the query and the passage, and choose the grade of the passage for this query alone."
 # 64-bit digits of SHA-256 as letters without vowels: 12 of them are 48 bits, a clash in 10,000 pairs has p < 1e-6
 _LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
 _KEY = re.compile(r"[bcdfghj-np-t]{12}")
@@ -70,6 +70,24 @@ class SheetRow(NamedTuple):
     doc_id: str
     query: str
     passage: str
+
+
+@dataclass(frozen=True)
+class SheetKind:
+    """What a sheet shows and what it asks for.
+
+    Attributes:
+        widths: Column to its width in characters; `row` and `grade` are among them.
+        grades: Each grade, 1 to 4, with its meaning.
+        rules: What else is said to those who fill it in.
+    """
+
+    widths: Mapping[str, int]
+    grades: Mapping[int, str]
+    rules: tuple[str, ...]
+
+
+GRADING = SheetKind(_WIDTHS, GRADES, (_RULE, LEAVE_EMPTY))
 
 
 @dataclass(frozen=True)
@@ -106,7 +124,23 @@ def write_sheet(path: Path, rows: Iterable[SheetRow]) -> None:
         InputError: When there is no pair, a pair is there twice, the file's kind is unknown, it cannot be written,
             or it exists and is no sheet or holds grades.
     """
-    keyed = _keyed(path, rows)
+    write_keyed(path, {key: row._asdict() for key, row in _keyed(path, rows).items()}, GRADING)
+
+
+def write_keyed(path: Path, keyed: Mapping[str, Mapping[str, str]], kind: SheetKind) -> None:
+    """Writes a sheet of any kind, as `write_sheet` does.
+
+    Args:
+        path: Where to.
+        keyed: Row key (`row_key`) to the text of each column but `row` and `grade`.
+        kind: What the sheet shows and asks for.
+
+    Raises:
+        InputError: As `write_sheet`.
+    """
+    if not keyed:
+        raise InputError(f"{path}: there is no pair to grade")
+    keyed = dict(sorted(keyed.items()))
     write = {".csv": _write_csv, ".xlsx": _write_xlsx}.get(path.suffix.lower())
     if write is None:
         raise InputError(f"{path} is of an unknown kind; a grading sheet is written as .csv or .xlsx")
@@ -114,7 +148,7 @@ def write_sheet(path: Path, rows: Iterable[SheetRow]) -> None:
         _check_replaceable(path)
     temporary = path.with_name(f".{path.name}.partial")
     try:
-        write(temporary, keyed)
+        write(temporary, keyed, kind)
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {reason(error)}; close it elsewhere or choose another") from None
@@ -155,9 +189,7 @@ def _keyed(path: Path, rows: Iterable[SheetRow]) -> dict[str, SheetRow]:
         if key in keyed:
             raise InputError(f"{path}: the pairs {row[:2]} and {keyed[key][:2]} have one row key; give every pair once")
         keyed[key] = row
-    if not keyed:
-        raise InputError(f"{path}: there is no pair to grade")
-    return dict(sorted(keyed.items()))
+    return keyed
 
 
 def _check_replaceable(path: Path) -> None:
@@ -170,8 +202,8 @@ def _check_replaceable(path: Path) -> None:
         raise InputError(f"{path} holds {held} grade(s), which would be lost; move it, or choose another file")
 
 
-def _cells(key: str, row: SheetRow, is_csv: bool) -> list[str]:
-    return [_cell({**row._asdict(), "row": key, "grade": ""}[column], is_csv) for column in COLUMNS]
+def _cells(key: str, row: Mapping[str, str], kind: SheetKind, is_csv: bool) -> list[str]:
+    return [_cell({**row, "row": key, "grade": ""}[column], is_csv) for column in kind.widths]
 
 
 def _cell(text: str, is_csv: bool) -> str:
@@ -185,12 +217,12 @@ def _cell(text: str, is_csv: bool) -> str:
     return units[: 2 * (_LONGEST_CELL - len(_CUT))].decode("utf-16-le", "ignore") + _CUT
 
 
-def _write_csv(path: Path, keyed: dict[str, SheetRow]) -> None:
+def _write_csv(path: Path, keyed: Mapping[str, Mapping[str, str]], kind: SheetKind) -> None:
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *(_cells(key, row, True) for key, row in keyed.items())])
+        csv.writer(file).writerows([list(kind.widths), *(_cells(key, row, kind, True) for key, row in keyed.items())])
 
 
-def _write_xlsx(path: Path, keyed: dict[str, SheetRow]) -> None:
+def _write_xlsx(path: Path, keyed: Mapping[str, Mapping[str, str]], kind: SheetKind) -> None:
     openpyxl = _openpyxl(path)
     from openpyxl.styles import Alignment, Font
     from openpyxl.worksheet.datavalidation import DataValidation
@@ -198,35 +230,36 @@ def _write_xlsx(path: Path, keyed: dict[str, SheetRow]) -> None:
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.title = "grades"
-    sheet.append(COLUMNS)
+    columns = list(kind.widths)
+    sheet.append(columns)
     for number, (key, row) in enumerate(keyed.items(), start=2):
-        for at, text in enumerate(_cells(key, row, False), start=1):
+        for at, text in enumerate(_cells(key, row, kind, False), start=1):
             cell = sheet.cell(number, at, text or None)
             if text:
                 # openpyxl takes "=..." for a formula and "#N/A" for an error
                 cell.data_type = "s"
                 # keeps it a text when somebody edits the cell
                 cell.quotePrefix = re.match(_FORMULA, text) is not None
-            if COLUMNS[at - 1] in _IDS:
+            if columns[at - 1] in _IDS:
                 cell.number_format = "@"
             cell.alignment = Alignment(wrap_text=True, vertical="top")
     for cell in sheet[1]:
         cell.font = Font(bold=True)
-        sheet.column_dimensions[cell.column_letter].width = _WIDTHS[cell.value]
+        sheet.column_dimensions[cell.column_letter].width = kind.widths[cell.value]
     sheet.freeze_panes = "A2"
     choice = DataValidation(
         type="list",
-        formula1=f'"{",".join(map(str, GRADES))}"',
+        formula1=f'"{",".join(map(str, kind.grades))}"',
         allow_blank=True,
         showErrorMessage=True,
         errorTitle="No such grade",
         error="1, 2, 3 or 4; the sheet 'meaning' says what they mean.",
     )
-    grade = sheet.cell(1, COLUMNS.index("grade") + 1).column_letter
+    grade = sheet.cell(1, columns.index("grade") + 1).column_letter
     choice.add(f"{grade}2:{grade}{len(keyed) + 1}")
     sheet.add_data_validation(choice)
     meaning = book.create_sheet("meaning")
-    for line in (("grade", "meaning"), *GRADES.items(), *((None, rule) for rule in _RULES)):
+    for line in (("grade", "meaning"), *kind.grades.items(), *((None, rule) for rule in kind.rules)):
         meaning.append(line)
     meaning.column_dimensions["B"].width = _WIDTHS["passage"]
     book.save(path)
