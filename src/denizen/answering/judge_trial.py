@@ -55,10 +55,18 @@ def planted(rows: Sequence[TaskRow], seed: int) -> list[Planted]:
     for at in random.permutation(len(rows)).tolist():
         if len(found) == PAIRS:
             break
-        row, ways = rows[at], ("another row's reference", "shuffled words")
-        wrong = _shuffled(row.answer, random) if len(found) % 2 else _of_another(row, rows, random)
-        if wrong is not None and folded(wrong) != folded(row.answer):
-            found.append(Planted(row, wrong, ways[len(found) % 2]))
+        ways = {
+            "another row's reference": _of_another(rows[at], rows, random),
+            "shuffled words": _shuffled(rows[at], random),
+        }
+        # what says the same is not wrong: then the other way, if that does not
+        wrong = [
+            Planted(rows[at], text, way)
+            for way, text in ways.items()
+            if text is not None and folded(text) != folded(rows[at].answer)
+        ]
+        if wrong:
+            found.append(wrong[len(found) % len(wrong)])
     return found
 
 
@@ -99,6 +107,6 @@ def _of_another(row: TaskRow, rows: Sequence[TaskRow], random: np.random.Generat
     return others[random.integers(len(others))] if others else None
 
 
-def _shuffled(text: str, random: np.random.Generator) -> str:
-    words = _WORD.findall(text)
+def _shuffled(row: TaskRow, random: np.random.Generator) -> str:
+    words = _WORD.findall(row.answer)
     return " ".join(words[at] for at in random.permutation(len(words)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from denizen.answering.answers import TaskAnswer, answers_of
 from denizen.data.artifacts import Evaluation
@@ -46,19 +46,21 @@ def systems_of(
         InputError: When a system has not answered a row, or the router has not seen one.
     """
     found = {name: answers_of(its) for name, its in answers.items()}
+    for name, its in found.items():
+        _check_rows(rows, its, f"{name} has no answer to", "let it answer the same rows as the others")
     if all(name in found for name in EXPERTS):
         experts = {name: found.pop(name) for name in EXPERTS}
         found[ORACLE] = {row.row_id: experts[row.expert][row.row_id] for row in rows}
         if routes is not None:
             named = routed(routes)
-            found[ROUTED] = {row.row_id: experts[named[row.row_id]][row.row_id] for row in rows if row.row_id in named}
-    for name, its in found.items():
-        if missing := [row.row_id for row in rows if row.row_id not in its]:
-            raise InputError(
-                f"{name} has no answer to {len(missing):,} of {len(rows):,} rows, such as {missing[0]}; let it answer "
-                "the same rows as the others"
-            )
+            _check_rows(rows, named, "the router has not seen", "route the same rows as are answered")
+            found[ROUTED] = {row.row_id: experts[named[row.row_id]][row.row_id] for row in rows}
     return {name: [its[row.row_id] for row in rows] for name, its in found.items()}
+
+
+def _check_rows(rows: Sequence[TaskRow], known: Collection[str], what: str, remedy: str) -> None:
+    if missing := [row.row_id for row in rows if row.row_id not in known]:
+        raise InputError(f"{what} {len(missing):,} of {len(rows):,} rows, such as {missing[0]}; {remedy}")
 
 
 def pairs_of(systems: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -68,7 +70,7 @@ def pairs_of(systems: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def routed(routes: Evaluation) -> dict[str, str]:
     """Row id to the expert that the chosen router names."""
-    return {row["row_id"]: row["expert"] for row in read_json_lines(routes.path / _ROUTES)}
+    return {row["row_id"]: row["chosen"] for row in read_json_lines(routes.path / _ROUTES)}
 
 
 def document_groups(rows: Sequence[TaskRow]) -> list[int]:
