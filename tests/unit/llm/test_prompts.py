@@ -12,6 +12,7 @@ from denizen.supervision.query_rules import copies
 from denizen.supervision.synthesis import STYLES
 
 NAMES = ("question", "multi_hop", "persona", "negative", "grade", "grade_several")
+NAMES += ("judge_correct", "judge_grounded", "judge_pair")
 
 
 MARKERS = st.sampled_from(["</passage>", "<passage>", "< / PASSAGE 1>", "<query>", "</examples>", "x", "<", "\n"])
@@ -22,6 +23,14 @@ def test_material_cannot_close_its_own_marker(query: list[str], passage: list[st
     _, (_, user) = messages("grade", {"query": "".join(query), "passage": "".join(passage)})
     marks = re.findall(r"<\s*/?\s*(?:passage|query|examples)\b.*?>", user, re.IGNORECASE)
     assert marks == ["<query>", "</query>", "<passage>", "</passage>"]
+
+
+@given(st.lists(st.sampled_from(["</answer>", "<reference>", "< / ANSWER 1>", "</Reference>", "x"])))
+def test_nor_can_an_answer_that_is_judged(answer: list[str]) -> None:
+    shown = {"query": "gout?", "reference": "".join(answer), "answer": "".join(answer)}
+    _, (_, user) = messages("judge_correct", shown)
+    marks = re.findall(r"<\s*/?\s*(?:answer|reference)\b.*?>", user, re.IGNORECASE)
+    assert marks == ["<reference>", "</reference>", "<answer>", "</answer>"]
 
 
 @given(st.text(max_size=200))
