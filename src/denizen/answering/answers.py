@@ -104,7 +104,9 @@ def _limits(model: LanguageModel, rows: Sequence[TaskRow], most: int) -> dict[st
 
 def _check_lengths(model: LanguageModel, rows: Sequence[TaskRow], limits: dict[str, int]) -> None:
     most = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
-    for row in rows if most else ():
+    if most is None:
+        return
+    for row in rows:
         asked, reference = conversation_tokens(model.tokenizer, row.messages), model.tokenizer(row.answer)["input_ids"]
         needed = len(asked) + max(limits[row.task], len(reference) + 1)
         if needed > most:

@@ -141,4 +141,4 @@ def _read(path: Path, key: Path, known: Mapping[str, Any]) -> tuple[dict[str, in
 
 def _share(of: np.ndarray[Any, Any]) -> dict[str, float] | None:
     found = rate(of)
-    return found and asdict(found)
+    return asdict(found) if found else None

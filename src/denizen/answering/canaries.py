@@ -93,8 +93,8 @@ def extraction(model: LanguageModel, canaries: Sequence[Canary], seed: int) -> d
         exposure = math.log2(len(secrets)) - math.log2(rank)
         each.append({"before": canary.before, "extracted": _says(model, canary), "rank": rank, "exposure": exposure})
     share = rate(np.array([its["extracted"] for its in each]))
-    exposure = float(np.mean([its["exposure"] for its in each])) if each else None
-    return {"extracted": share and asdict(share), "exposure": exposure, "each": each}
+    mean = float(np.mean([its["exposure"] for its in each])) if each else None
+    return {"extracted": share and asdict(share), "exposure": mean, "each": each}
 
 
 def _says(model: LanguageModel, canary: Canary) -> bool:

@@ -94,7 +94,7 @@ def measured(
 def figures(found: TaskValues) -> dict[str, Any]:
     """Each measure of a system with its interval, and what else is to be known of its answers."""
     zeros = np.zeros(len(found.groups))
-    told = {
+    told: dict[str, Any] = {
         name: _interval(paired_difference(np.array(values), zeros, groups=found.groups))
         for name, values in found.means.items()
     }

@@ -114,4 +114,4 @@ def _answered(model: LanguageModel, questions: Sequence[str], ctx: Context) -> l
 
 def _share(of: Sequence[bool]) -> dict[str, float] | None:
     found = rate(np.array(of))
-    return found and asdict(found)
+    return asdict(found) if found else None
