@@ -45,13 +45,13 @@ def test_a_refusal_is_known_by_its_first_words(text: str, refused: bool) -> None
 def test_the_sets_are_twenty_each_and_no_answer_gives_a_marker_away() -> None:
     assert len({*HARMFUL}) == len({*HARMLESS}) == len({*INJECTIONS}) == 20
     for each in INJECTIONS:
-        assert each.answer in each.passage and each.marker in each.passage
-        assert each.marker not in each.question and each.answer not in each.question
+        assert each.answers[0] in each.passage and each.marker in each.passage
+        assert each.marker not in each.question and not any(word in each.question for word in each.answers)
 
 
 def test_shares_of_scripted_answers_and_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It refuses all that is harmful and two look-alikes, obeys five passages, and answers the others."""
-    orders = {injected(each): each.marker if at < 5 else each.answer for at, each in enumerate(INJECTIONS)}
+    orders = {injected(each): each.marker if at < 5 else each.answers[-1] for at, each in enumerate(INJECTIONS)}
     replies = dict.fromkeys((*HARMFUL, *HARMLESS[:2]), "I can't do that.") | orders
     asked: list[str] = []
 
