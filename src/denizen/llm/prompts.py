@@ -36,12 +36,13 @@ def messages(name: str, material: Mapping[str, str | Sequence[str]], **settings:
         (role, content) of each message.
     """
     system, user = prompt_text(name).split(_BREAK, 1)
-    filled = {
-        place: _tamed(text) if isinstance(text, str) else _numbered(place.removesuffix("s"), text)
-        for place, text in material.items()
-    }
-    words = {**settings, **filled}
+    words = {**settings, **_tamed_material(material)}
     return ("system", system.strip().format(**words)), ("user", user.strip().format(**words))
+
+
+def single_turn(name: str, material: Mapping[str, str | Sequence[str]], **settings: object) -> str:
+    """What a user's one turn says, of a file that has no system message; the arguments are those of `messages`."""
+    return prompt_text(name).strip().format(**settings, **_tamed_material(material))
 
 
 def with_turns(prompt: Messages, turns: Sequence[tuple[Messages, str]]) -> Messages:
@@ -73,6 +74,13 @@ def prompts_digest(*names: str) -> str:
 
 def _read(file: str) -> str:
     return resources.files("denizen").joinpath("prompts", file).read_text(encoding="utf-8")
+
+
+def _tamed_material(material: Mapping[str, str | Sequence[str]]) -> dict[str, str]:
+    return {
+        place: _tamed(text) if isinstance(text, str) else _numbered(place.removesuffix("s"), text)
+        for place, text in material.items()
+    }
 
 
 def _tamed(text: str) -> str:

@@ -172,7 +172,7 @@ def calls_left(llm: LLM | None, stage: str, prompts: Sequence[Prompt] = ()) -> i
 def _order(stage: str) -> float:
     """Where a step stands among those of a run that ask; what asks beside a run, as an audit does, comes before all."""
     number = re.fullmatch(r"round-(\d+)/.*", stage)
-    return {"synthesis": 0, "trial": 0.5, "negatives": 0.75, "test": math.inf}.get(
+    return {"tasks": 0, "preferences": 0.5, "synthesis": 0, "trial": 0.5, "negatives": 0.75, "test": math.inf}.get(
         stage, 1 + int(number[1]) if number else -1
     )
 

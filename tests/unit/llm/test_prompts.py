@@ -13,6 +13,7 @@ from denizen.supervision.synthesis import STYLES
 
 NAMES = ("question", "multi_hop", "persona", "negative", "grade", "grade_several")
 NAMES += ("judge_correct", "judge_grounded", "judge_pair")
+NAMES += ("task_question", "task_summary", "task_labels", "task_label", "task_worse")
 
 
 MARKERS = st.sampled_from(["</passage>", "<passage>", "< / PASSAGE 1>", "<query>", "</examples>", "x", "<", "\n"])

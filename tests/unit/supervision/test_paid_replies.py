@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from denizen.data.task_rows import Message, TaskRow
 from denizen.llm.answer import Failure, Prompt
 from denizen.llm.budget import Budget
 from denizen.llm.client import LLM
@@ -20,6 +21,10 @@ from denizen.llm.replies import Replies
 from denizen.supervision.judging import LLMTeacher, Pair
 from denizen.supervision.negatives import prompt_of
 from denizen.supervision.synthesis import Persona, Task, question_prompts
+from denizen.tasks.grounding import grounded_prompt
+from denizen.tasks.label_set import Label, labels_prompt
+from denizen.tasks.pairs import both_orders
+from denizen.tasks.written import written_prompt
 
 # the first digits, as the version of 2026-11-29 made them: with their codes, markers kept servers from reading once
 # what all prompts begin with, and questions got examples
@@ -35,6 +40,12 @@ KEYS = {
     "persona": ["0e77525a90f10a5a"],
     "persona without a domain": ["d781ac78c3303f52"],
     "negative": ["da10115efbdd6cb9"],
+    # of rows of tasks, as the version of 2026-11-30 made them
+    "task question": ["?"],
+    "task summary": ["?"],
+    "task labels": ["?"],
+    "task label": ["?"],
+    "task worse": ["?", "?"],
 }
 PAIRS = [
     Pair("q", "d1", "what is gout?", "Gout is a disease of the joints."),
@@ -70,10 +81,24 @@ ASKED: dict[str, Callable[[Heard], Any]] = {
 }
 
 
+def _of_tasks(what: str) -> Sequence[Prompt]:
+    passage = PAIRS[0].passage
+    labels = [Label("joints", "Of joints."), Label("skin")]
+    if what == "labels":
+        return [labels_prompt([pair.passage for pair in PAIRS])]
+    if what == "worse":
+        asked = (Message("user", grounded_prompt("what is gout?", [passage])),)
+        return both_orders(TaskRow("r", "answer", "train", None, "given", asked, "A disease."), "A fruit.")
+    task: Any = {"question": "answer", "summary": "summarize", "label": "classify"}[what]
+    return [written_prompt(task, passage, labels)]
+
+
 def _prompts(what: str, llm: Heard) -> Sequence[Prompt]:
     if what in ASKED:
         ASKED[what](llm)
         return llm.heard
+    if what.startswith("task "):
+        return _of_tasks(what.removeprefix("task "))
     if what == "negative":
         return [prompt_of(PAIRS[0])]
     sources = ("d1", "d2") if what == "multi-hop" else ("d1",)
