@@ -41,11 +41,11 @@ KEYS = {
     "persona without a domain": ["d781ac78c3303f52"],
     "negative": ["da10115efbdd6cb9"],
     # of rows of tasks, as the version of 2026-11-30 made them
-    "task question": ["?"],
-    "task summary": ["?"],
-    "task labels": ["?"],
-    "task label": ["?"],
-    "task worse": ["?", "?"],
+    "task question": ["1f6bc3ccc471b5e1"],
+    "task summary": ["38112740bace10c6"],
+    "task labels": ["fdf4211b926d0842"],
+    "task label": ["53b2007c1120bc98"],
+    "task worse": ["ae455b004a86d101", "84a53249e2d79b76"],
 }
 PAIRS = [
     Pair("q", "d1", "what is gout?", "Gout is a disease of the joints."),
