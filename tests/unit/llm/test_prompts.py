@@ -11,9 +11,11 @@ from denizen.llm.prompts import messages, prompt_examples, prompt_text, prompts_
 from denizen.supervision.query_rules import copies
 from denizen.supervision.synthesis import STYLES
 
-NAMES = ("question", "multi_hop", "persona", "negative", "grade", "grade_several")
-NAMES += ("judge_correct", "judge_grounded", "judge_pair")
-NAMES += ("task_question", "task_summary", "task_labels", "task_label", "task_worse")
+NAMES = (
+    *("question", "multi_hop", "persona", "negative", "grade", "grade_several"),
+    *("judge_correct", "judge_grounded", "judge_pair"),
+    *("task_question", "task_summary", "task_labels", "task_label", "task_worse"),
+)
 
 
 MARKERS = st.sampled_from(["</passage>", "<passage>", "< / PASSAGE 1>", "<query>", "</examples>", "x", "<", "\n"])
