@@ -43,8 +43,8 @@ _PART = 2
 _QUESTION_TOKENS, _SUMMARY_TOKENS, _LABEL_TOKENS = 500, 300, 60
 # dev and test are to say something, however small they are
 _LEAST = 2
-# shown to whoever proposes labels
-_SAMPLE = 12
+# shown to whoever proposes labels: the begins of passages, which a small window holds, too
+_SAMPLE, _SAMPLE_CHARS = 12, 500
 # about 60 tokens of a summary and 500 of its text: a training row of 512 to 1,024 tokens holds both
 _TEXT_CHARS, _SUMMARY_WORDS = 2_000, 60
 # of a shorter text there is nothing to leave out
@@ -153,6 +153,8 @@ def write_rows(
     known = list(labels or ())
     if labels is not None and not known and params.written_labels:
         known, replies = _proposed(corpus, documents, params, llm)
+        if not known:
+            progress.note("no labels were proposed, so no passage is sorted: give them with --labels")
     wanted = _wanted(corpus, documents, known if labels is not None else [], params)
     prompts = [one.prompt for one in wanted]
     left = calls_left(llm, STAGE, prompts)
@@ -198,7 +200,8 @@ def _proposed(
     shown = synthesis.tasks(corpus, documents, {"train": _SAMPLE}, ["question"], params.seed)[:_SAMPLE]
     if not shown:
         return [], []
-    replies = llm.ask([labels_prompt([passages[task.sources[0]] for task in shown])], STAGE)
+    begins = [_begin(passages[task.sources[0]], _SAMPLE_CHARS) for task in shown]
+    replies = llm.ask([labels_prompt(begins)], STAGE)
     values = [reply.value for reply in replies if isinstance(reply, Answer)]
     return [label for value in values if isinstance(value, ProposedLabels) for label in proposed(value)], replies
 
@@ -242,7 +245,7 @@ def _of_documents(corpus: pa.Table, documents: pa.Table, params: TaskWriting) ->
         names = sorted(first.values())
         order = np.random.default_rng([params.seed, number]).permutation(len(names))[:count].tolist()
         for at, name in enumerate(names[place] for place in order):
-            placed.append(((at + 0.5) / len(order), _of_document(name, side, _begin(whole.texts[name]))))
+            placed.append(((at + 0.5) / len(order), _of_document(name, side, _begin(whole.texts[name], _TEXT_CHARS))))
     return [one for _, one in sorted(placed, key=lambda place: place[0])]
 
 
@@ -250,13 +253,14 @@ def _of_document(name: str, side: str, text: str) -> Wanted:
     return Wanted("summarize", name, name, side, text, written_prompt("summarize", text))
 
 
-def _begin(text: str) -> str:
-    """As much of a text as is shown, up to the end of a paragraph or else of a word."""
-    if len(text) <= _TEXT_CHARS:
+def _begin(text: str, most: int) -> str:
+    """As much of a text as is shown, in characters, up to the end of a paragraph or sentence, or else of a word."""
+    if len(text) <= most:
         return text
-    begin = text[:_TEXT_CHARS]
+    begin = text[:most]
     end = max(begin.rfind("\n\n"), begin.rfind(". ") + 1)
-    return begin[: end if end >= _TEXT_CHARS // 2 else begin.rfind(" ")].rstrip()
+    end = end if end >= most // 2 else begin.rfind(" ")
+    return begin[: end if end > 0 else most].rstrip()
 
 
 def _one_of(labels: Sequence[Label]) -> type[BaseModel]:

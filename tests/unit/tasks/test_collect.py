@@ -32,13 +32,17 @@ SMALL = {"written_questions": 6, "written_summaries": 4, "written_labels": 6, "d
 SIDES = ["train"] * 12 + ["dev"] * 4 + ["test"] * 4
 
 
-def corpus(folder: Path) -> dict[str, Any]:
-    """Twenty documents of two passages, the first of which says what is done with word00 and so on."""
+def corpus(folder: Path, shared: str = "") -> dict[str, Any]:
+    """Twenty documents of two passages, the first of which says what is done with word00 and so on.
+
+    The first document, which is for training, and the last, which is for the test, may share a third.
+    """
     rows = []
     for at in range(COUNT):
         first = f"Every word{at:02} is kept for {at + 3} years by the office of matter{at:02}. " + f"note{at:02} " * 35
         second = f"Nobody may sell other{at:02} without a licence of place{at:02}. " + f"remark{at:02} " * 30
-        for number, text in enumerate((first, second)):
+        third = [shared] if shared and at in (0, COUNT - 1) else []
+        for number, text in enumerate((first, second, *third)):
             place = {"start": 1000 * number, "end": 1000 * number + len(text)}
             rows.append({"doc_id": f"d{at:02}-{number}", "text": text, "parent_id": f"d{at:02}", **place})
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,9 +80,8 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     limits = {name: inputs.pop(name) for name in ("calls",) if name in inputs}
     ctx = context(client(folder, url, **limits) if url else None, place="tasks")
-    told = collect_tasks(
-        out, TaskWriting(**{**SMALL, **(settings or {})}), ctx, **corpus(folder / "in"), **inputs, prompts=Value("x")
-    )
+    made = corpus(folder / "in", inputs.pop("shared", ""))
+    told = collect_tasks(out, TaskWriting(**{**SMALL, **(settings or {})}), ctx, **made, **inputs, prompts=Value("x"))
     return told, out, ctx.progress  # type: ignore[return-value]
 
 
@@ -132,6 +135,26 @@ def test_what_breaks_a_rule_is_dropped_and_told_with_samples(tmp_path: Path) -> 
     assert {(row["source_doc_id"], row["split"], row["origin"]) for row in dropped} == {
         (f"d0{at}", "train", "written") for at in range(3)
     }
+
+
+def test_what_a_test_document_says_too_is_summarized_for_no_training(tmp_path: Path) -> None:
+    clause = "This clause of the common kind stands in many records of every office. " * 3
+    with ScriptedServer(teacher) as server:
+        run(tmp_path, server.url, {"written_summaries": 12}, shared=clause)
+    made = {row.document: row for row in rows_of(tmp_path / "out") if row.task == "summarize"}
+    assert made["d00"].evidence and "clause" not in made["d00"].evidence and "note00" in made["d00"].evidence
+    assert "clause" in (made["d19"].evidence or "")
+
+
+def test_without_labels_no_passage_is_sorted_and_that_is_said(tmp_path: Path) -> None:
+    def one(body: dict[str, Any]) -> str:
+        found = teacher(body)
+        return json.dumps({"labels": [{"label": "all", "description": ""}]}) if '"labels"' in found else found
+
+    with ScriptedServer(one) as server:
+        _, out, heard = run(tmp_path, server.url)
+    assert heard.notes[0].startswith("no labels were proposed") and not (out / "labels.csv").exists()
+    assert {row.task for row in rows_of(out)} == {"answer", "summarize"}
 
 
 def test_given_labels_are_used_and_none_is_proposed(tmp_path: Path) -> None:
