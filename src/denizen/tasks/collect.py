@@ -75,7 +75,9 @@ def collect_tasks(  # noqa: PLR0913
     told: dict[str, Any] = {}
     if llm is not None:
         told = check_coverage(STAGE, len(wrote.replies), failures, ctx[Asking].min_coverage)
-    check_sides([row.split for row in kept], f"{len(kept):,} rows of tasks are left", "give more, or have more written")
+    why = "".join(f", {count:,} {reason}" for reason, count in told_of(dropped)["dropped"].items())
+    left = f"{len(kept):,} rows of tasks are left, {len(dropped):,} were dropped{why and f' ({why[2:]})'}"
+    check_sides([row.split for row in kept], left, "give more, have more written, or take a better LLM")
     write_table(out / "task_rows.parquet", task_table(kept))
     write_table(out / "dropped_queries.parquet", dropped_table(dropped))
     write_table(out / "failures.parquet", _failure_table(failures))

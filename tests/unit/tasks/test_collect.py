@@ -201,7 +201,7 @@ def test_without_an_llm_there_is_what_was_given_and_without_either_nothing(tmp_p
     with pytest.raises(InputError, match="give files of them with --tasks, or an LLM"):
         run(tmp_path / "none", None)
     few = lines(tmp_path / "few.jsonl", {"prompt": "What?", "completion": "x"}, {"prompt": "Who?", "completion": "y"})
-    with pytest.raises(InputError, match="2 rows of tasks are left; nothing is left for dev, test"):
+    with pytest.raises(InputError, match="2 rows of tasks are left, 0 were dropped; nothing is left for dev, test"):
         run(tmp_path / "few", None, given=[Artifact.outside(few)])
     bad = lines(
         tmp_path / "bad.jsonl", {"prompt": "x", "completion": ""}, *map(json.loads, path.read_text().splitlines())
