@@ -56,7 +56,7 @@ class TaskRouting(Arithmetic):
     # an interval of .04 to each side at nine in ten right; each row is some hundred tokens, read once for each expert
     asked_rows: int = setting(
         200,
-        "Rows of dev, and of test, on which an expert is asked whose a request is; all of them if it wins.",
+        "Rows of dev, and of test, on which an expert is asked whose each is; all if it wins.",
         least=2,
     )
 

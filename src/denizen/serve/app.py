@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from denizen.engine.versions import installed
-from denizen.serve import embedding, errors, grading, operating, page, reranking, searching
+from denizen.serve import chatting, embedding, errors, grading, operating, page, reranking, searching
 from denizen.serve.catalogue import Catalogue
 from denizen.serve.gatekeeper import Gatekeeper
 from denizen.serve.measures import Measures
@@ -54,7 +54,7 @@ def create_app(catalogue: Catalogue, settings: Serving, keys: Mapping[str, str])
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.service = service
-    for routes in (embedding, reranking, searching, grading, operating, page):
+    for routes in (chatting, embedding, reranking, searching, grading, operating, page):
         app.include_router(routes.router)
     errors.install(app)
     return Gatekeeper(app, keys, settings, service.measures)

@@ -20,6 +20,7 @@ from denizen.serve.live_encoder import LiveEncoders, VectorCache
 from denizen.serve.pieces import Pieces
 from denizen.serve.served import Served, place_of, weights_in
 from denizen.serve.settings import Serving
+from denizen.serve.speaking import Speaking, answering_in, digest_of
 
 _LOG = logging.getLogger("denizen.serve")
 _MIB = 1 << 20
@@ -31,7 +32,7 @@ class Catalogue:
     """All that a server serves.
 
     Args:
-        given: What clients call each, to a run, a saved retriever or a model.
+        given: What clients call each, to a run, a saved retriever, a model, or a language model.
         settings: Of the server.
         corpus: Passages that all are to search; None: those that were saved with each.
     """
@@ -39,8 +40,8 @@ class Catalogue:
     def __init__(self, given: Mapping[str, str], settings: Serving, corpus: pa.Table | None = None) -> None:
         self.cache = VectorCache(settings.cache_mb * _MIB)
         self._given, self._settings, self._corpus = dict(given), settings, corpus
-        self._loaded: dict[str, Served] = {}
-        self._in_use: dict[Served, int] = {}
+        self._loaded: dict[str, Served | Speaking] = {}
+        self._in_use: dict[Served | Speaking, int] = {}
         self._loading = {name: asyncio.Lock() for name in given}
         self._scratch = tempfile.TemporaryDirectory(prefix="denizen-")
         # one: what computes uses all cores
@@ -48,7 +49,7 @@ class Catalogue:
         self.pieces = Pieces(self.thread, settings.queue_tokens)
         # one at a time: what two need together is known to neither
         self._room = asyncio.Lock()
-        self._background: set[asyncio.Task[Served]] = set()
+        self._background: set[asyncio.Task[Served | Speaking]] = set()
 
     @property
     def names(self) -> list[str]:
@@ -56,20 +57,37 @@ class Catalogue:
         return list(self._given)
 
     @property
-    def loaded(self) -> dict[str, Served]:
+    def loaded(self) -> dict[str, Served | Speaking]:
         """What is in memory, that which was not asked for longest first."""
         return dict(self._loaded)
 
     @contextlib.asynccontextmanager
     async def using(self, name: str | None) -> AsyncIterator[Served]:
-        """A model for the time of a request; it is not let go before.
+        """A model that embeds or searches, for the time of a request; it is not let go before.
 
         Args:
             name: Which; None: the only one.
 
         Raises:
-            ApiError: When there is none of that name, or none can be loaded.
+            ApiError: When there is none of that name, none can be loaded, or it is a language model.
         """
+        async with self._held(name) as served:
+            if isinstance(served, Speaking):
+                raise ApiError(400, f"{served.name} answers, and embeds nothing; use /v1/chat/completions", "model")
+            yield served
+
+    @contextlib.asynccontextmanager
+    async def speaking(self, name: str | None) -> AsyncIterator[Speaking]:
+        """A language model, as `using`."""
+        async with self._held(name) as served:
+            if not isinstance(served, Speaking):
+                raise ApiError(
+                    400, f"{served.name} is no language model; use /v1/embeddings, /v1/search or /v1/rerank", "model"
+                )
+            yield served
+
+    @contextlib.asynccontextmanager
+    async def _held(self, name: str | None) -> AsyncIterator[Served | Speaking]:
         name = self._named(name)
         served = self._loaded.get(name) or await self._coming(name)
         # the one asked for last stands last
@@ -134,13 +152,16 @@ class Catalogue:
         return name
 
     async def _digest(self, name: str) -> str:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, lambda: model_digest(place_of(self._given[name])))
+        def found() -> str:
+            folders = answering_in(self._given[name])
+            return digest_of(folders) if folders else model_digest(place_of(self._given[name]))
 
-    async def _coming(self, name: str) -> Served:
+        return await asyncio.get_running_loop().run_in_executor(None, found)
+
+    async def _coming(self, name: str) -> Served | Speaking:
         """A model that is loaded in the background: who has no time for that leaves it to who comes next."""
 
-        async def loaded() -> Served:
+        async def loaded() -> Served | Speaking:
             async with self._loading[name]:
                 if name not in self._loaded:
                     self._loaded[name] = await self._load(name)
@@ -156,8 +177,10 @@ class Catalogue:
             raise ApiError(503, f"{name} is still being loaded; ask again", "model", retry_after=_AGAIN)
         return task.result()
 
-    async def _load(self, name: str) -> Served:
-        def made() -> Served:
+    async def _load(self, name: str) -> Served | Speaking:
+        def made() -> Served | Speaking:
+            if folders := answering_in(self._given[name]):
+                return Speaking(name, folders, self.thread, self._settings.queue_answers)
             # of its own: a version that is exchanged takes its weights with it
             encoders = LiveEncoders(Path(self._scratch.name), self.cache)
             place = place_of(self._given[name])
@@ -182,7 +205,8 @@ class Catalogue:
 
         def size() -> int:
             try:
-                return weights_in(place_of(self._given[name]))
+                folders = answering_in(self._given[name])
+                return sum(map(weights_in, folders.parts if folders else [place_of(self._given[name])]))
             except (DenizenError, OSError):
                 # what is wrong with it is said where it is loaded
                 return 0

@@ -27,17 +27,25 @@ class ApiError(Exception):
         message: What is wrong, the value, the limit and the remedy.
         param: The field of the request that it is about.
         retry_after: Seconds after which it may be asked again.
+        code: OpenAI's name for it, where clients go by that.
     """
 
-    def __init__(self, status: int, message: str, param: str | None = None, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        param: str | None = None,
+        retry_after: int | None = None,
+        code: str | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.param, self.retry_after = status, message, param, retry_after
+        self.status, self.message, self.param, self.retry_after, self.code = status, message, param, retry_after, code
 
 
-def body(status: int, message: str, param: str | None = None) -> dict[str, Any]:
+def body(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
     """The JSON of an error."""
     kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": None}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def answer(error: ApiError) -> JSONResponse:
@@ -45,7 +53,7 @@ def answer(error: ApiError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(body(error.status, error.message, error.param), error.status, headers)
+    return JSONResponse(body(error.status, error.message, error.param, error.code), error.status, headers)
 
 
 def _numbers(place: Sequence[str | int]) -> list[int]:

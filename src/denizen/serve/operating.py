@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from denizen.serve.errors import ApiError
 from denizen.serve.service import Service, service_of
+from denizen.serve.speaking import Speaking
 
 router = APIRouter()
 
@@ -37,6 +38,10 @@ def _told(name: str, service: Service) -> dict[str, Any]:
     served = service.catalogue.loaded.get(name)
     if served is None:
         return found
+    if isinstance(served, Speaking):
+        speaker = served.speaker
+        told = {"kind": "language-model", "experts": list(speaker.experts), "context_length": speaker.context}
+        return found | {"digest": served.digest, **told}
     found |= {"digest": served.digest, "kind": served.retriever.kind, "reranker": served.reranker is not None}
     if served.model is not None:
         found |= {"dimensions": [served.dim, *served.dims], "max_tokens": served.limit, "prompts": served.prompts}
@@ -62,7 +67,9 @@ async def metrics(request: Request) -> Response:
     service = service_of(request)
     measures, catalogue = service.measures, service.catalogue
     loaded = catalogue.loaded.values()
-    measures.waiting.set(catalogue.pieces.backlog.waiting + sum(served.batcher.backlog.waiting for served in loaded))
+    queues = [served.batcher.backlog for served in loaded if not isinstance(served, Speaking)]
+    measures.waiting.set(sum(queue.waiting for queue in (catalogue.pieces.backlog, *queues)))
+    measures.answers.set(sum(served.waiting for served in loaded if isinstance(served, Speaking)))
     measures.loaded.set(len(loaded))
     measures.hits.set(catalogue.cache.hits)
     measures.misses.set(catalogue.cache.misses)

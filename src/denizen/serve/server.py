@@ -30,7 +30,7 @@ def serve(
     where it lies is loaded and takes the place of what was there.
 
     Args:
-        models: Runs, saved retrievers or models; NAME=WHERE: by another name.
+        models: Runs, saved retrievers, models or language models; NAME=WHERE: by another name.
         settings: How.
         corpus: A BEIR folder whose passages all are to search; None: those of each run.
         started: Is told the address, what models are called, and whether keys are needed.
@@ -48,6 +48,7 @@ def serve(
     from denizen.serve.catalogue import Catalogue
     from denizen.serve.gatekeeper import KEYS, is_own, read_keys
     from denizen.serve.served import names_of, place_of
+    from denizen.serve.speaking import answering_in
 
     keys = read_keys(os.environ.get(KEYS, ""))
     if not keys and not is_own(settings.host):
@@ -56,7 +57,8 @@ def serve(
         )
     given = names_of(models)
     for where in given.values():
-        place_of(where)
+        if answering_in(where) is None:
+            place_of(where)
     passages = None
     if corpus is not None:
         if not is_beir_folder(corpus):

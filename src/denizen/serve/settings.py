@@ -10,7 +10,7 @@ from denizen.engine.settings import Params, setting
 
 @dataclass(frozen=True)
 class Serving(Params):
-    """Settings of `denizen serve`; none of them changes a vector but `input_type`."""
+    """Settings of `denizen serve`; none of them changes a vector but `input_type`, and none an answer."""
 
     panel = "Serving"
     effect = False
@@ -34,6 +34,10 @@ class Serving(Params):
     # a minute of what two cores embed with MiniLM
     queue_tokens: int = setting(
         500_000, "Tokens that may wait; what comes then is answered by 429 and the seconds to wait.", least=1024
+    )
+    # one is given at a time: the ninth would wait for minutes on two cores
+    queue_answers: int = setting(
+        8, "Answers of a language model that may wait for the one that is given; what comes then is a 429.", least=0
     )
     cache_mb: int = setting(64, "Memory of embeddings that are kept for texts that come again, in MiB.", least=0)
     deadline: float = setting(60.0, "Seconds that a request may take, and its body to arrive.", least=0.1, most=86_400)
