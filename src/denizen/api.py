@@ -36,6 +36,8 @@ from denizen.recipes.run_folder import check_config, llm_of, read_config, store_
 from denizen.supervision.taught import Taught
 
 if TYPE_CHECKING:
+    from denizen.answering.from_passages import Grounded
+    from denizen.answering.speaker import Speaker, SpeakerFolders
     from denizen.llm.client import LLM
     from denizen.measuring.retrieval_sets import Parts
     from denizen.recipes.domains import Domains
@@ -208,6 +210,59 @@ def plan_language(config: LanguageConfig, out: Path, *, progress: Progress | Non
     """
     with _language_run(config, out, None, progress or Silent()) as run:
         return run.planned()
+
+
+def speaker_of(model: SpeakerFolders, progress: Progress | None = None) -> Speaker:
+    """A language model in memory, with the experts of its run, ready to answer.
+
+    Args:
+        model: Where it lies, as `denizen.answering.speaker.speaker_folders` finds it.
+        progress: Receives what a person should see.
+
+    Raises:
+        InputError: When it cannot be loaded.
+    """
+    from denizen.answering.speaker import Speaker
+    from denizen.retrievers.backends import use_bf16
+
+    with (progress or Silent()).working("load"):
+        return Speaker(model, use_bf16("auto"))
+
+
+def ask(
+    model: SpeakerFolders,
+    docs: Path,
+    question: str,
+    *,
+    top_k: int = 4,
+    expert: str | None = None,
+    max_new_tokens: int = 256,
+    progress: Progress | None = None,
+) -> Grounded:
+    """Answers a question from documents, with citations.
+
+    Args:
+        model: As of `speaker_of`.
+        docs: What is searched: a run of adapt or language, a saved retriever with its corpus, what ingest made, or a
+            BEIR folder; where no retriever is there, by BM25.
+        question: The question.
+        top_k: Passages that the model is shown at most.
+        expert: Who is to answer; None: the answering one, where there is one.
+        max_new_tokens: Tokens of the answer at most.
+        progress: Receives what a person should see.
+
+    Raises:
+        InputError: When there is nothing to search or to answer by, or the question is blank.
+    """
+    from denizen.answering.from_passages import answer_from_passages, passages_to_search
+    from denizen.language_models.streaming import Decoding
+
+    progress = progress or Silent()
+    # what cannot be searched is known before a model is loaded
+    found = passages_to_search(docs, progress).search(question, top_k)
+    speaker = speaker_of(model, progress)
+    with progress.working("answer"):
+        return answer_from_passages(speaker, found, question, Decoding(max_new_tokens), expert)
 
 
 def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dict[str, Any]:

@@ -7,7 +7,18 @@ imported inside the commands, so that `denizen --help` answers at once.
 from __future__ import annotations
 
 # the order in which --help lists them
-from denizen.cli import adapting, exporting, ingesting, measuring, prompting, searching, serving
+from denizen.cli import adapting, exporting, ingesting, measuring, prompting, searching, serving, talking
 from denizen.cli.app import app, main
 
-__all__ = ["adapting", "app", "exporting", "ingesting", "main", "measuring", "prompting", "searching", "serving"]
+__all__ = [
+    "adapting",
+    "app",
+    "exporting",
+    "ingesting",
+    "main",
+    "measuring",
+    "prompting",
+    "searching",
+    "serving",
+    "talking",
+]
