@@ -243,8 +243,8 @@ def ask(
 
     Args:
         model: As of `speaker_of`.
-        docs: What is searched: a run of adapt or language, a saved retriever with its corpus, what ingest made, or a
-            BEIR folder; where no retriever is there, by BM25.
+        docs: What is searched: a run of adapt or language, a saved retriever with its corpus, what ingest made, a table
+            or a BEIR folder; where no retriever is there, by BM25.
         question: The question.
         top_k: Passages that the model is shown at most.
         expert: Who is to answer; None: the answering one, where there is one.

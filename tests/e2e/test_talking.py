@@ -6,7 +6,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,9 +45,6 @@ def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     rows = [json.dumps({"_id": doc_id, "title": "", "text": text}) for doc_id, text in WEATHER.items()]
     (folder / "corpus.jsonl").write_text("\n".join(rows))
-    (folder / "queries.jsonl").write_text("")
-    (folder / "qrels").mkdir()
-    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\n")
     return folder
 
 
@@ -94,7 +91,7 @@ def test_who_is_named_answers_and_a_system_is_told_first(talk: Talk, speaker: Sp
 def test_an_interruption_ends_the_answer_and_not_the_conversation(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = list[bool]()
 
-    def say(self: Speaker, asked: list[int], expert: str | None, decoding: Decoding):  # type: ignore[no-untyped-def]
+    def say(self: Speaker, asked: list[int], expert: str | None, decoding: Decoding) -> Iterator[Piece]:
         try:
             yield Piece("It \x1b[2Jrains", 1)
             raise KeyboardInterrupt
@@ -147,20 +144,19 @@ def test_of_more_than_the_model_reads_the_last_are_cut_and_left_out(
     speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = list[str]()
-    monkeypatch.setattr(
-        Speaker,
-        "say",
-        lambda self, tokens, *given: (asked.append(self.model.tokenizer.decode(tokens)), iter([Piece("x", 1, "stop")]))[
-            1
-        ],
-    )
+
+    def say(self: Speaker, tokens: list[int], *given: object) -> Iterator[Piece]:
+        asked.append(self.model.tokenizer.decode(tokens))
+        return iter([Piece("x", 1, "stop")])
+
+    monkeypatch.setattr(Speaker, "say", say)
     found = [FoundPassage(at, 1.0, f"d{at}", "", letter * 300) for at, letter in enumerate("abc", start=1)]
     told = answer_from_passages(speaker, found, "what", Decoding(8))
     (prompt,) = asked
     assert [passage.doc_id for passage in told.passages] == ["d1"] and "a" * 300 in prompt and "bbb" not in prompt
     # half of a passage is left where half of it is worth something
     told = answer_from_passages(speaker, [FoundPassage(1, 1.0, "d1", "", "a" * 900)], "what", Decoding(8))
-    assert len(told.passages) == 1 and max(map(len, re.findall("a+", asked[-1]))) == 225
+    assert len(told.passages) == 1 and max(map(len, re.findall("a+", asked[-1]))) == 450
     with pytest.raises(InputError, match="leaves no room for a passage beside the question and an answer of 1,000"):
         answer_from_passages(speaker, found, "what", Decoding(1000))
 
@@ -168,7 +164,7 @@ def test_of_more_than_the_model_reads_the_last_are_cut_and_left_out(
 def test_what_cannot_be_used_is_refused(run: Path, docs: Path, command: Command, tmp_path: Path) -> None:
     (tmp_path / "other/corpus").mkdir(parents=True)
     for arguments, why in (
-        (("ask", run, tmp_path, "x"), "holds no passages to search; give a run of adapt or language, a BEIR folder"),
+        (("ask", run, tmp_path, "x"), "holds no passages to search; give a run of adapt or language, a table"),
         (("ask", tmp_path / "nowhere", docs, "x"), "there is no such file or folder"),
         (("ask", run, docs, "rain", "--adapter", docs), "is a run, which has experts of its own"),
         (("chat", tmp_path / "other"), "is a run without a language model (it has no folder residual)"),
@@ -182,4 +178,12 @@ def test_a_model_with_its_adapter_answers_by_it(run: Path, docs: Path, speaker: 
     own = Speaker(speaker_folders(str(run / "residual"), run / "experts/structured"), bf16=False)
     assert own.expert([]) == ("structured", None)
     assert answer(own, "structured", ("user", "hello")) == answer(speaker, "structured", ("user", "hello"))
+
+
+def test_a_table_is_searched_too_and_cut_where_it_is_long(docs: Path, tmp_path: Path) -> None:
     assert [each.doc_id for each in passages_to_search(docs, Silent()).search("wind")] == ["d2"]
+    table = tmp_path / "weather.jsonl"
+    text = "Sun shines. " * 300 + "Hail falls."
+    table.write_text("".join(json.dumps({"id": at, "text": each}) + "\n" for at, each in enumerate((text, "Fog."))))
+    (found,) = passages_to_search(table, Silent()).search("hail")
+    assert found.parent_id == "0" and found.text.endswith("Hail falls.") and len(found.text) < len(text)

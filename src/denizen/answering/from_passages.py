@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denizen.answering.speaker import Speaker
-from denizen.data.formats.beir import is_beir_folder, read_beir
-from denizen.data.passages import keep_whole, ordered
+from denizen.data.formats.beir import is_beir_folder
+from denizen.data.formats.documents import read_documents
+from denizen.data.formats.rows import TABLES
+from denizen.data.passages import cut, keep_whole, ordered
+from denizen.data.prepare import Dividing
 from denizen.data.tables import read_table
 from denizen.data.task_rows import Message
 from denizen.engine.errors import InputError
@@ -87,7 +90,8 @@ def passages_to_search(place: Path, progress: Progress) -> SearchableCorpus:
     """What a folder lets one search: the retriever of a run, or BM25 over passages without one.
 
     Args:
-        place: A run of adapt, a saved retriever with its corpus, a run of language, what ingest made, or a BEIR folder.
+        place: A run of adapt, a saved retriever with its corpus, a run of language, what ingest made, a table,
+            or a BEIR folder.
         progress: Is shown bars where passages have to be indexed.
 
     Raises:
@@ -98,11 +102,15 @@ def passages_to_search(place: Path, progress: Progress) -> SearchableCorpus:
     kept = next((place / name for name in _PASSAGES if (place / name).is_file()), None)
     if kept is not None:
         corpus = ordered(read_table(kept, CORPUS))
-    elif is_beir_folder(place):
-        corpus = ordered(keep_whole(read_beir(place).documents))
+    elif is_beir_folder(place) or place.name.lower().endswith(TABLES):
+        source = read_documents(str(place))
+        documents = source.documents
+        if source.cut:
+            documents, _ = cut(documents, source.qrels, Dividing().passage_chars)
+        corpus = ordered(keep_whole(documents))
     else:
         raise InputError(
-            f"{place} holds no passages to search; give a run of adapt or language, a BEIR folder, or what "
+            f"{place} holds no passages to search; give a run of adapt or language, a table, a BEIR folder, or what "
             "`denizen ingest FILES --out FOLDER` makes of files"
         )
     retriever = BM25.fitting(corpus)

@@ -71,7 +71,7 @@ def ask(
     model: Annotated[str, typer.Argument(help=_MODEL, metavar="RUN|MODEL")],
     docs: Annotated[
         Path,
-        typer.Argument(help="What to search: a run of adapt or language, what ingest made, or a BEIR folder."),
+        typer.Argument(help="What to search: a run of adapt or language, what ingest made, a table, or a BEIR folder."),
     ],
     question: Annotated[str, typer.Argument(help="The question.")],
     *,
