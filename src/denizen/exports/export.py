@@ -21,6 +21,7 @@ from denizen.engine.versions import installed
 from denizen.exports import semantic_router
 from denizen.exports.exported_encoder import in_place_of
 from denizen.exports.kinds import KINDS, NAMES, Kind
+from denizen.exports.language import LANGUAGE_KINDS
 from denizen.exports.measured import bytes_in, measure, searching_by, vectors_alike
 from denizen.exports.readme import readme
 from denizen.exports.subject import Subject, subject_of
@@ -64,7 +65,7 @@ def export(
         GateError: When the export loses too much, and that is not forced.
     """
     if kind not in NAMES:
-        raise InputError(f"there is no export to {kind!r}; there are {', '.join(NAMES)}")
+        raise InputError(f"there is no export to {kind!r}; there are {', '.join((*NAMES, *LANGUAGE_KINDS))}")
     progress, work = progress or Silent(), out.parent / f".{out.name}.partial"
     quiet_libraries()
     with _working_in(work, out, progress):

@@ -41,6 +41,15 @@ def export_notes(report: Mapping[str, Any]) -> list[str]:
     return notes
 
 
+def language_lines(report: Mapping[str, Any]) -> Rows:
+    """How probable a token of the same text is before and after, by expert."""
+    text = "held-out text" if report["held_out"] else "made-up text"
+    rows = [[f"log-likelihood of a token, {text}", "as evaluated", report["kind"], "difference"]]
+    for name, of in report["log_likelihood"].items():
+        rows.append([name, f"{of['evaluated']:.4f}", f"{of['export']:.4f}", f"{of['difference']:+.4f}"])
+    return rows
+
+
 def router_lines(report: Mapping[str, Any]) -> Rows:
     """Thresholds of a semantic router, and how often they are wrong."""
     rows = [["domain", "examples", "threshold", "lets through, of its own", "of others"]]
