@@ -108,7 +108,8 @@ class Nearest:
         found = self.calibration.probabilities(scores, self.head.closeness(vectors, scores))
         ordered = found[:, [self.head.domains.index(name) for name in EXPERTS]]
         # how strange a request is says nothing of which expert it belongs to
-        return ordered / np.maximum(ordered.sum(axis=1, keepdims=True), 1e-300)
+        shares: Shares = ordered / np.maximum(ordered.sum(axis=1, keepdims=True), 1e-300)
+        return shares
 
     def saved(self) -> dict[str, Any]:
         """How it was calibrated, and what is read."""
@@ -143,8 +144,9 @@ class Asked:
         with self.model.using(self.expert):
             found = self.model.reference_log_likelihoods(conversations, list(EXPERTS) * len(requests))
         logits = np.asarray([value for value, _ in found], dtype=np.float64).reshape(-1, len(EXPERTS))
-        shares: Shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares: Shares = odds / odds.sum(axis=1, keepdims=True)
+        return shares
 
     def _conversation(self, request: str) -> list[Message]:
         turns = list[Message]()

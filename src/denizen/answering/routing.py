@@ -175,7 +175,7 @@ class _Routing:
         accuracy = {
             split: {name: way.accuracy(self.split[split]) for name, way in ways.items()} for split in ("dev", "test")
         }
-        told = {"chosen": chosen.kind.name, "accuracy": accuracy, "by_task": by_task}
+        told: dict[str, Any] = {"chosen": chosen.kind.name, "accuracy": accuracy, "by_task": by_task}
         told |= {"rows": {split: len(of) for split, of in self.split.items()}}
         if (asked := ways.get(Asked.name)) and isinstance(asked.kind, Asked):
             told["asked"] = asked.kind.expert

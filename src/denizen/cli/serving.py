@@ -24,14 +24,15 @@ def _settings() -> Iterable[Setting]:
 @command("serve", _settings)
 def serve(
     models: Annotated[
-        list[str], typer.Argument(help="Runs, saved retrievers or models; NAME=WHERE to call one otherwise.")
+        list[str],
+        typer.Argument(help="Runs, saved retrievers, models or language models; NAME=WHERE to call one otherwise."),
     ],
     corpus: Annotated[
         Path | None, typer.Option(help="A BEIR folder to search (default: the corpus of each run).")
     ] = None,
     **settings: Any,
 ) -> Told:
-    """Serve embeddings, reranking and search over HTTP, as OpenAI's and Cohere's clients ask for them."""
+    """Serve embeddings, reranking, search and answers over HTTP, as OpenAI's and Cohere's clients ask for them."""
     from denizen.serve.server import serve
     from denizen.serve.settings import Serving
 
