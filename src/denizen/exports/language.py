@@ -153,7 +153,7 @@ def _merged(subject: LanguageSubject, folder: Path) -> str:
     if subject.expert is not None:
         whole = attached(model, {subject.expert: subject.folders.adapters[subject.expert]})
         whole.set_adapter(subject.expert)
-        model = whole.merge_and_unload()  # type: ignore[operator]
+        model = whole.merge_and_unload()
     model.save_pretrained(folder)
     load_tokenizer(subject.folders.model).save_pretrained(folder)
     return _PIPELINE

@@ -46,7 +46,7 @@ def language_lines(report: Mapping[str, Any]) -> Rows:
     text = "held-out text" if report["held_out"] else "made-up text"
     rows = [[f"log-likelihood of a token, {text}", "as evaluated", report["kind"], "difference"]]
     for name, of in report["log_likelihood"].items():
-        rows.append([name, f"{of['evaluated']:.4f}", f"{of['export']:.4f}", f"{of['difference']:+.4f}"])
+        rows.append([name, f"{of['evaluated']:.4f}", f"{of['export']:.4f}", f"{round(of['difference'], 4) + 0.0:+.4f}"])
     return rows
 
 
