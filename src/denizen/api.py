@@ -14,7 +14,7 @@ from denizen.data.formats import read_source
 from denizen.data.formats.grades import read_grades, with_grades
 from denizen.data.formats.source import Source
 from denizen.data.prepare import Given, Unlabelled, given_by
-from denizen.engine.artifact import Value
+from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
 from denizen.engine.files import file_digest, read_json, write_json
 from denizen.engine.pipeline import Pipeline, records
@@ -29,10 +29,17 @@ from denizen.recipes.document_source import documents_of
 from denizen.recipes.domains_config import DOMAINS_WITHOUT_EFFECT, DomainsConfig
 from denizen.recipes.earlier_run import EarlierRun
 from denizen.recipes.experts_config import EXPERTS_WITHOUT_EFFECT, ExpertsConfig
-from denizen.recipes.language_config import LanguageConfig
+from denizen.recipes.language_config import LANGUAGE_WITHOUT_EFFECT, LanguageConfig
 from denizen.recipes.learn import dims_of
 from denizen.recipes.left_out import left_out
-from denizen.recipes.run_folder import check_config, llm_of, read_config, store_of
+from denizen.recipes.run_folder import (
+    check_config,
+    is_of_language_models,
+    llm_of,
+    read_config,
+    read_language_config,
+    store_of,
+)
 from denizen.supervision.taught import Taught
 
 if TYPE_CHECKING:
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
     from denizen.recipes.domains import Domains
     from denizen.recipes.experts import BroughtSlices
     from denizen.recipes.language import BroughtModels
+    from denizen.recipes.language_experts import BroughtTasks
     from denizen.reports.language_plan import LanguagePlan
 
 _RESULTS = ("metrics.json", "results.json", "report.html", "try.html")
@@ -266,7 +274,7 @@ def ask(
 
 
 def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dict[str, Any]:
-    """Asks the failed calls of a run again, and those that its budget cut off, then goes on as `adapt`.
+    """Asks the failed calls of a run again, and those that its budget cut off, then goes on as `adapt` or `language`.
 
     Failed replies stay in the store beside their successors. A step whose calls failed is entered again, with all that
     was answered before at no cost; what follows is done anew where what it reads has changed.
@@ -282,15 +290,19 @@ def retry(run: Path, *, progress: Progress | None = None, **changed: Any) -> dic
     Raises:
         InputError: When the run has no LLM, nothing failed, or a setting is changed that decides results.
     """
-    config, progress = read_config(run, **changed), progress or Silent()
+    progress = progress or Silent()
+    read = read_language_config if is_of_language_models(run) else read_config
+    config = read(run, **changed)
     with held(run):
-        llm = llm_of(config, run)
+        llm = config.client(run) if isinstance(config, LanguageConfig) else llm_of(config, run)
         lacking = [place for place, record in records(run).items() if record["lacks"]]
         if not lacking and (run / "metrics.json").is_file():
             raise InputError(f"nothing failed in {run}, and no budget cut anything off")
         llm.replies.supersede_failures(config.thinking_tokens)
         llm.replies.close()
     progress.say(f"steps entered again: {', '.join(sorted(lacking)) or 'none that is done'}")
+    if isinstance(config, LanguageConfig):
+        return language(config, run, progress=progress)
     return adapt(config, run, progress=progress)
 
 
@@ -397,10 +409,28 @@ def _language_run(config: LanguageConfig, out: Path, redo: str | None, progress:
     check_libraries(config.lora_rank)
     base, instruct = locate_language_model(config.base), locate_language_model(config.instruct)
     check_pair(base, instruct)
+    tasks = _brought_tasks(config) if config.makes_experts else None
     with held(out, begun=("corpus", "documents")):
-        check_config(out, config, redo, (), ("also_pretrain_instruct",))
+        check_config(out, config, redo, LANGUAGE_WITHOUT_EFFECT, ("also_pretrain_instruct",))
         given = documents_of(config, out, progress)
-        yield _Speaking(config, out, progress, BroughtModels(outside_model(base), outside_model(instruct), given))
+        brought = BroughtModels(outside_model(base), outside_model(instruct), given, tasks)
+        yield _Speaking(config, out, progress, brought)
+
+
+def _brought_tasks(config: LanguageConfig) -> BroughtTasks:
+    """What the experts of a run are given.
+
+    Raises:
+        InputError: When a file is missing, or there is no such encoder.
+    """
+    from denizen.recipes.language_experts import BroughtTasks
+    from denizen.retrievers.loading import locate
+    from denizen.retrievers.model_ref import outside_model
+
+    files = [Artifact.outside(Path(name).expanduser()) for name in config.tasks]
+    labels = Artifact.outside(Path(config.labels).expanduser()) if config.labels else None
+    encoder = outside_model(locate(config.bert_score_encoder)) if config.bert_score_encoder else None
+    return BroughtTasks(files, labels, encoder)
 
 
 @contextlib.contextmanager
@@ -554,7 +584,24 @@ class _Speaking:
 
     def __init__(self, config: LanguageConfig, out: Path, progress: Progress, brought: BroughtModels) -> None:
         self.config, self.out, self.progress, self.brought = config, out, progress, brought
-        self.run = Pipeline(out, context=Context(progress), results=[out / name for name in _RESULTS])
+        self.llm: LLM | None = None
+        self.run = self._pipeline()
+
+    def _pipeline(self) -> Pipeline:
+        from denizen.answering.judge import Judge
+        from denizen.llm.client import LLM
+        from denizen.supervision.asking import Asking
+
+        config, limits = self.config, {}
+        resources: dict[type, Any] = {Asking: config.asking}
+        if config.llm:
+            self.llm = resources[LLM] = config.client(self.out)
+            limits = config.asking.limits(self.llm)
+        if config.judge:
+            asked = config.judge, config.judge_endpoint, config.judge_prices
+            resources[Judge] = Judge(config.asking.judge(config.llm, self.out, *asked))
+        context = Context(self.progress, resources=resources)
+        return Pipeline(self.out, None, context, limits, results=[self.out / name for name in _RESULTS])
 
     def report(self, redo: str | None) -> dict[str, Any]:
         """Does what is left to do, and writes what is read of it: the contents of metrics.json."""
@@ -562,6 +609,7 @@ class _Speaking:
         from denizen.reports.language import language_metrics, language_records
         from denizen.reports.language_page import language_page
         from denizen.reports.language_plan import check_disk, check_memory, language_plan_lines, measured_speed
+        from denizen.supervision.asking import named, spending
 
         if redo and (wrong := no_step(redo, self.run.plan(self._recipe), {})):
             raise InputError(wrong)
@@ -574,6 +622,8 @@ class _Speaking:
             self.progress.say("\n".join(language_plan_lines(plan, speed, corpus)))
         found = language_recipe(self.run, self.config, self.brought)
         metrics = language_metrics(self.config.as_dict(), self.out, found, plan.size.weights)
+        if self.llm:
+            metrics |= {"llm": named(self.llm), "spending": spending(self.llm)}
         _write(self.out, self.config, metrics, language_records(metrics))
         language_page(metrics, self.out / "report.html")
         self.run.redo.end()

@@ -160,6 +160,8 @@ def retry(run: Annotated[Path, typer.Argument(help="The folder of a run with a t
     from denizen.api import retry
 
     report = retry(run, **settings)
+    if report["recipe"] == "language":
+        return Told(report, language_closing_lines(report))
     return Told(report, closing_lines(report), report["gate"])
 
 

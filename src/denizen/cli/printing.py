@@ -54,9 +54,14 @@ def domains_closing_lines(report: dict[str, Any]) -> list[str]:
 def language_closing_lines(report: dict[str, Any]) -> list[str]:
     """The same of a run of language models."""
     from denizen.reports import language as of
+    from denizen.reports.language_experts import experts_lines
 
     lines = [of.language_headline(report), *in_columns(of.model_lines(report)), *in_columns(of.pair_lines(report))]
-    lines += [of.measured_on(report), *report["warnings"]]
+    lines.append(of.measured_on(report))
+    if report["experts"]:
+        for found in experts_lines(report["experts"]):
+            lines += [found] if isinstance(found, str) else in_columns(found)
+    lines += report["warnings"]
     return [*lines, f"report: {Path(report['model']).parent.as_posix()}/report.html", f"model: {report['model']}"]
 
 

@@ -3,6 +3,7 @@
 corpus -> the base trained further on it -> plus what instruction tuning has made of the base (arXiv 2410.10739)
 all of them are measured: how well they foresee held-out documents, how well they follow instructions
 beside them, when asked for, what people do: the instruct model itself trained further
+where there are rows of tasks, or an LLM that writes them, experts over what came out (language_experts.py)
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from denizen.measuring.perplexity import perplexity
 from denizen.merging.residual import Residual, add_residual
 from denizen.merging.scale_search import chosen_scale, search_scale
 from denizen.recipes.language_config import LanguageConfig
+from denizen.recipes.language_experts import BroughtTasks, Experts, experts
 from denizen.training.pretrain import pretrain
 
 
 @dataclass(frozen=True)
 class BroughtModels:
-    """What a run is given besides its settings: both models, and how the documents are read."""
+    """What a run is given besides its settings: both models, how the documents are read, and rows of tasks."""
 
     base: Model
     instruct: Model
     given: Given
+    tasks: BroughtTasks | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Language:
         perplexity: Name to how well it foresees held-out documents.
         instructions: Name to how well it follows instructions.
         comparison: Of them with one another.
+        experts: Over the residual model; None: there are no tasks.
     """
 
     corpus: Unlabelled
@@ -50,6 +54,7 @@ class Language:
     perplexity: Mapping[str, Evaluation]
     instructions: Mapping[str, Evaluation]
     comparison: Evaluation
+    experts: Experts | None = None
 
 
 def language(run: Pipeline, config: LanguageConfig, brought: BroughtModels) -> Language:
@@ -64,7 +69,8 @@ def language(run: Pipeline, config: LanguageConfig, brought: BroughtModels) -> L
         with run.scope("instructions"):
             followed[name] = run(instructions.named(name), config.answering.on_this_machine(), model=model)
     comparison = run(compare_models, perplexity=foreseen, instructions=followed)
-    return Language(corpus, models, scale, foreseen, followed, comparison)
+    made = experts(run, config, brought.tasks, corpus, models) if brought.tasks else None
+    return Language(corpus, models, scale, foreseen, followed, comparison, made)
 
 
 def divided(run: Pipeline, config: LanguageConfig, given: Given) -> Unlabelled:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from denizen.engine.errors import ChangedError, InputError
 from denizen.engine.files import read_json, write_json
@@ -15,6 +15,9 @@ from denizen.engine.redo import stopped_redo
 from denizen.llm.client import LLM
 from denizen.recipes.config import WITHOUT_EFFECT, AdaptConfig, Config
 from denizen.supervision.taught import Taught
+
+if TYPE_CHECKING:
+    from denizen.recipes.language_config import LanguageConfig
 
 _CONFIG = "config.json"
 # what the first step of a command makes
@@ -35,18 +38,35 @@ def read_config(run: Path, **changed: Any) -> AdaptConfig:
     Raises:
         InputError: When the folder holds no run, or a setting is changed that decides results.
     """
-    fixed = sorted(set(changed) - set(WITHOUT_EFFECT))
-    if fixed:
-        raise InputError(
-            f"{', '.join(fixed)} cannot change in a finished run; there {', '.join(WITHOUT_EFFECT)} may change"
-        )
-    check_version(run)
-    found = read_json(run / _CONFIG)
-    if found is None:
-        raise InputError(f"{run} holds no run of denizen (it has no {_CONFIG})")
+    found = _settings_kept(run, changed, WITHOUT_EFFECT)
     if "source" not in found or "instruct" in found:
         raise InputError(f"{run} holds a run of another command than adapt; give the folder of a run of adapt")
     return AdaptConfig(**{**found, **changed})
+
+
+def read_language_config(run: Path, **changed: Any) -> LanguageConfig:
+    """The same of a run of language models."""
+    from denizen.recipes.language_config import LANGUAGE_WITHOUT_EFFECT, LanguageConfig
+
+    found = _settings_kept(run, changed, LANGUAGE_WITHOUT_EFFECT)
+    return LanguageConfig(**{**found, **changed})
+
+
+def is_of_language_models(run: Path) -> bool:
+    """Whether a folder holds a run of `language`."""
+    return "instruct" in settings_of_run(run)
+
+
+def _settings_kept(run: Path, changed: Mapping[str, Any], without_effect: Collection[str]) -> dict[str, Any]:
+    if fixed := sorted(set(changed) - set(without_effect)):
+        raise InputError(
+            f"{', '.join(fixed)} cannot change in a finished run; there {', '.join(without_effect)} may change"
+        )
+    check_version(run)
+    found: dict[str, Any] | None = read_json(run / _CONFIG)
+    if found is None:
+        raise InputError(f"{run} holds no run of denizen (it has no {_CONFIG})")
+    return found
 
 
 def settings_of_run(run: Path) -> dict[str, Any]:

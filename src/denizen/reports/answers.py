@@ -11,7 +11,7 @@ from denizen.answering.systems import ORACLE, ROUTED
 from denizen.answering.verdicts import SIGNIFICANT
 from denizen.data.task_rows import TASKS
 from denizen.engine.files import read_json_lines
-from denizen.reports.language import points, signed
+from denizen.reports.differences import points, signed
 from denizen.reports.results import Table
 
 _SYSTEMS = {

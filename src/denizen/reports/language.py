@@ -9,6 +9,8 @@ from typing import Any
 from denizen.engine.versions import installed
 from denizen.measuring.provenance import SCHEMA, machine, versions
 from denizen.recipes.language import Language
+from denizen.reports.differences import percent, points, signed
+from denizen.reports.language_experts import experts_metrics
 from denizen.reports.results import Table
 
 LANGUAGE_RECIPE = "language"
@@ -58,6 +60,7 @@ def language_metrics(config: Mapping[str, Any], out: Path, found: Language, weig
         "read": dict(corpus["read"]),
         "held_out": {key: held[key] for key in ("documents", "groups", "tokens", "bytes", "passages_left_out")},
         "prompts": asked["prompts"],
+        "experts": experts_metrics(found.experts) if found.experts else None,
         "weights": weights,
         "model": found.models["residual"].path.as_posix(),
         "base_model": config["base"],
@@ -218,21 +221,6 @@ def language_records(report: Mapping[str, Any]) -> list[dict[str, Any]]:
             if its[measure]:
                 rows.append({"model": its["model"], "against": its["against"], "measure": measure, **its[measure]})
     return rows
-
-
-def percent(found: Mapping[str, float]) -> str:
-    """A share by which something changes, with its interval."""
-    return f"{100 * found['value']:+.1f} % [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
-
-
-def points(found: Mapping[str, float]) -> str:
-    """A difference of shares in points, with its interval."""
-    return f"{100 * found['value']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
-
-
-def signed(found: Mapping[str, float]) -> str:
-    """A difference with its interval."""
-    return f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
 
 
 def _chance(found: Mapping[str, float]) -> str:

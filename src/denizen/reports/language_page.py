@@ -19,6 +19,7 @@ from denizen.reports.language import (
     scale_lines,
     training_lines,
 )
+from denizen.reports.language_experts import experts_sections
 from denizen.reports.rendering import render
 
 Blocks = list[tuple[str, Any]]
@@ -28,6 +29,9 @@ _TERMS = (
     ("instructions followed", "the share of prompts of whose answer a program finds every demand fulfilled"),
     ("answers that end", "how many of ten short questions a model stops answering by itself"),
     ("residual", "what instruction tuning has made of the base, added to the base after pretraining"),
+    ("expert", "low-rank adapters over the residual model, for one kind of task"),
+    ("ROUGE-L", "how much of the reference's words stand in the answer in the same order, and the other way round"),
+    ("BERTScore", "the same by likeness of words in an encoder, so that other words of one meaning count"),
     ("interval", "where the true value lies in 95 of 100 such tests"),
 )
 _COLOURS = {"base": "base", "residual": "adapted"}
@@ -40,6 +44,7 @@ def language_page(report: Mapping[str, Any], out: Path) -> Path:
         ("differences", "Differences", "What lies between them", _differences(report)),
         ("instructions", "Instructions", "Which instructions are followed", _kinds(report)),
         ("training", "Training", "What was trained, on what", _training(report)),
+        *(experts_sections(report["experts"]) if report["experts"] else ()),
         ("settings", "Settings", "Settings and versions", _settings(report)),
     ]
     page = render(
