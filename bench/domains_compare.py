@@ -17,8 +17,6 @@ missing; the third tries it all at a size of some minutes and keeps nothing.
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -31,7 +29,7 @@ from denizen.recipes.domains_config import DomainsConfig
 from denizen.reports.domains import cost_lines, domains_headline, option_lines, routing_lines
 from experts import SLICES, in_columns, named, part_of, spread
 from few_labels import Labelled, read_labelled, write
-from measuring import RUNS, chosen_of, data, keep, print_kept, seconds_by_stage
+from measuring import RUNS, chosen_of, data, keep, print_kept, seconds_by_stage, stop_after
 
 _NEAR = ("cfpb_regs", "obliqa", "policyqa", "insurance_dupq", "financial_qa_10k", "tatqa")
 # setting to domain to its sets
@@ -177,16 +175,6 @@ def recommended(result: Mapping[str, Any]) -> str:
     )
 
 
-def _stop(minutes: float) -> None:
-    """Stops this program after so many minutes; a run goes on where it was stopped."""
-
-    def stopped(*_: object) -> None:
-        sys.exit(f"stopped after {minutes:g} minutes; run the same command again: it goes on from there")
-
-    signal.signal(signal.SIGALRM, stopped)
-    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
-
-
 def _try() -> None:
     for setting in SETTINGS:
         result = measured(Part(setting, "minilm", 42), TINY, f"{_FOLDER}/tiny-{setting}")
@@ -203,7 +191,7 @@ if __name__ == "__main__":
     if given.do and given.part:
         parser.error("tiny takes no --part")
     if given.minutes:
-        _stop(given.minutes)
+        stop_after(given.minutes)
     if given.part:
         main(chosen_of(PARTS, given.part))
     elif given.do:

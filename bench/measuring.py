@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -105,6 +106,16 @@ class Part(Protocol):
     @property
     def name(self) -> str:
         """As its result is kept."""
+
+
+def stop_after(minutes: float) -> None:
+    """Stops this program after so many minutes; a run goes on where it was stopped."""
+
+    def stopped(*_: object) -> None:
+        sys.exit(f"stopped after {minutes:g} minutes; run the same command again: it goes on from there")
+
+    signal.signal(signal.SIGALRM, stopped)
+    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
 
 
 P = TypeVar("P", bound=Part)

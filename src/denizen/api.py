@@ -407,13 +407,17 @@ def _language_run(config: LanguageConfig, out: Path, redo: str | None, progress:
     from denizen.training.causal_lm import check_libraries
 
     check_libraries(config.lora_rank)
-    base, instruct = locate_language_model(config.base), locate_language_model(config.instruct)
-    check_pair(base, instruct)
+    base, instruct = locate_language_model(config.base), None
+    if config.instruct:
+        instruct = locate_language_model(config.instruct)
+        check_pair(base, instruct)
+    rows = [Artifact.outside(Path(name).expanduser()) for name in config.instruct_rows]
     tasks = _brought_tasks(config) if config.makes_experts else None
     with held(out, begun=("corpus", "documents")):
         check_config(out, config, redo, LANGUAGE_WITHOUT_EFFECT, ("also_pretrain_instruct",))
         given = documents_of(config, out, progress)
-        brought = BroughtModels(outside_model(base), outside_model(instruct), given, tasks)
+        tuned = outside_model(instruct) if instruct else None
+        brought = BroughtModels(outside_model(base), tuned, given, tasks, rows)
         yield _Speaking(config, out, progress, brought)
 
 

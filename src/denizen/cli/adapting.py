@@ -128,7 +128,7 @@ def language(
     progress = settings.pop("progress")
     values = {**(read_settings(config, LANGUAGE_SETTINGS) if config else {}), **settings}
     values |= {name: given for name, given in (("source", source), ("base", base), ("instruct", instruct)) if given}
-    if missing := [name for name in ("source", "base", "instruct") if name not in values]:
+    if missing := [name for name in ("source", "base") if name not in values]:
         how = "it as the argument" if missing[0] == "source" else f"--{missing[0]}"
         raise InputError(f"there is no {missing[0]}: give {how}, or {missing[0]} in the file of --config")
     if plan and redo:

@@ -8,11 +8,13 @@ where there are rows of tasks, or an LLM that writes them, experts over what cam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from denizen.data.artifacts import Evaluation, Model
+from denizen.data.artifacts import Adapter, Evaluation, Model
 from denizen.data.prepare import Given, Unlabelled, divide
+from denizen.data.task_rows import TASKS
+from denizen.engine.artifact import Artifact, Value
 from denizen.engine.pipeline import Pipeline
 from denizen.measuring.instructions import instructions
 from denizen.measuring.language_models import compare_models
@@ -21,17 +23,29 @@ from denizen.merging.residual import Residual, add_residual
 from denizen.merging.scale_search import chosen_scale, search_scale
 from denizen.recipes.language_config import LanguageConfig
 from denizen.recipes.language_experts import BroughtTasks, Experts, experts
+from denizen.tasks.collect import collect_tasks
+from denizen.training.fine_tune import fine_tune
+from denizen.training.instruct import fold, with_turns
 from denizen.training.pretrain import pretrain
 
 
 @dataclass(frozen=True)
 class BroughtModels:
-    """What a run is given besides its settings: both models, how the documents are read, and rows of tasks."""
+    """What a run is given besides its settings.
+
+    Attributes:
+        base: The base.
+        instruct: What its maker has tuned from it; None: it is made of rows.
+        given: How the documents are read.
+        tasks: What experts learn from; None: there are none.
+        instruct_rows: Files of instructions with answers.
+    """
 
     base: Model
-    instruct: Model
+    instruct: Model | None
     given: Given
     tasks: BroughtTasks | None = None
+    instruct_rows: Sequence[Artifact] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,7 @@ class Language:
     Attributes:
         corpus: Passages and the side of each document.
         models: Name to model, in the order of the table.
+        tuned: Adapters that make the base the instruct model; None: that was given.
         scale: How that of the residual was chosen; None: it was given.
         perplexity: Name to how well it foresees held-out documents.
         instructions: Name to how well it follows instructions.
@@ -50,6 +65,7 @@ class Language:
 
     corpus: Unlabelled
     models: Mapping[str, Model]
+    tuned: Adapter | None
     scale: Evaluation | None
     perplexity: Mapping[str, Evaluation]
     instructions: Mapping[str, Evaluation]
@@ -60,7 +76,8 @@ class Language:
 def language(run: Pipeline, config: LanguageConfig, brought: BroughtModels) -> Language:
     """All steps."""
     corpus = divided(run, config, brought.given)
-    models, scale = trained(run, config, brought, corpus)
+    instruct, tuned = instructed(run, config, brought, corpus)
+    models, scale = trained(run, config, brought.base, instruct, corpus)
     foreseen, followed = dict[str, Evaluation](), dict[str, Evaluation]()
     held = {"corpus": corpus.corpus, "documents": corpus.documents}
     for name, model in models.items():
@@ -70,7 +87,7 @@ def language(run: Pipeline, config: LanguageConfig, brought: BroughtModels) -> L
             followed[name] = run(instructions.named(name), config.answering.on_this_machine(), model=model)
     comparison = run(compare_models, perplexity=foreseen, instructions=followed)
     made = experts(run, config, brought.tasks, corpus, models) if brought.tasks else None
-    return Language(corpus, models, scale, foreseen, followed, comparison, made)
+    return Language(corpus, models, tuned, scale, foreseen, followed, comparison, made)
 
 
 def divided(run: Pipeline, config: LanguageConfig, given: Given) -> Unlabelled:
@@ -79,18 +96,34 @@ def divided(run: Pipeline, config: LanguageConfig, given: Given) -> Unlabelled:
         return run(divide, config.dividing, source=given.source)
 
 
-def trained(
+def instructed(
     run: Pipeline, config: LanguageConfig, brought: BroughtModels, corpus: Unlabelled
+) -> tuple[Model, Adapter | None]:
+    """The instruct model as it was given, or the base tuned on rows of instructions, with the adapters of that."""
+    if brought.instruct is not None:
+        return brought.instruct, None
+    with run.scope("instructing"):
+        # nothing is written: what follows instructions is to be told from what knows the domain
+        given = replace(config.writing, llm="", written_questions=0, written_summaries=0, written_labels=0)
+        tables = {"corpus": corpus.corpus, "documents": corpus.documents}
+        rows = run(collect_tasks, given, **tables, given=list(brought.instruct_rows), prompts=Value(""))
+        start = run(with_turns, base=brought.base)
+        tuned = run(fine_tune, config.fine_tuning.on_this_machine(), start=start, rows=rows, tasks=Value(list(TASKS)))
+    return run(fold, start=start, adapter=tuned), tuned
+
+
+def trained(
+    run: Pipeline, config: LanguageConfig, base: Model, instruct: Model, corpus: Unlabelled
 ) -> tuple[dict[str, Model], Evaluation | None]:
     """Steps pretrained and residual, with scale between them where it is searched, and what they start from."""
     texts = {"corpus": corpus.corpus, "documents": corpus.documents}
     pretraining = config.pretraining.on_this_machine()
-    pretrained = run(pretrain, pretraining, start=brought.base, **texts)
-    found = {"base": brought.base, "pretrained": pretrained, "instruct": brought.instruct}
+    pretrained = run(pretrain, pretraining, start=base, **texts)
+    found = {"base": base, "pretrained": pretrained, "instruct": instruct}
     if config.also_pretrain_instruct:
         name = "pretrained-instruct"
-        found[name] = run(pretrain.named(name), pretraining, start=brought.instruct, **texts)
-    pair = {"base": brought.base, "instruct": brought.instruct, "pretrained": pretrained}
+        found[name] = run(pretrain.named(name), pretraining, start=instruct, **texts)
+    pair = {"base": base, "instruct": instruct, "pretrained": pretrained}
     if not config.search_scale:
         return {**found, "residual": run(add_residual, config.residual, **pair)}, None
     searched = run(search_scale, config.measuring.on_this_machine(), **pair, **texts)

@@ -44,7 +44,10 @@ class LanguageModels(Params):
         MISSING,
         "Base language model, as it was before instruction tuning: a folder of transformers, an id or a GGUF file.",
     )
-    instruct: str = setting(MISSING, "What its maker has tuned from that base to follow instructions.")
+    instruct: str = setting("", "What its maker has tuned from that base to follow instructions.")
+    instruct_rows: tuple[str, ...] = setting(
+        (), "A file of instructions with answers, instead of --instruct: the instruct model is tuned from them here."
+    )
     also_pretrain_instruct: bool = setting(
         False, "Pretrain the instruct model, too, which is what people do; it takes as long again."
     )
@@ -113,7 +116,7 @@ class LanguageConfig(Config):
     Args:
         source: The documents.
         base: The base model.
-        instruct: The instruct model.
+        instruct: The instruct model; empty: it is made from `instruct_rows`.
         given: Settings by their flat names.
 
     Attributes:
@@ -138,7 +141,7 @@ class LanguageConfig(Config):
         InputError: On an unknown name, a value outside its bounds, or settings that do not go together.
     """
 
-    def __init__(self, source: str, base: str, instruct: str, **given: Any) -> None:
+    def __init__(self, source: str, base: str, instruct: str = "", **given: Any) -> None:
         check_names(given, self.settings)
         values = {**given, "source": source, "base": base, "instruct": instruct}
         found = {name: value for kind in PARTS for name, value in kind.of(values).as_dict().items()}
@@ -167,6 +170,8 @@ class LanguageConfig(Config):
 
     settings: ClassVar[Mapping[str, Setting]] = LANGUAGE_SETTINGS
     pretraining: Pretraining
+    instruct: str
+    instruct_rows: tuple[str, ...]
     search_scale: bool
     tasks: tuple[str, ...]
     labels: str
@@ -202,6 +207,12 @@ class LanguageConfig(Config):
         return self.asking.client(self.llm, out)
 
     def _check(self) -> None:
+        if bool(self.instruct) == bool(self.instruct_rows):
+            both = "both are given" if self.instruct else "there is none"
+            raise InputError(
+                f"{both}: give the instruct model of the base with --instruct, or rows of instructions with "
+                "--instruct-rows, from which one is made"
+            )
         if self.precision == "int8":
             raise InputError("precision is 'int8', in which no language model is trained here; give auto, fp32 or bf16")
         if self.search_scale and self.scale != Residual().scale:

@@ -14,6 +14,8 @@ from denizen.reports.language_experts import experts_metrics
 from denizen.reports.results import Table
 
 LANGUAGE_RECIPE = "language"
+# what the instruct model is called where it was given as rows
+MADE_HERE = "an instruct model of rows"
 # of the share of instructions that are followed: what the residual is to keep (arXiv 2410.10739 loses none)
 KEPT_WITHIN = 0.02
 # arXiv 2410.10739's authors call the residual unreliable below
@@ -48,6 +50,8 @@ def language_metrics(config: Mapping[str, Any], out: Path, found: Language, weig
         systems[name] |= {key: followed[key] for key in ("accuracy", "stops", "kinds")}
     held, asked, corpus = found.perplexity["base"].facts, found.instructions["base"].facts, found.corpus.facts
     trained = {name: dict(its.facts) for name, its in found.models.items() if "loss" in its.facts}
+    if found.tuned:
+        trained = {"instruct": dict(found.tuned.facts), **trained}
     report = {
         "schema": SCHEMA,
         "recipe": LANGUAGE_RECIPE,
@@ -64,7 +68,7 @@ def language_metrics(config: Mapping[str, Any], out: Path, found: Language, weig
         "weights": weights,
         "model": found.models["residual"].path.as_posix(),
         "base_model": config["base"],
-        "instruct_model": config["instruct"],
+        "instruct_model": config["instruct"] or MADE_HERE,
         "config": dict(config),
         "versions": {**versions(), **{name: installed(name) for name in ("trl", "peft")}},
         "machine": machine(),
