@@ -28,7 +28,8 @@ def serve(
         typer.Argument(help="Runs, saved retrievers, models or language models; NAME=WHERE to call one otherwise."),
     ],
     corpus: Annotated[
-        Path | None, typer.Option(help="A BEIR folder to search (default: the corpus of each run).")
+        Path | None,
+        typer.Option(help="A BEIR corpus, or one of ingest, to search (default: that of each run)."),
     ] = None,
     **settings: Any,
 ) -> Told:

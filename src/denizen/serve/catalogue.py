@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from denizen.engine.errors import DenizenError
+from denizen.data.formats.beir import is_beir_folder, read_beir_corpus
+from denizen.data.formats.metadata import Metadata, read_metadata
+from denizen.data.formats.rows import BadRows
+from denizen.data.passages import keep_whole, ordered
+from denizen.data.tables import read_table
+from denizen.engine.errors import DenizenError, InputError
 from denizen.retrievers.model_ref import model_digest
 from denizen.serve.errors import ApiError
 from denizen.serve.live_encoder import LiveEncoders, VectorCache
@@ -34,12 +39,16 @@ class Catalogue:
     Args:
         given: What clients call each, to a run, a saved retriever, a model, or a language model.
         settings: Of the server.
-        corpus: Passages that all are to search; None: those that were saved with each.
+        corpus: A BEIR corpus that all are to search; None: the passages that were saved with each.
+
+    Raises:
+        InputError: When that is none.
     """
 
-    def __init__(self, given: Mapping[str, str], settings: Serving, corpus: pa.Table | None = None) -> None:
+    def __init__(self, given: Mapping[str, str], settings: Serving, corpus: Path | None = None) -> None:
         self.cache = VectorCache(settings.cache_mb * _MIB)
-        self._given, self._settings, self._corpus = dict(given), settings, corpus
+        self._given, self._settings = dict(given), settings
+        self._corpus, self._metadata = (None, None) if corpus is None else _read(corpus)
         self._loaded: dict[str, Served | Speaking] = {}
         self._in_use: dict[Served | Speaking, int] = {}
         self._loading = {name: asyncio.Lock() for name in given}
@@ -184,7 +193,7 @@ class Catalogue:
             # of its own: a version that is exchanged takes its weights with it
             encoders = LiveEncoders(Path(self._scratch.name), self.cache)
             place = place_of(self._given[name])
-            return Served(name, place, encoders, self.thread, self._settings.queue_tokens, self._corpus)
+            return Served(name, place, encoders, self.thread, self._settings.queue_tokens, self._corpus, self._metadata)
 
         loop = asyncio.get_running_loop()
         async with self._room:
@@ -226,3 +235,19 @@ class Catalogue:
         if gone:
             # its weights are held in a circle
             await asyncio.get_running_loop().run_in_executor(None, gc.collect)
+
+
+def _read(corpus: Path) -> tuple[pa.Table, Metadata]:
+    """The passages of a corpus, and what it says of them.
+
+    Raises:
+        InputError: When it is none that can be read.
+    """
+    if (corpus / "ingest.json").is_file():
+        return ordered(read_table(corpus / "corpus.parquet", "corpus")), read_metadata(corpus)
+    if not is_beir_folder(corpus):
+        raise InputError(f"{corpus} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
+    bad = BadRows(skip=False)
+    documents = read_beir_corpus(corpus, bad)
+    bad.check()
+    return ordered(keep_whole(documents)), read_metadata(corpus)

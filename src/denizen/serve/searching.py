@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from denizen.engine.errors import InputError
 from denizen.retrievers.hybrid import FUSED_DEPTH
@@ -26,6 +26,7 @@ _PIECE = 32
 # a query keeps the processor busy for as long as so many tokens, about
 _QUERY = 256
 _LOG = logging.getLogger("denizen.serve")
+Wanted = StrictStr | StrictInt | StrictFloat | StrictBool
 router = APIRouter()
 
 
@@ -38,6 +39,9 @@ class SearchRequest(BaseModel):
     model: StrictStr | None = None
     top_k: StrictInt = Field(10, ge=1, le=100)
     domain: StrictStr | None = Field(None, description="Only passages of this domain.")
+    filter: dict[str, Wanted | Many[Wanted]] | None = Field(
+        None, description="Only passages of which the corpus says this, or of several values one: name to value."
+    )
     system: StrictStr | None = Field(None, description="One that the run has compared: base, bm25, adapted, hybrid.")
     explain: bool = Field(
         False,
@@ -56,10 +60,12 @@ async def search(body: SearchRequest, request: Request) -> JSONResponse:
     async with service.catalogue.using(body.model) as served:
         searchable = await _searchable(served, body.system, service, request)
         domains = served.domains
+        _check_filter(body, served)
+        filtered = body.domain is not None or bool(body.filter)
         if body.domain is not None and body.domain not in domains.values():
             some = ", ".join(sorted(map(repr, filter(None, set(domains.values()))))[:10]) or "none"
             raise ApiError(400, f"no passage has the domain {body.domain[:200]!r}; there are {some}", "domain")
-        depth = max(body.top_k, FUSED_DEPTH if body.explain else 0, _FILTERED if body.domain is not None else 0)
+        depth = max(body.top_k, FUSED_DEPTH if body.explain else 0, _FILTERED if filtered else 0)
         # where a reranker reads a hundred passages for each query, one is enough for a turn
         piece = 1 if served.reranker else _PIECE
         parts = [queries[begin : begin + piece] for begin in range(0, len(queries), piece)]
@@ -67,14 +73,14 @@ async def search(body: SearchRequest, request: Request) -> JSONResponse:
             lambda part: searchable.search(part, depth), parts, [_QUERY * len(part) for part in parts]
         )
         found = [each for part in await service.within(request, work) for each in part]
-        inside = [
-            [each for each in passages if body.domain is None or domains[each.doc_id] == body.domain]
-            for passages in found
-        ]
+        inside = [[each for each in passages if _passes(each, body, served)] for passages in found]
         results: list[dict[str, Any]] = []
         for query, passages in zip(queries, inside, strict=True):
             kept = passages[: body.top_k]
-            places = [{"rank": at, "domain": domains[each.doc_id]} for at, each in enumerate(kept, start=1)]
+            places = [
+                {"rank": at, "domain": domains[each.doc_id], "metadata": served.metadata_of(each)}
+                for at, each in enumerate(kept, start=1)
+            ]
             told: dict[str, Any] = {}
             if body.explain:
                 told = {"ranking": [each.doc_id for each in passages[:FUSED_DEPTH]]}
@@ -83,6 +89,28 @@ async def search(body: SearchRequest, request: Request) -> JSONResponse:
             shown = [{**asdict(each), **place} for each, place in zip(kept, places, strict=True)]
             results.append({"query": query, "passages": shown, **told})
     return JSONResponse({"object": "list", "model": served.name, "data": results})
+
+
+def _check_filter(body: SearchRequest, served: Served) -> None:
+    known = served.metadata_names if body.filter else []
+    if unknown := [name for name in body.filter or () if name not in known]:
+        there = ", ".join(map(repr, known[:20])) or "nothing"
+        raise ApiError(400, f"the corpus says nothing of {unknown[0][:100]!r}; it says {there}", "filter")
+
+
+def _passes(passage: FoundPassage, body: SearchRequest, served: Served) -> bool:
+    """Whether a passage is of the domain, and its corpus says of it what is wanted."""
+    if body.domain is not None and served.domains[passage.doc_id] != body.domain:
+        return False
+    if not body.filter:
+        return True
+    said = served.metadata_of(passage)
+    for name, wanted in body.filter.items():
+        # of what has several values, one is enough
+        values = said[name] if isinstance(said.get(name), list) else [said.get(name)]
+        if not any(value in values for value in (wanted if isinstance(wanted, list) else [wanted])):
+            return False
+    return True
 
 
 async def _searchable(served: Served, system: str | None, service: Service, request: Request) -> SearchableCorpus:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from denizen.data.formats.metadata import Metadata, read_metadata
 from denizen.data.tables import rows_table
 from denizen.engine.errors import InputError
 from denizen.engine.progress import Silent
@@ -34,7 +35,10 @@ from denizen.serve.systems import Systems, systems_in
 if TYPE_CHECKING:
     from denizen.retrievers.cross_encoder import Reranker
     from denizen.retrievers.encoder import Encoder
+    from denizen.retrievers.searchable import FoundPassage
 
+# of a run, what it has read
+_DOCUMENTS = "documents"
 _WEIGHTS = ("*.safetensors", "*.bin")
 # texts whose tokens are in memory at a time: those of a token are 300 bytes
 _READ_AT_A_TIME = 64
@@ -65,6 +69,7 @@ class Served:
         thread: Where all that computes is done: the cores are not shared by two.
         queue_tokens: How many tokens may wait.
         corpus: Passages to be searched instead of those that were saved with it; None: those.
+        metadata: What is known of these passages and their documents.
 
     Raises:
         InputError: When the folder holds no retriever.
@@ -78,6 +83,7 @@ class Served:
         thread: ThreadPoolExecutor,
         queue_tokens: int,
         corpus: pa.Table | None = None,
+        metadata: Metadata | None = None,
     ) -> None:
         self.name, self.thread, self.digest = name, thread, model_digest(folder)
         self.searchable: SearchableCorpus | None = None
@@ -87,6 +93,8 @@ class Served:
             self.searchable = load_searchable(folder, None, corpus, encoders)
             columns = (self.searchable.corpus[name].to_pylist() for name in ("doc_id", "domain"))
             self.domains = dict(zip(*columns, strict=True))
+        # of a run with documents, where it has read them
+        self._metadata = read_metadata(folder.parent / _DOCUMENTS) if metadata is None else metadata
         self.retriever: Retriever = self.searchable.retriever if self.searchable else load(folder, Encoding(), encoders)
         parts = list(every_part(self.retriever))
         self.model = next((part for part in parts if isinstance(part, BiEncoder)), None)
@@ -111,6 +119,15 @@ class Served:
             whole = sentences.get_embedding_dimension() or 0
             self.dim = self.model.dim or whole
             self.dims = tuple(dim for dim in promised(self.model.folder).dims if dim < self.dim)
+
+    def metadata_of(self, passage: FoundPassage) -> dict[str, Any]:
+        """What is known of a passage and of its document."""
+        return {**self._metadata.get(passage.parent_id or "", {}), **self._metadata.get(passage.doc_id, {})}
+
+    @property
+    def metadata_names(self) -> list[str]:
+        """What is known of any passage, by name."""
+        return sorted({name for known in self._metadata.values() for name in known})
 
     @property
     def encoder(self) -> Encoder:

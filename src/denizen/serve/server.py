@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from denizen.data.formats.beir import is_beir_folder, read_beir
-from denizen.data.passages import keep_whole, ordered
 from denizen.engine.errors import InputError, reason
 from denizen.serve.settings import Serving
 
@@ -32,7 +30,7 @@ def serve(
     Args:
         models: Runs, saved retrievers, models or language models; NAME=WHERE: by another name.
         settings: How.
-        corpus: A BEIR folder whose passages all are to search; None: those of each run.
+        corpus: A BEIR corpus, or what `ingest` made, whose passages all are to search; None: those of each run.
         started: Is told the address, what models are called, and whether keys are needed.
 
     Raises:
@@ -59,14 +57,10 @@ def serve(
     for where in given.values():
         if answering_in(where) is None:
             place_of(where)
-    passages = None
-    if corpus is not None:
-        if not is_beir_folder(corpus):
-            raise InputError(f"{corpus} is no BEIR folder (it has no corpus.jsonl or corpus.jsonl.gz)")
-        passages = ordered(keep_whole(read_beir(corpus).documents))
+    catalogue = Catalogue(given, settings, corpus)
     with _listening(settings) as listening:
         host, port = listening.getsockname()[:2]
-        app = create_app(Catalogue(given, settings, passages), settings, keys)
+        app = create_app(catalogue, settings, keys)
         # no request in the log: its path may hold what somebody typed
         config = uvicorn.Config(
             app,

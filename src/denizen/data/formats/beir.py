@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,11 @@ def read_beir_corpus(folder: Path, bad: BadRows, dates: dict[str, str] | None = 
         bad.check()
         raise InputError(f"{path} holds no {'usable ' if bad.rows else ''}document")
     return rows_table("corpus", found.values())
+
+
+def corpus_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a BEIR folder's corpus as they stand, with all that is in them; those that are no objects are not."""
+    return (row for _, row in json_lines(_jsonl(folder, "corpus"), BadRows(skip=True)))
 
 
 def _home(metadata: Any) -> dict[str, Any]:
