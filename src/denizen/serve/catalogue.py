@@ -48,7 +48,10 @@ class Catalogue:
     def __init__(self, given: Mapping[str, str], settings: Serving, corpus: Path | None = None) -> None:
         self.cache = VectorCache(settings.cache_mb * _MIB)
         self._given, self._settings = dict(given), settings
-        self._corpus, self._metadata = (None, None) if corpus is None else _read(corpus)
+        self._corpus: pa.Table | None = None
+        self._metadata: Metadata | None = None
+        if corpus is not None:
+            self._corpus, self._metadata = _read(corpus)
         self._loaded: dict[str, Served | Speaking] = {}
         self._in_use: dict[Served | Speaking, int] = {}
         self._loading = {name: asyncio.Lock() for name in given}
