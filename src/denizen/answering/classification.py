@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,6 @@ _Values = np.ndarray[Any, np.dtype[np.float64]]
 _DRAWS = 10_000
 # draws at a time: bounds the memory at any number of labels
 _CHUNK = 250
-_MARKS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,12 @@ def label_f1_difference(
 
 
 def _loosened(text: str) -> str:
-    return _MARKS.sub(" ", text.casefold()).strip()
+    kept = ""
+    for each in text.casefold():
+        # vowels of Indic scripts and accents written apart are no letters, and yet tell words apart
+        joined = unicodedata.category(each).startswith("M") and kept[-1:].strip()
+        kept += each if each.isalnum() or joined else " "
+    return " ".join(kept.split())
 
 
 def _numbered(wanted: Sequence[str]) -> dict[str, int]:

@@ -35,6 +35,20 @@ def test_a_label_of_signs_alone_is_one() -> None:
     assert Labels(("\N{SNOWFLAKE}", "rain")).of(" \N{SNOWFLAKE}") == "\N{SNOWFLAKE}"
 
 
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ("\u0939\u093e\u0901.", "\u0939\u093e\u0901"),
+        # Hindi "be", which differs from "yes" by vowel signs alone
+        ("\u0939\u094b", None),
+        # both are pictures with the sign that asks for colour
+        ("\u2600\ufe0f", None),
+    ],
+)
+def test_signs_on_letters_tell_words_apart(answer: str, label: str | None) -> None:
+    assert Labels(("\u0939\u093e\u0901", "\u2744\ufe0f")).of(answer) == label
+
+
 def test_f1_by_hand() -> None:
     """Rain: 1 right of 2 said and 2 wanted, F1 1/2. Snow: 1 right of 1 said and 2 wanted, F1 2/3. Nobody wants fog."""
     said, wanted = ["rain", "rain", "snow", None], ["rain", "snow", "snow", "rain"]
