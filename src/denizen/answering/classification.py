@@ -37,6 +37,9 @@ class Labels:
         Case and white space do not count; nor do punctuation, hyphens and underscores where labels differ without them.
         An answer that says more than a label is none.
         """
+        # rows that were given may have labels that differ in case alone
+        if (said := answer.strip()) in self.names:
+            return said
         return self._exact.get(folded(answer)) or self._loose.get(_loosened(answer))
 
     @cached_property

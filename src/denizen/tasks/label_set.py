@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from denizen.data.formats.rows import BadRows, as_text, require_content, table_rows
+from denizen.data.tables import folded
 from denizen.engine.errors import InputError
 from denizen.engine.files import write_text
 from denizen.llm.answer import Prompt
@@ -63,9 +64,10 @@ def read_labels(path: Path) -> list[Label]:
         name, description = (" ".join((as_text(row.get(column)) or "").split()) for column in (_NAME, _DESCRIPTION))
         if not name:
             raise InputError(f"{place}: needs a 'label' that is not empty; it has {sorted(row)}")
-        if name in found:
-            raise InputError(f"{place}: the label {name!r} comes twice; remove one of them")
-        found[name] = Label(name, description)
+        # an answer is the same label in either case
+        if (key := folded(name)) in found:
+            raise InputError(f"{place}: the label {name!r} comes twice (case does not count); remove one of them")
+        found[key] = Label(name, description)
     bad.check()
     if len(found) < 2:
         raise InputError(f"{path} holds {len(found)} label(s); to tell texts apart it needs at least 2")

@@ -49,6 +49,11 @@ def test_signs_on_letters_tell_words_apart(answer: str, label: str | None) -> No
     assert Labels(("\u0939\u093e\u0901", "\u2744\ufe0f")).of(answer) == label
 
 
+@pytest.mark.parametrize("answer", ["US", "us"])
+def test_labels_that_differ_in_case_alone_are_two(answer: str) -> None:
+    assert Labels(("US", "us")).of(f" {answer}\n") == answer
+
+
 def test_f1_by_hand() -> None:
     """Rain: 1 right of 2 said and 2 wanted, F1 1/2. Snow: 1 right of 1 said and 2 wanted, F1 2/3. Nobody wants fog."""
     said, wanted = ["rain", "rain", "snow", None], ["rain", "snow", "snow", "rain"]

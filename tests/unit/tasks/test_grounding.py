@@ -59,7 +59,7 @@ def test_labels_are_written_as_they_are_read(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("label\ngout\n", r"holds 1 label\(s\)"),
-        ("label,description\ngout,x\ngout,y\n", "line 3: the label 'gout' comes twice"),
+        ("label,description\ngout,x\nGOUT,y\n", "line 3: the label 'GOUT' comes twice"),
         ("name,description\ngout,x\nlupus,y\n", "needs a 'label'"),
         ("label,description\n ,x\nlupus,y\n", "line 2: needs a 'label'"),
     ],
