@@ -47,9 +47,17 @@ def verdict(pair: Mapping[str, Any]) -> tuple[Verdict, list[str]]:
     return _said(set(counts.values())), [CALLED[name] for name in counts or measures]
 
 
-def kept_within(difference: Mapping[str, float], limit: float = ROUTED_WITHIN) -> str:
-    """Whether less than a limit is lost: shown, lost or not shown."""
-    if difference["low"] > -limit:
+def kept_within(difference: Mapping[str, float], rows: int, limit: float = ROUTED_WITHIN) -> str:
+    """Whether less than a limit is lost: shown, lost or not shown.
+
+    What is seen in none of n rows may still befall 3/n of all (the rule of three), which a bootstrap does not see.
+
+    Args:
+        difference: With its interval.
+        rows: How many it was measured on.
+        limit: What may be lost.
+    """
+    if difference["low"] > -limit and 3 / rows <= limit:
         return "shown"
     return "lost" if difference["high"] < -limit else "not shown"
 
@@ -94,7 +102,7 @@ def _of_router(router: Mapping[str, Any], pairs: Mapping[tuple[str, str, str], M
             "shown": f"it keeps within {limit}",
             "lost": f"it loses more than {limit}",
             "not shown": f"that it keeps within {limit} is not shown",
-        }[kept_within(cost)]
+        }[kept_within(cost, of_labels["rows"])]
         found.append(
             f"Against a router that is always right it has {100 * cost['value']:+.1f} points of accuracy at "
             f"classifying; {said}."

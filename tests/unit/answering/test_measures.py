@@ -155,9 +155,22 @@ def test_a_verdict_is_by_rule(pair: dict[str, Any], expected: str) -> None:
     assert verdict(pair)[0] == expected
 
 
-def test_what_is_kept_is_a_matter_of_the_interval() -> None:
+def test_what_is_kept_is_a_matter_of_the_interval_and_of_how_many_rows() -> None:
+    """What none of 149 rows shows may befall 3 of 149, which is more than 2 in a hundred; of 150 it is not."""
     ends = ({"low": -0.01, "high": 0.1}, {"low": -0.05, "high": -0.03}, {"low": -0.05, "high": 0.0})
-    assert [kept_within(each) for each in ends] == ["shown", "lost", "not shown"]
+    assert [kept_within(each, 150) for each in ends] == ["shown", "lost", "not shown"]
+    assert [kept_within(each, 149) for each in ends] == ["not shown", "lost", "not shown"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"), [(12, "that it keeps within 2 points is not shown"), (1200, "it keeps within 2 points")]
+)
+def test_no_difference_on_a_few_rows_shows_nothing(rows: int, said: str) -> None:
+    none = {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
+    pairs = [{"model": ROUTED, "against": ORACLE, "task": "classify", "rows": rows, "accuracy": none}]
+    share = {"value": 1.0, "low": 0.8, "high": 1.0, "count": rows}
+    found = sentences({"pairs": pairs, "router": {"accuracy": share}, "judge": None})
+    assert found[1] == f"Against a router that is always right it has +0.0 points of accuracy at classifying; {said}."
 
 
 def test_sentences_say_what_is_shown_and_what_is_not() -> None:

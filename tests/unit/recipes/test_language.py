@@ -11,10 +11,12 @@ import pytest
 
 from denizen.data.artifacts import Model
 from denizen.data.prepare import Given
+from denizen.engine.artifact import Artifact
 from denizen.engine.errors import InputError
 from denizen.engine.pipeline import Pipeline
 from denizen.recipes.language import BroughtModels, language
-from denizen.recipes.language_config import LANGUAGE_SETTINGS, LanguageConfig
+from denizen.recipes.language_config import LANGUAGE_SETTINGS, LANGUAGE_WITHOUT_EFFECT, LanguageConfig
+from denizen.recipes.language_experts import BroughtTasks
 
 ROWS = ("base", "pretrained", "instruct", "residual")
 MEASURED = {f"{kind}/{name}" for kind in ("perplexity", "instructions") for name in ROWS}
@@ -48,6 +50,64 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
 }
 
 
+def of_experts(*names: str) -> set[str]:
+    """An expert's training, answers and refusals, and all that holds experts against one another."""
+    own = {f"{kind}/{name}" for kind in ("experts", "answers", "safety") for name in names}
+    return {*own, "router", "judged", "task-comparison"}
+
+
+# of a run with tasks, a teacher and a judge
+FINE_TUNED = of_experts("structured", "multi-task") | {"experts/all-tasks"}
+PREFERRED = of_experts("answering", "multi-task")
+ANSWERED = {f"answers/{name}" for name in ("pretrained", "instruct", "residual")}
+ANSWERED |= {f"answers/{name}" for name in ("structured", "answering", "multi-task")}
+PAIRS = PREFERRED | {"preferences"}
+TASK_ROWS = {"tasks", *PAIRS, *FINE_TUNED, *ANSWERED}
+ASKED: dict[str, Any] = {"tasks": ("rows.jsonl",), "llm": "T", "judge": "J", "endpoint": "http://x/v1"}
+ASKED |= {"prices": "3/4"}
+EXPERT_CHANGES: dict[str, tuple[Any, set[str]]] = {
+    "warm_up": (True, of_experts("answering")),
+    # what is not asked for is gone, and changes nothing of the rest
+    "measure_safety": (False, set()),
+    "llm": ("U", TASK_ROWS),
+    "written_questions": (30, TASK_ROWS),
+    "written_summaries": (30, TASK_ROWS),
+    "written_labels": (30, TASK_ROWS),
+    "made_pairs": (30, PAIRS),
+    "expert_rank": (4, FINE_TUNED | PREFERRED),
+    "expert_batch_size": (4, FINE_TUNED | PREFERRED),
+    "expert_max_length": (128, FINE_TUNED | PREFERRED),
+    "sft_learning_rate": (1e-3, FINE_TUNED),
+    "sft_epochs": (1.0, FINE_TUNED),
+    "dpo_learning_rate": (1e-3, PREFERRED),
+    "dpo_epochs": (1.0, PREFERRED),
+    "dpo_beta": (0.2, PREFERRED),
+    "request_tokens": (64, {"router", "judged", "task-comparison"}),
+    "asked_rows": (50, {"router", "judged", "task-comparison"}),
+    "task_tokens": (32, ANSWERED | {"judged", "task-comparison"}),
+    "bert_score_layer": (2, {"task-comparison"}),
+    "judge": ("K", {"judged", "task-comparison"}),
+    "judged_rows": (20, {"judged", "task-comparison"}),
+}
+WITHOUT_EFFECT: dict[str, Any] = {
+    "judge_endpoint": "http://y/v1",
+    "judge_prices": "1/2",
+    "endpoint": "http://y/v1",
+    "prices": "1/2",
+    "allow_unpriced": True,
+    "budget_calls": 9,
+    "budget_tokens": 9,
+    "budget_money": 9.0,
+    "concurrency": 1,
+    "timeout": 9.0,
+    "thinking_tokens": 9,
+    "replies": "replies.sqlite",
+    "min_coverage": 0.5,
+}
+# what they name is read before the run, and comes into it by what it holds
+NAMED = {"source", "base", "instruct", "instruct_rows", "tasks", "labels", "bert_score_encoder"}
+
+
 def fingerprints(folder: Path, brought: BroughtModels | None = None, **settings: Any) -> Mapping[str, str]:
     """Place to fingerprint of every call of a run; nothing is done."""
     run = Pipeline(folder / "run", planning=True)
@@ -61,6 +121,11 @@ def outside(folder: Path) -> BroughtModels:
     return BroughtModels(Model(folder / "base", "b" * 64), Model(folder / "instruct", "i" * 64), given)
 
 
+def with_tasks(folder: Path) -> BroughtModels:
+    rows, labels = Artifact(folder / "rows.jsonl", "r" * 64), Artifact(folder / "labels.csv", "l" * 64)
+    return replace(outside(folder), tasks=BroughtTasks([rows], labels, Model(folder / "encoder", "e" * 64)))
+
+
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
     return {place for place in before if before[place] != now[place]}
 
@@ -72,10 +137,64 @@ def test_a_run_pretrains_adds_and_measures_every_model(tmp_path: Path) -> None:
 
 
 def test_every_setting_changes_its_own_steps_and_no_other(tmp_path: Path) -> None:
-    assert set(CHANGES) == set(LANGUAGE_SETTINGS) - {"source", "base", "instruct"}
+    assert {*CHANGES, *EXPERT_CHANGES, *WITHOUT_EFFECT} == set(LANGUAGE_SETTINGS) - NAMED
+    assert set(WITHOUT_EFFECT) == set(LANGUAGE_WITHOUT_EFFECT)
     before = fingerprints(tmp_path)
     for name, (value, steps) in CHANGES.items():
         assert changed(before, fingerprints(tmp_path, **{name: value})) == steps, name
+
+
+def test_a_setting_of_experts_changes_its_own_steps_and_none_of_the_first_half(tmp_path: Path) -> None:
+    brought = with_tasks(tmp_path)
+    before = fingerprints(tmp_path, brought, **ASKED)
+    for name, (value, steps) in EXPERT_CHANGES.items():
+        now = fingerprints(tmp_path, brought, **{**ASKED, name: value})
+        assert changed(before, {**before, **now}) == steps, name
+        new, gone = set(now) - set(before), {place.partition("/")[0] for place in set(before) - set(now)}
+        assert new == ({"experts/warm-up"} if name == "warm_up" else set()), name
+        assert gone == ({"safety"} if name == "measure_safety" else set()), name
+        assert not any(place in fingerprints(tmp_path) for place in steps)
+    for name, value in WITHOUT_EFFECT.items():
+        assert changed(before, fingerprints(tmp_path, brought, **{**ASKED, name: value})) == set(), name
+
+
+def test_a_setting_of_the_first_half_changes_what_follows_from_it_in_the_second(tmp_path: Path) -> None:
+    """Over another residual model all is new but the rows, and what is said without it; of another corpus the rows."""
+    brought = with_tasks(tmp_path)
+    before = fingerprints(tmp_path, brought, **ASKED)
+    over_residual = FINE_TUNED | PAIRS | {"answers/residual", "safety/residual"}
+    for name, (value, steps) in CHANGES.items():
+        follows = set(steps)
+        if "corpus" in steps:
+            follows |= TASK_ROWS
+        if "residual" in steps:
+            follows |= over_residual
+        if "pretrained" in steps:
+            follows |= {"answers/pretrained"}
+        if name == "precision":
+            follows |= ANSWERED | {"safety/instruct"}
+        if name == "max_new_tokens":
+            # answers from which pairs are made are as long
+            follows |= PAIRS
+        now = fingerprints(tmp_path, brought, **{**ASKED, name: value})
+        if name == "also_pretrain_instruct":
+            follows |= {"judged", "task-comparison"}
+        assert changed(before, {**before, **now}) == follows, name
+
+
+def test_another_file_of_tasks_labels_or_encoder_changes_what_reads_it(tmp_path: Path) -> None:
+    brought = with_tasks(tmp_path)
+    assert brought.tasks is not None
+    before = fingerprints(tmp_path, brought, **ASKED)
+    more = [*brought.tasks.files, Artifact(tmp_path / "more.jsonl", "m" * 64)]
+    other = Artifact(tmp_path / "other", "o" * 64)
+    for changes, steps in (
+        ({"files": more}, TASK_ROWS),
+        ({"labels": other}, TASK_ROWS),
+        ({"encoder": Model(tmp_path / "other", "o" * 64)}, {"task-comparison"}),
+    ):
+        now = fingerprints(tmp_path, replace(brought, tasks=replace(brought.tasks, **changes)), **ASKED)
+        assert changed(before, now) == steps, changes
 
 
 def test_another_base_or_instruct_model_changes_what_reads_it(tmp_path: Path) -> None:
