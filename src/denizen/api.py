@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from denizen.recipes.experts import BroughtSlices
     from denizen.recipes.language import BroughtModels
     from denizen.recipes.language_experts import BroughtTasks
+    from denizen.reports.language_experts_plan import LanguageExpertsPlan
     from denizen.reports.language_plan import LanguagePlan
 
 _RESULTS = ("metrics.json", "results.json", "report.html", "try.html")
@@ -211,7 +212,7 @@ def plan_language(config: LanguageConfig, out: Path, *, progress: Progress | Non
 
     Returns:
         `lines` for people, and figures: tokens, operations, bytes of memory and disk, hours of each part on this
-        machine (None where the model does not fit into it).
+        machine (None where the model does not fit into it), and of `experts` their trainings and calls of LLMs at most.
 
     Raises:
         InputError: As of `language`, but for memory and disk.
@@ -611,6 +612,7 @@ class _Speaking:
         """Does what is left to do, and writes what is read of it: the contents of metrics.json."""
         from denizen.recipes.language import language as language_recipe
         from denizen.reports.language import language_metrics, language_records
+        from denizen.reports.language_experts_plan import experts_plan_lines
         from denizen.reports.language_page import language_page
         from denizen.reports.language_plan import check_disk, check_memory, language_plan_lines, measured_speed
         from denizen.supervision.asking import named, spending
@@ -618,12 +620,16 @@ class _Speaking:
         if redo and (wrong := no_step(redo, self.run.plan(self._recipe), {})):
             raise InputError(wrong)
         self.run.redo = open_redo(self.out, redo, records(self.out), self.config.as_dict())
-        corpus, plan = self._plan()
-        if plan.left:
-            check_memory(plan, self.config.base)
-            check_disk(plan, self.out)
+        corpus, plan, of_experts = self._plan()
+        if plan.left or (of_experts and of_experts.trainings):
+            if plan.left:
+                check_memory(plan.memory, self.config.base)
+            if of_experts:
+                check_memory(of_experts.memory, "an expert", "lower expert_batch_size or expert_max_length")
+            check_disk((plan.disk if plan.left else 0.0) + (of_experts.disk if of_experts else 0.0), self.out)
             speed = measured_speed(plan, self.brought.base.path)
-            self.progress.say("\n".join(language_plan_lines(plan, speed, corpus)))
+            lines = [*language_plan_lines(plan, speed, corpus), *experts_plan_lines(of_experts)]
+            self.progress.say("\n".join(lines))
         found = language_recipe(self.run, self.config, self.brought)
         metrics = language_metrics(self.config.as_dict(), self.out, found, plan.size.weights)
         if self.llm:
@@ -635,21 +641,25 @@ class _Speaking:
 
     def planned(self) -> dict[str, Any]:
         """What is left to do, in figures and as lines."""
+        from denizen.reports.language_experts_plan import experts_plan_lines
         from denizen.reports.language_plan import language_plan_lines, measured_speed
 
-        corpus, plan = self._plan()
+        corpus, plan, of_experts = self._plan()
         speed = measured_speed(plan, self.brought.base.path)
-        return {**plan.as_dict(speed), "lines": language_plan_lines(plan, speed, corpus)}
+        lines = [*language_plan_lines(plan, speed, corpus), *experts_plan_lines(of_experts)]
+        return {**plan.as_dict(speed), "experts": of_experts and of_experts.as_dict(), "lines": lines}
 
-    def _plan(self) -> tuple[Unlabelled, LanguagePlan]:
+    def _plan(self) -> tuple[Unlabelled, LanguagePlan, LanguageExpertsPlan | None]:
         from denizen.recipes.language import divided
+        from denizen.reports.language_experts_plan import language_experts_plan
         from denizen.reports.language_plan import language_plan
 
         # what cannot be read, or is too little, is known before anything is planned
         corpus = divided(self.run, self.config, self.brought.given)
         planned = self.run.plan(self._recipe)
         pending = [place for place, its in planned.items() if its.pending or place in self.run.redo]
-        return corpus, language_plan(self.config, self.brought, corpus, pending)
+        plan = language_plan(self.config, self.brought, corpus, pending)
+        return corpus, plan, language_experts_plan(self.config, self.brought, corpus, planned, pending)
 
     def _recipe(self, run: Pipeline) -> None:
         from denizen.recipes.language import language as language_recipe

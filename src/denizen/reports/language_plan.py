@@ -155,31 +155,40 @@ def language_plan(
     )
 
 
-def check_disk(plan: LanguagePlan, out: Path) -> None:
+def check_disk(needed: float, out: Path) -> None:
     """Makes sure that checkpoints and models have room, before hours are spent.
+
+    Args:
+        needed: Bytes that they take at most.
+        out: The run's folder.
 
     Raises:
         InputError: When they have not.
     """
     free = shutil.disk_usage(out).free
-    if plan.disk > free:
+    if needed > free:
         raise InputError(
-            f"checkpoints and models take {plan.disk / _GB:.1f} GB at most, and {free / _GB:.1f} GB are free where "
+            f"checkpoints and models take {needed / _GB:.1f} GB at most, and {free / _GB:.1f} GB are free where "
             f"{out} is; free some, choose another --out, or train adapters (--lora-rank 16)"
         )
 
 
-def check_memory(plan: LanguagePlan, name: str) -> None:
+def check_memory(needed: float, name: str, remedy: str = "lower batch_size, train adapters (--lora-rank 16)") -> None:
     """Makes sure that training and adding fit into this machine, before weights are loaded.
+
+    Args:
+        needed: Bytes at most.
+        name: What needs them.
+        remedy: By which it would need less.
 
     Raises:
         InputError: When they do not.
     """
     room, where = room_here()
-    if plan.memory > room:
+    if needed > room:
         raise InputError(
-            f"{name} needs {plan.memory / _GB:.1f} GB at most, and {where} has {room / _GB:.1f} GB; lower batch_size, "
-            "train adapters (--lora-rank 16), or take a smaller model or a larger machine"
+            f"{name} needs {needed / _GB:.1f} GB at most, and {where} has {room / _GB:.1f} GB; {remedy}, or take a "
+            "smaller model or a larger machine"
         )
 
 
