@@ -162,7 +162,7 @@ def test_the_command_and_what_it_refuses(one: Run, weather: Path, command: Comma
     few.write_text("".join(weather.read_text().splitlines(keepends=True)[:6]))
     other, _ = tiny_pair(tmp_path / "other", "qwen3")
     for arguments, why in (
-        ([weather, "--base", base], "there is no instruct: give --instruct, or instruct in the file of --config"),
+        ([weather, "--base", base], "there is none: give the instruct model of the base with --instruct, or rows"),
         ([weather, *pair, "--plan", "--redo", "residual"], "redoes nothing; give --plan or --redo"),
         ([*pair], "there is no source: give it as the argument"),
         (["nowhere", *pair], "'nowhere' does not exist"),

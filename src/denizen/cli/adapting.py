@@ -109,9 +109,6 @@ def language(
         str | None,
         typer.Option(help="Base language model, before instruction tuning: a folder of transformers, an id, a GGUF."),
     ] = None,
-    instruct: Annotated[
-        str | None, typer.Option(help="What its maker has tuned from that base to follow instructions.")
-    ] = None,
     out: Out,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what it takes (tokens, memory, disk, hours), and train nothing.")
@@ -127,7 +124,7 @@ def language(
 
     progress = settings.pop("progress")
     values = {**(read_settings(config, LANGUAGE_SETTINGS) if config else {}), **settings}
-    values |= {name: given for name, given in (("source", source), ("base", base), ("instruct", instruct)) if given}
+    values |= {name: given for name, given in (("source", source), ("base", base)) if given}
     if missing := [name for name in ("source", "base") if name not in values]:
         how = "it as the argument" if missing[0] == "source" else f"--{missing[0]}"
         raise InputError(f"there is no {missing[0]}: give {how}, or {missing[0]} in the file of --config")

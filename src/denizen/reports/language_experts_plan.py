@@ -214,7 +214,7 @@ def _calls(config: LanguageConfig, counted: _Counted, pending: Collection[str]) 
         # of dev as many in proportion
         found["that compare the model's answers with references"] = _ORDERS * round(most / (1 - sides))
     if config.judge and "judged" in pending:
-        systems, rows = len({name for pair in SYSTEM_PAIRS for name in pair}), len(JUDGED) * config.judging.judged_rows
-        compared = _ORDERS * (TRIAL_PAIRS + len(SYSTEM_PAIRS) * rows)
-        found["that judge"] = compared + _GRADES * systems * rows
+        pairs = [pair for pair in SYSTEM_PAIRS if config.also_pretrain_instruct or "pretrained-instruct" not in pair]
+        systems, rows = len({name for pair in pairs for name in pair}), len(JUDGED) * config.judging.judged_rows
+        found["that judge"] = _ORDERS * (TRIAL_PAIRS + len(pairs) * rows) + _GRADES * systems * rows
     return {what: count for what, count in found.items() if count}
