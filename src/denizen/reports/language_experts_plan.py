@@ -137,15 +137,16 @@ def _counted(
     planned: Mapping[str, Artifact],
     pending: Collection[str],
 ) -> _Counted:
-    made = planned["tasks"]
+    made, given = planned["tasks"], None
+    written: dict[str, int] = dict.fromkeys(TASKS, 0)
     if isinstance(made, TaskRows) and "tasks" not in pending:
-        rows, written, given = task_rows(made.table, "train"), dict.fromkeys(TASKS, 0), None
+        rows = task_rows(made.table, "train")
     else:
         given = _given(config, brought)
         side_of = dict(each(corpus.documents.table, "parent_id", "split"))
         divided = with_sides(given, side_of, config.writing, config.near_duplicate) if given else []
         rows, written = [row for row in divided if row.split == "train"], _written(config)
-    by_task = {task: [row for row in rows if row.task == task] for task in TASKS}
+    by_task: dict[str, list[TaskRow]] = {task: [row for row in rows if row.task == task] for task in TASKS}
     pairs = planned.get("preferences")
     if isinstance(pairs, Preferences) and "preferences" not in pending:
         return _Counted(by_task, written, len(preferences(pairs.table, "train")), exact=True)
