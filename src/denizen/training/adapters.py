@@ -100,7 +100,10 @@ def save_adapters(adapted: PeftModel, folder: Path, name: str = "default") -> No
         for file in ("adapter_model.safetensors", "adapter_config.json"):
             shutil.copyfile(origin / file, folder / file)
     path = folder / "adapter_config.json"
-    write_json(path, {**read_json(path), "base_model_name_or_path": None})
+    config = read_json(path)
+    # a set of names, which another process would write in another order
+    layers = sorted(config["target_modules"])
+    write_json(path, {**config, "base_model_name_or_path": None, "target_modules": layers})
 
 
 def fold(model: BaseModel, adapters: Path) -> None:
