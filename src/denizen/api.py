@@ -593,7 +593,7 @@ class _Speaking:
         self.run = self._pipeline()
 
     def _pipeline(self) -> Pipeline:
-        from denizen.answering.judge import Judge
+        from denizen.answering.judge import Judge, check_judge
         from denizen.llm.client import LLM
         from denizen.supervision.asking import Asking
 
@@ -604,7 +604,8 @@ class _Speaking:
             limits = config.asking.limits(self.llm)
         if config.judge:
             asked = config.judge, config.judge_endpoint, config.judge_prices
-            resources[Judge] = Judge(config.asking.judge(config.llm, self.out, *asked))
+            # before hours are spent on what it is to judge
+            resources[Judge] = Judge(check_judge(config.asking.judge(config.llm, self.out, *asked), self.llm))
         context = Context(self.progress, resources=resources)
         return Pipeline(self.out, None, context, limits, results=[self.out / name for name in _RESULTS])
 

@@ -124,7 +124,7 @@ def judge_answers(
     """
     asked = task_rows(rows.table, "dev", "test")
     listed = [row for row in asked if row.task in JUDGED]
-    judging = _Judging(ctx, _judge(ctx))
+    judging = _Judging(ctx, check_judge(ctx[Judge].llm, ctx.get(LLM)))
     trial = judging.trial(listed, params.seed)
     ctx.progress.say(trial["why"])
     facts: dict[str, Any] = {"judge": named(judging.llm), "trial": trial, "rows": {}, "scores": {}, "pairs": []}
@@ -147,14 +147,18 @@ def judge_answers(
     return whole_or_partial({**coverage, **facts})
 
 
-def _judge(ctx: Context) -> LLM:
-    llm, teacher = ctx[Judge].llm, ctx.get(LLM)
-    if teacher is not None and teacher.model == llm.model:
+def check_judge(judge: LLM, teacher: LLM | None) -> LLM:
+    """The judge, who must be another one than who has written what models have learnt from.
+
+    Raises:
+        InputError: When it is the same.
+    """
+    if teacher is not None and teacher.model == judge.model:
         raise InputError(
-            f"{llm.model} judges, and has written what models have learnt from, so that it would prefer its own words; "
-            "give another LLM with --judge"
+            f"{judge.model} judges, and has written what models have learnt from, so that it would prefer its own "
+            "words; give another LLM with --judge"
         )
-    return llm
+    return judge
 
 
 def _drawn(rows: Sequence[TaskRow], task: str, params: AnswerJudging) -> list[TaskRow]:
