@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow
 
 SETTINGS: dict[str, Any] = {"precision": "fp32", "max_length": 64, "batch_size": 8, "learning_rate": 3e-3}
 SETTINGS |= {"epochs": 0.5, "instruction_prompts": 36, "max_new_tokens": 48, "lora_rank": 2, "test_share": 0.3}
-SETTINGS |= {"expert_batch_size": 4, "expert_rank": 2, "expert_max_length": 512, "sft_epochs": 0.5, "dpo_epochs": 0.5}
+SETTINGS |= {"expert_batch_size": 2, "expert_rank": 2, "expert_max_length": 512, "sft_epochs": 0.5, "dpo_epochs": 0.5}
 SETTINGS |= {"task_tokens": 16, "asked_rows": 4, "request_tokens": 32, "bert_score_encoder": "", "dev_share": 0.2}
-SETTINGS |= {"written_questions": 12, "written_summaries": 12, "written_labels": 12, "measure_safety": False}
+SETTINGS |= {"written_questions": 20, "written_summaries": 12, "written_labels": 12, "measure_safety": False}
 SETTINGS |= {"llm": "teacher", "prices": "1/2", "judge": "judge", "judge_prices": "0/0", "judged_rows": 4}
 # what the teacher says as an answer and as a summary
 GOOD = re.compile(r"There is one for word\d\d, which is kept|It is about")

@@ -28,7 +28,7 @@ from denizen.tasks.sides import with_sides, without_leaks
 from denizen.tasks.written import STAGE, TaskWriting, Wrote, write_rows
 
 
-@step(version=1, makes=TaskRows, name=STAGE)
+@step(version=2, makes=TaskRows, name=STAGE)
 def collect_tasks(  # noqa: PLR0913
     out: Path,
     params: TaskWriting,

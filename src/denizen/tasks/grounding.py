@@ -11,6 +11,7 @@ from denizen.llm.prompts import single_turn
 UNANSWERED = "The passages do not say."
 _QUESTION = "\n\nQuestion: "
 _ASKED = re.compile(r".*</passage \d+>" + _QUESTION + r"([^\n]+)", re.DOTALL)
+_PASSAGES = re.compile(r"<passage \d+>\n(.*?)\n</passage \d+>", re.DOTALL)
 _CITATION = re.compile(r"\[\d+\]")
 
 
@@ -31,6 +32,11 @@ def grounded_question(prompt: str) -> str | None:
     """The question of a `grounded_prompt`; None where the text is none."""
     found = _ASKED.fullmatch(prompt)
     return found[1] if found else None
+
+
+def grounded_passages(prompt: str) -> list[str]:
+    """The passages of a `grounded_prompt`; none where the text is none."""
+    return _PASSAGES.findall(prompt) if grounded_question(prompt) else []
 
 
 def cited(answer: str, number: int = 1) -> str:

@@ -13,7 +13,7 @@ from denizen.data.tables import folded, rows_table
 from denizen.data.task_rows import Message, TaskRow
 from denizen.tasks.dropped import Dropped
 from denizen.tasks.given import Given
-from denizen.tasks.grounding import grounded_question
+from denizen.tasks.grounding import grounded_passages, grounded_question
 from denizen.tasks.wording import text_of
 
 
@@ -38,7 +38,7 @@ def with_sides(
     said = [row.split for row in rows]
     if set(said) == {"train"}:
         said = [None] * len(rows)
-    alike = clusters([asked(row.messages) for row in rows], near_duplicate)
+    alike = clusters(compared(rows), near_duplicate)
     keys = [[("prompt", str(number)), *_documents(row)] for row, number in zip(rows, alike, strict=True)]
     groups = tied(keys)
     known: dict[int, str] = {}
@@ -76,16 +76,35 @@ def without_leaks(
     """
     kept: dict[tuple[str, str, str], TaskRow] = {}
     dropped = []
+    named = [(row.task, folded(text), folded(row.answer)) for row, text in zip(rows, compared(rows), strict=True)]
     # what is measured with comes first, so that of two it is the one that stays
-    for row in sorted(rows, key=lambda row: SIDES.index(row.split)):
-        if kept.setdefault((row.task, folded(asked(row.messages)), folded(row.answer)), row) is not row:
+    for name, row in sorted(zip(named, rows, strict=True), key=lambda item: SIDES.index(item[1].split)):
+        if kept.setdefault(name, row) is not row:
             dropped.append(_dropped(row, "duplicate"))
-    left = [row for row in rows if kept.get((row.task, folded(asked(row.messages)), folded(row.answer))) is row]
+    left = [row for name, row in zip(named, rows, strict=True) if kept.get(name) is row]
     # fewer prompts weigh words differently, so that two can become near-duplicates that were none before
     while lost := _meeting(left, side_of, near_duplicate):
         dropped += [_dropped(left[at], reason) for at, reason in lost.items()]
         left = [row for at, row in enumerate(left) if at not in lost]
     return left, dropped
+
+
+def compared(rows: Sequence[Given | TaskRow]) -> list[str]:
+    """What each row asks, as rows are compared.
+
+    A question from passages that has several answers (How is this rule explained?) asks the same of each passage and
+    says nothing by itself: it is compared with its passages.
+    """
+    found = [asked(row.messages) for row in rows]
+    passages = [grounded_passages(row.messages[-1].content) for row in rows]
+    answers: dict[str, set[str]] = {}
+    for row, text, own in zip(rows, found, passages, strict=True):
+        if own:
+            answers.setdefault(folded(text), set()).add(folded(row.answer))
+    return [
+        "\n".join([*own, text]) if own and len(answers[folded(text)]) > 1 else text
+        for text, own in zip(found, passages, strict=True)
+    ]
 
 
 def asked(messages: Iterable[Message]) -> str:
@@ -99,7 +118,7 @@ def asked(messages: Iterable[Message]) -> str:
 
 def _meeting(rows: Sequence[TaskRow], side_of: Mapping[str, str], near_duplicate: float) -> dict[int, str]:
     """Place of a row that meets a side that measures more to the reason."""
-    alike = clusters([asked(row.messages) for row in rows], near_duplicate)
+    alike = clusters(compared(rows), near_duplicate)
     foremost: dict[tuple[str, object], int] = {}
     for row, number in zip(rows, alike, strict=True):
         for key in (("prompt", number), ("document", row.document)):

@@ -13,7 +13,7 @@ from denizen.data.task_rows import Message, TaskRow
 from denizen.tasks.given import Given
 from denizen.tasks.grounding import grounded_prompt
 from denizen.tasks.label_set import Label
-from denizen.tasks.sides import asked, with_sides, without_leaks
+from denizen.tasks.sides import asked, compared, with_sides, without_leaks
 from denizen.tasks.wording import label_prompt, summary_prompt
 
 _WORDS = "gout lupus fever pain child drug dose liver heart lung skin bone nerve blood eye ear nose tooth foot hand"
@@ -104,6 +104,22 @@ def test_rows_are_compared_by_what_the_user_has_said() -> None:
     assert asked((*turns, Message("user", "What is gout?"))) == "Hi\nHello\nWhat is gout?"
     assert asked([Message("user", grounded_prompt("What is\ngout?", ["Gout hurts."]))]) == "What is gout?"
     assert asked([Message("user", summary_prompt("Gout hurts."))]) == "Gout hurts."
+
+
+def test_one_question_of_many_passages_is_compared_with_its_passages() -> None:
+    rules = [f"Every {word} is kept for years by the office of {word}s. " * 2 for word in WORDS]
+    asks = [grounded_prompt("How is this rule explained?", [rule]) for rule in rules]
+    rows = [brought(prompt, answer=f"It is about {word}.") for prompt, word in zip(asks, WORDS, strict=True)]
+    assert compared(rows)[0] == f"{rules[0]}\nHow is this rule explained?"
+    made = sides(rows)
+    assert (made.count("train"), made.count("dev"), made.count("test")) == (12, 4, 4)
+    # asked twice of one passage, it stands on one side
+    twice = [row(asks[0], "train", answer="one"), row(asks[0], "test", answer="another"), row(asks[1], "train")]
+    kept, dropped = without_leaks(twice, {}, 0.9)
+    assert [one.split for one in kept] == ["test", "train"] and dropped[0].reason == "asks what a test row asks"
+    # with one answer to it, a question is the same whatever passage stands beside it
+    same = [row(asks[0], "train"), row(asks[1], "test")]
+    assert compared(same) == ["How is this rule explained?"] * 2 and len(without_leaks(same, {}, 0.9)[0]) == 1
 
 
 PLACES = st.tuples(
