@@ -34,7 +34,10 @@ def export(
     expert: Annotated[
         str | None, typer.Option(help="Of a language run: the expert that is folded in (default: none).")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Take it though it loses more than .005 nDCG@10.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Take it though it loses more than .005 nDCG@10 (an LLM: .001 of likelihood)."),
+    ] = False,
     **settings: Any,
 ) -> Told:
     """Export what a run ships to other tools; each is measured on the run's test first (exit code 4: refused)."""
