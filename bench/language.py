@@ -58,8 +58,8 @@ class Size:
     tokens: int
 
 
-# measured on one core without bf16: 10 minutes for the instruct model and twice 27 for pretraining; about an hour for the
-# trainings of experts and two for answers are guesses
+# measured on one core without bf16: 10 minutes for the instruct model and twice 27 for pretraining; about an hour for
+# the trainings of experts and two for answers are guesses
 FULL = Size(600, 400, (100, 16, 40), 12, 72, 96)
 TINY = Size(40, 24, (10, 3, 3), 3, 36, 16)
 
