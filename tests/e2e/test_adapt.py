@@ -142,9 +142,9 @@ def test_every_table_of_the_run_has_its_schema(finished: Finished) -> None:
         name = path.stem.split("_")[-1].split(".")[-1]
         assert read_table(path, name).num_rows >= 0
         seen.add(name)
-    # the others belong to runs without labels, to cross-fitting, and to reading by windows
+    # the others belong to runs without labels, to cross-fitting, to reading by windows, and to language models
     unlabelled = {"judgments", "documents", "dropped_queries", "files", "texts", "dropped_texts"}
-    unlabelled |= {"folds", "windows"}
+    unlabelled |= {"folds", "windows", "task_rows", "preferences"}
     assert set(SCHEMAS) - seen == unlabelled
 
 

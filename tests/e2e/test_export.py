@@ -145,7 +145,8 @@ def test_a_model_without_a_run(command: Command, tiny_encoder: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["RUN", "--to", "gguf"], "there is no export to 'gguf'; there are onnx, openvino, int8"),
+        (["RUN", "--to", "coreml"], "there is no export to 'coreml'; there are onnx, openvino, int8"),
+        (["RUN", "--to", "gguf"], "is a run without a language model (it has no folder residual)"),
         (["nowhere", "--to", "binary"], "'nowhere' is neither a folder nor a model"),
         (["MODEL", "--to", "binary"], "is a model without passages; give a run, or --data and a BEIR folder"),
         (["RUN", "--to", "binary", "--data", "nowhere"], "nowhere is no BEIR folder"),
