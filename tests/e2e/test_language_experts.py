@@ -156,7 +156,7 @@ def test_wrong_input_is_told_before_anything_is_trained(
 
 
 # where pairs are answered, experts are trained, requests are read and answers are given
-MIDST = ["preferences@scratch:1", "experts/structured@step:1", "experts/multi-task@step:1"]
+MIDST = ["preferences@scratch:1", "experts/structured@step:2", "experts/multi-task@step:1"]
 MIDST += ["answers/structured@scratch:1", "router@scratch:2", "task-comparison@record"]
 
 
