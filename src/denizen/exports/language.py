@@ -19,7 +19,7 @@ from denizen.engine.errors import GateError, InputError
 from denizen.engine.files import file_digest, files_below, json_digest, locked, read_json, replace_folder, write_json
 from denizen.engine.progress import Progress, Silent
 from denizen.exports.chat_template import Turns, turns_of
-from denizen.language_models.attached import attached
+from denizen.language_models.attached import folded
 from denizen.language_models.language_model import LanguageModel, load_causal_lm, load_tokenizer
 from denizen.language_models.locating import locate_language_model
 from denizen.language_models.token_rows import token_rows
@@ -151,9 +151,7 @@ def _merged(subject: LanguageSubject, folder: Path) -> str:
     """One model, the expert's adapters folded in, in 32-bit floats."""
     model = load_causal_lm(subject.folders.model)
     if subject.expert is not None:
-        whole = attached(model, {subject.expert: subject.folders.adapters[subject.expert]})
-        whole.set_adapter(subject.expert)
-        model = whole.merge_and_unload()
+        model = folded(model, subject.folders.adapters[subject.expert])
     model.save_pretrained(folder)
     load_tokenizer(subject.folders.model).save_pretrained(folder)
     return _PIPELINE

@@ -59,6 +59,22 @@ def attached(model: PreTrainedModel, adapters: Mapping[str, Path], *, learn: boo
     return found
 
 
+def folded(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
+    """A model with what adapters have learnt added to its weights, which are changed in place.
+
+    Args:
+        model: What they are of.
+        adapter: Their folder.
+
+    Raises:
+        InputError: As of `attached`.
+    """
+    adapted = attached(model, {"default": adapter})
+    adapted.set_adapter("default")
+    found: PreTrainedModel = adapted.merge_and_unload()
+    return found
+
+
 def use(adapted: PeftModel, name: str | None) -> None:
     """Makes a model compute with one of its adapters; None: as it is without any."""
     layers: Any = adapted.base_model

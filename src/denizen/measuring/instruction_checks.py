@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 # asked beside them
-from denizen.language_models.stopping import STOPPING as STOPPING
 
 # an underscore marks emphasis and is no letter
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")

@@ -17,7 +17,8 @@ from denizen.engine.progress import Progress, Silent
 from denizen.engine.settings import Params, setting
 from denizen.engine.step import Context, step
 from denizen.language_models.language_model import LanguageModel
-from denizen.measuring.instruction_checks import INSTRUCTIONS, KINDS, STOPPING, Instruction
+from denizen.language_models.stopping import STOPPING
+from denizen.measuring.instruction_checks import INSTRUCTIONS, KINDS, Instruction
 from denizen.measuring.significance import Difference, paired_difference
 from denizen.retrievers.encoding import Arithmetic
 

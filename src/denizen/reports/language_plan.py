@@ -15,8 +15,9 @@ from denizen.data.prepare import Unlabelled
 from denizen.data.whole_documents import whole_documents
 from denizen.engine.errors import InputError
 from denizen.language_models.language_model import LanguageModel, load_tokenizer
+from denizen.language_models.stopping import STOPPING
 from denizen.language_models.token_rows import token_rows
-from denizen.measuring.instruction_checks import INSTRUCTIONS, STOPPING
+from denizen.measuring.instruction_checks import INSTRUCTIONS
 from denizen.measuring.perplexity import held_out
 from denizen.recipes.language import BroughtModels
 from denizen.recipes.language_config import LanguageConfig

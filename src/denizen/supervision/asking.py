@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from denizen.data.tables import rows_table
 from denizen.engine.errors import InputError
 from denizen.engine.settings import Params, setting
 from denizen.engine.step import Partial
@@ -175,6 +176,12 @@ def _order(stage: str) -> float:
     return {"tasks": 0, "preferences": 0.5, "synthesis": 0, "trial": 0.5, "negatives": 0.75, "test": math.inf}.get(
         stage, 1 + int(number[1]) if number else -1
     )
+
+
+def failure_table(stage: str, failures: Iterable[Failure]) -> pa.Table:
+    """A `failures` table of calls of a step, each named by its key in the store of replies."""
+    rows = ({"stage": stage, "key": row.key, "error": row.kind, "raw": row.raw or row.message} for row in failures)
+    return rows_table("failures", rows)
 
 
 def check_coverage(stage: str, asked: int, failures: Sequence[Failure] | pa.Table, least: float) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from denizen.retrievers.encoding import Encoding
 from denizen.retrievers.retriever import Retriever
 from denizen.retrievers.searching import search_each
 from denizen.supervision import query_filters, synthesis
-from denizen.supervision.asking import Asking, calls_left, check_coverage, whole_or_partial
+from denizen.supervision.asking import Asking, calls_left, check_coverage, failure_table, whole_or_partial
 from denizen.supervision.query_filters import Dropped
 from denizen.supervision.query_rules import PassageWords
 from denizen.supervision.synthesis import Task
@@ -181,8 +181,7 @@ def synthesize(  # noqa: PLR0913
     write_table(out / "queries.parquet", queries)
     write_table(out / "sources.parquet", sources)
     write_table(out / "dropped_queries.parquet", _dropped_table(dropped))
-    rows = [{"stage": STAGE, "key": row.key, "error": row.kind, "raw": row.raw or row.message} for row in failures]
-    write_table(out / "failures.parquet", rows_table("failures", rows))
+    write_table(out / "failures.parquet", failure_table(STAGE, failures))
     easy = _easiness(kept, queries, sources, writing)
     found = query_filters.counts(kept, dropped)
     written = sum(row["written"] for row in found.values())

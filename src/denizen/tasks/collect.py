@@ -8,19 +8,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import pyarrow as pa
-
 from denizen.data.artifacts import Corpus, Documents, TaskRows
 from denizen.data.formats.rows import BadRows
 from denizen.data.splitting import check_sides
-from denizen.data.tables import each, rows_table, write_table
+from denizen.data.tables import each, write_table
 from denizen.data.task_rows import TaskRow, task_table
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
 from denizen.engine.step import Context, Partial, step
 from denizen.llm.answer import Answer, Failure
 from denizen.llm.client import LLM
-from denizen.supervision.asking import Asking, check_coverage, whole_or_partial
+from denizen.supervision.asking import Asking, check_coverage, failure_table, whole_or_partial
 from denizen.tasks.dropped import dropped_table, told_of
 from denizen.tasks.given import read_given
 from denizen.tasks.label_set import Label, read_labels, write_labels
@@ -80,7 +78,7 @@ def collect_tasks(  # noqa: PLR0913
     check_sides([row.split for row in kept], left, "give more, have more written, or take a better LLM")
     write_table(out / "task_rows.parquet", task_table(kept))
     write_table(out / "dropped_queries.parquet", dropped_table(dropped))
-    write_table(out / "failures.parquet", _failure_table(failures))
+    write_table(out / "failures.parquet", failure_table(STAGE, failures))
     if sorted_by:
         write_labels(out / "labels.csv", sorted_by)
     told |= {"rows": counts(kept), "labels": _labels(kept, sorted_by), "skipped": len(bad.rows), **told_of(dropped)}
@@ -114,8 +112,3 @@ def _labels(rows: Sequence[TaskRow], labels: Sequence[Label]) -> dict[str, dict[
         if row.task == "classify":
             found.setdefault(row.answer, Counter()).update([row.split])
     return {name: dict(sorted(of.items())) for name, of in found.items()}
-
-
-def _failure_table(failures: Sequence[Failure]) -> pa.Table:
-    rows = [{"stage": STAGE, "key": row.key, "error": row.kind, "raw": row.raw or row.message} for row in failures]
-    return rows_table("failures", rows)

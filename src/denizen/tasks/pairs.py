@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from denizen.data.artifacts import Model, Preferences, TaskRows
 from denizen.data.formats.rows import BadRows
-from denizen.data.tables import folded, rows_table, write_table
+from denizen.data.tables import folded, write_table
 from denizen.data.task_rows import Message, Preference, TaskRow, preference_table, task_rows
 from denizen.engine.artifact import Artifact, Value
 from denizen.engine.errors import InputError
@@ -26,7 +26,7 @@ from denizen.llm.answer import Answer, Failure, Prompt
 from denizen.llm.client import LLM
 from denizen.llm.prompts import messages
 from denizen.retrievers.encoding import Arithmetic
-from denizen.supervision.asking import Asking, calls_left, check_coverage, whole_or_partial
+from denizen.supervision.asking import Asking, calls_left, check_coverage, failure_table, whole_or_partial
 from denizen.supervision.write_queries import LLMChoice
 from denizen.tasks.balance import balanced
 from denizen.tasks.dropped import Dropped, dropped_table, told_of
@@ -116,8 +116,7 @@ def make_preferences(
         )
     write_table(out / "preferences.parquet", preference_table(found))
     write_table(out / "dropped_queries.parquet", dropped_table(dropped))
-    table = [{"stage": STAGE, "key": row.key, "error": row.kind, "raw": row.raw or row.message} for row in failures]
-    write_table(out / "failures.parquet", rows_table("failures", table))
+    write_table(out / "failures.parquet", failure_table(STAGE, failures))
     given_ways = [_way_facts("given", split, [p for p in brought if p.split == split], 0) for split in ("train", "dev")]
     ways = [*(way for way in given_ways if way["pairs"]), *ways]
     by_way = Counter(pair.way for pair in found)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denizen.engine.errors import InputError
+from denizen.language_models.attached import folded
 from denizen.language_models.language_model import load_causal_lm, load_tokenizer
 from denizen.language_models.token_rows import token_rows
 from denizen.training import trainer
@@ -89,7 +90,7 @@ def train(
     del fitted, trained, model
     let_go()
     if config.lora_rank:
-        _folded(load_causal_lm(start), scratch / _ADAPTER).save_pretrained(folder)
+        folded(load_causal_lm(start), scratch / _ADAPTER).save_pretrained(folder)
     load_tokenizer(start).save_pretrained(folder)
     tokens = sum(len(row) - 1 for row in rows)
     told = {"rows": len(rows), "tokens": tokens, "steps": steps, "learnt": learnt, "loss": losses}
@@ -130,11 +131,3 @@ def _trainer(
     )
     adapters = low_rank(config.lora_rank) if config.lora_rank else None
     return supervised(model, start, columns, schedule, progress, adapters)
-
-
-def _folded(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
-    """The model with what its adapters have learnt added to its weights."""
-    from peft import PeftModel
-
-    found: PreTrainedModel = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    return found

@@ -64,10 +64,9 @@ def fold(out: Path, params: Params, ctx: Context, *, start: Model, adapter: Adap
     Raises:
         InputError: When the adapters are of another model.
     """
-    from denizen.language_models.attached import attached
+    from denizen.language_models.attached import folded
     from denizen.language_models.language_model import load_causal_lm, load_tokenizer
 
-    adapted = attached(load_causal_lm(start.path), {"default": adapter.path})
-    adapted.merge_and_unload().save_pretrained(out)
+    folded(load_causal_lm(start.path), adapter.path).save_pretrained(out)
     load_tokenizer(start.path).save_pretrained(out)
     return {}

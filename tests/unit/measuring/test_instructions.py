@@ -10,9 +10,10 @@ import pytest
 
 from denizen.engine.step import Context
 from denizen.language_models.language_model import Answer
+from denizen.language_models.stopping import STOPPING
 from denizen.measuring import forgetting
 from denizen.measuring import instructions as of
-from denizen.measuring.instruction_checks import INSTRUCTIONS, STOPPING
+from denizen.measuring.instruction_checks import INSTRUCTIONS
 from denizen.measuring.instructions import Answering, InstructionProbe, accuracy, accuracy_difference, answered_by
 from denizen.retrievers.model_ref import outside_model
 
